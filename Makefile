@@ -1,0 +1,47 @@
+# The verbs; each is the same here and in CI. ARGS is handed on: make test ARGS="-k book"
+BIN := .venv/bin
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
+HAND_WRITTEN := $(wildcard server clients gateway tests bench proto/generate.py)
+
+.PHONY: setup up test check bench generate lock clean
+.DELETE_ON_ERROR:
+
+setup: .venv/.dev  ## the environment at .venv, with what tests and checks need
+
+up: .venv/.runtime  ## start the exchange: make up ARGS="--help" explains the options
+	$(BIN)/exchange up $(ARGS)
+
+test: .venv/.dev
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/.dev
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy $(HAND_WRITTEN)
+	$(BIN)/python proto/generate.py --check && $(BIN)/pytest -q tests/architecture && $(BIN)/python -m gateway.envoy --validate
+
+bench: .venv/.dev
+	$(BIN)/python -m bench $(ARGS)
+
+generate: .venv/.dev  ## Python and the descriptor image from proto/**/*.proto
+	$(BIN)/python proto/generate.py
+
+lock: .venv/.uv  ## renew the pins within pyproject.toml's bounds: make lock ARGS=--upgrade
+	$(LOCK) pyproject.toml --group build -o requirements.lock $(ARGS)
+	$(LOCK) pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock $(ARGS)
+	$(LOCK) --group installer -o requirements-installer.lock $(ARGS)
+LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+clean:  ## everything that can be made again; never a data directory
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.uv:
+	@test -n "$(PYTHON)" || { echo "setup needs Python 3.11 or 3.12 on PATH; name one with: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv && $(BIN)/pip install -q --require-hashes -r requirements-installer.lock && touch $@
+
+# Running needs its own lock only; what is installed on top for tests stays.
+.venv/.runtime: .venv/.uv requirements.lock pyproject.toml
+	$(BIN)/uv pip install -q --require-hashes -r requirements.lock && $(EDITABLE) && touch $@
+
+.venv/.dev: .venv/.runtime requirements-dev.lock
+	$(BIN)/uv pip sync -q --require-hashes requirements-dev.lock && $(EDITABLE) && touch $@
+EDITABLE = $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
