@@ -1,0 +1,134 @@
+from exchange.v1 import market_data_pb2 as _market_data_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class SetInstrumentRequest(_message.Message):
+    __slots__ = ("instrument",)
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    instrument: _market_data_pb2.Instrument
+    def __init__(self, instrument: _Optional[_Union[_market_data_pb2.Instrument, _Mapping]] = ...) -> None: ...
+
+class SetInstrumentResponse(_message.Message):
+    __slots__ = ("instrument", "sequence")
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    instrument: _market_data_pb2.Instrument
+    sequence: int
+    def __init__(self, instrument: _Optional[_Union[_market_data_pb2.Instrument, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class CreateSnapshotRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CreateSnapshotResponse(_message.Message):
+    __slots__ = ("sequence", "state_hash", "file")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    STATE_HASH_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    state_hash: str
+    file: str
+    def __init__(self, sequence: _Optional[int] = ..., state_hash: _Optional[str] = ..., file: _Optional[str] = ...) -> None: ...
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetStatusResponse(_message.Message):
+    __slots__ = ("version", "rules_version", "durable_sequence", "applied_sequence", "epoch", "uptime_ns", "open_orders", "keys", "keys_guaranteed", "window_ns", "closed_orders", "followers", "degraded", "recovery", "open_sessions", "snapshot_sequence")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    RULES_VERSION_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_NS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_ORDERS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_GUARANTEED_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_NS_FIELD_NUMBER: _ClassVar[int]
+    CLOSED_ORDERS_FIELD_NUMBER: _ClassVar[int]
+    FOLLOWERS_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    RECOVERY_FIELD_NUMBER: _ClassVar[int]
+    OPEN_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    rules_version: int
+    durable_sequence: int
+    applied_sequence: int
+    epoch: int
+    uptime_ns: int
+    open_orders: int
+    keys: int
+    keys_guaranteed: int
+    window_ns: int
+    closed_orders: int
+    followers: _containers.RepeatedCompositeFieldContainer[FollowerStatus]
+    degraded: _containers.RepeatedScalarFieldContainer[str]
+    recovery: str
+    open_sessions: int
+    snapshot_sequence: int
+    def __init__(self, version: _Optional[str] = ..., rules_version: _Optional[int] = ..., durable_sequence: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., epoch: _Optional[int] = ..., uptime_ns: _Optional[int] = ..., open_orders: _Optional[int] = ..., keys: _Optional[int] = ..., keys_guaranteed: _Optional[int] = ..., window_ns: _Optional[int] = ..., closed_orders: _Optional[int] = ..., followers: _Optional[_Iterable[_Union[FollowerStatus, _Mapping]]] = ..., degraded: _Optional[_Iterable[str]] = ..., recovery: _Optional[str] = ..., open_sessions: _Optional[int] = ..., snapshot_sequence: _Optional[int] = ...) -> None: ...
+
+class FollowerStatus(_message.Message):
+    __slots__ = ("name", "sequence", "reported_time_ns", "connected")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    REPORTED_TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    sequence: int
+    reported_time_ns: int
+    connected: bool
+    def __init__(self, name: _Optional[str] = ..., sequence: _Optional[int] = ..., reported_time_ns: _Optional[int] = ..., connected: _Optional[bool] = ...) -> None: ...
+
+class StreamJournalRequest(_message.Message):
+    __slots__ = ("follower", "after_sequence", "until_now")
+    FOLLOWER_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_NOW_FIELD_NUMBER: _ClassVar[int]
+    follower: str
+    after_sequence: int
+    until_now: bool
+    def __init__(self, follower: _Optional[str] = ..., after_sequence: _Optional[int] = ..., until_now: _Optional[bool] = ...) -> None: ...
+
+class StreamJournalResponse(_message.Message):
+    __slots__ = ("frames", "position", "durable_sequence", "snapshot_requested_sequence")
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_REQUESTED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    frames: bytes
+    position: int
+    durable_sequence: int
+    snapshot_requested_sequence: int
+    def __init__(self, frames: _Optional[bytes] = ..., position: _Optional[int] = ..., durable_sequence: _Optional[int] = ..., snapshot_requested_sequence: _Optional[int] = ...) -> None: ...
+
+class ReportFollowerRequest(_message.Message):
+    __slots__ = ("follower", "sequence", "snapshot")
+    FOLLOWER_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    follower: str
+    sequence: int
+    snapshot: SnapshotReport
+    def __init__(self, follower: _Optional[str] = ..., sequence: _Optional[int] = ..., snapshot: _Optional[_Union[SnapshotReport, _Mapping]] = ...) -> None: ...
+
+class SnapshotReport(_message.Message):
+    __slots__ = ("sequence", "state_hash", "file")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    STATE_HASH_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    state_hash: str
+    file: str
+    def __init__(self, sequence: _Optional[int] = ..., state_hash: _Optional[str] = ..., file: _Optional[str] = ...) -> None: ...
+
+class ReportFollowerResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
