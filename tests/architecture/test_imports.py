@@ -17,18 +17,20 @@ CORE = {"server.core"}
 JOURNAL = CORE | {"server.journal"}
 SEQUENCER = JOURNAL | {"server.sequencer"}
 FEED = SEQUENCER | {"server.feed"}
-RPC = FEED | {"server.rpc"}
+METRICS = FEED | {"server.metrics"}
+RPC = METRICS | {"server.rpc"}
 APP = RPC | {"server.app"}
 SETTINGS = {"server.settings"}
 WIRE = {"exchange", "grpc"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "server.core": set(),
-    "server.settings": set(),
+    "server.settings": CORE,
     "server.journal": CORE | SETTINGS,
     "server.sequencer": JOURNAL | SETTINGS,
     "server.feed": SEQUENCER | SETTINGS | WIRE,
-    "server.rpc": FEED | SETTINGS | WIRE,
+    "server.metrics": FEED | SETTINGS,
+    "server.rpc": METRICS | SETTINGS | WIRE,
     "server.app": RPC | SETTINGS | WIRE,
     # Followers share the pure codecs and the engine; the server itself they reach over gRPC.
     "server.followers": JOURNAL | SETTINGS | WIRE | {"clients"},
