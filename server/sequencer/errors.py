@@ -1,0 +1,18 @@
+"""Why the sequencer takes nothing at this moment. Neither leaves a trace; both can be retried."""
+
+
+class NotServing(Exception):
+    """The server is starting or stopping."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is starting or stopping: try again in a moment")
+
+
+class Overloaded(Exception):
+    """As many commands wait for the journal as may."""
+
+    def __init__(self, waiting: int, waiting_max: int) -> None:
+        super().__init__(
+            f"{waiting} commands wait for the journal, the limit is {waiting_max}: "
+            "try again in a moment, or send less at once"
+        )

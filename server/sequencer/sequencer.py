@@ -1,0 +1,297 @@
+"""The single writer: stamps commands, applies them, journals them, and lets replies go.
+
+Theory of operation. There is no queue of commands. `submit` stamps and applies at once, on the
+event loop, and the commands and events join the *open record*. While the journal's thread is idle
+the open record is closed at the end of the loop's turn (everything that arrived in the same turn
+shares it); while it is busy the record goes on growing, and is closed when the thread comes back.
+So the size of a record follows the load by itself: one command when it is quiet, thousands when it
+is not, always one `fdatasync` a record, and the next record is being applied while it runs.
+
+    submit ─▶ apply ─▶ open record ─▶ close: views, listeners.closing, encode
+                                          └─▶ thread: append, fdatasync ─▶ release,
+                                                                           listeners.durable
+
+Invariants
+- Sequences are given here and nowhere else, without gaps; a refusal or a repeat uses none.
+- All commands of a record have one time: the clock when it was opened, never before the last one.
+- At most one record is being appended, at most one is open; `durable` is told in order.
+- Nothing is shown before it is durable. A ticket or a read is held until the newest record that had
+  been applied when it was judged is durable, refusals and repeats included.
+- A failed or uncertain append is final, and so is an error of our own between apply and append:
+  `on_failure` is called, which ends the process, and nothing is released any more. What was not
+  journaled is gone with the process; start-up recovers what was.
+
+Limits: the open record holds `commands_waiting_max` commands; past that `submit` refuses.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+from server.core.commands import Command, PlaceOrder
+from server.core.engine import Engine
+from server.core.rejects import Reject, RejectReason
+from server.core.types import Repeat, Stamp
+from server.journal.log import Lost, Position, Unknown
+from server.journal.payload import encode_batch
+from server.journal.record import BATCH, IDLE, Record
+from server.sequencer.errors import NotServing, Overloaded
+from server.sequencer.ticket import (
+    Applied,
+    ClosedRecord,
+    OpenRecord,
+    Outcome,
+    RecordListener,
+    Ticket,
+)
+
+T = TypeVar("T")
+
+QUIET_SECONDS: Final = 0.1
+"""After so long without a command an empty record tells that the last one became durable."""
+
+COMMANDS_WAITING_MAX: Final = 20_000
+"""Commands in the open record: ten messages of 1,000 from each of two clients; a few MB, and well
+under a second of work for the journal."""
+
+
+class _Append(NamedTuple):
+    """What the journal's thread is asked to append."""
+
+    kind: int
+    first_sequence: int
+    count: int
+    time_ns: int
+    payload: bytes
+
+
+class Journal(Protocol):
+    """The part of the journal's `Log` that the sequencer uses."""
+
+    def append(
+        self, kind: int, first_sequence: int, count: int, time_ns: int, payload: bytes
+    ) -> Position | Lost | Unknown:
+        """Write one record and make it durable; never raises. Called from one thread only."""
+
+    def read(self, sequence: int) -> Record:
+        """The durable record that holds this sequence. Called from any thread."""
+
+
+class Sequencer:
+    """Turns commands into outcomes, one total order, nothing shown before it is durable."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        log: Journal,
+        *,
+        on_failure: Callable[[str], None],
+        clock: Callable[[], int] = time.time_ns,
+        commands_waiting_max: int = COMMANDS_WAITING_MAX,
+    ) -> None:
+        """Take over `engine`, which must stand at the end of `log`; then `start`."""
+        self.engine = engine
+        self.durable_sequence = engine.sequence
+        """Everything up to here may be shown."""
+        self.listeners: list[RecordListener] = []
+        self.refused: Counter[RejectReason] = Counter()
+        """Refusals by reason, since the start."""
+        self.orders_refused: Counter[tuple[int, int]] = Counter()
+        """Refused orders by type and side as given, since the start."""
+        self._log = log
+        self._clock = clock
+        self._on_failure = on_failure
+        self._commands_waiting_max = commands_waiting_max
+        self._open: OpenRecord | None = None
+        self._writing: OpenRecord | None = None
+        self._closed: ClosedRecord | None = None
+        self._idle = True
+        self._taking = False
+        self._quiet: asyncio.TimerHandle | None = None
+        self._work: queue.SimpleQueue[_Append | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._append_all, name="journal", daemon=True)
+
+    # Verbs ------------------------------------------------------------------------------------
+
+    def submit(self, commands: Sequence[Command]) -> Ticket:
+        """Stamp and apply `commands` in their order; raises `NotServing` or `Overloaded`."""
+        if not self._taking:
+            raise NotServing
+        record = self._open
+        waiting = 0 if record is None else len(record.commands)
+        if waiting and waiting + len(commands) > self._commands_waiting_max:
+            raise Overloaded(waiting, self._commands_waiting_max)
+        engine = self.engine
+        apply = engine.apply
+        sequence = engine.sequence
+        time_ns = max(self._clock(), engine.time_ns) if record is None else record.time_ns
+        outcomes: list[Outcome] = []
+        for command in commands:
+            try:
+                result = apply(command, Stamp(sequence + 1, time_ns))
+            except Exception as error:
+                self._taking = False
+                self._on_failure(f"the engine failed on {type(command).__name__}: {error!r}")
+                raise
+            if type(result) is list:
+                if record is None:
+                    record = self._begin(sequence + 1, time_ns)
+                sequence += 1
+                record.commands.append(command)
+                record.events.append(result)
+                outcomes.append(Applied(sequence, time_ns, result))
+            else:
+                assert isinstance(result, Reject | Repeat)
+                outcomes.append(result)
+                if isinstance(result, Reject):
+                    self._count_refusal(command, result)
+        if record is not None:
+            record.submitted_ns.append(time.monotonic_ns())
+        return Ticket(outcomes, record or self._writing, self.engine)
+
+    async def read(self, view: Callable[[Engine], T]) -> T:
+        """What `view` makes of the state as it is now, once all of that is durable."""
+        result = view(self.engine)
+        record = self._open or self._writing
+        if record is not None:
+            await record.released()
+        return result
+
+    async def at_boundary(self, view: Callable[[Engine], T]) -> T:
+        """The same between two records: no event of a later record is in it, none is missing."""
+        record = self._open
+        if record is None:
+            return await self.read(view)
+        key = object()
+        record.renders[key] = view
+        await record.released()
+        result: T = record.views[key]
+        return result
+
+    async def first_outcome(self, repeat: Repeat) -> Applied:
+        """What the first command under a repeated key led to, read back from the journal."""
+        while self.durable_sequence < repeat.sequence:
+            record = self._open or self._writing
+            assert record is not None
+            await record.released()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, self._read_back, repeat.sequence)
+
+    # Life -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to take commands; on the loop that everything else runs on."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+        self._taking = True
+
+    def refuse_new(self) -> None:
+        """From now on `submit` raises `NotServing`; what was taken is finished."""
+        self._taking = False
+
+    async def stop(self) -> None:
+        """Take nothing more, wait until everything is durable and vouched for, end the thread."""
+        self.refuse_new()
+        while (record := self._open or self._writing) is not None:
+            await record.released()
+        self._cancel_quiet()
+        if self._thread.is_alive():
+            self._append_idle()
+            self._work.put(None)
+            await self._loop.run_in_executor(None, self._thread.join)
+
+    # The open record --------------------------------------------------------------------------
+
+    def _begin(self, first_sequence: int, time_ns: int) -> OpenRecord:
+        record = self._open = OpenRecord(first_sequence, time_ns)
+        if self._idle:
+            self._idle = False
+            self._loop.call_soon(self._close)
+        return record
+
+    def _close(self) -> None:
+        try:
+            self._hand_over()
+        except Exception as error:
+            self._on_failure(f"closing a record failed: {error!r}")
+            raise
+
+    def _hand_over(self) -> None:
+        """Close the open record for the journal's thread, which has nothing at this moment."""
+        record = self._open
+        assert record is not None
+        record.closed = True
+        self._cancel_quiet()
+        self._open, self._writing = None, record
+        closed = self._closed = ClosedRecord(record)
+        for listener in self.listeners:
+            listener.closing(closed, self.engine)
+        for key, render in record.renders.items():
+            record.views[key] = render(self.engine)
+        payload = encode_batch(record.commands, record.events)
+        self._work.put(
+            _Append(BATCH, record.first_sequence, len(record.commands), record.time_ns, payload)
+        )
+
+    def _appended(self) -> None:
+        """The record is durable: go on with the next one, then let replies and feed go."""
+        record, closed = self._writing, self._closed
+        self._writing = self._closed = None
+        if self._open is not None:
+            self._close()
+        else:
+            self._idle = True
+            self._quiet = self._loop.call_later(QUIET_SECONDS, self._append_idle)
+        if record is not None and closed is not None:
+            self.durable_sequence = closed.last_sequence
+            record.release()
+            for listener in self.listeners:
+                listener.durable(closed)
+
+    def _append_idle(self) -> None:
+        """Vouch for the last record; it takes the thread like any other, though nobody waits."""
+        self._quiet = None
+        self._idle = False
+        engine = self.engine
+        self._work.put(_Append(IDLE, engine.sequence + 1, 0, engine.time_ns, b""))
+
+    def _cancel_quiet(self) -> None:
+        if self._quiet is not None:
+            self._quiet.cancel()
+            self._quiet = None
+
+    def _count_refusal(self, command: Command, reject: Reject) -> None:
+        self.refused[reject.reason] += 1
+        if isinstance(command, PlaceOrder):
+            self.orders_refused[command.order_type, command.side] += 1
+
+    # The journal's thread ---------------------------------------------------------------------
+
+    def _append_all(self) -> None:
+        while (work := self._work.get()) is not None:
+            result = self._log.append(*work)
+            if not isinstance(result, Position):
+                self._on_failure(f"appending to the journal failed: {result}")
+                return
+            self._loop.call_soon_threadsafe(self._done, work.kind)
+
+    def _done(self, kind: int) -> None:
+        if kind == BATCH:
+            try:
+                self._appended()
+            except Exception as error:
+                self._on_failure(f"showing a record failed: {error!r}")
+                raise
+        elif self._open is not None:
+            self._close()
+        else:
+            self._idle = True
+
+    def _read_back(self, sequence: int) -> Applied:
+        record = self._log.read(sequence)
+        _, events = record.outcome(sequence)
+        return Applied(sequence, record.time_ns, events)

@@ -1,0 +1,139 @@
+"""What passes through the sequencer: the open record, the ticket for it, the closed record."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple, Protocol
+
+from server.core.commands import Command
+from server.core.engine import Engine
+from server.core.events import Event
+from server.core.rejects import Reject
+from server.core.types import Repeat
+
+
+class Applied(NamedTuple):
+    """A command was accepted: its stamp, and what happened."""
+
+    sequence: int
+    time_ns: int
+    events: list[Event]
+
+
+Outcome = Applied | Reject | Repeat
+
+
+class OpenRecord:
+    """Commands applied but not yet handed to the journal, and who waits for them.
+
+    It stays the meeting point of its tickets until it is durable.
+    """
+
+    __slots__ = (
+        "closed",
+        "commands",
+        "durable",
+        "events",
+        "first_sequence",
+        "renders",
+        "submitted_ns",
+        "time_ns",
+        "views",
+        "waiters",
+    )
+
+    def __init__(self, first_sequence: int, time_ns: int) -> None:
+        self.first_sequence = first_sequence
+        self.time_ns = time_ns
+        self.commands: list[Command] = []
+        self.events: list[list[Event]] = []
+        self.submitted_ns: list[int] = []
+        self.renders: dict[Hashable, Callable[[Engine], Any]] = {}
+        self.views: dict[Hashable, Any] = {}
+        self.waiters: list[asyncio.Future[None]] = []
+        self.closed = False
+        self.durable = False
+
+    async def released(self) -> None:
+        """Return once the record is durable. Cancelling one waiter disturbs no other."""
+        if not self.durable:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.waiters.append(waiter)
+            await waiter
+
+    def release(self) -> None:
+        """Let everybody go who waits."""
+        self.durable = True
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.waiters.clear()
+
+
+class Ticket:
+    """The place of some commands in the order of things; their outcomes may be shown once released.
+
+    The commands were applied when the ticket was made: giving it up changes nothing.
+    """
+
+    __slots__ = ("_engine", "_record", "outcomes", "views")
+
+    def __init__(self, outcomes: list[Outcome], record: OpenRecord | None, engine: Engine) -> None:
+        self.outcomes = outcomes
+        """One for each command, in their order."""
+        self._record = record
+        self._engine = engine
+        self.views: dict[Hashable, Any] = {} if record is None else record.views
+        """By key, what `view` asked for; complete once released."""
+
+    def view(self, key: Hashable, render: Callable[[Engine], Any]) -> None:
+        """Have `render` called once for all tickets of the record when the record closes.
+
+        A ticket that waits for no open record (all its commands were refused or repeats) sees the
+        state as it is now, which is that after the newest record.
+        """
+        record = self._record
+        if record is not None and not record.closed:
+            record.renders.setdefault(key, render)
+        elif key not in self.views:
+            self.views[key] = render(self._engine)
+
+    async def released(self) -> None:
+        """Return once everything that the outcomes show is durable."""
+        if self._record is not None:
+            await self._record.released()
+
+
+class ClosedRecord:
+    """One record of the journal on its way out: complete, and unchanged from here on."""
+
+    __slots__ = (
+        "captured",
+        "commands",
+        "events",
+        "first_sequence",
+        "last_sequence",
+        "submitted_ns",
+        "time_ns",
+    )
+
+    def __init__(self, record: OpenRecord) -> None:
+        self.first_sequence = record.first_sequence
+        self.last_sequence = record.first_sequence + len(record.commands) - 1
+        self.time_ns = record.time_ns
+        self.commands = record.commands
+        self.events = record.events
+        """For each command the list of its events."""
+        self.submitted_ns = record.submitted_ns
+        """Monotonic clock at each submit whose commands are in it."""
+        self.captured: dict[str, Any] = {}
+        """What listeners keep from `closing` to `durable`, by their own names."""
+
+
+class RecordListener(Protocol):
+    """Somebody who is told of each record, twice. Both calls are on the loop and must be short."""
+
+    def closing(self, record: ClosedRecord, engine: Engine) -> None:
+        """The record is complete and the engine stands right after it: capture what is needed."""
+
+    def durable(self, record: ClosedRecord) -> None:
+        """The record is durable, and so is everything before it: show it."""
