@@ -20,11 +20,12 @@ FEED = SEQUENCER | {"server.feed"}
 METRICS = FEED | {"server.metrics"}
 RPC = METRICS | {"server.rpc"}
 APP = RPC | {"server.app"}
-SETTINGS = {"server.settings"}
+SETTINGS = {"server.settings", "server.exits"}
 WIRE = {"exchange", "grpc"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "server.core": set(),
+    "server.exits": set(),
     "server.settings": CORE,
     "server.journal": CORE | SETTINGS,
     "server.sequencer": JOURNAL | SETTINGS,

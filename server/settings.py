@@ -1,0 +1,156 @@
+"""Every setting and every limit, each with its unit and the reason for its size.
+
+Plain values: nothing here reads a file or the environment (`server/supervisor/configuration.py`
+does, and checks). `Settings(data_dir=...)` is a whole configuration with the defaults.
+Limits of the engine's own memory are its state and stand in `server/core/instruments.py`.
+"""
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+
+from server.core.instruments import Instrument, Limits
+
+DEFAULT_INSTRUMENTS: Final = (Instrument("BTC-USD"), Instrument("ETH-USD"), Instrument("SOL-USD"))
+"""Every price and quantity of up to 8 decimals; realistic ticks are in `deploy/realistic.toml`."""
+
+MIB: Final = 1024 * 1024
+
+
+def bounded(default: int, low: int, high: int) -> Any:
+    """A number with its default and the least and the greatest that a configuration may give."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True, slots=True)
+class SequencerLimits:
+    """Section `[sequencer]`."""
+
+    commands_waiting_max: int = bounded(20_000, 1, 1_000_000)
+    """Commands that wait for the journal: ten messages of 1,000 from each of two clients; a few
+    MB, and well under a second of work. More are refused until some are durable."""
+    quiet_ms: int = bounded(100, 1, 60_000)
+    """Milliseconds without a command after which an empty record vouches for the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcLimits:
+    """Section `[grpc]`."""
+
+    message_bytes_max: int = bounded(MIB, 1024, 64 * MIB)
+    """Largest request: 1,000 commands with the longest ids fit, and little memory for each call."""
+    metadata_bytes_max: int = bounded(16 * 1024, 1024, MIB)
+    """Metadata of one call: far more than any real client sends."""
+    calls_max: int = bounded(2_000, 1, 100_000)
+    """Calls and streams in flight over all connections: about half a second of unary work."""
+    calls_per_connection_max: int = bounded(1_000, 1, 100_000)
+    """Calls and streams in flight on one connection. The gateway uses few connections for many
+    callers, so it is well above the hundred that one client needs."""
+    window_bytes: int = bounded(64 * 1024, 16 * 1024, MIB)
+    """HTTP/2 window and write buffer of a stream: what a reader that doesn't read can hold."""
+    keepalive_s: int = bounded(30, 1, 7_200)
+    """Seconds without traffic after which a connection is pinged; a dead one is found in 40 s."""
+    keepalive_timeout_s: int = bounded(10, 1, 600)
+    """Seconds that the answer to the ping may take."""
+    deadline_s: int = bounded(5, 1, 30)
+    """Seconds for a call that names no deadline: a thousand times what one takes."""
+    deadline_max_s: int = bounded(30, 1, 300)
+    """Longest deadline that is honoured, so that nothing is held for longer by a waiting caller."""
+    session_messages_max: int = bounded(32, 1, 1_024)
+    """Messages of one trading session that wait for the journal: enough to keep it busy while the
+    next are applied, and little to answer when the client goes."""
+    reflection: bool = True
+    """Whether a client may ask which services there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLimits:
+    """Section `[feed]`."""
+
+    subscribers_max: int = bounded(1_000, 1, 100_000)
+    """Streams at once: each holds at most `subscriber_bytes_max`, so 1 GiB when none reads."""
+    subscriber_bytes_max: int = bounded(MIB, 64 * 1024, 64 * MIB)
+    """Bytes that wait for one reader: some seconds of a busy market. Past it a book is conflated,
+    a stream of trades or order events cut with the sequence to resume from."""
+    book_deltas_max: int = bounded(1_024, 1, 1_000_000)
+    """Recent deltas kept for each instrument: a reconnect within a second or so at full load."""
+    resume_sequences_max: int = bounded(1_000_000, 1, 1_000_000_000)
+    """How far back trades and order events resume from the journal: seconds of reading."""
+    heartbeat_ms: int = bounded(1_000, 10, 60_000)
+    """Milliseconds of quiet after which a stream says that it is alive, and how far it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSettings:
+    """Section `[snapshots]`: the follower's."""
+
+    interval_s: int = bounded(60, 1, 86_400)
+    """Seconds between snapshots while there is anything new: bounds what a start re-applies."""
+    kept: int = bounded(2, 1, 1_000)
+    """Good snapshots kept: the newest, and one to fall back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopLimits:
+    """Section `[stop]`."""
+
+    server_s: int = bounded(9, 1, 600)
+    """Seconds from the signal until the server is ended the hard way: its work in flight takes at
+    most a few, and the whole exchange has to be gone after ten."""
+    part_s: int = bounded(2, 1, 600)
+    """Seconds for the gateway and the follower, who have nothing to lose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One configuration of the exchange."""
+
+    data_dir: Path = Path("data")
+    """Journal, snapshots and lock; made with mode 0700."""
+    host: str = "127.0.0.1"
+    """IP address that both ports are bound to, or `localhost`."""
+    http_port: int = bounded(3000, 1, 65_535)
+    """HTTP JSON, gRPC and health, through Envoy."""
+    grpc_port: int = bounded(50051, 1, 65_535)
+    """gRPC, straight to the server."""
+    server: str = ""
+    """HOST:PORT at which a follower or a gateway finds the server; empty: on this machine."""
+    insecure_public: bool = False
+    """Allows a host that is not loopback, though nobody has to prove who he is."""
+    instruments: tuple[Instrument, ...] = DEFAULT_INSTRUMENTS
+    """Listed at start; one that the file no longer has stays listed."""
+    engine: Limits = field(default_factory=Limits)
+    """Section `[engine]`: becomes state by a command when it changes."""
+    sequencer: SequencerLimits = field(default_factory=SequencerLimits)
+    grpc: GrpcLimits = field(default_factory=GrpcLimits)
+    feed: FeedLimits = field(default_factory=FeedLimits)
+    snapshots: SnapshotSettings = field(default_factory=SnapshotSettings)
+    stop: StopLimits = field(default_factory=StopLimits)
+
+    @property
+    def grpc_address(self) -> str:
+        """What the server binds."""
+        return address(self.host, self.grpc_port)
+
+    @property
+    def server_address(self) -> str:
+        """Where the other parts find the server."""
+        return self.server or address(reachable(self.host), self.grpc_port)
+
+
+def address(host: str, port: int) -> str:
+    """HOST:PORT, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    return host == "localhost" or ip_address(host).is_loopback
+
+
+def reachable(host: str) -> str:
+    """Where a process of this machine finds what is bound to `host`."""
+    if host == "localhost" or not ip_address(host).is_unspecified:
+        return host
+    return "::1" if ip_address(host).version == 6 else "127.0.0.1"
