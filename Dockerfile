@@ -1,6 +1,6 @@
 # One image for every part; docker-compose.yml says which part each container runs.
-# Written where no container engine was to be had: the steps below were each run by hand in a plain
-# environment, the image itself was not built.
+# Written where no container engine was to be had: the install steps were tried in a virtual
+# environment of Python 3.12, the image itself was not built.
 FROM python:3.12-slim
 
 WORKDIR /srv/exchange
@@ -8,12 +8,11 @@ COPY requirements-installer.lock requirements.lock ./
 RUN pip install --no-cache-dir --require-hashes -r requirements-installer.lock \
     && uv pip install --system --no-cache --require-hashes -r requirements.lock
 
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml LICENSE ./
 COPY server server
 COPY clients clients
 COPY gateway gateway
 COPY proto proto
-# Editable: the gateway finds the descriptor image where the tree has it.
 RUN uv pip install --system --no-cache --no-deps --no-build-isolation -e . \
     && python -m compileall -q server clients gateway proto/gen \
     && useradd --system --uid 10001 --home-dir /var/lib/exchange --create-home exchange

@@ -16,7 +16,7 @@ test: .venv/.dev
 
 check: .venv/.dev
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy $(HAND_WRITTEN)
-	$(BIN)/python proto/generate.py --check && $(BIN)/pytest -q tests/architecture
+	$(BIN)/python proto/generate.py --check && $(BIN)/pytest -q tests/architecture && $(BIN)/python -m gateway.envoy --validate
 
 bench: .venv/.dev
 	$(BIN)/python -m bench $(ARGS)
