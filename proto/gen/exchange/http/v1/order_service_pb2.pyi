@@ -1,0 +1,109 @@
+from exchange.http.v1 import types_pb2 as _types_pb2
+from google.api import annotations_pb2 as _annotations_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class PlaceOrderRequest(_message.Message):
+    __slots__ = ("client_id", "instrument", "side", "type", "price", "quantity", "time_in_force", "post_only", "order_id", "idempotency_key", "self_trade_prevention")
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    TIME_IN_FORCE_FIELD_NUMBER: _ClassVar[int]
+    POST_ONLY_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    SELF_TRADE_PREVENTION_FIELD_NUMBER: _ClassVar[int]
+    client_id: str
+    instrument: str
+    side: str
+    type: str
+    price: float
+    quantity: float
+    time_in_force: str
+    post_only: bool
+    order_id: str
+    idempotency_key: str
+    self_trade_prevention: str
+    def __init__(self, client_id: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[str] = ..., type: _Optional[str] = ..., price: _Optional[float] = ..., quantity: _Optional[float] = ..., time_in_force: _Optional[str] = ..., post_only: _Optional[bool] = ..., order_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., self_trade_prevention: _Optional[str] = ...) -> None: ...
+
+class PlaceOrderResponse(_message.Message):
+    __slots__ = ("order", "trades", "trade_count", "sequence", "orderbook")
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    TRADES_FIELD_NUMBER: _ClassVar[int]
+    TRADE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    ORDERBOOK_FIELD_NUMBER: _ClassVar[int]
+    order: _types_pb2.Order
+    trades: _containers.RepeatedCompositeFieldContainer[_types_pb2.Trade]
+    trade_count: int
+    sequence: int
+    orderbook: _types_pb2.Depth
+    def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., trade_count: _Optional[int] = ..., sequence: _Optional[int] = ..., orderbook: _Optional[_Union[_types_pb2.Depth, _Mapping]] = ...) -> None: ...
+
+class CancelOrderRequest(_message.Message):
+    __slots__ = ("order_id", "client_id", "idempotency_key", "instrument")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    client_id: str
+    idempotency_key: str
+    instrument: str
+    def __init__(self, order_id: _Optional[str] = ..., client_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., instrument: _Optional[str] = ...) -> None: ...
+
+class CancelOrderResponse(_message.Message):
+    __slots__ = ("order", "sequence")
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    order: _types_pb2.Order
+    sequence: int
+    def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class GetOrderRequest(_message.Message):
+    __slots__ = ("order_id",)
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    def __init__(self, order_id: _Optional[str] = ...) -> None: ...
+
+class GetOrderResponse(_message.Message):
+    __slots__ = ("order", "sequence")
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    order: _types_pb2.Order
+    sequence: int
+    def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class ListOrdersRequest(_message.Message):
+    __slots__ = ("client_id", "instrument", "side", "status", "page_size", "page_token")
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    client_id: str
+    instrument: str
+    side: str
+    status: str
+    page_size: str
+    page_token: str
+    def __init__(self, client_id: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[str] = ..., status: _Optional[str] = ..., page_size: _Optional[str] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListOrdersResponse(_message.Message):
+    __slots__ = ("orders", "next_page_token", "sequence")
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    orders: _containers.RepeatedCompositeFieldContainer[_types_pb2.Order]
+    next_page_token: str
+    sequence: int
+    def __init__(self, orders: _Optional[_Iterable[_Union[_types_pb2.Order, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
