@@ -1,0 +1,134 @@
+"""Reading frames out of a file: one after another, from a sequence, and behind damage.
+
+In order: `FrameReader` reads large pieces and checks every frame whole. To find a sequence no
+index is kept: frames name their own place, so `find` halves the file, looks from the middle for
+the next header that is intact and says that it lies where it lies, and ends with a short walk
+over headers. A journal of 10 GB takes about 20 probes, each a read of 16 KiB or of one record if
+that is longer; nothing is built at start, and nothing is held in memory.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from server.journal.record import (
+    HEADER_BYTES,
+    MAGIC,
+    FrameBad,
+    Record,
+    Step,
+    decode_frame,
+    step,
+)
+from server.journal.storage import Storage
+
+READ_BYTES: Final = 1 << 20
+"""1 MiB: large enough that the cost of a read vanishes beside decoding."""
+PROBE_BYTES: Final = 1 << 14
+"""16 KiB: usually holds a header."""
+WALK_BYTES: Final = 1 << 14
+"""16 KiB: below this, stepping over headers costs no more than another probe."""
+
+
+class FrameForeign(FrameBad):
+    """An intact frame that is not of this place: another journal's, or moved, or copied."""
+
+
+class FrameReader:
+    """The frames of one file between two offsets, in order."""
+
+    def __init__(self, storage: Storage, journal: bytes, offset: int, end: int) -> None:
+        self.offset = offset
+        """Where the next frame begins; after a `FrameBad`, where the bad one does."""
+        self.end = end
+        """Nothing from here on is read; may be moved forward."""
+        self._storage = storage
+        self._journal = journal
+        self._buffer = b""
+        self._base = offset
+
+    def read(self) -> Record | None:
+        """The next frame, or None at the end; raises `FrameBad`, `FrameForeign` and what
+        `decode_frame` does."""
+        if self.offset >= self.end:
+            return None
+        try:
+            record = decode_frame(self._buffer, self.offset - self._base)
+        except FrameBad:
+            if self._buffer and self.offset == self._base:
+                raise
+            self._fill()
+            record = decode_frame(self._buffer, 0)
+        if record.position != self.offset or record.journal != self._journal:
+            raise FrameForeign(
+                f"an intact frame that belongs to offset {record.position} of the journal"
+                f" {record.journal.hex()}; this is {self._journal.hex()}"
+            )
+        self.offset = record.end
+        return record
+
+    def frames(self) -> Iterator[bytes]:
+        """The frames as they lie, until the end."""
+        while (record := self.read()) is not None:
+            yield self._buffer[record.position - self._base : record.end - self._base]
+
+    def _fill(self) -> None:
+        """Get at least the whole frame at `offset` into the buffer, or all that there is."""
+        size = min(READ_BYTES, self.end - self.offset)
+        self._buffer = self._storage.read(self.offset, size)
+        self._base = self.offset
+        try:
+            needed = step(self._buffer).end - step(self._buffer).position
+        except FrameBad:
+            return
+        if needed > len(self._buffer):
+            size = min(needed, self.end - self.offset)
+            self._buffer = self._storage.read(self.offset, size)
+
+
+def headers(storage: Storage, journal: bytes, start: int, end: int) -> Iterator[Step]:
+    """Every intact header that begins at or after `start` and says that it belongs there,
+    whatever lies between them. The payloads are not judged."""
+    base = start
+    while end - base >= HEADER_BYTES:
+        window = storage.read(base, min(PROBE_BYTES + HEADER_BYTES, end - base))
+        at = window.find(MAGIC)
+        while 0 <= at <= len(window) - HEADER_BYTES:
+            found = _step_or_none(window, at)
+            if found is not None and (found.position, found.journal) == (base + at, journal):
+                yield found
+            at = window.find(MAGIC, at + 1)
+        if len(window) <= HEADER_BYTES:
+            return
+        base += max(len(window) - HEADER_BYTES + 1, 1)
+
+
+def find(
+    storage: Storage, journal: bytes, start: int, end: int, reached: Callable[[Step], bool]
+) -> int:
+    """Offset of the first frame for which `reached` holds, or `end`. `start` and `end` are
+    between frames, and `reached` holds for every frame after one for which it holds."""
+    low, high, answer = start, end, end
+    while high - low > WALK_BYTES:
+        middle = (low + high) // 2
+        found = next(headers(storage, journal, middle, high + HEADER_BYTES), None)
+        if found is None or found.position >= high:
+            high = middle
+        elif reached(found):
+            high, answer = middle, found.position
+        else:
+            low = found.end
+    while low < high:
+        found = step(storage.read(low, HEADER_BYTES))
+        if found.position != low or found.journal != journal:
+            raise FrameForeign(f"the frame at {low} says that it belongs to {found.position}")
+        if reached(found):
+            return low
+        low = found.end
+    return answer
+
+
+def _step_or_none(window: bytes, at: int) -> Step | None:
+    try:
+        return step(window, at)
+    except FrameBad:
+        return None

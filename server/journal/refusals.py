@@ -1,0 +1,46 @@
+"""Why a journal or a data directory is not used: each a sentence with what to do."""
+
+from pathlib import Path
+
+
+class JournalRefused(Exception):
+    """Start-up ends here, and nothing on disk was changed. The text is for the operator."""
+
+
+class JournalCorrupt(JournalRefused):
+    """Something that was durable is damaged or gone."""
+
+    def __init__(self, file: Path, offset: int, sequence: int, reason: str) -> None:
+        self.file = file
+        self.offset = offset
+        self.sequence = sequence
+        self.reason = reason
+        super().__init__(
+            f"{file} is corrupt at offset {offset}, where sequence {sequence} is expected:"
+            f" {reason}. Nothing was changed. Restore the data directory from a copy or a standby;"
+            f" `exchange journal verify` shows what is intact."
+        )
+
+
+class RulesDiffer(JournalRefused):
+    """The tail was written under other rules than this release has."""
+
+    def __init__(self, file: Path, sequence: int, found: int, own: int) -> None:
+        super().__init__(
+            f"{file} holds commands since sequence {sequence} under rules version {found}, this"
+            f" release has {own}. Start the release that wrote them once and stop it cleanly: its"
+            f" snapshot leaves nothing to re-apply."
+        )
+
+
+class ReplayDiffers(JournalRefused):
+    """A command re-applied did something else than what the journal says."""
+
+    def __init__(self, file: Path, sequence: int, recorded: str, replayed: str) -> None:
+        self.sequence = sequence
+        super().__init__(
+            f"{file}: the command of sequence {sequence} had another outcome when it was applied"
+            f" again. Recorded: {recorded}. Now: {replayed}. Nothing was changed. Use the release"
+            f" that wrote the journal, and report this: the same commands must give the same"
+            f" events."
+        )
