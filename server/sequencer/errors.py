@@ -16,3 +16,5 @@ class Overloaded(Exception):
             f"{waiting} commands wait for the journal, the limit is {waiting_max}: "
             "try again in a moment, or send less at once"
         )
+        self.waiting = waiting
+        self.waiting_max = waiting_max

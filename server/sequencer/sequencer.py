@@ -48,15 +48,11 @@ from server.sequencer.ticket import (
     RecordListener,
     Ticket,
 )
+from server.settings import SequencerLimits
 
 T = TypeVar("T")
 
-QUIET_SECONDS: Final = 0.1
-"""After so long without a command an empty record tells that the last one became durable."""
-
-COMMANDS_WAITING_MAX: Final = 20_000
-"""Commands in the open record: ten messages of 1,000 from each of two clients; a few MB, and well
-under a second of work for the journal."""
+_DEFAULTS: Final = SequencerLimits()
 
 
 class _Append(NamedTuple):
@@ -91,7 +87,7 @@ class Sequencer:
         *,
         on_failure: Callable[[str], None],
         clock: Callable[[], int] = time.time_ns,
-        commands_waiting_max: int = COMMANDS_WAITING_MAX,
+        limits: SequencerLimits = _DEFAULTS,
     ) -> None:
         """Take over `engine`, which must stand at the end of `log`; then `start`."""
         self.engine = engine
@@ -105,7 +101,7 @@ class Sequencer:
         self._log = log
         self._clock = clock
         self._on_failure = on_failure
-        self._commands_waiting_max = commands_waiting_max
+        self._limits = limits
         self._open: OpenRecord | None = None
         self._writing: OpenRecord | None = None
         self._closed: ClosedRecord | None = None
@@ -123,8 +119,8 @@ class Sequencer:
             raise NotServing
         record = self._open
         waiting = 0 if record is None else len(record.commands)
-        if waiting and waiting + len(commands) > self._commands_waiting_max:
-            raise Overloaded(waiting, self._commands_waiting_max)
+        if waiting and waiting + len(commands) > self._limits.commands_waiting_max:
+            raise Overloaded(waiting, self._limits.commands_waiting_max)
         engine = self.engine
         apply = engine.apply
         sequence = engine.sequence
@@ -245,7 +241,7 @@ class Sequencer:
             self._close()
         else:
             self._idle = True
-            self._quiet = self._loop.call_later(QUIET_SECONDS, self._append_idle)
+            self._quiet = self._loop.call_later(self._limits.quiet_ms / 1000, self._append_idle)
         if record is not None and closed is not None:
             self.durable_sequence = closed.last_sequence
             record.release()

@@ -1,0 +1,315 @@
+"""The sequencer, with the real engine and a journal that syncs only when the test says so."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from server.core.commands import CancelOrder, Command, OpenSession, PlaceOrder, SetInstrument
+from server.core.engine import Engine
+from server.core.instruments import Instrument
+from server.core.rejects import Reject, RejectReason
+from server.core.types import Repeat, Stamp
+from server.journal.log import Lost, Position, Unknown
+from server.journal.payload import decode_commands
+from server.journal.record import BATCH, IDLE, Record
+from server.sequencer.errors import NotServing, Overloaded
+from server.sequencer.sequencer import Sequencer
+from server.sequencer.ticket import Applied, ClosedRecord
+from server.settings import SequencerLimits
+
+pytestmark = pytest.mark.asyncio
+
+
+class HeldJournal:
+    """Keeps records in memory; an append returns when the test lets it."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[int, int, int, bytes]] = []
+        self.entered = threading.Semaphore(0)
+        self.let_go = threading.Semaphore(0)
+        self.held = False
+        self.answer: Position | Lost | Unknown = Position(1)
+
+    def append(
+        self, kind: int, first_sequence: int, count: int, time_ns: int, payload: bytes
+    ) -> Position | Lost | Unknown:
+        self.records.append((kind, first_sequence, count, payload))
+        self.entered.release()
+        if self.held:
+            self.let_go.acquire()
+        return self.answer
+
+    def read(self, sequence: int) -> Record:
+        for kind, first, count, payload in self.records:
+            if kind == BATCH and first <= sequence < first + count:
+                return Record(
+                    BATCH, 0, 0, bytes(16), 0, 1, 1, bytes(16), first, count, 7, b"", payload
+                )
+        raise KeyError(sequence)
+
+    @property
+    def batches(self) -> list[list[Command]]:
+        return [decode_commands(payload) for kind, _, _, payload in self.records if kind == BATCH]
+
+
+class Desk:
+    """A sequencer on a held journal, with one instrument."""
+
+    def __init__(self, **options: Any) -> None:
+        self.journal = HeldJournal()
+        self.failures: list[str] = []
+        self.time_ns = 1_000
+        engine = Engine()
+        assert isinstance(engine.apply(SetInstrument(Instrument("BTC-USD")), Stamp(1, 500)), list)
+        self.sequencer = Sequencer(
+            engine,
+            self.journal,
+            on_failure=self.failures.append,
+            clock=lambda: self.time_ns,
+            **options,
+        )
+        self.sequencer.start()
+
+    async def appending(self) -> None:
+        """Wait until the journal's thread is inside an append."""
+        await asyncio.get_running_loop().run_in_executor(None, self.journal.entered.acquire)
+
+    async def close(self) -> None:
+        self.journal.held = False
+        self.journal.let_go.release(1_000)
+        await self.sequencer.stop()
+
+
+def place(client: str = "A", price: int = 100, **fields: Any) -> PlaceOrder:
+    return PlaceOrder(client, "BTC-USD", 1, 1, 10, price, **fields)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until the condition holds; the test's own timeout is the bound."""
+    while not condition():  # noqa: ASYNC110 - the condition is the journal thread's, not the loop's
+        await asyncio.sleep(0.001)
+
+
+async def test_one_turn_of_the_loop_is_one_record() -> None:
+    desk = Desk()
+    tickets = [desk.sequencer.submit([place()]) for _ in range(3)]
+    await asyncio.gather(*(ticket.released() for ticket in tickets))
+    assert [len(batch) for batch in desk.journal.batches] == [3]
+    assert [ticket.outcomes[0].sequence for ticket in tickets] == [2, 3, 4]  # type: ignore[union-attr]
+    await desk.close()
+
+
+async def test_nothing_is_released_before_it_is_durable() -> None:
+    desk = Desk()
+    desk.journal.held = True
+    ticket = desk.sequencer.submit([place()])
+    waiting = asyncio.create_task(ticket.released())
+    reading = asyncio.create_task(desk.sequencer.read(lambda engine: engine.sequence))
+    await desk.appending()
+    assert desk.sequencer.durable_sequence == 1
+    done, _ = await asyncio.wait([waiting, reading], timeout=0.05)
+    assert not done
+    desk.journal.let_go.release()
+    await waiting
+    assert await reading == 2
+    assert desk.sequencer.durable_sequence == 2
+    await desk.close()
+
+
+async def test_the_next_record_grows_while_one_is_written() -> None:
+    desk = Desk()
+    desk.journal.held = True
+    first = desk.sequencer.submit([place()])
+    await desk.appending()
+    later = [desk.sequencer.submit([place(), place()]) for _ in range(4)]
+    desk.journal.held = False
+    desk.journal.let_go.release()
+    await asyncio.gather(first.released(), *(ticket.released() for ticket in later))
+    assert [len(batch) for batch in desk.journal.batches] == [1, 8]
+    await desk.close()
+
+
+async def test_a_refusal_takes_no_sequence_and_waits_for_what_it_was_judged_by() -> None:
+    desk = Desk()
+    desk.journal.held = True
+    desk.sequencer.submit([place(order_id="a")])
+    await desk.appending()
+    refused = desk.sequencer.submit([place(order_id="a")])
+    assert isinstance(refused.outcomes[0], Reject)
+    assert refused.outcomes[0].reason == RejectReason.ORDER_ID_DUPLICATE
+    assert desk.sequencer.engine.sequence == 2
+    waiting = asyncio.create_task(refused.released())
+    done, _ = await asyncio.wait([waiting], timeout=0.05)
+    assert not done
+    desk.journal.let_go.release()
+    await waiting
+    assert desk.sequencer.refused[RejectReason.ORDER_ID_DUPLICATE] == 1
+    assert desk.sequencer.orders_refused[1, 1] == 1
+    await desk.close()
+
+
+async def test_a_refusal_alone_is_released_at_once_and_not_journaled() -> None:
+    desk = Desk()
+    ticket = desk.sequencer.submit([CancelOrder("A", "nothing")])
+    await ticket.released()
+    assert desk.journal.batches == []
+    await desk.close()
+
+
+async def test_copies_under_one_key_get_the_first_outcome() -> None:
+    desk = Desk()
+    tickets = [desk.sequencer.submit([place(idempotency_key="k")]) for _ in range(20)]
+    outcomes = [ticket.outcomes[0] for ticket in tickets]
+    assert isinstance(outcomes[0], Applied)
+    assert outcomes[1:] == [Repeat(2)] * 19
+    first = await desk.sequencer.first_outcome(Repeat(2))
+    assert first.sequence == 2
+    assert first.events == outcomes[0].events
+    await desk.close()
+
+
+async def test_views_show_the_book_after_the_record_once() -> None:
+    desk = Desk()
+    calls = []
+
+    def depth(engine: Engine) -> Any:
+        calls.append(1)
+        return engine.book("BTC-USD").depth(1, 5)
+
+    first = desk.sequencer.submit([place(price=100)])
+    first.view("book", depth)
+    second = desk.sequencer.submit([place(price=101)])
+    second.view("book", depth)
+    await asyncio.gather(first.released(), second.released())
+    assert first.views["book"] == second.views["book"] == [(101, 10), (100, 10)]
+    assert len(calls) == 1
+    await desk.close()
+
+
+async def test_a_view_for_a_repeat_is_the_book_after_the_newest_record() -> None:
+    desk = Desk()
+    desk.journal.held = True
+    desk.sequencer.submit([place(price=100, idempotency_key="k")])
+    await desk.appending()
+    repeat = desk.sequencer.submit([place(price=100, idempotency_key="k")])
+    repeat.view("book", lambda engine: engine.book("BTC-USD").depth(1, 5))
+    desk.journal.let_go.release()
+    await repeat.released()
+    assert repeat.views["book"] == [(100, 10)]
+    await desk.close()
+
+
+async def test_at_boundary_sees_whole_records_only() -> None:
+    desk = Desk()
+    desk.journal.held = True
+    desk.sequencer.submit([place()])
+    await desk.appending()
+    desk.sequencer.submit([place()])
+    boundary = asyncio.create_task(desk.sequencer.at_boundary(lambda engine: engine.sequence))
+    await asyncio.sleep(0)
+    desk.sequencer.submit([place()])
+    desk.journal.held = False
+    desk.journal.let_go.release()
+    seen = await boundary
+    assert seen == 4
+    ends = [first + count - 1 for kind, first, count, _ in desk.journal.records if kind == BATCH]
+    assert seen in ends
+    await desk.close()
+
+
+async def test_listeners_see_each_record_closing_then_durable_in_order() -> None:
+    desk = Desk()
+    told: list[tuple[str, int, int]] = []
+
+    class Listener:
+        def closing(self, record: ClosedRecord, engine: Engine) -> None:
+            told.append(("closing", record.first_sequence, engine.sequence))
+
+        def durable(self, record: ClosedRecord) -> None:
+            told.append(("durable", record.first_sequence, record.last_sequence))
+
+    desk.sequencer.listeners.append(Listener())
+    for _ in range(3):
+        await desk.sequencer.submit([place(), place()]).released()
+    assert told == [
+        ("closing", 2, 3), ("durable", 2, 3),
+        ("closing", 4, 5), ("durable", 4, 5),
+        ("closing", 6, 7), ("durable", 6, 7),
+    ]  # fmt: skip
+    await desk.close()
+
+
+async def test_quiet_appends_one_idle_record() -> None:
+    desk = Desk()
+    await desk.sequencer.submit([place()]).released()
+    await until(lambda: any(kind == IDLE for kind, *_ in desk.journal.records))
+    assert [kind for kind, *_ in desk.journal.records] == [BATCH, IDLE]
+    await desk.sequencer.submit([place()]).released()
+    await desk.close()
+    assert [kind for kind, *_ in desk.journal.records] == [BATCH, IDLE, BATCH, IDLE]
+
+
+async def test_time_never_goes_backwards() -> None:
+    desk = Desk()
+    times = []
+    for clock in (2_000, 1_500, 3_000):
+        desk.time_ns = clock
+        outcome = desk.sequencer.submit([place()]).outcomes[0]
+        assert isinstance(outcome, Applied)
+        times.append(outcome.time_ns)
+        await asyncio.sleep(0)
+        await desk.sequencer.read(lambda engine: None)
+    assert times == [2_000, 2_000, 3_000]
+    await desk.close()
+
+
+async def test_the_bound_of_waiting_commands() -> None:
+    desk = Desk(limits=SequencerLimits(commands_waiting_max=3))
+    desk.journal.held = True
+    desk.sequencer.submit([place()])
+    await desk.appending()
+    desk.sequencer.submit([place(), place(), place()])
+    with pytest.raises(Overloaded, match="3 commands wait for the journal, the limit is 3"):
+        desk.sequencer.submit([place()])
+    assert desk.sequencer.engine.sequence == 5
+    await desk.close()
+
+
+async def test_a_failed_append_releases_nothing() -> None:
+    desk = Desk()
+    desk.journal.answer = Unknown("fdatasync: EIO")
+    ticket = desk.sequencer.submit([place()])
+    waiting = asyncio.create_task(ticket.released())
+    await until(lambda: bool(desk.failures))
+    assert "EIO" in desk.failures[0]
+    done, _ = await asyncio.wait([waiting], timeout=0.05)
+    assert not done
+    assert desk.sequencer.durable_sequence == 1
+    waiting.cancel()
+
+
+async def test_stop_finishes_what_was_taken_and_refuses_the_rest() -> None:
+    desk = Desk()
+    ticket = desk.sequencer.submit([OpenSession("A")])
+    await desk.sequencer.stop()
+    await ticket.released()
+    assert [kind for kind, *_ in desk.journal.records] == [BATCH, IDLE]
+    with pytest.raises(NotServing, match="starting or stopping"):
+        desk.sequencer.submit([place()])
+
+
+async def test_giving_up_a_ticket_disturbs_no_other() -> None:
+    desk = Desk()
+    desk.journal.held = True
+    first, second = (desk.sequencer.submit([place()]) for _ in range(2))
+    waiting = asyncio.create_task(first.released())
+    other = asyncio.create_task(second.released())
+    await desk.appending()
+    waiting.cancel()
+    desk.journal.let_go.release()
+    await other
+    assert waiting.cancelled()
+    await desk.close()
