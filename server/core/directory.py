@@ -1,0 +1,160 @@
+"""Every order that is open or remembered, by id and by client.
+
+Both indexes are in placing order. An ended order stays for as long as `requests.Generations`
+says, which is one comparison at each look-up; its memory is given back later, two orders for each
+one that ends, so what an index holds beyond that is invisible. A client is dropped with its last
+order unless it has traded: positions stay for ever.
+
+Costs: look-up by id O(1); a page of a client's orders O(log n + what the filter passes over); a
+page over all clients O(orders newer than the page + what the filter passes over).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from server.core.accounts import Account
+from server.core.market import Market
+from server.core.orders import Order
+from server.core.requests import Generations
+
+COMPACT_COUNT: Final = 64
+"""A client's list is compacted when this many of it are forgotten, and at least half of it."""
+
+
+def _placed_sequence(order: Order) -> int:
+    return order.placed_sequence
+
+
+class Client:
+    """What belongs to one client id."""
+
+    __slots__ = ("accounts", "client_id", "forgotten", "open", "placed", "traded")
+
+    def __init__(self, client_id: str) -> None:
+        self.client_id = client_id
+        self.accounts: dict[str, Account] = {}
+        self.open: dict[int, Order] = {}
+        """Resting orders by placing sequence, in placing order."""
+        self.placed: list[Order] = []
+        """All orders in placing order, with some forgotten ones among them."""
+        self.forgotten = 0
+        """Number of orders in `placed` whose memory was to be given back."""
+        self.traded = False
+
+    def account(self, market: Market) -> Account:
+        """The client's account in this instrument, made when first asked for."""
+        account = self.accounts.get(market.name)
+        if account is None:
+            account = self.accounts[market.name] = Account(self, market)
+        return account
+
+
+class Directory:
+    """Orders and clients."""
+
+    __slots__ = ("_closed", "clients", "generations", "orders")
+
+    def __init__(self, capacity: int, window_ns: int) -> None:
+        self.orders: dict[str, Order] = {}
+        self.clients: dict[str, Client] = {}
+        self.generations = Generations(capacity, window_ns)
+        self._closed: deque[Order] = deque()
+
+    def find(self, order_id: str) -> Order | None:
+        """The open or remembered order of this id."""
+        order = self.orders.get(order_id)
+        if order is None or self.is_forgotten(order):
+            return None
+        return order
+
+    def is_forgotten(self, order: Order) -> bool:
+        """Whether it ended too long ago."""
+        return 0 < order.closed_sequence <= self.generations.forgotten_sequence
+
+    def client(self, client_id: str) -> Client:
+        """The client, made when first asked for."""
+        client = self.clients.get(client_id)
+        if client is None:
+            client = self.clients[client_id] = Client(client_id)
+        return client
+
+    def add(self, order: Order) -> None:
+        """Enter a new order; its id is not that of an open or remembered one."""
+        orders = self.orders
+        if order.order_id in orders:
+            # A forgotten one goes first: the index is in placing order.
+            del orders[order.order_id]
+        orders[order.order_id] = order
+        order.account.client.placed.append(order)
+
+    def close(self, order: Order, sequence: int, time_ns: int) -> None:
+        """The order has ended; it is remembered from now on."""
+        order.closed_sequence = sequence
+        order.updated_ns = time_ns
+        self._closed.append(order)
+        self.generations.add(sequence, time_ns)
+        surplus = len(self._closed) - self.generations.kept
+        if surplus:
+            self._give_back(min(2, surplus))
+
+    def _give_back(self, count: int) -> None:
+        for _ in range(count):
+            order = self._closed.popleft()
+            if self.orders.get(order.order_id) is order:
+                del self.orders[order.order_id]
+            client = order.account.client
+            client.forgotten += 1
+            held = len(client.placed)
+            if client.forgotten == held and not client.traded:
+                del self.clients[client.client_id]
+            elif client.forgotten >= COMPACT_COUNT and 2 * client.forgotten >= held:
+                client.placed = [each for each in client.placed if not self.is_forgotten(each)]
+                client.forgotten = 0
+
+    def newest_first(self, client_id: str, before_sequence: int) -> Iterator[Order]:
+        """Orders of a client, or of all, placed before this sequence (0: any)."""
+        if not client_id:
+            for order in reversed(self.orders.values()):
+                if not before_sequence or order.placed_sequence < before_sequence:
+                    yield order
+            return
+        client = self.clients.get(client_id)
+        if client is None:
+            return
+        placed = client.placed
+        end = len(placed)
+        if before_sequence:
+            end = bisect_left(placed, before_sequence, key=_placed_sequence)
+        for index in range(end - 1, -1, -1):
+            yield placed[index]
+
+    def page(
+        self,
+        client_id: str = "",
+        instrument: str = "",
+        side: int = 0,
+        status: int = 0,
+        before_sequence: int = 0,
+        limit: int = 100,
+    ) -> list[Order]:
+        """Open and remembered orders, newest first by placing sequence, filtered."""
+        found: list[Order] = []
+        for order in self.newest_first(client_id, before_sequence):
+            if len(found) >= limit:
+                break
+            if (
+                (not instrument or order.instrument == instrument)
+                and (not side or order.side == side)
+                and (not status or order.status == status)
+                and not self.is_forgotten(order)
+            ):
+                found.append(order)
+        return found
+
+    def load(self, order: Order) -> None:
+        """Take over an order that `close` had seen before the dump; in closing order."""
+        self._closed.append(order)

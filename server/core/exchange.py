@@ -1,0 +1,156 @@
+"""All state of the exchange, and what can be read of it. Nothing here changes what it shows.
+
+Orders are shown as they are held: a reader copies what it keeps, for instance with `order_event`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from server.core.accounts import FeeAccount, Position
+from server.core.book import Book
+from server.core.directory import Directory
+from server.core.events import OrderEvent
+from server.core.instruments import Instrument, Limits
+from server.core.market import Market, RecentTrade, Ticker
+from server.core.orders import Order, event_of
+from server.core.requests import Keys
+
+
+class Counts(NamedTuple):
+    """How much the engine holds."""
+
+    orders_open: int
+    orders_closed: int
+    """Ended and remembered."""
+    keys: int
+    keys_after_sequence: int
+    """Keys of commands after this one are remembered, all others are forgotten."""
+    sessions: int
+    clients: int
+    instruments: int
+
+
+class Session:
+    """A cancel-on-disconnect session and the resting orders placed in it."""
+
+    __slots__ = ("client_id", "open")
+
+    def __init__(self, client_id: str) -> None:
+        self.client_id = client_id
+        self.open: dict[int, Order] = {}
+        """By placing sequence, in placing order."""
+
+
+class ExchangeState:
+    """What commands have made, empty at first."""
+
+    def __init__(self) -> None:
+        self.sequence = 0
+        """Of the last accepted command."""
+        self.time_ns = 0
+        """Its stamp's time."""
+        self.limits = Limits()
+        self.configured_limits: Limits | None = None
+        """The limits that the configuration file last said; None before it said any."""
+        self.configured_instruments: dict[str, Instrument] = {}
+        """The same for each instrument."""
+        self.markets: dict[str, Market] = {}
+        """By name, in listing order."""
+        self.fees: dict[str, FeeAccount] = {}
+        self.sessions: dict[int, Session] = {}
+        self.directory = Directory(self.limits.closed_orders_max, self.limits.window_ns)
+        self.keys = Keys(self.limits.keys_max, self.limits.window_ns)
+        self.touched: dict[str, Book] = {}
+        """Books with changes not yet taken. Bookkeeping for the feed, not state."""
+
+    def list_market(self, definition: Instrument) -> Market:
+        """List an instrument, with the fee account of its quote currency."""
+        currency = definition.name.partition("-")[2]
+        fee_account = self.fees.get(currency)
+        if fee_account is None:
+            fee_account = self.fees[currency] = FeeAccount(currency)
+        market = self.markets[definition.name] = Market(definition, fee_account)
+        return market
+
+    def take_limits(self, limits: Limits) -> None:
+        """Work with these bounds from now on."""
+        self.limits = limits
+        self.directory.generations.limit(limits.closed_orders_max, limits.window_ns)
+        self.keys.generations.limit(limits.keys_max, limits.window_ns)
+
+    def order(self, order_id: str) -> Order | None:
+        """The open or remembered order of this id."""
+        return self.directory.find(order_id)
+
+    def orders(
+        self,
+        client_id: str = "",
+        instrument: str = "",
+        side: int = 0,
+        status: int = 0,
+        before_sequence: int = 0,
+        limit: int = 100,
+    ) -> list[Order]:
+        """Open and remembered orders, newest first by placing sequence; a filter left out is none.
+
+        The next page is that before the last one's `placed_sequence`.
+        """
+        return self.directory.page(client_id, instrument, side, status, before_sequence, limit)
+
+    def order_event(self, order: Order) -> OrderEvent:
+        """The order as it stands, in the layout of events."""
+        return event_of(OrderEvent, order, order.reason)
+
+    @property
+    def instruments(self) -> dict[str, Instrument]:
+        """Definitions by name, in listing order."""
+        return {name: market.definition for name, market in self.markets.items()}
+
+    def book(self, instrument: str) -> Book:
+        """The book of a listed instrument."""
+        return self.markets[instrument].book
+
+    def trades(
+        self, instrument: str, limit: int, before: tuple[int, int] | None = None
+    ) -> list[RecentTrade]:
+        """(sequence, index, time_ns, trade), newest first, from before this (sequence, index)."""
+        return self.markets[instrument].newest_trades(limit, before)
+
+    def ticker(self, instrument: str, time_ns: int = 0) -> Ticker:
+        """Last price and the 24 hours up to a time, by default that of the last command."""
+        return self.markets[instrument].ticker(time_ns or self.time_ns)
+
+    def positions(self, client_id: str) -> list[Position]:
+        """What a client holds in each instrument that it traded, in listing order."""
+        client = self.directory.clients.get(client_id)
+        if client is None or not client.traded:
+            return []
+        accounts = (client.accounts.get(name) for name in self.markets)
+        return [each.position() for each in accounts if each is not None and each.traded]
+
+    def fee_accounts(self) -> dict[str, int]:
+        """What was taken in fees, 10^-8, by currency."""
+        return {currency: account.balance_e8 for currency, account in self.fees.items()}
+
+    def open_sessions(self) -> list[int]:
+        """Ids of the sessions that have not ended, oldest first."""
+        return list(self.sessions)
+
+    def counts(self) -> Counts:
+        """How much is held."""
+        return Counts(
+            sum(market.book.order_count for market in self.markets.values()),
+            self.directory.generations.kept,
+            self.keys.generations.kept,
+            self.keys.generations.forgotten_sequence,
+            len(self.sessions),
+            len(self.directory.clients),
+            len(self.markets),
+        )
+
+    def take_touched(self) -> dict[str, list[tuple[int, int, int]]]:
+        """(side, price, quantity now) of each level that changed since the last call."""
+        changes = {name: book.take_touched() for name, book in self.touched.items()}
+        self.touched.clear()
+        return changes

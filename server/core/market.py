@@ -1,0 +1,150 @@
+"""One listed instrument: its definition, its book, and what is told about its trades.
+
+Trades are summed into bars of one minute, kept for 24 hours: 1,440 bars at most. A ticker is made
+of them, so its window begins at a whole minute.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from server.core.accounts import Account, FeeAccount
+from server.core.book import Book
+from server.core.instruments import Instrument
+
+if TYPE_CHECKING:
+    from server.core.events import Traded
+
+TRADES_MAX: Final = 1_000
+"""Newest trades kept for each instrument: the largest page that can be asked for."""
+
+MINUTE_NS: Final = 60_000_000_000
+WINDOW_MINUTES: Final = 1_440
+
+RecentTrade = tuple[int, int, int, "Traded"]
+"""(sequence, index, time_ns, trade)"""
+
+
+class Bar:
+    """The trades of one minute. Sums, so that averages are divided only when shown."""
+
+    __slots__ = (
+        "close_e8",
+        "count",
+        "high_e8",
+        "low_e8",
+        "minute",
+        "notional_e16",
+        "open_e8",
+        "volume_e8",
+    )
+
+    def __init__(self, minute: int, open_e8: int) -> None:
+        self.minute = minute
+        self.open_e8 = self.high_e8 = self.low_e8 = self.close_e8 = open_e8
+        self.volume_e8 = 0
+        self.notional_e16 = 0
+        self.count = 0
+
+
+class Ticker(NamedTuple):
+    """The last price and the last 24 hours; all 0 where there was no trade."""
+
+    last_price_e8: int
+    open_e8: int
+    high_e8: int
+    low_e8: int
+    close_e8: int
+    volume_e8: int
+    """A sum: may exceed 64 bits, like the notional."""
+    notional_e16: int
+    trade_count: int
+
+
+class Market:
+    """State of one instrument."""
+
+    __slots__ = (
+        "accounts",
+        "bars",
+        "book",
+        "definition",
+        "fee_account",
+        "last_price_e8",
+        "maker_fee_e6",
+        "name",
+        "taker_fee_e6",
+        "trades",
+    )
+
+    def __init__(self, definition: Instrument, fee_account: FeeAccount) -> None:
+        self.name = definition.name
+        self.fee_account = fee_account
+        self.book = Book()
+        self.last_price_e8 = 0
+        self.trades: deque[RecentTrade] = deque(maxlen=TRADES_MAX)
+        self.bars: deque[Bar] = deque()
+        # Of the clients that traded here, by first fill.
+        self.accounts: list[Account] = []
+        self.define(definition)
+
+    def define(self, definition: Instrument) -> None:
+        """Take a new definition of the same instrument."""
+        self.definition = definition
+        self.maker_fee_e6 = definition.maker_fee_e6
+        self.taker_fee_e6 = definition.taker_fee_e6
+
+    def record(self, prices_e8: tuple[int, int], sums: tuple[int, int, int], time_ns: int) -> None:
+        """Count the trades of one pass: (first, last) price and (quantity, notional, count).
+
+        The prices of a pass run one way, so the first and the last are also its extremes.
+        """
+        first_e8, last_e8 = prices_e8
+        self.last_price_e8 = last_e8
+        minute = time_ns // MINUTE_NS
+        bars = self.bars
+        if bars and bars[-1].minute == minute:
+            bar = bars[-1]
+        else:
+            bar = Bar(minute, first_e8)
+            bars.append(bar)
+            while bars[0].minute <= minute - WINDOW_MINUTES:
+                bars.popleft()
+        low_e8, high_e8 = (first_e8, last_e8) if first_e8 <= last_e8 else (last_e8, first_e8)
+        if low_e8 < bar.low_e8:
+            bar.low_e8 = low_e8
+        if high_e8 > bar.high_e8:
+            bar.high_e8 = high_e8
+        bar.close_e8 = last_e8
+        quantity_e8, notional_e16, count = sums
+        bar.volume_e8 += quantity_e8
+        bar.notional_e16 += notional_e16
+        bar.count += count
+
+    def ticker(self, time_ns: int) -> Ticker:
+        """The 24 hours up to this time."""
+        after = time_ns // MINUTE_NS - WINDOW_MINUTES
+        bars = [bar for bar in self.bars if bar.minute > after]
+        if not bars:
+            return Ticker(self.last_price_e8, 0, 0, 0, 0, 0, 0, 0)
+        return Ticker(
+            self.last_price_e8,
+            bars[0].open_e8,
+            max(bar.high_e8 for bar in bars),
+            min(bar.low_e8 for bar in bars),
+            bars[-1].close_e8,
+            sum(bar.volume_e8 for bar in bars),
+            sum(bar.notional_e16 for bar in bars),
+            sum(bar.count for bar in bars),
+        )
+
+    def newest_trades(self, limit: int, before: tuple[int, int] | None) -> list[RecentTrade]:
+        """Newest first, from just before this (sequence, index)."""
+        found: list[RecentTrade] = []
+        for trade in reversed(self.trades):
+            if len(found) >= limit:
+                break
+            if before is None or (trade[0], trade[1]) < before:
+                found.append(trade)
+        return found
