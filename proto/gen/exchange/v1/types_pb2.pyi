@@ -69,6 +69,7 @@ class RejectReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REJECT_REASON_NUMBER_INVALID: _ClassVar[RejectReason]
     REJECT_REASON_TOO_MANY: _ClassVar[RejectReason]
     REJECT_REASON_CURSOR_INVALID: _ClassVar[RejectReason]
+    REJECT_REASON_STATUS_INVALID: _ClassVar[RejectReason]
     REJECT_REASON_INSTRUMENT_UNKNOWN: _ClassVar[RejectReason]
     REJECT_REASON_PRICE_NOT_POSITIVE: _ClassVar[RejectReason]
     REJECT_REASON_PRICE_BELOW_MINIMUM: _ClassVar[RejectReason]
@@ -97,6 +98,8 @@ class RejectReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REJECT_REASON_DEADLINE_PASSED: _ClassVar[RejectReason]
     REJECT_REASON_SLOW_READER: _ClassVar[RejectReason]
     REJECT_REASON_NOT_AVAILABLE: _ClassVar[RejectReason]
+    REJECT_REASON_FOLLOWER_MISSING: _ClassVar[RejectReason]
+    REJECT_REASON_OUTCOME_UNKNOWN: _ClassVar[RejectReason]
 SIDE_UNSPECIFIED: Side
 SIDE_BUY: Side
 SIDE_SELL: Side
@@ -141,6 +144,7 @@ REJECT_REASON_SETTING_INVALID: RejectReason
 REJECT_REASON_NUMBER_INVALID: RejectReason
 REJECT_REASON_TOO_MANY: RejectReason
 REJECT_REASON_CURSOR_INVALID: RejectReason
+REJECT_REASON_STATUS_INVALID: RejectReason
 REJECT_REASON_INSTRUMENT_UNKNOWN: RejectReason
 REJECT_REASON_PRICE_NOT_POSITIVE: RejectReason
 REJECT_REASON_PRICE_BELOW_MINIMUM: RejectReason
@@ -169,9 +173,11 @@ REJECT_REASON_NOT_SERVING: RejectReason
 REJECT_REASON_DEADLINE_PASSED: RejectReason
 REJECT_REASON_SLOW_READER: RejectReason
 REJECT_REASON_NOT_AVAILABLE: RejectReason
+REJECT_REASON_FOLLOWER_MISSING: RejectReason
+REJECT_REASON_OUTCOME_UNKNOWN: RejectReason
 
 class Order(_message.Message):
-    __slots__ = ("order_id", "client_id", "client_reference", "instrument", "side", "type", "time_in_force", "post_only", "self_trade_prevention", "price_e8", "quantity_e8", "filled_quantity_e8", "remaining_quantity_e8", "cancelled_quantity_e8", "status", "end_reason", "placed_sequence", "created_time_ns", "updated_sequence", "updated_time_ns")
+    __slots__ = ("order_id", "client_id", "client_reference", "instrument", "side", "type", "time_in_force", "post_only", "self_trade_prevention", "price_e8", "quantity_e8", "filled_quantity_e8", "remaining_quantity_e8", "cancelled_quantity_e8", "status", "end_reason", "placed_sequence", "created_time_ns", "updated_time_ns")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_REFERENCE_FIELD_NUMBER: _ClassVar[int]
@@ -190,7 +196,6 @@ class Order(_message.Message):
     END_REASON_FIELD_NUMBER: _ClassVar[int]
     PLACED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CREATED_TIME_NS_FIELD_NUMBER: _ClassVar[int]
-    UPDATED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     UPDATED_TIME_NS_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     client_id: str
@@ -210,9 +215,8 @@ class Order(_message.Message):
     end_reason: EndReason
     placed_sequence: int
     created_time_ns: int
-    updated_sequence: int
     updated_time_ns: int
-    def __init__(self, order_id: _Optional[str] = ..., client_id: _Optional[str] = ..., client_reference: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[_Union[Side, str]] = ..., type: _Optional[_Union[OrderType, str]] = ..., time_in_force: _Optional[_Union[TimeInForce, str]] = ..., post_only: _Optional[bool] = ..., self_trade_prevention: _Optional[_Union[SelfTradePrevention, str]] = ..., price_e8: _Optional[int] = ..., quantity_e8: _Optional[int] = ..., filled_quantity_e8: _Optional[int] = ..., remaining_quantity_e8: _Optional[int] = ..., cancelled_quantity_e8: _Optional[int] = ..., status: _Optional[_Union[OrderStatus, str]] = ..., end_reason: _Optional[_Union[EndReason, str]] = ..., placed_sequence: _Optional[int] = ..., created_time_ns: _Optional[int] = ..., updated_sequence: _Optional[int] = ..., updated_time_ns: _Optional[int] = ...) -> None: ...
+    def __init__(self, order_id: _Optional[str] = ..., client_id: _Optional[str] = ..., client_reference: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[_Union[Side, str]] = ..., type: _Optional[_Union[OrderType, str]] = ..., time_in_force: _Optional[_Union[TimeInForce, str]] = ..., post_only: _Optional[bool] = ..., self_trade_prevention: _Optional[_Union[SelfTradePrevention, str]] = ..., price_e8: _Optional[int] = ..., quantity_e8: _Optional[int] = ..., filled_quantity_e8: _Optional[int] = ..., remaining_quantity_e8: _Optional[int] = ..., cancelled_quantity_e8: _Optional[int] = ..., status: _Optional[_Union[OrderStatus, str]] = ..., end_reason: _Optional[_Union[EndReason, str]] = ..., placed_sequence: _Optional[int] = ..., created_time_ns: _Optional[int] = ..., updated_time_ns: _Optional[int] = ...) -> None: ...
 
 class Trade(_message.Message):
     __slots__ = ("trade_id", "sequence", "index", "time_ns", "instrument", "price_e8", "quantity_e8", "aggressor_side", "maker_order_id", "maker_client_id", "taker_order_id", "taker_client_id", "maker_fee", "taker_fee")

@@ -1,0 +1,112 @@
+"""What every unary handler does between parsing and presenting: submit or read, inside its time."""
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from grpc.aio import ServicerContext
+
+from server.core.commands import Command
+from server.core.engine import Engine
+from server.core.rejects import Reject
+from server.core.types import Repeat
+from server.rpc.deadlines import Deadlines, outcome_unknown
+from server.rpc.errors import EdgeReason, EdgeReject, not_taken, refuse
+from server.sequencer.errors import NotServing, Overloaded
+from server.sequencer.sequencer import Sequencer
+from server.sequencer.ticket import Applied, Ticket
+
+T = TypeVar("T")
+
+
+class Committed(NamedTuple):
+    """An accepted command that may be shown."""
+
+    applied: Applied
+    repeated: bool
+    """It was seen before under its key, and this is what the first one led to."""
+    views: dict[Hashable, Any]
+    """What was to be rendered with its record, by key."""
+
+
+class Calls:
+    """The sequencer's verbs for calls that end."""
+
+    def __init__(self, sequencer: Sequencer, deadlines: Deadlines) -> None:
+        self.sequencer = sequencer
+        self._deadlines = deadlines
+
+    async def commit(
+        self,
+        command: Command,
+        context: ServicerContext[Any, Any],
+        key: Hashable = None,
+        render: Callable[[Engine], Any] | None = None,
+    ) -> Committed:
+        """Submit, wait until it is durable; refuses the call where the command is refused.
+        `render` is called once for `key` and record, right after the record."""
+        allowed_s = await self._deadlines.allowed_s(context)
+        ticket = await self._submit((command,), context)
+        if render is not None:
+            ticket.view(key, render)
+        outcome = ticket.outcomes[0]
+        repeated = False
+        try:
+            async with asyncio.timeout(allowed_s):
+                await ticket.released()
+                if type(outcome) is Repeat:
+                    outcome = await self.sequencer.first_outcome(outcome)
+                    repeated = True
+        except TimeoutError:
+            await refuse(context, outcome_unknown(allowed_s))
+        if isinstance(outcome, Reject):
+            await refuse(context, outcome)
+        assert isinstance(outcome, Applied)
+        return Committed(outcome, repeated, ticket.views)
+
+    async def commit_all(
+        self, commands: Sequence[Command], context: ServicerContext[Any, Any]
+    ) -> list[tuple[Applied, bool] | Reject]:
+        """The same for many, each with an outcome of its own and whether it is a repeat."""
+        allowed_s = await self._deadlines.allowed_s(context)
+        ticket = await self._submit(commands, context)
+        try:
+            async with asyncio.timeout(allowed_s):
+                await ticket.released()
+                return await first_outcomes(self.sequencer, ticket)
+        except TimeoutError:
+            await refuse(context, outcome_unknown(allowed_s))
+
+    async def read(self, view: Callable[[Engine], T], context: ServicerContext[Any, Any]) -> T:
+        """What `view` makes of the engine, once all of that is durable."""
+        allowed_s = await self._deadlines.allowed_s(context)
+        try:
+            async with asyncio.timeout(allowed_s):
+                return await self.sequencer.read(view)
+        except TimeoutError:
+            await refuse(
+                context, EdgeReject(EdgeReason.DEADLINE_PASSED, "deadline", f"{allowed_s:.3f} s")
+            )
+
+    async def _submit(
+        self, commands: Sequence[Command], context: ServicerContext[Any, Any]
+    ) -> Ticket:
+        try:
+            return self.sequencer.submit(commands)
+        except (NotServing, Overloaded) as error:
+            await refuse(context, not_taken(error))
+
+
+async def first_outcomes(
+    sequencer: Sequencer, ticket: Ticket
+) -> list[tuple[Applied, bool] | Reject]:
+    """The outcomes of a released ticket, repeats read back from the journal."""
+    found: list[tuple[Applied, bool] | Reject] = []
+    for outcome in ticket.outcomes:
+        if isinstance(outcome, Applied):
+            found.append((outcome, False))
+        elif isinstance(outcome, Repeat):
+            found.append((await sequencer.first_outcome(outcome), True))
+        else:
+            found.append(outcome)
+    return found

@@ -1,0 +1,343 @@
+"""The error table: what each refusal is on the wire. Nothing else chooses a status code.
+
+A refusal is a `Reject` of the engine or an `EdgeReject` of the doors, which have reasons of their
+own for what never reaches the engine. A call of its own gets it as a status with
+`google.rpc.ErrorInfo`: reason, domain `exchange`, and field, limit, value and retry_safe as
+metadata, numbers in the field's own unit. A reply of many outcomes holds it as a `Refusal`. The
+sentence is the same in both: it names field, limit and value, prices and quantities as decimals,
+and says what to do.
+"""
+
+from enum import IntEnum
+from typing import Any, Final, NamedTuple, NoReturn
+
+from google.protobuf.any_pb2 import Any as Packed
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc import StatusCode
+from grpc.aio import ServicerContext
+
+from exchange.v1 import types_pb2
+from server.core.rejects import Reject, RejectReason
+from server.rpc.decimals import decimal_text
+from server.sequencer.errors import NotServing, Overloaded
+
+DOMAIN: Final = "exchange"
+
+DETAILS_KEY: Final = "grpc-status-details-bin"
+
+VALUE_CHARACTERS_MAX: Final = 80
+"""Of a received text that a sentence repeats: enough to recognise it, and the status stays far
+below the 8 KiB of metadata that clients accept by default."""
+
+
+class EdgeReason(IntEnum):
+    """Reasons of the doors; the numbers go on where those of the engine leave gaps."""
+
+    NUMBER_INVALID = 10
+    TOO_MANY = 11
+    CURSOR_INVALID = 12
+    STATUS_INVALID = 13
+    OVERLOADED = 90
+    NOT_SERVING = 91
+    DEADLINE_PASSED = 92
+    SLOW_READER = 93
+    NOT_AVAILABLE = 94
+    FOLLOWER_MISSING = 95
+    OUTCOME_UNKNOWN = 96
+
+
+class EdgeReject(NamedTuple):
+    """A refusal by a door, with the fields of the engine's `Reject`."""
+
+    reason: EdgeReason | RejectReason
+    field: str
+    value: str | int
+    limit: str | int = ""
+
+
+Refused = Reject | EdgeReject
+
+
+class Rule(NamedTuple):
+    """What a reason is on the wire."""
+
+    code: StatusCode
+    retry_safe: bool
+    """The same request may succeed later without a change, and repeating it is harmless."""
+    sentence: str
+
+
+_BAD = StatusCode.INVALID_ARGUMENT
+_MISSING = StatusCode.NOT_FOUND
+_EXISTS = StatusCode.ALREADY_EXISTS
+# Not FAILED_PRECONDITION: a conflict is 409 over HTTP, and that one would become 400.
+_CONFLICT = StatusCode.ABORTED
+_BUSY = StatusCode.RESOURCE_EXHAUSTED
+_DOWN = StatusCode.UNAVAILABLE
+_LATE = StatusCode.DEADLINE_EXCEEDED
+_LATER = StatusCode.UNIMPLEMENTED
+
+RULES: Final[dict[IntEnum, Rule]] = {
+    RejectReason.FIELD_REQUIRED: Rule(_BAD, False, "{field} is required, received {value}: set it"),
+    RejectReason.ID_INVALID: Rule(
+        _BAD, False, "{field} {value} is not of the form {limit}: send one that is"
+    ),
+    RejectReason.ID_RESERVED: Rule(
+        _BAD,
+        False,
+        "{field} {value} begins with {limit}, which is kept for generated ids: choose another",
+    ),
+    RejectReason.SIDE_INVALID: Rule(
+        _BAD, False, "{field} {value} is neither buy (1) nor sell (2): send one of them"
+    ),
+    RejectReason.TYPE_INVALID: Rule(
+        _BAD, False, "{field} {value} is neither limit (1) nor market (2): send one of them"
+    ),
+    RejectReason.TIME_IN_FORCE_INVALID: Rule(
+        _BAD,
+        False,
+        "{field} {value} is none of good-till-cancel (1), immediate-or-cancel (2), fill-or-kill"
+        " (3): send one of them, or nothing for the default",
+    ),
+    RejectReason.SELF_TRADE_PREVENTION_INVALID: Rule(
+        _BAD,
+        False,
+        "{field} {value} is none of none (1), cancel newest (2), cancel oldest (3), cancel both"
+        " (4), decrement (5): send one of them, or nothing for the default",
+    ),
+    RejectReason.NOTHING_TO_REPLACE: Rule(
+        _BAD, False, "{field} {value}: neither a price nor a quantity is given: give at least one"
+    ),
+    RejectReason.SETTING_INVALID: Rule(
+        _BAD, False, "{field} {value} is outside {limit}: send a value within it"
+    ),
+    EdgeReason.NUMBER_INVALID: Rule(
+        _BAD, False, "{field} {value} is not {limit}: send a number that is"
+    ),
+    EdgeReason.TOO_MANY: Rule(_BAD, False, "{field} is {value}, the limit is {limit}: send fewer"),
+    EdgeReason.CURSOR_INVALID: Rule(
+        _BAD, False, "{field} {value} was not given out by this server: start again without it"
+    ),
+    EdgeReason.STATUS_INVALID: Rule(
+        _BAD,
+        False,
+        "{field} {value} is none of open (1), partially filled (2), filled (3), cancelled (4),"
+        " rejected (5): send one of them, or nothing for all",
+    ),
+    RejectReason.INSTRUMENT_UNKNOWN: Rule(
+        _MISSING, False, "{field} {value} is not listed: see ListInstruments"
+    ),
+    RejectReason.PRICE_NOT_POSITIVE: Rule(
+        _BAD, False, "{field} {value} is not greater than 0: send a positive price"
+    ),
+    RejectReason.PRICE_BELOW_MINIMUM: Rule(
+        _BAD, False, "{field} {value} is below the minimum {limit}: send a higher price"
+    ),
+    RejectReason.PRICE_ABOVE_MAXIMUM: Rule(
+        _BAD, False, "{field} {value} is above the maximum {limit}: send a lower price"
+    ),
+    RejectReason.PRICE_OFF_TICK: Rule(
+        _BAD, False, "{field} {value} is not a multiple of the tick {limit}: round it to one"
+    ),
+    RejectReason.QUANTITY_NOT_POSITIVE: Rule(
+        _BAD, False, "{field} {value} is not greater than 0: send a positive quantity"
+    ),
+    RejectReason.QUANTITY_BELOW_MINIMUM: Rule(
+        _BAD, False, "{field} {value} is below the minimum {limit}: send more"
+    ),
+    RejectReason.QUANTITY_ABOVE_MAXIMUM: Rule(
+        _BAD, False, "{field} {value} is above the maximum {limit}: send less"
+    ),
+    RejectReason.QUANTITY_OFF_LOT: Rule(
+        _BAD, False, "{field} {value} is not a multiple of the lot {limit}: round it to one"
+    ),
+    RejectReason.LEVEL_BOUND_EXCEEDED: Rule(
+        _BAD, False, "{field} {value} could take its price level past {limit}: send less"
+    ),
+    RejectReason.POSITION_BOUND_EXCEEDED: Rule(
+        _BAD,
+        False,
+        "{field} {value} could take the client's position with its open orders past {limit}:"
+        " send less",
+    ),
+    RejectReason.PRICE_REQUIRED: Rule(
+        _BAD, False, "{field} is required for a limit order, received {value}: set it"
+    ),
+    RejectReason.PRICE_NOT_ALLOWED: Rule(
+        _BAD, False, "{field} {value} does not go with a market order: leave it out"
+    ),
+    RejectReason.TIME_IN_FORCE_NOT_ALLOWED: Rule(
+        _BAD,
+        False,
+        "{field} {value} does not go with that type of order, the limit is {limit}: market orders"
+        " are immediate-or-cancel or fill-or-kill",
+    ),
+    RejectReason.POST_ONLY_NOT_ALLOWED: Rule(
+        _BAD,
+        False,
+        "{field} {value} goes with limit good-till-cancel orders only: leave it out, or change"
+        " type and time in force",
+    ),
+    RejectReason.KEY_CONFLICT: Rule(
+        _CONFLICT,
+        False,
+        "{field} {value} was used by this client for another request: use a new key",
+    ),
+    RejectReason.ORDER_ID_DUPLICATE: Rule(
+        _EXISTS, False, "{field} {value} names an order that is open or remembered: use another id"
+    ),
+    RejectReason.ORDER_UNKNOWN: Rule(
+        _MISSING, False, "{field} {value} names no order of this client: check the id"
+    ),
+    RejectReason.ORDER_CLOSED: Rule(
+        _CONFLICT,
+        False,
+        "{field} {value} names an order that has ended, its status is {limit}: it can no longer be"
+        " changed, read it with GetOrder",
+    ),
+    RejectReason.POST_ONLY_WOULD_CROSS: Rule(
+        _CONFLICT,
+        False,
+        "{field} {value} would trade at once with {limit}, and the order is post-only: the order"
+        " stands as it was, choose another price",
+    ),
+    RejectReason.SESSION_UNKNOWN: Rule(
+        _MISSING, False, "{field} {value} names no open session: open one"
+    ),
+    RejectReason.INSTRUMENT_IN_USE: Rule(
+        _CONFLICT,
+        False,
+        "{field} {value}: tick and lot stay {limit} while orders rest: cancel them first",
+    ),
+    RejectReason.INSTRUMENTS_BOUND_EXCEEDED: Rule(
+        _BAD, False, "{field} {value} would be one more than the {limit} that can be listed"
+    ),
+    EdgeReason.OVERLOADED: Rule(
+        _BUSY, True, "{field} {value} would pass the limit of {limit}: try again in a moment"
+    ),
+    EdgeReason.NOT_SERVING: Rule(
+        _DOWN, True, "the {field} is {value}: try again in a moment, nothing happened"
+    ),
+    EdgeReason.DEADLINE_PASSED: Rule(
+        _LATE,
+        True,
+        "the {field} had passed by {value} before the request was sequenced: nothing happened,"
+        " allow more time",
+    ),
+    EdgeReason.SLOW_READER: Rule(
+        _BUSY,
+        True,
+        "{field} {value}: the reader fell further behind than {limit}: resume after that sequence"
+        " and read faster",
+    ),
+    EdgeReason.NOT_AVAILABLE: Rule(_LATER, False, "{field} {value} is not available: {limit}"),
+    EdgeReason.FOLLOWER_MISSING: Rule(
+        _DOWN, True, "{field} {value} is not connected: start it, then try again"
+    ),
+    EdgeReason.OUTCOME_UNKNOWN: Rule(
+        _LATE,
+        False,
+        "the {field} of {value} passed while the journal was at work, it may have happened or not:"
+        " repeat the request with the same idempotency key, or read the order by its id",
+    ),
+}
+
+# Where a field of a command is called otherwise in the request.
+_REQUEST_FIELDS: Final = {"order_type": "type"}
+
+_NAMES: Final = {
+    number: name.removeprefix("REJECT_REASON_") for name, number in types_pb2.RejectReason.items()
+}
+
+
+def field_of(refused: Refused) -> str:
+    """The request's field."""
+    field = refused.field.removeprefix("definition.")
+    return _REQUEST_FIELDS.get(field, field)
+
+
+def sentence(refused: Refused) -> str:
+    """What is wrong and what to do, for people."""
+    field = field_of(refused)
+    return RULES[refused.reason].sentence.format(
+        field=field.removesuffix("_e8"),
+        value=_shown(field, refused.value, quote='"'),
+        limit=_shown(field, refused.limit, quote=""),
+    )
+
+
+def in_decimals(refused: Refused) -> Refused:
+    """The same with its numbers as decimals and no unit in the field's name: the HTTP door's."""
+    field = field_of(refused)
+    return refused._replace(
+        field=field.removesuffix("_e8"),
+        value=_plain(field, refused.value),
+        limit=_plain(field, refused.limit),
+    )
+
+
+def refusal(refused: Refused, into: types_pb2.Refusal) -> None:
+    """Write the refusal into a reply of many outcomes."""
+    rule = RULES[refused.reason]
+    into.reason = int(refused.reason)  # type: ignore[assignment]
+    into.code = rule.code.value[0]
+    into.message = sentence(refused)
+    into.field = field_of(refused)
+    into.limit = str(refused.limit)
+    into.retry_safe = rule.retry_safe
+
+
+def status_of(refused: Refused) -> Status:
+    """The whole status that a call of its own ends with."""
+    rule = RULES[refused.reason]
+    info = ErrorInfo(
+        reason=_NAMES[refused.reason],
+        domain=DOMAIN,
+        metadata={
+            "field": field_of(refused),
+            "limit": str(refused.limit),
+            "value": str(refused.value)[:VALUE_CHARACTERS_MAX],
+            "retry_safe": "true" if rule.retry_safe else "false",
+        },
+    )
+    packed = Packed()
+    packed.Pack(info)
+    return Status(code=rule.code.value[0], message=sentence(refused), details=[packed])
+
+
+async def refuse(context: ServicerContext[Any, Any], refused: Refused) -> NoReturn:
+    """End the call with the refusal."""
+    status = status_of(refused)
+    await context.abort(
+        RULES[refused.reason].code,
+        status.message,
+        ((DETAILS_KEY, status.SerializeToString()),),
+    )
+    raise AssertionError("abort always raises")
+
+
+def not_taken(error: NotServing | Overloaded) -> EdgeReject:
+    """The sequencer's own refusals."""
+    if isinstance(error, Overloaded):
+        return EdgeReject(
+            EdgeReason.OVERLOADED, "commands waiting", error.waiting, error.waiting_max
+        )
+    return EdgeReject(EdgeReason.NOT_SERVING, "server", "starting or stopping")
+
+
+def _plain(field: str, value: str | int) -> str:
+    return decimal_text(value) if isinstance(value, int) and field.endswith("_e8") else str(value)
+
+
+def _shown(field: str, value: str | int, quote: str) -> str:
+    if isinstance(value, int):
+        return _plain(field, value)
+    text = value if len(value) <= VALUE_CHARACTERS_MAX else value[:VALUE_CHARACTERS_MAX] + "…"
+    return f"{quote}{_printable(text)}{quote}"
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

@@ -1,0 +1,129 @@
+"""Orders: every handler parses, submits or reads, and presents."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from grpc.aio import ServicerContext
+
+from exchange.v1 import order_service_pb2 as messages
+from exchange.v1.order_service_pb2_grpc import OrderServiceServicer
+from server.core.engine import Engine
+from server.core.rejects import Reject, RejectReason
+from server.rpc import parse, present
+from server.rpc.calls import Calls
+from server.rpc.errors import EdgeReject, refusal, refuse
+from server.rpc.trading_session import TradingSessions
+
+Context = ServicerContext[Any, Any]
+
+
+class OrderService(OrderServiceServicer):
+    """`exchange.v1.OrderService`."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        sessions: TradingSessions,
+        serve_events: Callable[[messages.StreamOrderEventsRequest, Context], Awaitable[None]],
+    ) -> None:
+        self._calls = calls
+        self._sessions = sessions
+        self._serve_events = serve_events
+
+    async def PlaceOrder(
+        self, request: messages.PlaceOrderRequest, context: Context
+    ) -> messages.PlaceOrderResponse:
+        committed = await self._calls.commit(parse.place(request), context)
+        reply = messages.PlaceOrderResponse()
+        present.placed(reply, committed.applied, committed.repeated)
+        return reply
+
+    async def PlaceOrders(
+        self, request: messages.PlaceOrdersRequest, context: Context
+    ) -> messages.PlaceOrdersResponse:
+        commands = parse.places(request)
+        if isinstance(commands, EdgeReject):
+            await refuse(context, commands)
+        reply = messages.PlaceOrdersResponse()
+        for outcome in await self._calls.commit_all(commands, context):
+            into = reply.outcomes.add()
+            if isinstance(outcome, Reject):
+                refusal(outcome, into.refused)
+            else:
+                present.placed(into.placed, *outcome)
+        return reply
+
+    async def ReplaceOrder(
+        self, request: messages.ReplaceOrderRequest, context: Context
+    ) -> messages.ReplaceOrderResponse:
+        committed = await self._calls.commit(parse.replace(request), context)
+        reply = messages.ReplaceOrderResponse()
+        present.placed(reply, committed.applied, committed.repeated)
+        return reply
+
+    async def CancelOrder(
+        self, request: messages.CancelOrderRequest, context: Context
+    ) -> messages.CancelOrderResponse:
+        committed = await self._calls.commit(parse.cancel(request), context)
+        reply = messages.CancelOrderResponse()
+        present.cancelled(reply, committed.applied, committed.repeated)
+        return reply
+
+    async def CancelOrders(
+        self, request: messages.CancelOrdersRequest, context: Context
+    ) -> messages.CancelOrdersResponse:
+        committed = await self._calls.commit(parse.cancel_all(request), context)
+        reply = messages.CancelOrdersResponse()
+        present.cancelled_all(reply, committed.applied)
+        return reply
+
+    async def GetOrder(
+        self, request: messages.GetOrderRequest, context: Context
+    ) -> messages.GetOrderResponse:
+        query = parse.order_query(request)
+        if isinstance(query, EdgeReject):
+            await refuse(context, query)
+        reply = await self._calls.read(lambda engine: _order(engine, query), context)
+        if reply is None:
+            await refuse(context, EdgeReject(RejectReason.ORDER_UNKNOWN, "order_id", query))
+        return reply
+
+    async def ListOrders(
+        self, request: messages.ListOrdersRequest, context: Context
+    ) -> messages.ListOrdersResponse:
+        query = parse.orders_query(request)
+        if isinstance(query, EdgeReject):
+            await refuse(context, query)
+        return await self._calls.read(lambda engine: _page(engine, query), context)
+
+    # A coroutine that reads and writes by itself: unlike an async generator's, its end is its own,
+    # also where the call is cancelled in the middle of a write.
+    async def TradingSession(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[messages.TradingSessionRequest], context: Context
+    ) -> None:
+        await self._sessions.serve(context)
+
+    async def StreamOrderEvents(  # type: ignore[override]
+        self, request: messages.StreamOrderEventsRequest, context: Context
+    ) -> None:
+        await self._serve_events(request, context)
+
+
+def _order(engine: Engine, order_id: str) -> messages.GetOrderResponse | None:
+    found = engine.order(order_id)
+    if found is None:
+        return None
+    reply = messages.GetOrderResponse(sequence=engine.sequence)
+    present.order(reply.order, engine.order_event(found), found.updated_ns)
+    return reply
+
+
+def _page(engine: Engine, query: parse.OrdersQuery) -> messages.ListOrdersResponse:
+    """One more than asked for tells whether there is another page."""
+    found = engine.orders(**query._replace(limit=query.limit + 1)._asdict())
+    reply = messages.ListOrdersResponse(sequence=engine.sequence)
+    for order in found[: query.limit]:
+        present.order(reply.orders.add(), engine.order_event(order), order.updated_ns)
+    if len(found) > query.limit:
+        reply.next_page_token = str(found[query.limit - 1].placed_sequence)
+    return reply

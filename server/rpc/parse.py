@@ -1,0 +1,170 @@
+"""Requests into commands. Nothing is judged here but the shape of what holds commands.
+
+Enum numbers pass as they are, known or not: the engine refuses those it does not know.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from exchange.v1 import market_data_pb2, order_service_pb2
+from server.core.commands import (
+    CancelOrder,
+    CancelOrders,
+    Command,
+    PlaceOrder,
+    ReplaceOrder,
+    SetInstrument,
+)
+from server.core.instruments import Instrument
+from server.core.rejects import RejectReason
+from server.core.types import INT64_MAX, OrderStatus, Side
+from server.rpc.errors import EdgeReason, EdgeReject
+
+COMMANDS_MAX: Final = 1_000
+"""Commands in one message: a message of them takes the loop for about 10 ms, and others wait."""
+
+PAGE_SIZE_DEFAULT: Final = 100
+PAGE_SIZE_MAX: Final = 1_000
+"""Orders on a page: about 150 KB, well below the 4 MiB that clients accept by default."""
+
+# A page of orders ends with the order placed at this sequence.
+_PAGE_TOKEN: Final = re.compile("[1-9][0-9]{0,18}")
+
+_new: Final = tuple.__new__
+
+
+def place(
+    request: order_service_pb2.PlaceOrderRequest, session_id: int = 0, client_id: str = ""
+) -> PlaceOrder:
+    """`client_id` is the session's, for a request that names none."""
+    return _new(
+        PlaceOrder,
+        (
+            request.client_id or client_id,
+            request.instrument,
+            request.side,
+            request.type,
+            request.quantity_e8,
+            request.price_e8,
+            request.time_in_force,
+            request.post_only,
+            request.self_trade_prevention,
+            request.order_id,
+            request.idempotency_key,
+            request.client_reference,
+            session_id,
+        ),
+    )
+
+
+def replace(request: order_service_pb2.ReplaceOrderRequest, client_id: str = "") -> ReplaceOrder:
+    """As `place`."""
+    return ReplaceOrder(
+        request.client_id or client_id,
+        request.order_id,
+        request.price_e8 if request.HasField("price_e8") else None,
+        request.quantity_e8 if request.HasField("quantity_e8") else None,
+        request.idempotency_key,
+    )
+
+
+def cancel(request: order_service_pb2.CancelOrderRequest, client_id: str = "") -> CancelOrder:
+    """As `place`."""
+    return CancelOrder(request.client_id or client_id, request.order_id, request.idempotency_key)
+
+
+def cancel_all(request: order_service_pb2.CancelOrdersRequest, client_id: str = "") -> CancelOrders:
+    """As `place`."""
+    return CancelOrders(request.client_id or client_id, request.instrument, request.side)
+
+
+def session_command(
+    message: order_service_pb2.SessionCommand, session_id: int, client_id: str
+) -> Command | EdgeReject:
+    """Whichever of the four the message holds; an order to place may belong to the session."""
+    kind = message.WhichOneof("command")
+    if kind == "place":
+        return place(message.place, session_id, client_id)
+    if kind == "cancel":
+        return cancel(message.cancel, client_id)
+    if kind == "replace":
+        return replace(message.replace, client_id)
+    if kind == "cancel_all":
+        return cancel_all(message.cancel_all, client_id)
+    return EdgeReject(RejectReason.FIELD_REQUIRED, "command", "")
+
+
+def too_many(field: str, count: int, limit: int = COMMANDS_MAX) -> EdgeReject | None:
+    """What is wrong with a message that holds `count` commands, if anything."""
+    return EdgeReject(EdgeReason.TOO_MANY, field, count, limit) if count > limit else None
+
+
+def places(request: order_service_pb2.PlaceOrdersRequest) -> list[PlaceOrder] | EdgeReject:
+    """Each order as a command of its own."""
+    if not request.orders:
+        return EdgeReject(RejectReason.FIELD_REQUIRED, "orders", "")
+    return too_many("orders", len(request.orders)) or [place(each) for each in request.orders]
+
+
+class OrdersQuery(NamedTuple):
+    """Arguments of the engine's list of orders."""
+
+    client_id: str
+    instrument: str
+    side: int
+    status: int
+    before_sequence: int
+    limit: int
+
+
+def order_query(request: order_service_pb2.GetOrderRequest) -> str | EdgeReject:
+    """The id to look for."""
+    return request.order_id or EdgeReject(RejectReason.FIELD_REQUIRED, "order_id", "")
+
+
+def orders_query(request: order_service_pb2.ListOrdersRequest) -> OrdersQuery | EdgeReject:
+    """Filters, cursor and page size: reads don't pass through the engine's checks."""
+    if not 0 <= request.side <= Side.SELL:
+        return EdgeReject(RejectReason.SIDE_INVALID, "side", request.side)
+    if not 0 <= request.status <= OrderStatus.REJECTED:
+        return EdgeReject(EdgeReason.STATUS_INVALID, "status", request.status)
+    if request.page_size > PAGE_SIZE_MAX:
+        return EdgeReject(EdgeReason.TOO_MANY, "page_size", request.page_size, PAGE_SIZE_MAX)
+    before_sequence = page_before(request.page_token)
+    if isinstance(before_sequence, EdgeReject):
+        return before_sequence
+    return OrdersQuery(
+        request.client_id,
+        request.instrument,
+        request.side,
+        request.status,
+        before_sequence,
+        request.page_size or PAGE_SIZE_DEFAULT,
+    )
+
+
+def page_before(token: str) -> int | EdgeReject:
+    """The sequence that a page of orders lies before, 0 for the first page."""
+    if not token:
+        return 0
+    if _PAGE_TOKEN.fullmatch(token) and int(token) <= INT64_MAX:
+        return int(token)
+    return EdgeReject(EdgeReason.CURSOR_INVALID, "page_token", token)
+
+
+def set_instrument(message: market_data_pb2.Instrument) -> SetInstrument:
+    """Numbers that are not given take their default."""
+    return SetInstrument(
+        Instrument(
+            message.name,
+            message.tick_e8 or 1,
+            message.lot_e8 or 1,
+            message.price_min_e8 or 1,
+            message.price_max_e8 or INT64_MAX,
+            message.quantity_min_e8 or 1,
+            message.quantity_max_e8 or INT64_MAX,
+            message.maker_fee_e6,
+            message.taker_fee_e6,
+            message.self_trade_prevention or 1,
+        )
+    )

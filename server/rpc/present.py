@@ -1,0 +1,163 @@
+"""Events into messages. A reply is made of a command's events alone, never of the engine's state.
+
+So a repeat, whose events are read back from the journal, gets the reply of the first time. How an
+order stands after a command is said by the last of the command's events that concerns it: a trade
+tells what is filled and what remains, every other event holds the whole order.
+
+Functions write into a message that is already where it belongs: an order built apart and copied
+into its place costs twice as much. Fields that have their default are left alone for the same
+reason, where they mostly have it.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from exchange.v1 import account_service_pb2, market_data_pb2, order_service_pb2, types_pb2
+from server.core.accounts import Position
+from server.core.events import Event, OrderEvent, Traded
+from server.core.instruments import Instrument
+from server.core.types import CANCELLED, FILLED, PARTIALLY_FILLED
+from server.rpc.decimals import E16_PLACES, average_price_e8, decimal_text
+from server.sequencer.ticket import Applied
+
+LISTED_MAX: Final = 1_000
+"""Trades, or cancelled orders, in one reply, which has the true count too: about 150 KB. The rest
+is to be had by paging or by stream."""
+
+
+Placed = order_service_pb2.PlaceOrderResponse | order_service_pb2.ReplaceOrderResponse
+
+
+def order(into: types_pb2.Order, event: OrderEvent, updated_ns: int) -> None:
+    """The order as it stands after an event of its own."""
+    _terms(into, event, updated_ns)
+    _standing(into, event)
+
+
+def trade(into: types_pb2.Trade, sequence: int, index: int, time_ns: int, traded: Traded) -> None:
+    """A trade; with (sequence, index) as its name."""
+    into.trade_id = f"T{sequence}-{index}"
+    into.sequence = sequence
+    into.index = index
+    into.time_ns = time_ns
+    into.instrument = traded.instrument
+    into.price_e8 = traded.price_e8
+    into.quantity_e8 = traded.quantity_e8
+    into.aggressor_side = traded.aggressor_side  # type: ignore[assignment]
+    into.maker_order_id = traded.maker_order_id
+    into.maker_client_id = traded.maker_client_id
+    into.taker_order_id = traded.taker_order_id
+    into.taker_client_id = traded.taker_client_id
+    into.maker_fee = decimal_text(traded.maker_fee_e8) if traded.maker_fee_e8 else "0"
+    into.taker_fee = decimal_text(traded.taker_fee_e8) if traded.taker_fee_e8 else "0"
+
+
+def placed(into: Placed, applied: Applied, repeated: bool = False) -> None:
+    """The reply to a place or a replace."""
+    sequence, time_ns, events = applied
+    first = events[0]
+    assert isinstance(first, OrderEvent)
+    into.sequence = sequence
+    if repeated:
+        into.repeated = True
+    _terms(into.order, first, time_ns)
+    if len(events) == 1:
+        _standing(into.order, first)
+        return
+    _standing_after(into.order, first, events)
+    add = into.trades.add
+    count = 0
+    for index, event in enumerate(events):
+        if type(event) is Traded:
+            if count < LISTED_MAX:
+                trade(add(), sequence, index, time_ns, event)
+            count += 1
+    into.trade_count = count
+
+
+def cancelled(
+    into: order_service_pb2.CancelOrderResponse, applied: Applied, repeated: bool = False
+) -> None:
+    """The reply to a cancel."""
+    event = applied.events[0]
+    assert isinstance(event, OrderEvent)
+    order(into.order, event, applied.time_ns)
+    into.sequence = applied.sequence
+    if repeated:
+        into.repeated = True
+
+
+def cancelled_all(into: order_service_pb2.CancelOrdersResponse, applied: Applied) -> None:
+    """The reply to a cancel-all."""
+    into.sequence = applied.sequence
+    into.cancelled_count = len(applied.events)
+    for event in applied.events[:LISTED_MAX]:
+        assert isinstance(event, OrderEvent)
+        order(into.orders.add(), event, applied.time_ns)
+
+
+def instrument(into: market_data_pb2.Instrument, definition: Instrument) -> None:
+    """The message has the definition's fields."""
+    for name, value in zip(definition._fields, definition, strict=True):
+        setattr(into, name, value)
+
+
+def position(into: account_service_pb2.Position, held: Position) -> None:
+    """Money as decimal text; the average is divided only here."""
+    into.instrument = held.instrument
+    into.net_quantity_e8 = held.net_e8
+    into.total_cost = decimal_text(held.cost_e16, E16_PLACES)
+    into.average_price = decimal_text(average_price_e8(held.cost_e16, held.net_e8))
+    into.realised_pnl = decimal_text(held.realised_e16, E16_PLACES)
+    into.unrealised_pnl = decimal_text(held.unrealised_e16, E16_PLACES)
+    into.fees = decimal_text(held.fees_e8)
+    into.updated_time_ns = held.updated_ns
+
+
+def _terms(into: types_pb2.Order, event: OrderEvent, updated_ns: int) -> None:
+    """What was asked for."""
+    into.order_id = event.order_id
+    into.client_id = event.client_id
+    if event.client_reference:
+        into.client_reference = event.client_reference
+    into.instrument = event.instrument
+    into.side = event.side  # type: ignore[assignment]
+    into.type = event.order_type  # type: ignore[assignment]
+    into.time_in_force = event.time_in_force  # type: ignore[assignment]
+    if event.post_only:
+        into.post_only = True
+    into.self_trade_prevention = event.self_trade_prevention  # type: ignore[assignment]
+    into.price_e8 = event.price_e8
+    into.quantity_e8 = event.quantity_e8
+    into.placed_sequence = event.placed_sequence
+    into.created_time_ns = event.created_ns
+    into.updated_time_ns = updated_ns
+
+
+def _standing(into: types_pb2.Order, event: OrderEvent) -> None:
+    """What became of it so far."""
+    if event.filled_e8:
+        into.filled_quantity_e8 = event.filled_e8
+    if event.remaining_e8:
+        into.remaining_quantity_e8 = event.remaining_e8
+    if event.cancelled_e8:
+        into.cancelled_quantity_e8 = event.cancelled_e8
+    into.status = event.status  # type: ignore[assignment]
+    if event.status >= CANCELLED:
+        into.end_reason = event.reason  # type: ignore[assignment]
+
+
+def _standing_after(into: types_pb2.Order, first: OrderEvent, events: Sequence[Event]) -> None:
+    """The same for the incoming order of a command with several events."""
+    placed_sequence = first.placed_sequence
+    for event in reversed(events):
+        if type(event) is Traded:
+            remaining_e8 = event.taker_remaining_e8
+            into.filled_quantity_e8 = event.taker_filled_e8
+            into.remaining_quantity_e8 = remaining_e8
+            into.cancelled_quantity_e8 = first.quantity_e8 - event.taker_filled_e8 - remaining_e8
+            into.status = PARTIALLY_FILLED if remaining_e8 else FILLED  # type: ignore[assignment]
+            return
+        if isinstance(event, OrderEvent) and event.placed_sequence == placed_sequence:
+            _standing(into, event)
+            return

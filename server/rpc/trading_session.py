@@ -1,0 +1,245 @@
+"""Trading sessions: many commands in a message, one answer for each message.
+
+Theory of operation. A session is two loops. The reading one takes a message, submits all its
+commands at once and builds the answer while the journal is at work; the writing one lets answers go
+in order as they become durable. So several messages are under way at a time, and a message costs
+one read, one submit and one write, however many commands it holds.
+
+Bounds. At most `messages_max` answers wait; then nothing is read, and HTTP/2 flow control holds the
+client. The same happens when the client doesn't read its answers.
+
+Cancel on disconnect. The session is a journaled command, its id that command's sequence. However
+the stream ends (closed, cancelled, lost, refused, server stopped), `EndSession` is submitted at
+once; a client that closes its side gets the end of the stream when the cancels are durable. A
+server that dies leaves the session open in the journal, and the next start ends it.
+"""
+
+import asyncio
+from typing import NamedTuple
+
+from grpc.aio import ServicerContext
+
+from exchange.v1.order_service_pb2 import (
+    SessionOutcome,
+    TradingSessionOpen,
+    TradingSessionRequest,
+    TradingSessionResponse,
+)
+from server.core.commands import (
+    CancelOrder,
+    CancelOrders,
+    Command,
+    EndSession,
+    OpenSession,
+    PlaceOrder,
+    ReplaceOrder,
+)
+from server.core.rejects import Reject
+from server.core.types import Repeat
+from server.rpc import parse, present
+from server.rpc.errors import EdgeReason, EdgeReject, Refused, not_taken, refusal, refuse
+from server.sequencer.errors import NotServing, Overloaded
+from server.sequencer.sequencer import Sequencer
+from server.sequencer.ticket import Applied, Ticket
+
+Context = ServicerContext[TradingSessionRequest, TradingSessionResponse]
+
+STOPPING = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
+
+
+class _Answer(NamedTuple):
+    """A message on its way out."""
+
+    message: TradingSessionResponse
+    ticket: Ticket | None
+    repeats: list[tuple[SessionOutcome, Command, Repeat]]
+    """Outcomes that are read back from the journal before the message goes."""
+
+
+class TradingSessions:
+    """All sessions of the server."""
+
+    def __init__(self, sequencer: Sequencer, messages_max: int) -> None:
+        self._sequencer = sequencer
+        self._messages_max = messages_max
+        self._open: set[_Session] = set()
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def serve(self, context: Context) -> None:
+        """Handle one `TradingSession` call."""
+        session = _Session(self._sequencer, context, self._messages_max)
+        self._open.add(session)
+        try:
+            refused = await session.run()
+        finally:
+            self._open.discard(session)
+            ended = self._end(session.session_id)
+        if ended is not None:
+            await ended.released()
+        if refused is not None:
+            await refuse(context, refused)
+
+    def stop(self) -> None:
+        """Read nothing more: each session answers what it took, and ends."""
+        for session in self._open:
+            session.stop()
+
+    def _end(self, session_id: int) -> Ticket | None:
+        if not session_id:
+            return None
+        try:
+            return self._sequencer.submit((EndSession(session_id),))
+        except Overloaded:
+            task = asyncio.create_task(self._end_late(session_id))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+        except NotServing:
+            # The server is stopping and ends all sessions itself, or the next start does.
+            pass
+        return None
+
+    async def _end_late(self, session_id: int) -> None:
+        """Wait for the open record to go, then there is room."""
+        await self._sequencer.read(lambda _: None)
+        self._end(session_id)
+
+
+class _Session:
+    """One stream."""
+
+    def __init__(self, sequencer: Sequencer, context: Context, messages_max: int) -> None:
+        self.session_id = 0
+        self._client_id = ""
+        self._sequencer = sequencer
+        self._context = context
+        self._answers: asyncio.Queue[_Answer | None] = asyncio.Queue(messages_max)
+        self._reading: asyncio.Task[Refused | None] | None = None
+        self._stopped = False
+
+    async def run(self) -> Refused | None:
+        """Serve until the stream ends; gives what it is to be refused with, if anything."""
+        self._reading = reading = asyncio.create_task(self._read_all())
+        writing = asyncio.create_task(self._write_all())
+        writing.add_done_callback(lambda _: reading.cancel())
+        try:
+            refused = await self._refused(reading)
+            await self._answers.put(None)
+            await writing
+        finally:
+            writing.cancel()
+        return refused
+
+    def stop(self) -> None:
+        """End the reading loop; what was taken is still answered."""
+        self._stopped = True
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _refused(self, reading: asyncio.Task[Refused | None]) -> Refused | None:
+        try:
+            return await reading
+        except asyncio.CancelledError:
+            if not self._stopped:
+                raise
+            return STOPPING
+
+    async def _read_all(self) -> Refused | None:
+        message = await self._next()
+        if message is None:
+            return None
+        answer = TradingSessionResponse()
+        opened = self._begin(message.open, answer)
+        if not isinstance(opened, Ticket):
+            return opened
+        ticket: Ticket | None = opened
+        while True:
+            refused = parse.too_many("commands", len(message.commands))
+            if refused is not None:
+                return refused
+            await self._answers.put(self._take(message, answer, ticket))
+            message = await self._next()
+            if message is None:
+                return None
+            if message.HasField("open"):
+                return EdgeReject(EdgeReason.TOO_MANY, "open", 2, 1)
+            answer, ticket = TradingSessionResponse(), None
+
+    async def _next(self) -> TradingSessionRequest | None:
+        """The next message, None where the client has no more."""
+        message: object = await self._context.read()
+        return message if isinstance(message, TradingSessionRequest) else None
+
+    def _begin(self, wish: TradingSessionOpen, answer: TradingSessionResponse) -> Ticket | Refused:
+        """Open the session as the first message says."""
+        self._client_id = wish.client_id
+        commands = (OpenSession(wish.client_id),) if wish.cancel_on_disconnect else ()
+        try:
+            ticket = self._sequencer.submit(commands)
+        except (NotServing, Overloaded) as error:
+            return not_taken(error)
+        for outcome in ticket.outcomes:
+            if isinstance(outcome, Reject):
+                return outcome
+            assert isinstance(outcome, Applied)
+            self.session_id = outcome.sequence
+        answer.opened.session_id = self.session_id
+        answer.opened.sequence = self._sequencer.engine.sequence
+        return ticket
+
+    def _take(
+        self, message: TradingSessionRequest, answer: TradingSessionResponse, ticket: Ticket | None
+    ) -> _Answer:
+        """Submit what a message holds, and build its answer."""
+        session_id, client_id = self.session_id, self._client_id
+        items = message.commands
+        parsed = [parse.session_command(item, session_id, client_id) for item in items]
+        commands = [command for command in parsed if not isinstance(command, EdgeReject)]
+        repeats: list[tuple[SessionOutcome, Command, Repeat]] = []
+        add = answer.outcomes.add
+        try:
+            ticket = self._sequencer.submit(commands)
+        except (NotServing, Overloaded) as error:
+            refused = not_taken(error)
+            for item in items:
+                refusal(refused, add(request_id=item.request_id).refused)
+            return _Answer(answer, ticket, repeats)
+        outcomes = iter(ticket.outcomes)
+        for item, command in zip(items, parsed, strict=True):
+            into = add()
+            into.request_id = item.request_id
+            if isinstance(command, EdgeReject):
+                refusal(command, into.refused)
+                continue
+            outcome = next(outcomes)
+            if isinstance(outcome, Applied):
+                _present(into, command, outcome)
+            elif isinstance(outcome, Repeat):
+                repeats.append((into, command, outcome))
+            else:
+                refusal(outcome, into.refused)
+        return _Answer(answer, ticket, repeats)
+
+    async def _write_all(self) -> None:
+        get, write = self._answers.get, self._context.write
+        while (answer := await get()) is not None:
+            message, ticket, repeats = answer
+            if ticket is not None:
+                await ticket.released()
+            for into, command, repeat in repeats:
+                applied = await self._sequencer.first_outcome(repeat)
+                _present(into, command, applied, repeated=True)
+            await write(message)
+
+
+def _present(
+    into: SessionOutcome, command: Command, applied: Applied, repeated: bool = False
+) -> None:
+    kind = type(command)
+    if kind is PlaceOrder:
+        present.placed(into.placed, applied, repeated)
+    elif kind is CancelOrder:
+        present.cancelled(into.cancelled, applied, repeated)
+    elif kind is ReplaceOrder:
+        present.placed(into.replaced, applied, repeated)
+    elif kind is CancelOrders:
+        present.cancelled_all(into.cancelled_all, applied)
