@@ -118,7 +118,7 @@ class FileLog:
         return epoch if isinstance(outcome, Position) else outcome
 
     def append(
-        self, kind: int, first_sequence: int, command_count: int, time_ns: int, payload: bytes
+        self, kind: int, first_sequence: int, count: int, time_ns: int, payload: bytes
     ) -> Position | Lost | Unknown:
         """Write one frame and sync it."""
         fence = self._fence
@@ -138,7 +138,7 @@ class FileLog:
             fence.epoch,
             fence.owner,
             first_sequence,
-            command_count,
+            count,
             time_ns,
             b"",
             payload,

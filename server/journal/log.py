@@ -52,10 +52,10 @@ class Log(Protocol):
         `owner` is 16 random bytes, new for each start."""
 
     def append(
-        self, kind: int, first_sequence: int, command_count: int, time_ns: int, payload: bytes
+        self, kind: int, first_sequence: int, count: int, time_ns: int, payload: bytes
     ) -> Position | Lost | Unknown:
         """Append one record and return once it is durable, or once it can't be. `kind` is BATCH
-        with a payload of `encode_batch`, or IDLE with command_count 0 and none; blocks, so call it
+        with a payload of `encode_batch`, or IDLE with count 0 and none; blocks, so call it
         in the writer's thread."""
 
     def follow(self, after_sequence: int) -> Iterable[bytes]:

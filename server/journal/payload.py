@@ -74,7 +74,7 @@ def event_bytes(payload: bytes) -> bytes:
 def decode_commands(payload: bytes) -> list[Command]:
     """The commands, in order."""
     split = _split(payload)
-    kinds, rows = _document(payload[_LENGTH.size : split], 2)
+    kinds, rows = document(payload[_LENGTH.size : split], 2)
     if len(kinds) != len(rows):
         raise PayloadInvalid(f"{len(kinds)} kinds for {len(rows)} commands")
     return [_revive(_COMMANDS, kind, row) for kind, row in zip(kinds, rows, strict=True)]
@@ -82,7 +82,7 @@ def decode_commands(payload: bytes) -> list[Command]:
 
 def decode_events(payload: bytes) -> list[list[Event]]:
     """The events of each command, in order."""
-    counts, kinds, rows = _document(event_bytes(payload), 3)
+    counts, kinds, rows = document(event_bytes(payload), 3)
     if not sum(counts) == len(kinds) == len(rows):
         raise PayloadInvalid(f"{len(kinds)} kinds for {len(rows)} events, {sum(counts)} announced")
     flat = iter([_revive(_EVENTS, kind, row) for kind, row in zip(kinds, rows, strict=True)])
@@ -114,7 +114,8 @@ def _split(payload: bytes) -> int:
     return split
 
 
-def _document(data: bytes, parts: int) -> Row:
+def document(data: bytes, parts: int) -> Row:
+    """One document that is an array of so many parts; raises `PayloadInvalid`."""
     try:
         document = unpack(data)
     except (ValueError, msgpack.exceptions.UnpackException) as error:

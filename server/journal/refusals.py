@@ -22,6 +22,16 @@ class JournalCorrupt(JournalRefused):
         )
 
 
+class RecordUnreadable(JournalRefused):
+    """A record is intact, but this release doesn't know what it says."""
+
+    def __init__(self, file: Path, offset: int, sequence: int, reason: str) -> None:
+        super().__init__(
+            f"{file} holds a record at offset {offset}, sequence {sequence}, that is intact and"
+            f" can't be read: {reason}. Nothing was changed. Use the release that wrote it."
+        )
+
+
 class RulesDiffer(JournalRefused):
     """The tail was written under other rules than this release has."""
 

@@ -1,0 +1,309 @@
+"""What `exchange journal verify` and `exchange journal show` do.
+
+Both work on an iterator of frames, so that they read a directory whose lock they can take, or,
+while a server holds it, the stream of the same frames that the server sends (`verify_frames`,
+`show_frames`). `verify` reads everything from the first byte: each frame's checksum and place, the
+fence (epochs, sequences without gaps, chain), every command applied again with its events compared,
+and every snapshot against the state that the replay has at that place.
+
+Exit codes: 0 all is well, a torn tail that the next start cuts included; 1 something is damaged.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from server.core.engine import RULES_VERSION, Engine
+from server.core.instruments import Instrument, Limits
+from server.core.state import state_hash
+from server.journal.fence import Fence, Refused, admit, new_fence
+from server.journal.file_log import FILE_HEADER_BYTES, FILE_NAME, read_header
+from server.journal.frames import FrameReader
+from server.journal.lock import DirectoryLock
+from server.journal.log import Mark
+from server.journal.payload import PayloadInvalid
+from server.journal.record import BATCH, KIND_NAMES, FrameBad, Record, decode_frame
+from server.journal.refusals import JournalCorrupt, JournalRefused, RecordUnreadable
+from server.journal.replay import Replay
+from server.journal.snapshots import (
+    SnapshotBad,
+    SnapshotHeader,
+    load_snapshot,
+    read_snapshot_header,
+    snapshot_paths,
+)
+from server.journal.storage import Storage
+from server.journal.tail import Cut, judge
+
+PROGRESS_SECONDS: Final = 1.0
+
+
+def verify(directory: Path, out: TextIO, *, replay: bool = True) -> int:
+    """Verify a directory that no server has; raises `DirectoryLocked` if one has it. `replay`:
+    apply every command again, which takes about as long as the exchange was busy with them."""
+    if not (directory / FILE_NAME).exists():
+        print(f"{directory / FILE_NAME} doesn't exist; name a data directory", file=out)
+        return 1
+    with DirectoryLock(directory):
+        tail = _Tail()
+        known = max((header.mark.position for _, header in _headers(directory)), default=0)
+        try:
+            code = verify_frames(_frames(directory, known, tail), directory, out, replay=replay)
+        except JournalRefused as error:
+            print(f"BAD  {error}", file=out)
+            return 1
+    if tail.cut is not None:
+        print(f"tail {tail.cut.sentence()}; the next start cuts it", file=out)
+        code = max(code, int(tail.cut.possibly_acknowledged))
+    return code
+
+
+def verify_frames(
+    frames: Iterable[bytes], directory: Path, out: TextIO, *, replay: bool = True
+) -> int:
+    """Verify all frames of a journal from its first, and the directory's snapshots."""
+    walk = _Walk(directory, out, replay)
+    try:
+        for frame in frames:
+            walk.advance(decode_frame(frame))
+    except (JournalRefused, FrameBad, PayloadInvalid) as error:
+        print(f"BAD  {error}", file=out)
+        return 1
+    return walk.finish()
+
+
+def show(
+    directory: Path,
+    out: TextIO,
+    from_sequence: int = 1,
+    to_sequence: int | None = None,
+    *,
+    as_json: bool = False,
+) -> int:
+    """Print what a directory's journal says; raises `DirectoryLocked` if a server has it."""
+    if not (directory / FILE_NAME).exists():
+        print(f"{directory / FILE_NAME} doesn't exist; name a data directory", file=out)
+        return 1
+    with DirectoryLock(directory):
+        tail = _Tail()
+        frames = _frames(directory, 0, tail)
+        code = show_frames(frames, out, from_sequence, to_sequence, as_json=as_json)
+    if tail.cut is not None and not as_json:
+        print(f"tail {tail.cut.sentence()}", file=out)
+    return code
+
+
+def show_frames(
+    frames: Iterable[bytes],
+    out: TextIO,
+    from_sequence: int = 1,
+    to_sequence: int | None = None,
+    *,
+    as_json: bool = False,
+) -> int:
+    """Print the commands of these sequences with their events, and the records around them."""
+    last = sys.maxsize if to_sequence is None else to_sequence
+    put = _json_lines if as_json else _text_lines
+    try:
+        for frame in frames:
+            record = decode_frame(frame)
+            if record.first_sequence > last:
+                break
+            if record.first_sequence + max(record.command_count - 1, 0) >= from_sequence:
+                out.writelines(f"{line}\n" for line in put(record, from_sequence, last))
+    except (JournalRefused, FrameBad, PayloadInvalid) as error:
+        print(f"BAD  {error}", file=out)
+        return 1
+    return 0
+
+
+class _Tail:
+    """Where `_frames` leaves what it found behind the last whole record."""
+
+    cut: Cut | None = None
+
+
+def _frames(directory: Path, known: int, tail: _Tail) -> Iterator[bytes]:
+    """Every frame of the file; a torn end ends them, corruption is raised."""
+    storage = Storage.open(directory / FILE_NAME, writable=False)
+    try:
+        journal = read_header(storage).journal
+        reader = FrameReader(storage, journal, FILE_HEADER_BYTES, storage.size())
+        try:
+            yield from reader.frames()
+        except PayloadInvalid as error:
+            raise RecordUnreadable(storage.path, reader.offset, 0, str(error)) from error
+        except FrameBad as bad:
+            verdict = judge(storage, journal, reader.offset, bad, known)
+            if not isinstance(verdict, Cut):
+                raise JournalCorrupt(storage.path, reader.offset, 0, verdict) from bad
+            tail.cut = verdict
+    finally:
+        storage.close()
+
+
+def _headers(directory: Path) -> Iterator[tuple[Path, SnapshotHeader]]:
+    for path in snapshot_paths(directory):
+        try:
+            yield path, read_snapshot_header(path)
+        except (SnapshotBad, OSError):
+            continue
+
+
+class _Walk:
+    """The state of a verification between two records."""
+
+    def __init__(self, directory: Path, out: TextIO, replay: bool) -> None:
+        self.file = directory / FILE_NAME
+        self.records = dict.fromkeys(KIND_NAMES.values(), 0)
+        self.command_count = 0
+        self.bad = 0
+        self._directory = directory
+        self._out = out
+        self._wanted = replay
+        self._replay: Replay | None = None
+        self._mark: Mark | None = None
+        self._snapshots: dict[int, tuple[Path, bytes, Mark]] = {}
+        self._due = time.monotonic() + PROGRESS_SECONDS
+        self._judge_snapshots()
+
+    def advance(self, record: Record) -> None:
+        """Judge the next record; raises `JournalRefused` where nothing after it can be judged."""
+        if self._mark is None:
+            self._begin(record)
+        assert self._mark is not None
+        if (
+            self._replay is not None
+            and record.kind == BATCH
+            and record.rules_version != RULES_VERSION
+        ):
+            self._say(
+                f"note from sequence {record.first_sequence} on, commands can't be applied again:"
+                f" rules version {record.rules_version}, this release has {RULES_VERSION}"
+            )
+            self._replay = None
+        if self._replay is not None:
+            self._replay.advance(record)
+            self._mark = self._replay.mark
+        else:
+            self._mark = self._pass(self._mark, record)
+        self.records[KIND_NAMES[record.kind]] += 1
+        self.command_count += record.command_count
+        self._compare_snapshot()
+        self._progress()
+
+    def finish(self) -> int:
+        """Say what was found; the exit code."""
+        fence = None if self._mark is None else self._mark.fence
+        for path, _, _ in self._snapshots.values():
+            self._fault(f"{path} names a place at which no record of the journal ends")
+        records = ", ".join(f"{count} {kind}" for kind, count in self.records.items())
+        self._say(
+            f"{'bad ' if self.bad else 'good'} {self.file}: records {records};"
+            f" {self.command_count} commands, last sequence {0 if fence is None else fence[3]}"
+        )
+        if fence is not None:
+            state = "" if self._replay is None else state_hash(self._replay.engine).hex()
+            self._say(f"chain {fence.chain.hex()}" + (state and f", state hash {state}"))
+        return 1 if self.bad else 0
+
+    def _begin(self, record: Record) -> None:
+        fence = new_fence(record.shard, record.journal)
+        self._mark = Mark(record.journal, FILE_HEADER_BYTES, fence)
+        if self._wanted:
+            self._replay = Replay(self.file, Engine(), self._mark)
+
+    def _pass(self, mark: Mark, record: Record) -> Mark:
+        """Through the fence alone."""
+        fence = admit(mark.fence, record)
+        place = (record.position, record.journal) == (mark.position, mark.journal)
+        if isinstance(fence, Fence) and place:
+            return Mark(mark.journal, record.end, fence)
+        reason = fence.reason if isinstance(fence, Refused) else "the record is of another place"
+        raise JournalCorrupt(self.file, mark.position, mark.fence.last_sequence + 1, reason)
+
+    def _judge_snapshots(self) -> None:
+        for path in snapshot_paths(self._directory):
+            try:
+                header, _ = load_snapshot(path)
+            except FileNotFoundError:
+                continue  # A newer one took its place just now.
+            except (SnapshotBad, OSError) as error:
+                self._fault(f"{path}: {error}")
+            else:
+                self._snapshots[header.mark.position] = (path, header.state_hash, header.mark)
+
+    def _compare_snapshot(self) -> None:
+        assert self._mark is not None
+        snapshot = self._snapshots.pop(self._mark.position, None)
+        if snapshot is None:
+            return
+        path, expected, mark = snapshot
+        if mark != self._mark:
+            self._fault(f"{path} is of another history: {mark}, the journal has {self._mark}")
+        elif self._replay is not None and state_hash(self._replay.engine) != expected:
+            self._fault(f"{path}: its state is not what the journal's commands lead to")
+        else:
+            self._say(f"good {path}")
+
+    def _progress(self) -> None:
+        now = time.monotonic()
+        if now >= self._due and self._mark is not None:
+            self._due = now + PROGRESS_SECONDS
+            self._say(f"...  sequence {self._mark.fence.last_sequence}")
+
+    def _fault(self, text: str) -> None:
+        self.bad += 1
+        self._say(f"BAD  {text}")
+
+    def _say(self, text: str) -> None:
+        print(text, file=self._out)
+
+
+def _within(record: Record, first: int, last: int) -> Iterator[tuple[int, Any, list[Any]]]:
+    pairs = zip(record.commands(), record.events(), strict=True)
+    for sequence, (command, events) in enumerate(pairs, record.first_sequence):
+        if first <= sequence <= last:
+            yield sequence, command, events
+
+
+def _time_text(time_ns: int) -> str:
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
+
+
+def _text_lines(record: Record, first: int, last: int) -> Iterator[str]:
+    yield (
+        f"{KIND_NAMES[record.kind]} at offset {record.position}, epoch {record.epoch}, owner"
+        f" {record.owner.hex()}, {_time_text(record.time_ns)}, {record.command_count} commands from"
+        f" sequence {record.first_sequence}, durable before {record.durable_position}"
+    )
+    for sequence, command, events in _within(record, first, last):
+        yield f"  {sequence} {command!r}"
+        for index, event in enumerate(events):
+            yield f"    {sequence}.{index} {event!r}"
+
+
+def _json_lines(record: Record, first: int, last: int) -> Iterator[str]:
+    for sequence, command, events in _within(record, first, last):
+        line = {
+            "sequence": sequence,
+            "time_ns": record.time_ns,
+            "epoch": record.epoch,
+            "command": _named(command),
+            "events": [_named(event) for event in events],
+        }
+        yield json.dumps(line, separators=(",", ":"))
+
+
+def _named(item: Any) -> dict[str, Any]:
+    """A command or event as an object: its class as `kind`, then its fields."""
+    fields = {
+        name: field._asdict() if isinstance(field, Instrument | Limits) else field
+        for name, field in item._asdict().items()
+    }
+    return {"kind": type(item).__name__, **fields}

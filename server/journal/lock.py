@@ -1,0 +1,81 @@
+"""One process for each data directory: an exclusive `flock` on `lock` in it.
+
+The kernel releases it when the process ends, however it ends, so the file stays and its content
+(JSON: pid, and the gRPC address once known) means something only while the lock is held.
+"""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from server.journal.refusals import JournalRefused
+
+LOCK_NAME: Final = "lock"
+_CONTENT_BYTES_MAX: Final = 4096
+
+
+class DirectoryLocked(JournalRefused):
+    """Another process has the data directory; `pid` and `address` are its own, where known."""
+
+    def __init__(self, directory: Path, pid: int | None, address: str | None) -> None:
+        self.pid = pid
+        self.address = address
+        owner = "another process" if pid is None else f"pid {pid}"
+        at = "" if address is None else f" (gRPC at {address})"
+        super().__init__(
+            f"data directory {directory} is locked by {owner}{at}; stop that one, or choose another"
+            " directory with --data-dir"
+        )
+
+
+class DirectoryLock:
+    """Held from construction until `release`; the directory is made if it isn't there."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = directory / LOCK_NAME
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = _owner(self._descriptor)
+            os.close(self._descriptor)
+            raise DirectoryLocked(directory, *owner) from None
+        self._state({"pid": os.getpid()})
+
+    def announce(self, address: str) -> None:
+        """Tell whoever is refused where this process serves gRPC."""
+        self._state({"pid": os.getpid(), "grpc": address})
+
+    def release(self) -> None:
+        """Let others have the directory."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def _state(self, content: dict[str, int | str]) -> None:
+        text = json.dumps(content).encode()
+        os.pwrite(self._descriptor, text, 0)
+        os.ftruncate(self._descriptor, len(text))
+
+
+def _owner(descriptor: int) -> tuple[int | None, str | None]:
+    """Who says it holds the lock; it may not have written that yet."""
+    try:
+        content = json.loads(os.pread(descriptor, _CONTENT_BYTES_MAX, 0))
+    except ValueError:
+        return None, None
+    return content.get("pid"), content.get("grpc")
