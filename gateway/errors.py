@@ -1,0 +1,121 @@
+"""The gateway's own errors, in the one shape of all errors.
+
+Envoy answers by itself where the server is never asked: a body that is not JSON, a route or query
+parameter that there is not, a server that is gone. Each such reply is matched, in order, by what
+went wrong, and is printed with the gRPC code that a client would have got from the server. Calls
+over gRPC keep Envoy's own translation into a status, and are left out here.
+"""
+
+from typing import Any, Final, NamedTuple
+
+UNKNOWN_OUTCOME: Final = (
+    "whether the request was carried out is unknown: repeat it with the same idempotency_key, "
+    "or read the order by its order_id"
+)
+
+ORIGINAL_METHOD: Final = "x-envoy-original-method"
+"""Where the transcoder leaves the verb of a request that it turned into a gRPC call."""
+
+
+class OwnError(NamedTuple):
+    """What one kind of local reply becomes."""
+
+    match: dict[str, Any]
+    code: int
+    """gRPC status code."""
+    message: str = "%LOCAL_REPLY_BODY%"
+    status: int = 0
+    """HTTP status where it differs from what Envoy chose; 0: as it is."""
+
+
+def status_is(comparison: str, status: int) -> dict[str, Any]:
+    return {
+        "status_code_filter": {
+            "comparison": {
+                "op": comparison,
+                "value": {"default_value": status, "runtime_key": "exchange.unused"},
+            }
+        }
+    }
+
+
+def flagged(*flags: str) -> dict[str, Any]:
+    return {"response_flag_filter": {"flags": list(flags)}}
+
+
+OWN_ERRORS: Final = (
+    OwnError(
+        flagged("UH", "UF", "UO"),
+        14,
+        "the exchange takes no requests at this moment, and this one was not carried out; "
+        "wait a second and repeat it",
+    ),
+    OwnError(
+        flagged("UT", "SI", "DT", "UMSDR"),
+        4,
+        f"the exchange did not answer in time; {UNKNOWN_OUTCOME}",
+    ),
+    OwnError(
+        status_is("EQ", 413),
+        3,
+        "the request body is too large: at most 1048576 bytes are taken; send less at once",
+    ),
+    OwnError(status_is("EQ", 403), 7),
+    OwnError(status_is("EQ", 404), 5),
+    OwnError(status_is("EQ", 405), 12),
+    OwnError(status_is("EQ", 408), 4, "the request did not arrive in time; send it again"),
+    OwnError(status_is("EQ", 429), 8),
+    OwnError(
+        status_is("EQ", 431), 3, "the request headers are too large: at most 16 KiB are taken"
+    ),
+    OwnError(status_is("EQ", 504), 4, f"the exchange did not answer in time; {UNKNOWN_OUTCOME}"),
+    OwnError(status_is("EQ", 500), 13),
+    OwnError(
+        status_is("GE", 501),
+        14,
+        f"the connection to the exchange was lost while it worked on this; {UNKNOWN_OUTCOME}",
+    ),
+    OwnError(status_is("GE", 400), 3),
+)
+
+
+def local_replies() -> dict[str, Any]:
+    """The `local_reply_config` of the connection manager."""
+    return {"mappers": [mapper(error) for error in OWN_ERRORS]}
+
+
+def mapper(error: OwnError) -> dict[str, Any]:
+    rule: dict[str, Any] = {
+        "filter": {"and_filter": {"filters": [FROM_JSON, error.match]}},
+        "body_format_override": {
+            "json_format": {
+                "error": error.message,
+                "code": error.code,
+                "message": error.message,
+                "details": [],
+            }
+        },
+    }
+    if error.status:
+        rule["status_code"] = error.status
+    return rule
+
+
+FROM_JSON: Final = {
+    "or_filter": {
+        "filters": [
+            {
+                "header_filter": {
+                    "header": {
+                        "name": "content-type",
+                        "string_match": {"prefix": "application/grpc"},
+                        "treat_missing_header_as_empty": True,
+                        "invert_match": True,
+                    }
+                }
+            },
+            # The transcoder has made a gRPC call of it already.
+            {"header_filter": {"header": {"name": ORIGINAL_METHOD, "present_match": True}}},
+        ]
+    }
+}

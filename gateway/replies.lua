@@ -1,0 +1,28 @@
+-- Finishes what the transcoder wrote. Stands before it in the chain, so it sees replies after it.
+-- Successful replies are touched on the one route that creates something; errors get `error` as
+-- the first field, a copy of `message`, and 429 says when to come back.
+
+local RETRY_AFTER_SECONDS = "1"
+
+local function repeat_message_as_error(handle)
+  local body = handle:body()
+  if not body then return end
+  local text = body:getBytes(0, body:length())
+  -- Quotes inside a message are escaped, so the pattern ends where the message does. The gateway's
+  -- own errors have their fields in another order and have `error` already.
+  local message = string.match(text, '^{"code":%d+,"message":(".-"),"details":%[')
+  if not message then return end
+  local length = body:setBytes('{"error":' .. message .. ',' .. string.sub(text, 2))
+  handle:headers():replace("content-length", tostring(length))
+end
+
+function envoy_on_response(handle)
+  local status = handle:headers():get(":status")
+  if status == "200" then
+    if CREATES then handle:headers():replace(":status", "201") end
+    return
+  end
+  if status < "400" then return end
+  if status == "429" then handle:headers():replace("retry-after", RETRY_AFTER_SECONDS) end
+  repeat_message_as_error(handle)
+end

@@ -1,0 +1,90 @@
+"""The routes of the gateway, read from the contract itself.
+
+The JSON routes are the `google.api.http` annotations of `exchange.http.v1`; which gRPC methods
+stream is in the descriptors of `exchange.v1`. So a method that is added to the contract has its
+route, its allowed verbs and its timeouts without a second list to keep.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from exchange.http.v1 import market_service_pb2, order_service_pb2, system_service_pb2
+from exchange.v1 import account_service_pb2, admin_service_pb2, market_data_pb2
+from exchange.v1 import order_service_pb2 as grpc_order_service_pb2
+from google.api import annotations_pb2
+from google.api.http_pb2 import HttpRule
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
+
+JSON_FILES: Final = (order_service_pb2, market_service_pb2, system_service_pb2)
+GRPC_FILES: Final = (
+    grpc_order_service_pb2,
+    market_data_pb2,
+    account_service_pb2,
+    admin_service_pb2,
+)
+
+STANDARD_STREAMS: Final = (
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+)
+"""Streams of the standard services, whose descriptors need not be installed here."""
+
+
+class JsonRoute(NamedTuple):
+    """One verb on one path."""
+
+    method: str
+    template: str
+    """As annotated, e.g. `/orders/{order_id}`."""
+    creates: bool
+    """Whether success is 201 instead of 200."""
+
+
+def json_services() -> list[str]:
+    """Full names of the services that the transcoder serves."""
+    return [service.full_name for service in services(JSON_FILES)]
+
+
+def json_routes() -> list[JsonRoute]:
+    """Every annotated route, in the order of the contract."""
+    return [
+        JsonRoute(*verb_of(rule), creates=method.name == "PlaceOrder")
+        for service in services(JSON_FILES)
+        for method in service.methods
+        for rule in rules_of(method.GetOptions().Extensions[annotations_pb2.http])
+    ]
+
+
+def grpc_streams() -> list[str]:
+    """Paths of all gRPC methods that stream in either direction."""
+    return [
+        f"/{service.full_name}/{method.name}"
+        for service in services(GRPC_FILES)
+        for method in service.methods
+        if method.client_streaming or method.server_streaming
+    ] + list(STANDARD_STREAMS)
+
+
+def pattern_of(template: str) -> str:
+    """The regular expression of a path template: a variable is one segment, whatever it holds."""
+    parts = re.split(r"\{[^}]*\}", template)
+    return "[^/]+".join(re.escape(part) for part in parts)
+
+
+def services(modules: tuple[object, ...]) -> Iterator[ServiceDescriptor]:
+    for module in modules:
+        file: FileDescriptor = module.DESCRIPTOR  # type: ignore[attr-defined]
+        yield from file.services_by_name.values()
+
+
+def rules_of(rule: HttpRule) -> Iterator[HttpRule]:
+    yield rule
+    yield from rule.additional_bindings
+
+
+def verb_of(rule: HttpRule) -> tuple[str, str]:
+    verb = rule.WhichOneof("pattern")
+    assert verb in {"get", "post", "delete"}, f"no route is known for {rule}"
+    return verb.upper(), getattr(rule, verb)
