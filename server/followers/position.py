@@ -1,0 +1,107 @@
+"""What every follower shares: reading the journal from its own position, and saying how far it is.
+
+A follower keeps its position with what it makes of the journal, and asks the server for what comes
+after it. The stream never passes what is durable, so nothing taken in is ever taken back. When it
+breaks, for whatever reason, it is asked for again from the position reached; records that were
+taken already come first then (those without commands share a sequence with their neighbour), and
+are recognised by their place in the journal.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Final
+
+import grpc
+
+from exchange.v1.admin_service_pb2 import (
+    ReportFollowerRequest,
+    SnapshotReport,
+    StreamJournalRequest,
+    StreamJournalResponse,
+)
+from exchange.v1.admin_service_pb2_grpc import AdminServiceAsyncStub, AdminServiceStub
+from server.journal.record import step
+
+DELAY_FIRST_SECONDS: Final = 0.1
+DELAY_MAX_SECONDS: Final = 2.0
+"""Between two attempts; the server may be recovering, and is not disturbed by them."""
+
+REPORT_SECONDS: Final = 5.0
+"""For the answer to a report."""
+
+CHANNEL_OPTIONS: Final = (
+    # A single record may be larger than any usual message.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+
+def frames(message: StreamJournalResponse) -> Iterator[bytes]:
+    """The frames of a message."""
+    offset = 0
+    while offset < len(message.frames):
+        place = step(message.frames, offset)
+        end = offset + place.end - place.position
+        yield message.frames[offset:end]
+        offset = end
+
+
+class JournalReader:
+    """The journal of a running server, for the follower of this name."""
+
+    def __init__(self, address: str, follower: str) -> None:
+        self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._stub: AdminServiceAsyncStub = AdminServiceStub(self._channel)
+        self._address = address
+        self._follower = follower
+
+    async def messages(
+        self, position: Callable[[], int]
+    ) -> AsyncGenerator[StreamJournalResponse, None]:
+        """Everything after `position()`, and then what comes; never ends by itself."""
+        delay_s = DELAY_FIRST_SECONDS
+        told = False
+        while True:
+            request = StreamJournalRequest(follower=self._follower, after_sequence=position())
+            call = self._stub.StreamJournal(request)
+            try:
+                async for message in call:
+                    if told:
+                        _say(f"following {self._address} again after sequence {position()}")
+                        told = False
+                    delay_s = DELAY_FIRST_SECONDS
+                    yield message
+                why = "the stream ended"
+            except grpc.aio.AioRpcError as error:
+                why = f"{error.code().name}: {error.details()}"
+            finally:
+                call.cancel()
+            if not told:
+                _say(f"no journal from {self._address} ({why}); trying until it is there")
+                told = True
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, DELAY_MAX_SECONDS)
+
+    async def report(self, sequence: int, snapshot: SnapshotReport | None = None) -> bool:
+        """Tell the server how far this follower is; whether it was heard."""
+        request = ReportFollowerRequest(
+            follower=self._follower, sequence=sequence, snapshot=snapshot
+        )
+        try:
+            await self._stub.ReportFollower(request, timeout=REPORT_SECONDS)
+        except grpc.aio.AioRpcError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """End everything that is open."""
+        await self._channel.close()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,190 @@
+"""The snapshot follower: keeps an engine of its own and writes its state down now and then.
+
+It begins with the newest good snapshot, or with nothing, applies what the journal holds after it
+and compares the events with the recorded ones. So a snapshot costs the server nothing but the
+reading of its journal, and each one is a proof that the journal gives this state. It writes one
+after `interval_s` if there is anything new, and at once when the server says that one is wanted.
+
+If its events differ from the recorded ones it writes nothing any more and ends with an exit code
+of its own: either engine or journal is wrong, and no restart changes that.
+
+It runs at low priority (nice 10): while the server needs the cores, it waits. Known limit: while
+it writes, it reads nothing; the server's stream waits, the server does not.
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from exchange.v1.admin_service_pb2 import SnapshotReport, StreamJournalResponse
+from server.core.engine import Engine
+from server.exits import Exit
+from server.followers.position import JournalReader, frames
+from server.journal.fence import new_fence
+from server.journal.file_log import FILE_NAME
+from server.journal.log import Mark
+from server.journal.record import decode_frame
+from server.journal.refusals import JournalRefused
+from server.journal.replay import Replay
+from server.journal.snapshots import (
+    DIRECTORY_NAME,
+    SnapshotBad,
+    newest_good,
+    read_snapshot_header,
+    write_snapshot,
+)
+from server.settings import Settings
+
+NAME: Final = "snapshots"
+NICENESS: Final = 10
+REPORT_SECONDS: Final = 1.0
+"""Between two looks at whether there is something to report or to write."""
+
+
+class SnapshotFollower:
+    """Takes the journal in and writes snapshots; knows nothing of the network."""
+
+    def __init__(self, directory: Path, interval_s: float) -> None:
+        self._directory = directory
+        self._interval_s = interval_s
+        self._written_s = time.monotonic()
+        self._replay: Replay | None = None
+        self._wanted = 0
+        self.written: SnapshotReport | None = None
+        """The newest snapshot that is there."""
+        found = newest_good(directory)
+        if found.header is not None and found.engine is not None:
+            mark = found.header.mark
+            self._replay = Replay(directory / FILE_NAME, found.engine, mark)
+            self.written = _report(mark.fence.last_sequence, found.header.state_hash)
+
+    @property
+    def sequence(self) -> int:
+        """Everything up to here is taken in."""
+        return 0 if self._replay is None else self._replay.mark.fence.last_sequence
+
+    def take(self, message: StreamJournalResponse) -> None:
+        """Apply what is new in a message; raises `JournalRefused` where it does not fit."""
+        for record in map(decode_frame, frames(message)):
+            replay = self._replay
+            if replay is None:
+                fence = new_fence(record.shard, record.journal)
+                mark = Mark(record.journal, record.position, fence)
+                replay = self._replay = Replay(self._directory / FILE_NAME, Engine(), mark)
+            if record.position >= replay.mark.position:
+                replay.advance(record)
+                # Kept for a feed, which there is none of here.
+                replay.engine.take_touched()
+        self._wanted = max(self._wanted, message.snapshot_requested_sequence)
+
+    def due(self) -> bool:
+        """Whether a snapshot is to be written, or one that is there to be reported again."""
+        written = 0 if self.written is None else self.written.sequence
+        if self._wanted and self.sequence >= self._wanted:
+            return True
+        late = time.monotonic() - self._written_s >= self._interval_s
+        return late and self.sequence > written
+
+    def write(self) -> SnapshotReport:
+        """Write what `due` asks for; raises `OSError` or `SnapshotBad`, which harm nothing."""
+        assert self._replay is not None
+        self._wanted = 0
+        self._written_s = time.monotonic()
+        if self.written is None or self.written.sequence != self.sequence:
+            path = write_snapshot(self._directory, self._replay.engine, self._replay.mark)
+            self.written = _report(self.sequence, read_snapshot_header(path).state_hash)
+        return self.written
+
+
+def main(settings: Settings, on_serving: Callable[[], None]) -> int:
+    """Follow until SIGTERM or SIGINT: the exit code."""
+    os.nice(NICENESS)
+    try:
+        return asyncio.run(_follow(settings, on_serving))
+    except JournalRefused as refused:
+        sys.stderr.write(f"exchange: the snapshot follower can't go on: {refused}\n")
+        return Exit.DIVERGED
+
+
+async def _follow(settings: Settings, on_serving: Callable[[], None]) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    follower = SnapshotFollower(settings.data_dir, settings.snapshots.interval_s)
+    _settle_memory()
+    reader = JournalReader(settings.server_address, NAME)
+    tasks = [
+        asyncio.create_task(stop.wait()),
+        asyncio.create_task(_read(follower, reader, on_serving)),
+        asyncio.create_task(_write(follower, reader)),
+    ]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await reader.close()
+    return Exit.CLEAN
+
+
+def _settle_memory() -> None:
+    """The state that was loaded lives on: the collector need not walk it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+async def _read(
+    follower: SnapshotFollower, reader: JournalReader, on_serving: Callable[[], None]
+) -> None:
+    serving = False
+    async with contextlib.aclosing(reader.messages(lambda: follower.sequence)) as messages:
+        async for message in messages:
+            follower.take(message)
+            if not serving:
+                serving = True
+                on_serving()
+            if message.snapshot_requested_sequence and follower.due():
+                await _write_one(follower, reader)
+
+
+async def _write(follower: SnapshotFollower, reader: JournalReader) -> None:
+    reported = -1
+    while True:
+        if follower.due():
+            await _write_one(follower, reader)
+        elif follower.sequence != reported:
+            reported = follower.sequence
+            if not await reader.report(reported):
+                reported = -1
+        await asyncio.sleep(REPORT_SECONDS)
+
+
+async def _write_one(follower: SnapshotFollower, reader: JournalReader) -> None:
+    began = time.monotonic()
+    try:
+        written = follower.write()
+    except (OSError, SnapshotBad) as error:
+        # Nothing is lost without it: the next start re-applies more, and there is a next time.
+        sys.stdout.write(f"no snapshot at sequence {follower.sequence}: {error}\n")
+        sys.stdout.flush()
+        return
+    taken_ms = 1_000 * (time.monotonic() - began)
+    sys.stdout.write(f"snapshot of sequence {written.sequence} in {taken_ms:.0f} ms\n")
+    sys.stdout.flush()
+    await reader.report(follower.sequence, written)
+
+
+def _report(sequence: int, state_hash: bytes) -> SnapshotReport:
+    file = f"{DIRECTORY_NAME}/snapshot-{sequence:020}"
+    return SnapshotReport(sequence=sequence, state_hash=state_hash.hex(), file=file)

@@ -1,0 +1,299 @@
+"""From a file, the environment and the options to `Settings`; the later of the three wins.
+
+A value is checked where it is read, so that a refusal can name the setting, where the value came
+from, the value and the limit. Nothing is corrected, guessed or passed over: a name that is not
+known is refused too.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import Field, fields, is_dataclass, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from server.core.instruments import Instrument, Limits
+from server.core.types import INT64_MAX, SelfTradePrevention
+from server.settings import Settings, is_loopback
+
+CONFIG_VARIABLE: Final = "EXCHANGE_CONFIG"
+
+
+class ConfigurationWrong(ValueError):
+    """A setting can't be used; the message is the sentence to show."""
+
+
+class Given(NamedTuple):
+    """A value and where it came from."""
+
+    value: object
+    source: str
+
+
+class Named(NamedTuple):
+    """A setting that has an option and a variable besides its place in the file."""
+
+    name: str
+    option: str
+    variable: str
+    meaning: str
+
+
+NAMED: Final = (
+    Named("data_dir", "--data-dir", "EXCHANGE_DATA_DIR", "directory of journal and snapshots"),
+    Named("http_port", "--http-port", "PORT", "port of HTTP JSON and, passed through, gRPC"),
+    Named("grpc_port", "--grpc-port", "GRPC_PORT", "port of gRPC straight to the server"),
+    Named("host", "--host", "EXCHANGE_HOST", "IP address that both ports are bound to"),
+    Named("server", "--server", "EXCHANGE_GRPC", "HOST:PORT of the server, for the other parts"),
+    Named(
+        "insecure_public",
+        "--insecure-public",
+        "EXCHANGE_INSECURE_PUBLIC",
+        "allow a host that other machines reach, though nobody is asked who they are",
+    ),
+)
+TRUTHS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+DECIMAL: Final = re.compile(r"(-?)([0-9]{1,19})(?:\.([0-9]{1,8}))?", re.ASCII)
+ENDPOINT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
+
+
+def load(options: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
+    """The settings that apply; `options` by setting name, without those that were not given."""
+    content: dict[str, Any] = {}
+    path = options.get("config") or environment.get(CONFIG_VARIABLE)
+    if path:
+        content = _file(Path(str(path)))
+    settings = _sections(Settings(), content, str(path))
+    given = {
+        named.name: Given(content[named.name], f"file {path}")
+        for named in NAMED
+        if named.name in content
+    }
+    for named in NAMED:
+        if environment.get(named.variable):
+            given[named.name] = Given(environment[named.variable], f"variable {named.variable}")
+        if options.get(named.name) is not None:
+            given[named.name] = Given(options[named.name], f"option {named.option}")
+    numbers = {field.name: field for field in fields(Settings)}
+    values: dict[str, Any] = {name: _named(name, it, numbers[name]) for name, it in given.items()}
+    settings = replace(settings, **values)
+    _whole(settings, given)
+    return settings
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationWrong(f"configuration file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationWrong(f"configuration file {path} is not TOML: {error}") from error
+    return content
+
+
+def _sections(settings: Settings, content: Mapping[str, Any], path: str) -> Settings:
+    names = {field.name for field in fields(Settings)}
+    for name, value in content.items():
+        source = f"file {path}"
+        if name not in names:
+            raise _wrong(name, Given(value, source), f"one of {', '.join(sorted(names))}")
+        if name == "instruments":
+            settings = replace(settings, instruments=_instruments(Given(value, source)))
+        elif is_dataclass(section := getattr(settings, name)):
+            settings = replace(settings, **{name: _section(name, section, Given(value, source))})
+        elif name == "engine":
+            settings = replace(settings, engine=_engine(Given(value, source)))
+    return settings
+
+
+def _section(name: str, section: Any, given: Given) -> Any:
+    known = {field.name: field for field in fields(section)}
+    values = {}
+    for key, it in _table(name, given, known).items():
+        setting = f"{name}.{key}"
+        if known[key].metadata:
+            values[key] = _number(setting, it, **known[key].metadata)
+        else:
+            values[key] = _truth(setting, it)
+    return replace(section, **values)
+
+
+def _engine(given: Given) -> Limits:
+    """The engine's bounds; the window in seconds, as people say it."""
+    greatest = {
+        "keys_max": 100_000_000,
+        "closed_orders_max": 100_000_000,
+        "window_s": 7 * 86_400,
+        "instruments_max": 100_000,
+    }
+    values = {
+        key: _number(f"engine.{key}", it, 1, greatest[key])
+        for key, it in _table("engine", given, greatest).items()
+    }
+    if "window_s" in values:
+        values["window_ns"] = values.pop("window_s") * 1_000_000_000
+    return Limits(**values)
+
+
+def _instruments(given: Given) -> tuple[Instrument, ...]:
+    if not isinstance(given.value, list) or not given.value:
+        raise _wrong("instruments", given, "tables, each begun with [[instruments]]")
+    instruments = tuple(_instrument(Given(row, given.source)) for row in given.value)
+    names = [instrument.name for instrument in instruments]
+    for name in names:
+        if names.count(name) > 1:
+            raise _wrong("instruments.name", Given(name, given.source), "each name once")
+    return instruments
+
+
+def _instrument(given: Given) -> Instrument:
+    """Numbers as decimal strings, the units of the core made of them."""
+    price = {"tick": "tick_e8", "price_min": "price_min_e8", "price_max": "price_max_e8"}
+    quantity = {
+        "lot": "lot_e8",
+        "quantity_min": "quantity_min_e8",
+        "quantity_max": "quantity_max_e8",
+    }
+    fees = {"maker_fee": "maker_fee_e6", "taker_fee": "taker_fee_e6"}
+    known = {"name": "", "self_trade_prevention": "", **price, **quantity, **fees}
+    values: dict[str, Any] = {}
+    for key, it in _table("instruments", given, known).items():
+        setting = f"instruments.{key}"
+        if key == "name":
+            values["name"] = _matching(
+                setting, it, re.compile("[A-Z0-9]{1,16}-[A-Z0-9]{1,16}", re.ASCII)
+            )
+        elif key == "self_trade_prevention":
+            values[key] = _mode(setting, it)
+        elif key in fees:
+            values[fees[key]] = _decimal(setting, it, 6, -1_000_000, 1_000_000)
+        else:
+            values[known[key]] = _decimal(setting, it, 8, 1, INT64_MAX)
+    if "name" not in values:
+        raise _wrong("instruments.name", Given("", given.source), "a name such as BTC-USD")
+    instrument = Instrument(**values)
+    for low, high in (("price_min", "price_max"), ("quantity_min", "quantity_max")):
+        if getattr(instrument, f"{low}_e8") > getattr(instrument, f"{high}_e8"):
+            least, most = getattr(instrument, f"{low}_e8"), getattr(instrument, f"{high}_e8")
+            raise _wrong(
+                f"instruments.{low}",
+                Given(_text(least, 8), given.source),
+                f"at most {high} of {instrument.name}, which is {_text(most, 8)}",
+            )
+    return instrument
+
+
+def _table(name: str, given: Given, known: Mapping[str, object]) -> dict[str, Given]:
+    if not isinstance(given.value, dict):
+        raise _wrong(name, given, "a table")
+    for key in given.value:
+        if key not in known:
+            raise _wrong(
+                f"{name}.{key}",
+                Given(given.value[key], given.source),
+                f"a setting that exists: {', '.join(sorted(known))}",
+            )
+    return {key: Given(value, given.source) for key, value in given.value.items()}
+
+
+def _named(name: str, given: Given, field: "Field[Any]") -> object:
+    readers: dict[str, Callable[[str, Given], object]] = {
+        "data_dir": _path,
+        "host": _host,
+        "server": _endpoint,
+        "insecure_public": _truth,
+    }
+    if name in readers:
+        return readers[name](name, given)
+    return _number(name, given, **field.metadata)
+
+
+def _path(name: str, given: Given) -> Path:
+    if not isinstance(given.value, str | Path) or not str(given.value) or "\0" in str(given.value):
+        raise _wrong(name, given, "the path of a directory")
+    return Path(given.value).expanduser()
+
+
+def _host(name: str, given: Given) -> str:
+    if given.value != "localhost":
+        try:
+            ip_address(str(given.value))
+        except ValueError:
+            raise _wrong(name, given, "an IP address such as 127.0.0.1, or localhost") from None
+    return str(given.value)
+
+
+def _endpoint(name: str, given: Given) -> str:
+    found = ENDPOINT.fullmatch(str(given.value))
+    if not found or not 1 <= int(found[2]) <= 65_535:
+        raise _wrong(name, given, "HOST:PORT such as 127.0.0.1:50051")
+    return str(given.value)
+
+
+def _truth(name: str, given: Given) -> bool:
+    if isinstance(given.value, bool):
+        return given.value
+    if str(given.value).lower() not in TRUTHS:
+        raise _wrong(name, given, "true or false")
+    return TRUTHS[str(given.value).lower()]
+
+
+def _number(name: str, given: Given, low: int, high: int) -> int:
+    value = given.value
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value, re.ASCII):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise _wrong(name, given, f"a whole number from {low} to {high}")
+    return value
+
+
+def _matching(name: str, given: Given, pattern: "re.Pattern[str]") -> str:
+    if not isinstance(given.value, str) or not pattern.fullmatch(given.value):
+        raise _wrong(name, given, f"text that matches {pattern.pattern}")
+    return given.value
+
+
+def _mode(name: str, given: Given) -> int:
+    modes = {mode.name.lower(): int(mode) for mode in SelfTradePrevention if mode}
+    if str(given.value) not in modes:
+        raise _wrong(name, given, f"one of {', '.join(modes)}")
+    return modes[str(given.value)]
+
+
+def _decimal(name: str, given: Given, decimals: int, low: int, high: int) -> int:
+    """Strictly from text to units of 10^-decimals; a TOML number has been through a float."""
+    wanted = (
+        f'a decimal in quotes such as "0.01", from {_text(low, decimals)} to '
+        f"{_text(high, decimals)}, with at most {decimals} decimals"
+    )
+    found = DECIMAL.fullmatch(given.value) if isinstance(given.value, str) else None
+    if not found or len(found[3] or "") > decimals:
+        raise _wrong(name, given, wanted)
+    units = int(found[2] + (found[3] or "").ljust(decimals, "0"))
+    units = -units if found[1] else units
+    if not low <= units <= high:
+        raise _wrong(name, given, wanted)
+    return units
+
+
+def _text(units: int, decimals: int) -> str:
+    whole, rest = divmod(abs(units), 10**decimals)
+    return f"{'-' if units < 0 else ''}{whole}.{rest:0{decimals}}".rstrip("0").rstrip(".")
+
+
+def _whole(settings: Settings, given: Mapping[str, Given]) -> None:
+    """What only shows once everything is known."""
+    if settings.http_port == settings.grpc_port:
+        it = given.get("http_port") or given["grpc_port"]
+        raise _wrong("http_port", it, f"another port than grpc_port ({settings.grpc_port})")
+    if not is_loopback(settings.host) and not settings.insecure_public:
+        raise ConfigurationWrong(
+            f"host is {settings.host} ({given['host'].source}), which other machines may reach, "
+            "and nobody is asked who they are: use 127.0.0.1, or add --insecure-public"
+        )
+
+
+def _wrong(name: str, given: Given, limit: str) -> ConfigurationWrong:
+    return ConfigurationWrong(f"{name} is {given.value!r} ({given.source}); it must be {limit}")

@@ -1,0 +1,117 @@
+"""`exchange journal`: what is in a journal, and whether it is whole.
+
+Nobody but the server opens a live journal. So the directory's lock is taken, or, while a server
+holds it, the same frames are read from that server's stream, up to what is durable.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from server.exits import Exit
+from server.settings import Settings
+from server.supervisor.configuration import ConfigurationWrong
+from server.supervisor.parent import Parent
+
+STREAM_SECONDS: Final = 10.0
+"""For the server to answer at all."""
+
+
+def register(
+    commands: Any,
+    add_settings: Callable[..., None],
+    settings_of: Callable[[argparse.Namespace], Settings],
+) -> None:
+    """Add `journal verify` and `journal show`."""
+    journal = commands.add_parser("journal", help="read a journal: verify or show")
+    verbs = journal.add_subparsers(metavar="VERB", required=True)
+    verify = verbs.add_parser(
+        "verify",
+        help="check every record, and every snapshot",
+        description="Checks every record from the first on: checksums, order, chain, and that "
+        "the commands applied again give the recorded events. Works beside a running server.",
+    )
+    verify.add_argument(
+        "--no-replay", action="store_true", help="leave out applying every command again"
+    )
+    show = verbs.add_parser(
+        "show",
+        help="print commands and events",
+        description="Prints the commands of a range of sequences with their events.",
+    )
+    show.add_argument("first", nargs="?", type=int, default=1, help="first sequence (1)")
+    show.add_argument("last", nargs="?", type=int, help="last sequence (the newest)")
+    show.add_argument("--json", action="store_true", help="one JSON document a line")
+    for verb, run in ((verify, _verify), (show, _show)):
+        add_settings(verb, "http_port", "grpc_port", "host", "server", "insecure_public")
+        verb.set_defaults(run=_guarded(run, settings_of))
+
+
+def _guarded(
+    run: Callable[[argparse.Namespace, Settings], int],
+    settings_of: Callable[[argparse.Namespace], Settings],
+) -> Callable[[argparse.Namespace, Parent], int]:
+    def guarded(options: argparse.Namespace, _: Parent) -> int:
+        from server.journal.lock import DirectoryLocked
+        from server.supervisor.up import error
+
+        try:
+            return run(options, settings_of(options))
+        except ConfigurationWrong as wrong:
+            error(str(wrong))
+            return Exit.CONFIGURATION
+        except DirectoryLocked as locked:
+            error(str(locked))
+            return Exit.LOCKED
+        except BrokenPipeError:
+            return Exit.CLEAN
+        except OSError as failure:
+            error(f"the journal can't be read: {failure}")
+            return Exit.FAILED
+
+    return guarded
+
+
+def _verify(options: argparse.Namespace, settings: Settings) -> int:
+    from server.journal import inspect
+    from server.journal.lock import DirectoryLocked
+
+    directory, replay = settings.data_dir, not options.no_replay
+    try:
+        return inspect.verify(directory, sys.stdout, replay=replay)
+    except DirectoryLocked as locked:
+        frames = _from_server(locked)
+        return inspect.verify_frames(frames, directory, sys.stdout, replay=replay)
+
+
+def _show(options: argparse.Namespace, settings: Settings) -> int:
+    from server.journal import inspect
+    from server.journal.lock import DirectoryLocked
+
+    first, last = options.first, options.last
+    try:
+        return inspect.show(settings.data_dir, sys.stdout, first, last, as_json=options.json)
+    except DirectoryLocked as locked:
+        frames = _from_server(locked, max(first - 1, 0))
+        return inspect.show_frames(frames, sys.stdout, first, last, as_json=options.json)
+
+
+def _from_server(locked: Any, after_sequence: int = 0) -> Iterator[bytes]:
+    """The frames that the owner of the lock sends; the refusal stands if it does not answer."""
+    if locked.address is None:
+        raise locked
+    import grpc
+
+    from exchange.v1.admin_service_pb2 import StreamJournalRequest
+    from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
+    from server.followers.position import CHANNEL_OPTIONS, frames
+
+    request = StreamJournalRequest(after_sequence=after_sequence, until_now=True)
+    with grpc.insecure_channel(locked.address, options=CHANNEL_OPTIONS) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=STREAM_SECONDS)
+            for message in AdminServiceStub(channel).StreamJournal(request):
+                yield from frames(message)
+        except (grpc.RpcError, grpc.FutureTimeoutError) as error:
+            raise OSError(f"the server at {locked.address} does not send it: {error}") from error

@@ -1,0 +1,155 @@
+"""The command `exchange`.
+
+Imports are late, so that a command loads only what it needs.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import metadata
+from typing import Any, Final
+
+from server.exits import Exit
+from server.settings import Settings
+from server.supervisor.configuration import NAMED, ConfigurationWrong, load
+from server.supervisor.parent import Parent
+
+DESCRIPTION: Final = """\
+An exchange: orders in, trades out, nothing lost.
+
+`exchange up` starts everything on this machine; `server`, `follower` and `gateway` run one part
+alone. `place`, `cancel`, `order`, `book` and `trades` are for trading by hand."""
+
+UP: Final = """\
+Starts and watches the server (gRPC, matching, journal), the follower (snapshots) and the gateway
+(HTTP), and says `ready` with the addresses once all of them serve. Stop it with Ctrl-C: what is
+in flight is answered, a snapshot is written, and nothing is lost. Nor is it by kill -9: every
+order that was acknowledged is in the journal, and the next start recovers.
+
+A part that ends is started again; after five times in a minute the exchange ends and names it."""
+
+CONFIGURATION: Final = """\
+Each setting comes from its option, else from its variable, else from the configuration file, else
+it is the default. A configuration file is TOML; deploy/realistic.toml shows one.
+Exit codes: 0 stopped cleanly, 2 a setting is wrong, 3 the data directory is in use, 4 the journal
+is corrupt, 5 a port is taken, 6 the journal could not be written, 7 a follower diverged, 8 a
+program is not installed, 1 anything else."""
+
+OWN: Final = ("up", "server", "follower", "gateway", "journal")
+PARTS: Final = {
+    "up": ("start the whole exchange on this machine", UP, ("server",)),
+    "server": (
+        "run the server alone",
+        "Takes orders over gRPC, matches them and keeps the journal.",
+        ("server",),
+    ),
+    "follower": (
+        "run the follower alone",
+        "Follows the journal of a running server and writes snapshots for the next start.",
+        (),
+    ),
+    "gateway": (
+        "run the gateway alone",
+        "Envoy: HTTP JSON, and gRPC passed through, in front of a running server.",
+        (),
+    ),
+}
+"""Each with its summary, its description, and the settings that it has no use for."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command: the exit code."""
+    parent = Parent.follow()
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = _parser(with_trading=not given or given[0] not in OWN)
+    options = parser.parse_args(given)
+    try:
+        code: int = options.run(options, parent)
+    except KeyboardInterrupt:
+        code = 130
+    return code
+
+
+def _parser(*, with_trading: bool) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "exchange", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    version = f"exchange {metadata.version('exchange-backend')}"
+    parser.add_argument("--version", action="version", version=version)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (summary, description, without) in PARTS.items():
+        part = commands.add_parser(
+            name,
+            help=summary,
+            description=description,
+            epilog=CONFIGURATION,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        _add_settings(part, *without)
+        part.set_defaults(run=_run_part, part=name)
+    from server.supervisor import journal
+
+    journal.register(commands, _add_settings, settings_of)
+    if with_trading:
+        from clients import commands as trading
+
+        trading.register(commands)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser, *without: str) -> None:
+    defaults = Settings()
+    parser.add_argument(
+        "--config", metavar="FILE", help="configuration file (EXCHANGE_CONFIG; none)"
+    )
+    for named in NAMED:
+        if named.name in without:
+            continue
+        default: Any = getattr(defaults, named.name)
+        meaning = f"{named.meaning} ({named.variable}"
+        if default is False:
+            parser.add_argument(
+                named.option, action="store_true", default=None, help=f"{meaning}=true; off)"
+            )
+        else:
+            shown = default or "on this machine"
+            parser.add_argument(
+                named.option, metavar=named.name.upper(), help=f"{meaning}; {shown})"
+            )
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings that the options, the environment and the file give together."""
+    return load(vars(options), os.environ)
+
+
+def _run_part(options: argparse.Namespace, parent: Parent) -> int:
+    from server.supervisor import run, up
+
+    try:
+        settings = settings_of(options)
+    except ConfigurationWrong as wrong:
+        up.error(str(wrong))
+        return Exit.CONFIGURATION
+    if options.part == "up":
+        # EXCHANGE_GRPC may be set for the trading commands: the parts are this exchange's own.
+        return up.up(replace(settings, server=""), _handed_on(options))
+    return run.PARTS[options.part](settings, parent)
+
+
+def _handed_on(options: argparse.Namespace) -> list[str]:
+    """The options again, for the parts."""
+    handed_on = ["--config", options.config] if options.config else []
+    for named in NAMED:
+        value = getattr(options, named.name, None)
+        if value is True:
+            handed_on.append(named.option)
+        elif value is not None:
+            handed_on += [named.option, value]
+    return handed_on
+
+
+if __name__ == "__main__":
+    sys.exit(main())

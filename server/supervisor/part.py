@@ -1,0 +1,131 @@
+"""One part as `exchange up` sees it: a child process, its lines, and whether it serves."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final
+
+from server.supervisor.parent import SERVING, VARIABLE
+
+ERROR_PREFIX: Final = "exchange: "
+"""A part that can't go on says why in one line that begins with this."""
+
+LINE_BYTES_MAX: Final = 64 * 1024
+"""A longer line of a child is shown in pieces, so that memory has a bound."""
+
+
+class Part:
+    """Started, watched and stopped; how often is decided elsewhere.
+
+    It says itself when it serves, or `probe` returns then, for a program that is not ours.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        say: Callable[[str], None],
+        stop_s: float,
+        probe: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.name = name
+        self._stop_s = stop_s
+        self._probe = probe
+        self.serving = asyncio.Event()
+        self.sentence = ""
+        """Why it ended, in its own words."""
+        self._command = command
+        self._say = say
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None
+
+    async def run(self) -> int:
+        """Start it and wait for its end: the exit code, negative for a signal."""
+        here, there = socket.socketpair()
+        self.sentence = ""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                pass_fds=(there.fileno(),),
+                env={**os.environ, VARIABLE: f"{there.fileno()}:{os.getpid()}"},
+                # Of its own, so that Ctrl-C reaches only the one who stops the parts in order.
+                start_new_session=True,
+            )
+        except BaseException:
+            here.close()
+            raise
+        finally:
+            there.close()
+        self._process = process
+        reader, writer = await asyncio.open_connection(sock=here)
+        told = asyncio.create_task(self._hear(reader))
+        try:
+            assert process.stdout is not None
+            async for line in _lines(process.stdout):
+                self._take(line)
+            return await process.wait()
+        finally:
+            self.kill()
+            await process.wait()
+            told.cancel()
+            writer.close()
+            self.serving.clear()
+            self._process = None
+
+    async def stop(self) -> bool:
+        """Ask it to end, and after its time make it; whether it ended by itself."""
+        process = self._process
+        if process is None:
+            return True
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), self._stop_s)
+        except TimeoutError:
+            self.kill()
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End it the hard way."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def _hear(self, reader: asyncio.StreamReader) -> None:
+        if self._probe is not None:
+            await self._probe()
+            self.serving.set()
+            return
+        with contextlib.suppress(ConnectionError):
+            if await reader.readline() == SERVING:
+                self.serving.set()
+
+    def _take(self, line: str) -> None:
+        if line.startswith(ERROR_PREFIX):
+            self.sentence = line.removeprefix(ERROR_PREFIX)
+        else:
+            self._say(f"{self.name:<8} | {line}")
+
+
+async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[str]:
+    waiting = b""
+    while chunk := await reader.read(LINE_BYTES_MAX):
+        *whole, waiting = (waiting + chunk).split(b"\n")
+        if len(waiting) > LINE_BYTES_MAX:
+            whole.append(waiting)
+            waiting = b""
+        for line in whole:
+            yield line.decode(errors="replace")
+    if waiting:
+        yield waiting.decode(errors="replace")

@@ -1,0 +1,48 @@
+"""One part alone, in this process."""
+
+import os
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+from server.exits import Exit
+from server.settings import Settings
+from server.supervisor.parent import Parent
+from server.supervisor.up import error
+
+
+def server(settings: Settings, parent: Parent) -> int:
+    """Until SIGTERM or SIGINT."""
+    from server import app
+
+    return app.main(settings, parent.serving)
+
+
+def follower(settings: Settings, parent: Parent) -> int:
+    """Until SIGTERM or SIGINT."""
+    from server.followers import snapshots
+
+    return snapshots.main(settings, parent.serving)
+
+
+def gateway(settings: Settings, parent: Parent) -> int:
+    """Becomes Envoy, which keeps the tie to the parent and gets the signals itself."""
+    del parent
+    from gateway import envoy
+
+    try:
+        command = envoy.command(settings)
+    except envoy.EnvoyMissing as missing:
+        error(str(missing))
+        return Exit.PART_MISSING
+    return _become(command)
+
+
+def _become(command: list[str]) -> NoReturn:
+    os.execv(command[0], command)
+
+
+PARTS: Final[dict[str, Callable[[Settings, Parent], int]]] = {
+    "server": server,
+    "follower": follower,
+    "gateway": gateway,
+}

@@ -1,0 +1,142 @@
+"""`exchange up`: everything on this machine, from one terminal."""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from server.exits import Exit
+from server.settings import Settings, reachable
+from server.supervisor.part import ERROR_PREFIX, Part
+from server.supervisor.watch import GaveUp, Watch
+
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PROBE_SECONDS: Final = 0.05
+"""Between two looks at whether the gateway serves."""
+
+
+def up(settings: Settings, options: Sequence[str]) -> int:
+    """Run until a signal or a failure: the exit code. `options` are handed on to the parts."""
+    try:
+        check_port("http_port", settings.host, settings.http_port, "--http-port (PORT)")
+        check_port("grpc_port", settings.host, settings.grpc_port, "--grpc-port (GRPC_PORT)")
+        return asyncio.run(_watch(settings, options))
+    except GaveUp as gave_up:
+        error(str(gave_up))
+        return gave_up.code
+    except OSError as failure:
+        error(f"a part can't be started: {failure}")
+        return Exit.FAILED
+
+
+def error(sentence: str) -> None:
+    """The last word of a command that can't go on."""
+    print(f"{ERROR_PREFIX}{sentence}", file=sys.stderr, flush=True)
+
+
+def check_port(name: str, host: str, port: int, remedy: str) -> None:
+    """Refuse a port that can't be listened on, before anything is started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except OSError as failure:
+            if failure.errno == errno.EADDRINUSE:
+                why = f"{name} {port} on {host} is taken by another process: end it, or choose"
+            else:
+                why = f"{name} {port} on {host} can't be listened on ({failure.strerror}): choose"
+            raise GaveUp(Exit.PORT_TAKEN, f"{why} another with {remedy}") from failure
+
+
+def say(line: str) -> None:
+    """One line for whoever watches; nobody may be there any more."""
+    with contextlib.suppress(BrokenPipeError):
+        print(line, flush=True)
+
+
+async def _watch(settings: Settings, options: Sequence[str]) -> int:
+    stop = asyncio.Event()
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    watch = _parts(settings, options)
+    try:
+        stopping = asyncio.create_task(stop.wait())
+        running = asyncio.create_task(_run(settings, watch))
+        await asyncio.wait([stopping, running], return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            try:
+                running.result()
+            except GaveUp:
+                await watch.stop()
+                raise
+        running.cancel()
+        say("stopping")
+        unclean = await watch.stop()
+    finally:
+        watch.kill()
+    if unclean:
+        error(f"stopped, but not cleanly: {', '.join(unclean)}; the next start recovers")
+        return Exit.FAILED
+    say("stopped")
+    return Exit.CLEAN
+
+
+async def _run(settings: Settings, watch: Watch) -> None:
+    degraded = await watch.start()
+    for sentence in degraded:
+        say(f"degraded: {sentence}")
+    say(ready_line(settings))
+    await watch.failure()
+
+
+def ready_line(settings: Settings) -> str:
+    """Where everything is."""
+    host = reachable(settings.host)
+    host = f"[{host}]" if ":" in host else host
+    return (
+        f"ready: HTTP http://{host}:{settings.http_port}, gRPC {settings.server_address}, "
+        f"data in {settings.data_dir.absolute()}"
+    )
+
+
+def _parts(settings: Settings, options: Sequence[str]) -> Watch:
+    def command(name: str, *own: str) -> list[str]:
+        # -P: a folder named `server` where the exchange is started must not be taken for ours.
+        return [sys.executable, "-P", "-m", "server.supervisor.main", name, *options, *own]
+
+    async def gateway_serves() -> None:
+        await _healthy(reachable(settings.host), settings.http_port)
+
+    stop = settings.stop
+    to_server = ("--server", settings.server_address)
+    return Watch(
+        server=Part("server", command("server"), say, stop.server_s),
+        gateway=Part("gateway", command("gateway", *to_server), say, stop.part_s, gateway_serves),
+        follower=Part("follower", command("follower", *to_server), say, stop.part_s),
+        say=say,
+    )
+
+
+async def _healthy(host: str, port: int) -> None:
+    """Return once the exchange answers through the gateway that it serves."""
+    while True:
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(2):
+                if await _health(host, port):
+                    return
+        await asyncio.sleep(PROBE_SECONDS)
+
+
+async def _health(host: str, port: int) -> bool:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return b" 200 " in await reader.readline()
+    finally:
+        writer.close()

@@ -1,0 +1,180 @@
+"""Keeps the parts of one exchange running, and stops them in order.
+
+A part that ends is started again after 0.1 s, 0.2 s, 0.4 s and so on, twice as long each time;
+having been started again five times within a minute, its next end is the end of all. A part whose
+exit code says that starting again changes nothing (`server/exits.py`) is not started again: the
+exchange ends with it if it can't do without it, and is degraded otherwise.
+
+Order of a stop: first the follower, who only reads; then the server, which answers what is in
+flight; then the gateway, so that those answers still reach their callers and new requests get a
+clear refusal. Each has its time, then it is ended the hard way, which loses nothing that was
+acknowledged.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from server.exits import FINAL, Exit
+from server.supervisor.part import Part
+
+RESTARTS_MAX: Final = 5
+RESTARTS_SECONDS: Final = 60.0
+DELAY_FIRST_SECONDS: Final = 0.1
+
+SETTLE_SECONDS: Final = 10.0
+"""After the server serves, how long the others may take before it is said that they don't."""
+
+
+class GaveUp(Exception):
+    """The exchange can't start or go on; the message is the sentence, `code` the exit code."""
+
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Watched:
+    """One part, started again as often as is sensible."""
+
+    def __init__(self, part: Part, say: Callable[[str], None], *, essential: bool) -> None:
+        self.part = part
+        self.missing = ""
+        """Why the exchange goes on without it; empty while it is (to be) there."""
+        self.settled = asyncio.Event()
+        """It has served, or is missing for good."""
+        self.task: asyncio.Task[None] | None = None
+        self._say = say
+        self._essential = essential
+        self._stopping = False
+        self._clean = True
+        self._restarts: deque[float] = deque()
+
+    def begin(self) -> None:
+        """Start it, and go on from there."""
+        self.task = asyncio.create_task(self._run())
+
+    async def stop(self) -> bool:
+        """Stop it; whether it ended by itself, in time and without a complaint."""
+        if self.task is None:
+            return True
+        self._stopping = True
+        in_time = await self.part.stop()
+        if not self.part.running:
+            self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        return in_time and self._clean
+
+    async def _run(self) -> None:
+        """Until it is stopped, or is missing for good; GaveUp when the exchange has to end."""
+        while True:
+            serving = asyncio.create_task(self._note_serving())
+            try:
+                code = await self.part.run()
+            finally:
+                serving.cancel()
+            if self._stopping:
+                self._clean = code == Exit.CLEAN or not self._essential
+                return
+            why = self._reason(code)
+            if code in FINAL:
+                self._missing_for_good(code, why)
+                return
+            await self._pause(why)
+
+    async def _note_serving(self) -> None:
+        await self.part.serving.wait()
+        if self.missing:
+            self._say(f"{self.part.name} is back")
+        self.missing = ""
+        self.settled.set()
+
+    def _reason(self, code: int) -> str:
+        ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return self.part.sentence or f"the {self.part.name} {ended}"
+
+    def _missing_for_good(self, code: int, why: str) -> None:
+        if self._essential:
+            raise GaveUp(code, why)
+        self.missing = f"{self.part.name} is not running: {why}"
+        self._say(f"degraded: {self.missing}")
+        self.settled.set()
+
+    async def _pause(self, why: str) -> None:
+        now = time.monotonic()
+        while self._restarts and now - self._restarts[0] > RESTARTS_SECONDS:
+            self._restarts.popleft()
+        if len(self._restarts) == RESTARTS_MAX:
+            raise GaveUp(
+                Exit.FAILED,
+                f"the {self.part.name} was started again {RESTARTS_MAX} times within "
+                f"{RESTARTS_SECONDS:.0f} s and ended again: {why}",
+            )
+        delay_s = DELAY_FIRST_SECONDS * 2 ** len(self._restarts)
+        self._restarts.append(now)
+        self.missing = f"{self.part.name} is being started again: {why}"
+        self._say(f"degraded: {self.missing} (in {delay_s:.1f} s)")
+        await asyncio.sleep(delay_s)
+
+
+class Watch:
+    """The server, and what stands around it."""
+
+    def __init__(
+        self, server: Part, gateway: Part, follower: Part, say: Callable[[str], None]
+    ) -> None:
+        self._server = Watched(server, say, essential=True)
+        self._gateway = Watched(gateway, say, essential=False)
+        self._follower = Watched(follower, say, essential=False)
+
+    async def start(self) -> list[str]:
+        """Return once everything serves that will: one sentence for each part that does not."""
+        self._server.begin()
+        await self._until(self._server.settled.wait())
+        self._gateway.begin()
+        self._follower.begin()
+        others = (self._gateway, self._follower)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                for other in others:
+                    await self._until(other.settled.wait())
+        return [
+            other.missing or f"{other.part.name} does not serve yet"
+            for other in others
+            if other.missing or not other.settled.is_set()
+        ]
+
+    async def failure(self) -> None:
+        """Wait until the exchange can't go on: raises GaveUp."""
+        await self._until(asyncio.Event().wait())
+
+    async def stop(self) -> list[str]:
+        """Stop all in order: the names of those that had to be made to, or complained."""
+        order = (self._follower, self._server, self._gateway)
+        return [watched.part.name for watched in order if not await watched.stop()]
+
+    def kill(self) -> None:
+        """End what is left, at once."""
+        for watched in (self._follower, self._server, self._gateway):
+            watched.part.kill()
+
+    async def _until(self, awaited: Coroutine[Any, Any, object]) -> None:
+        """Wait for that, or raise what ended one of the parts."""
+        wanted = asyncio.create_task(awaited)
+        try:
+            while not wanted.done():
+                tasks = [
+                    watched.task
+                    for watched in (self._server, self._gateway, self._follower)
+                    if watched.task is not None
+                ]
+                for task in tasks:
+                    if task.done():
+                        task.result()
+                running = [task for task in tasks if not task.done()]
+                await asyncio.wait([wanted, *running], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            wanted.cancel()

@@ -1,0 +1,143 @@
+"""Settings from file, environment and options, and what is said of wrong ones."""
+
+from pathlib import Path
+
+import pytest
+
+from server.core.instruments import Instrument
+from server.settings import Settings, reachable
+from server.supervisor.configuration import ConfigurationWrong, load
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write(path: Path, text: str) -> str:
+    file = path / "exchange.toml"
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def test_defaults() -> None:
+    assert load({}, {}) == Settings()
+    assert [instrument.name for instrument in Settings().instruments] == [
+        "BTC-USD",
+        "ETH-USD",
+        "SOL-USD",
+    ]
+
+
+def test_option_wins_over_variable_over_file(tmp_path: Path) -> None:
+    file = write(tmp_path, 'http_port = 1001\ngrpc_port = 1002\nhost = "127.0.0.2"\n')
+    environment = {"EXCHANGE_CONFIG": file, "PORT": "2001", "GRPC_PORT": "2002"}
+    settings = load({"http_port": "3001"}, environment)
+    assert (settings.http_port, settings.grpc_port, settings.host) == (3001, 2002, "127.0.0.2")
+
+
+def test_sections_and_instruments(tmp_path: Path) -> None:
+    text = """
+        [engine]
+        keys_max = 10
+        window_s = 60
+        [grpc]
+        reflection = false
+        [sequencer]
+        commands_waiting_max = 7
+        [[instruments]]
+        name = "DOGE-EUR"
+        tick = "0.0001"
+        lot = "1"
+        price_max = "92233720368.54775807"
+        maker_fee = "-0.0001"
+        self_trade_prevention = "cancel_both"
+    """
+    settings = load({"config": write(tmp_path, text)}, {})
+    assert settings.engine.keys_max == 10
+    assert settings.engine.window_ns == 60_000_000_000
+    assert settings.grpc.reflection is False
+    assert settings.sequencer.commands_waiting_max == 7
+    assert settings.instruments == (
+        Instrument(
+            "DOGE-EUR",
+            tick_e8=10_000,
+            lot_e8=100_000_000,
+            maker_fee_e6=-100,
+            self_trade_prevention=4,
+        ),
+    )
+
+
+def test_samples_are_right() -> None:
+    settings = load({"config": str(ROOT / "deploy" / "realistic.toml")}, {})
+    assert settings.instruments[0].tick_e8 == 1_000_000
+    assert settings.instruments[0].maker_fee_e6 == -100
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    variables = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    assert load({}, variables) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "says"),
+    [
+        ({"http_port": "x"}, {}, "http_port is 'x' (option --http-port)"),
+        ({"http_port": "0"}, {}, "from 1 to 65535"),
+        ({"http_port": "65536"}, {}, "from 1 to 65535"),
+        ({"http_port": "٣"}, {}, "from 1 to 65535"),
+        ({}, {"PORT": "-1"}, "http_port is '-1' (variable PORT)"),
+        ({}, {"GRPC_PORT": "3000"}, "another port than grpc_port (3000)"),
+        ({"host": "example.org"}, {}, "an IP address such as 127.0.0.1, or localhost"),
+        ({"host": "0.0.0.0"}, {}, "add --insecure-public"),
+        ({"host": "::"}, {}, "add --insecure-public"),
+        ({}, {"EXCHANGE_INSECURE_PUBLIC": "maybe"}, "true or false"),
+        ({"server": "nowhere"}, {}, "HOST:PORT"),
+        ({"server": "127.0.0.1:70000"}, {}, "HOST:PORT"),
+        ({"data_dir": "a\0b"}, {}, "the path of a directory"),
+        ({"config": "no/such/file"}, {}, "configuration file no/such/file: No such file"),
+    ],
+)
+def test_wrong_option_or_variable_is_named(
+    options: dict[str, object], environment: dict[str, str], says: str
+) -> None:
+    with pytest.raises(ConfigurationWrong) as wrong:
+        load(options, environment)
+    assert says in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("= 1", "is not TOML"),
+        ("htp_port = 1", "htp_port is 1"),
+        ("http_port = true", "http_port is True"),
+        ("http_port = 3000.0", "http_port is 3000.0"),
+        ("data_dir = 7", "the path of a directory"),
+        ("engine = 1", "engine is 1"),
+        ("[engine]\nkeys = 1", "a setting that exists: closed_orders_max, instruments_max"),
+        ("[engine]\nkeys_max = 0", "engine.keys_max is 0"),
+        ('[grpc]\nreflection = "perhaps"', "true or false"),
+        ("[feed]\nsubscribers_max = -1", "from 1 to 100000"),
+        ("instruments = []", "[[instruments]]"),
+        ('[[instruments]]\ntick = "1"', "instruments.name is ''"),
+        ('[[instruments]]\nname = "btc"', "instruments.name is 'btc'"),
+        ('[[instruments]]\nname = "A-B"\n[[instruments]]\nname = "A-B"', "each name once"),
+        ('[[instruments]]\nname = "A-B"\ntick = 0.01', "instruments.tick is 0.01"),
+        ('[[instruments]]\nname = "A-B"\ntick = "0"', "instruments.tick is '0'"),
+        ('[[instruments]]\nname = "A-B"\ntick = "1e2"', "instruments.tick is '1e2'"),
+        ('[[instruments]]\nname = "A-B"\ntick = "0.000000001"', "at most 8 decimals"),
+        ('[[instruments]]\nname = "A-B"\nprice_max = "92233720368.54775808"', "92233720368.54"),
+        ('[[instruments]]\nname = "A-B"\ntaker_fee = "1.1"', "from -1 to 1"),
+        ('[[instruments]]\nname = "A-B"\nself_trade_prevention = "x"', "one of none, cancel_n"),
+        ('[[instruments]]\nname = "A-B"\nprice_min = "3"\nprice_max = "2"', "which is 2"),
+    ],
+)
+def test_wrong_file_is_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigurationWrong) as wrong:
+        load({"config": write(tmp_path, text)}, {})
+    assert says in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "found_at"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("127.0.0.5", "127.0.0.5"), ("localhost",) * 2],
+)
+def test_where_the_parts_find_the_server(host: str, found_at: str) -> None:
+    assert reachable(host) == found_at
