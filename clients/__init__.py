@@ -1,0 +1,1 @@
+"""Python clients of the exchange: `clients.client.ExchangeClient` is where to begin."""

@@ -1,0 +1,146 @@
+"""The market, accounts and the server: from the messages of the wire to the typed values."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from clients.decimals import decimal_of_e8
+from clients.order_wire import money_of, price_of, time_of, trade_of
+from clients.types import (
+    Book,
+    BookMessage,
+    Follower,
+    Instrument,
+    Level,
+    Position,
+    Snapshot,
+    Status,
+    Ticker,
+    TradesMessage,
+)
+from clients.words import SELF_TRADE_PREVENTIONS
+from exchange.v1 import account_service_pb2, admin_service_pb2, market_data_pb2, types_pb2
+
+NS_PER_S = 1_000_000_000
+FEE_PLACES = 6  # a fee rate is in 10^-6
+
+
+def levels_of(levels: Iterable[types_pb2.Level]) -> tuple[Level, ...]:
+    return tuple(
+        Level(decimal_of_e8(level.price_e8), decimal_of_e8(level.quantity_e8)) for level in levels
+    )
+
+
+def book_of(book: market_data_pb2.OrderBook) -> Book:
+    return Book(
+        instrument=book.instrument,
+        bids=levels_of(book.bids),
+        asks=levels_of(book.asks),
+        sequence=book.sequence,
+        time=time_of(book.time_ns),
+    )
+
+
+def book_message_of(message: market_data_pb2.StreamOrderBookResponse) -> BookMessage:
+    return BookMessage(
+        sequence=message.sequence,
+        previous_sequence=message.previous_sequence,
+        time=time_of(message.time_ns),
+        snapshot=message.snapshot,
+        bids=levels_of(message.bids),
+        asks=levels_of(message.asks),
+        checksum=message.checksum,
+    )
+
+
+def trades_message_of(message: market_data_pb2.StreamTradesResponse) -> TradesMessage:
+    return TradesMessage(
+        sequence=message.sequence,
+        previous_sequence=message.previous_sequence,
+        trades=tuple(map(trade_of, message.trades)),
+        restarted=message.restarted,
+    )
+
+
+def ticker_of(ticker: market_data_pb2.Ticker) -> Ticker:
+    return Ticker(
+        instrument=ticker.instrument,
+        last_price=price_of(ticker.last_price_e8),
+        bid=_best_of(ticker.bid),
+        ask=_best_of(ticker.ask),
+        open_price=price_of(ticker.open_price_e8),
+        high_price=price_of(ticker.high_price_e8),
+        low_price=price_of(ticker.low_price_e8),
+        volume=money_of(ticker.volume),
+        notional=money_of(ticker.notional),
+        change=decimal_of_e8(ticker.change_e8),
+        trade_count=ticker.trade_count,
+        sequence=ticker.sequence,
+        time=time_of(ticker.time_ns),
+    )
+
+
+def instrument_of(instrument: market_data_pb2.Instrument) -> Instrument:
+    return Instrument(
+        name=instrument.name,
+        tick=decimal_of_e8(instrument.tick_e8),
+        lot=decimal_of_e8(instrument.lot_e8),
+        price_min=decimal_of_e8(instrument.price_min_e8),
+        price_max=decimal_of_e8(instrument.price_max_e8),
+        quantity_min=decimal_of_e8(instrument.quantity_min_e8),
+        quantity_max=decimal_of_e8(instrument.quantity_max_e8),
+        maker_fee=Decimal(instrument.maker_fee_e6).scaleb(-FEE_PLACES),
+        taker_fee=Decimal(instrument.taker_fee_e6).scaleb(-FEE_PLACES),
+        self_trade_prevention=SELF_TRADE_PREVENTIONS.word(instrument.self_trade_prevention),
+    )
+
+
+def position_of(position: account_service_pb2.Position) -> Position:
+    return Position(
+        instrument=position.instrument,
+        net_quantity=decimal_of_e8(position.net_quantity_e8),
+        total_cost=money_of(position.total_cost),
+        average_price=money_of(position.average_price),
+        realised_pnl=money_of(position.realised_pnl),
+        unrealised_pnl=money_of(position.unrealised_pnl),
+        fees=money_of(position.fees),
+        updated_time=time_of(position.updated_time_ns),
+    )
+
+
+def snapshot_of(reply: admin_service_pb2.CreateSnapshotResponse) -> Snapshot:
+    return Snapshot(reply.sequence, reply.state_hash, reply.file)
+
+
+def status_of(status: admin_service_pb2.GetStatusResponse) -> Status:
+    return Status(
+        version=status.version,
+        rules_version=status.rules_version,
+        durable_sequence=status.durable_sequence,
+        applied_sequence=status.applied_sequence,
+        epoch=status.epoch,
+        uptime_s=status.uptime_ns / NS_PER_S,
+        open_orders=status.open_orders,
+        keys=status.keys,
+        keys_guaranteed=status.keys_guaranteed,
+        window_s=status.window_ns / NS_PER_S,
+        closed_orders=status.closed_orders,
+        followers=tuple(
+            Follower(
+                follower.name,
+                follower.sequence,
+                time_of(follower.reported_time_ns),
+                follower.connected,
+            )
+            for follower in status.followers
+        ),
+        degraded=tuple(status.degraded),
+        recovery=status.recovery,
+        open_sessions=status.open_sessions,
+        snapshot_sequence=status.snapshot_sequence,
+    )
+
+
+def _best_of(level: types_pb2.Level) -> Level | None:
+    if not level.price_e8:
+        return None
+    return Level(decimal_of_e8(level.price_e8), decimal_of_e8(level.quantity_e8))
