@@ -71,10 +71,14 @@ class FeedLimits:
     subscribers_max: int = bounded(1_000, 1, 100_000)
     """Streams at once: each holds at most `subscriber_bytes_max`, so 1 GiB when none reads."""
     subscriber_bytes_max: int = bounded(MIB, 64 * 1024, 64 * MIB)
-    """Bytes that wait for one reader: some seconds of a busy market. Past it a book is conflated,
-    a stream of trades or order events cut with the sequence to resume from."""
-    book_deltas_max: int = bounded(1_024, 1, 1_000_000)
-    """Recent deltas kept for each instrument: a reconnect within a second or so at full load."""
+    """Bytes of trades or order events that wait for one reader: some seconds of a busy market. Past
+    it the stream is cut with the sequence to resume from. A book is conflated and holds nothing."""
+    connection_bytes_max: int = bounded(8 * MIB, 64 * 1024, 1024 * MIB)
+    """The same for all streams of one connection: eight readers that don't read. Past it the one
+    for which most waits is cut, so that others behind the same gateway go on."""
+    book_changes_max: int = bounded(4_096, 16, 1_000_000)
+    """Recently changed levels remembered for each instrument, about 1 MB: what a reconnect, or a
+    slow reader, can be behind before it gets a whole snapshot again."""
     resume_sequences_max: int = bounded(1_000_000, 1, 1_000_000_000)
     """How far back trades and order events resume from the journal: seconds of reading."""
     heartbeat_ms: int = bounded(1_000, 10, 60_000)

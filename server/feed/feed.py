@@ -1,0 +1,130 @@
+"""The feed: whoever subscribed is told what happened, once it is durable.
+
+`closing` notes what only the engine can tell at the end of a record (changed levels, best levels);
+`durable` publishes the record: book changes, trades, order events, in the order of the records and
+each in one go, so that every reader sees records whole. What streams promise and what they cost is
+said where they are made: `depth.py`, `event_streams.py`, `fan_out.py`.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+from server.core.engine import Engine
+from server.feed.depth import BookReader, Depth, Top, top_of
+from server.feed.event_streams import EventReader, EventStreams, Format
+from server.feed.fan_out import Readers
+from server.feed.history import Frames
+from server.sequencer.sequencer import Sequencer
+from server.sequencer.ticket import ClosedRecord
+from server.settings import FeedLimits
+
+CAPTURED: Final = "depth"
+"""The feed's place in what a record carries from `closing` to `durable`."""
+
+
+class Formats(NamedTuple):
+    """How events are encoded."""
+
+    trades: Format
+    orders: Format
+
+
+class SequenceAhead(ValueError):
+    """Asked to resume after a sequence that doesn't exist yet."""
+
+    def __init__(self, after_sequence: int, sequence: int) -> None:
+        super().__init__(f"resume after {after_sequence}, but the last sequence is {sequence}")
+        self.after_sequence = after_sequence
+        self.sequence = sequence
+
+
+class Feed:
+    """All streams of market data and order events; a listener of the sequencer."""
+
+    def __init__(
+        self, sequencer: Sequencer, log: Frames, formats: Formats, limits: FeedLimits
+    ) -> None:
+        """Begin where the sequencer stands, which has nothing in flight yet; and listen."""
+        engine = sequencer.engine
+        assert engine.sequence == sequencer.durable_sequence
+        engine.take_touched()
+        self.readers = Readers(limits, engine.sequence, engine.time_ns)
+        self._sequencer = sequencer
+        self._limits = limits
+        self._start = engine.sequence
+        self._depths = {
+            name: self._depth_from(top_of(engine.book(name))) for name in engine.instruments
+        }
+        # One thread, so that those who resume cannot crowd out the loop between them.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="feed")
+        self.trades = EventStreams(self.readers, log, self._pool, formats.trades)
+        self.orders = EventStreams(self.readers, log, self._pool, formats.orders)
+        sequencer.listeners.append(self)
+
+    def closing(self, record: ClosedRecord, engine: Engine) -> None:
+        """Note the levels that the record changed, and the best ones after it."""
+        record.captured[CAPTURED] = [
+            (name, levels, top_of(engine.book(name)))
+            for name, levels in engine.take_touched().items()
+        ]
+
+    def durable(self, record: ClosedRecord) -> None:
+        """Publish the record."""
+        readers = self.readers
+        sequence, time_ns = record.last_sequence, record.time_ns
+        assert record.first_sequence == readers.sequence + 1
+        readers.sequence, readers.time_ns = sequence, time_ns
+        for name, levels, top in record.captured[CAPTURED]:
+            self._depth(name).change(sequence, time_ns, levels, top)
+        self.trades.publish(record)
+        self.orders.publish(record)
+
+    def read_book(
+        self, peer: str, instrument: str, after_sequence: int | None = None
+    ) -> BookReader:
+        """A stream of a listed instrument's book. Like the others it is made by the task that
+        sends it, for the connection `peer`, and may raise `SequenceAhead`, `TooManyReaders` or
+        `ServerStopping`."""
+        self._check(after_sequence)
+        depth = self._depth(instrument)
+        return BookReader(self.readers, peer, self._sequencer, instrument, depth, after_sequence)
+
+    def read_trades(
+        self, peer: str, instrument: str = "", after_sequence: int | None = None
+    ) -> EventReader:
+        """A stream of trades, of one instrument or of all."""
+        self._check(after_sequence)
+        return self.trades.open(peer, "", instrument, after_sequence)
+
+    def read_orders(
+        self,
+        peer: str,
+        client_id: str = "",
+        instrument: str = "",
+        after_sequence: int | None = None,
+    ) -> EventReader:
+        """A stream of order events, of one client and/or instrument or of all."""
+        self._check(after_sequence)
+        return self.orders.open(peer, client_id, instrument, after_sequence)
+
+    def stop(self) -> None:
+        """End every stream once what waits for it is sent, and open no other."""
+        self.readers.stop()
+        self._pool.shutdown(wait=False)
+
+    def _check(self, after_sequence: int | None) -> None:
+        if after_sequence is not None and after_sequence > self.readers.sequence:
+            raise SequenceAhead(after_sequence, self.readers.sequence)
+
+    def _depth(self, name: str) -> Depth:
+        depth = self._depths.get(name)
+        if depth is None:
+            # Listed since the start: its first order has yet to come, or is in this record.
+            depth = self._depths[name] = self._depth_from(Top([], []))
+        return depth
+
+    def _depth_from(self, top: Top) -> Depth:
+        start = self._start
+        return Depth(start, self.readers.time_ns, top, self._limits.book_changes_max)
