@@ -129,7 +129,7 @@ class ExchangeClient:
             async with asyncio.timeout(timeout_s):
                 while state is not grpc.ChannelConnectivity.READY:
                     if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                        raise self._not_reachable("the connection was refused")
+                        raise self._not_reachable("no connection could be made")
                     await self.channel.wait_for_state_change(state)
                     state = self.channel.get_state(try_to_connect=True)
         except TimeoutError:
@@ -337,7 +337,7 @@ class ExchangeClient:
 
     def _not_reachable(self, why: str) -> UnavailableError:
         return UnavailableError(
-            f"the exchange at {self.address} is not reachable: {why}",
+            f"the exchange at {self.address} is not reachable: {why}; check that it runs there",
             code=grpc.StatusCode.UNAVAILABLE,
         )
 

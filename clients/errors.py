@@ -98,14 +98,7 @@ def error_of(error: grpc.aio.AioRpcError, address: str, request: Request | None)
         message = f"the exchange at {address} is not reachable, nothing was sent: {said}"
     elif request is not None:
         kind = OutcomeUnknownError
-        message = (
-            said
-            if details.reason
-            else (
-                f"no answer from {address} ({code.name}: {said}): the request may have been applied; "
-                "repeat it with the same idempotency key, or read the order by its id"
-            )
-        )
+        message = said if details.reason else _unresolved(address, code, said)
     else:
         kind = UnavailableError if code in _NOT_ANSWERED else ExchangeError
         message = f"no answer from {address} ({code.name}: {said})"
@@ -118,6 +111,13 @@ def error_of(error: grpc.aio.AioRpcError, address: str, request: Request | None)
         value=details.value,
         retry_safe=details.retry_safe,
         request=request,
+    )
+
+
+def _unresolved(address: str, code: grpc.StatusCode, said: str) -> str:
+    return (
+        f"no answer from {address} ({code.name}: {said}): it may have been applied; repeat it with "
+        "the same idempotency key, or read the order by its id"
     )
 
 
