@@ -1,0 +1,79 @@
+"""`python -m bench`: runs the workloads and prints one table."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from bench import report, workloads
+from bench.comparison import Comparison
+from bench.workloads import MESSAGES_IN_FLIGHT, Plan
+
+NAMES = ("engine", "session", "unary", "http")
+
+
+def arguments() -> argparse.Namespace:
+    """What to measure, and for how long."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "--only", default=",".join(NAMES), help="workloads, separated by commas (%(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="length of one turn (%(default)s)"
+    )
+    parser.add_argument("--turns", type=int, default=5, help="of each side (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the order mix (%(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=Path("data/bench"),
+        help="where journals are written; on the kind of disk that is to be measured (%(default)s)",
+    )
+    options = parser.parse_args()
+    unknown = [name for name in options.only.split(",") if name not in NAMES]
+    if unknown:
+        parser.error(f"--only: there is no workload {unknown[0]!r}, only {', '.join(NAMES)}")
+    if options.seconds <= 0 or options.turns < 1:
+        parser.error("--seconds and --turns must be positive")
+    return options
+
+
+def chosen(names: list[str], plan: Plan) -> Iterator[Callable[[], Comparison]]:
+    """The workloads in the order of the table."""
+    if "session" in names:
+        for size in MESSAGES_IN_FLIGHT:
+            yield partial(workloads.session, plan, size)
+    if "unary" in names:
+        yield partial(workloads.unary, plan)
+    if "http" in names:
+        yield partial(workloads.http, plan)
+
+
+def main() -> int:
+    """Measure and print; 0 whatever the figures are."""
+    options = arguments()
+    options.directory.mkdir(parents=True, exist_ok=True)
+    plan = Plan(options.seconds, options.turns, options.seed, options.directory)
+    header = [
+        *report.machine(options.directory),
+        f"- {plan.turns} turns of {plan.seconds:g} s a side, taken in turn; seed {plan.seed}",
+    ]
+    began = time.monotonic()
+    comparisons = []
+    for run in chosen(options.only.split(","), plan):
+        comparisons.append(run())
+        print(report.line(comparisons[-1]), file=sys.stderr, flush=True)
+    header.append(f"- the run took {time.monotonic() - began:.0f} s")
+    print("\n".join([*header, "", *report.table(comparisons)]))
+    if options.json:
+        plain = {"header": header, "workloads": [each.to_plain() for each in comparisons]}
+        options.json.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

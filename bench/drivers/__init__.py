@@ -1,0 +1,1 @@
+"""What loads a server, one closed loop for each way in: `python -m bench.drivers`."""
