@@ -1,8 +1,8 @@
 """What every unary handler does between parsing and presenting: submit or read, inside its time."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from grpc.aio import ServicerContext
 
@@ -11,7 +11,7 @@ from server.core.engine import Engine
 from server.core.rejects import Reject
 from server.core.types import Repeat
 from server.rpc.deadlines import Deadlines, outcome_unknown
-from server.rpc.errors import EdgeReason, EdgeReject, not_taken, refuse
+from server.rpc.errors import EdgeReason, EdgeReject, Refused, not_taken, refuse
 from server.sequencer.errors import NotServing, Overloaded
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import Applied, Ticket
@@ -47,9 +47,9 @@ class Calls:
         `render` is called once for `key` and record, right after the record."""
         allowed_s = await self._deadlines.allowed_s(context)
         ticket = await self._submit((command,), context)
-        if render is not None:
-            ticket.view(key, render)
         outcome = ticket.outcomes[0]
+        if render is not None and not isinstance(outcome, Reject):
+            ticket.view(key, render)
         repeated = False
         try:
             async with asyncio.timeout(allowed_s):
@@ -58,9 +58,9 @@ class Calls:
                     outcome = await self.sequencer.first_outcome(outcome)
                     repeated = True
         except TimeoutError:
-            await refuse(context, outcome_unknown(allowed_s))
+            await self.refuse(context, outcome_unknown(allowed_s))
         if isinstance(outcome, Reject):
-            await refuse(context, outcome)
+            await self.refuse(context, outcome)
         assert isinstance(outcome, Applied)
         return Committed(outcome, repeated, ticket.views)
 
@@ -75,18 +75,27 @@ class Calls:
                 await ticket.released()
                 return await first_outcomes(self.sequencer, ticket)
         except TimeoutError:
-            await refuse(context, outcome_unknown(allowed_s))
+            await self.refuse(context, outcome_unknown(allowed_s))
 
     async def read(self, view: Callable[[Engine], T], context: ServicerContext[Any, Any]) -> T:
         """What `view` makes of the engine, once all of that is durable."""
+        return await self.within(lambda: self.sequencer.read(view), context)
+
+    async def within(
+        self, work: Callable[[], Awaitable[T]], context: ServicerContext[Any, Any]
+    ) -> T:
+        """What `work` gives inside the call's time; nothing is sequenced by it."""
         allowed_s = await self._deadlines.allowed_s(context)
         try:
             async with asyncio.timeout(allowed_s):
-                return await self.sequencer.read(view)
+                return await work()
         except TimeoutError:
-            await refuse(
-                context, EdgeReject(EdgeReason.DEADLINE_PASSED, "deadline", f"{allowed_s:.3f} s")
-            )
+            late = EdgeReject(EdgeReason.DEADLINE_PASSED, "deadline", f"{allowed_s:.3f} s")
+            await self.refuse(context, late)
+
+    async def refuse(self, context: ServicerContext[Any, Any], refused: Refused) -> NoReturn:
+        """End the call; a door that words refusals its own way overrides this."""
+        await refuse(context, refused)
 
     async def _submit(
         self, commands: Sequence[Command], context: ServicerContext[Any, Any]
@@ -94,7 +103,7 @@ class Calls:
         try:
             return self.sequencer.submit(commands)
         except (NotServing, Overloaded) as error:
-            await refuse(context, not_taken(error))
+            await self.refuse(context, not_taken(error))
 
 
 async def first_outcomes(

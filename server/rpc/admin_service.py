@@ -1,0 +1,133 @@
+"""Operation: instruments, snapshots, status, the journal for followers."""
+
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any, Final, NamedTuple
+
+from grpc.aio import ServicerContext
+
+from exchange.v1 import admin_service_pb2 as messages
+from exchange.v1.admin_service_pb2_grpc import AdminServiceServicer
+from server.core.engine import RULES_VERSION, Engine
+from server.core.events import InstrumentSet
+from server.core.rejects import RejectReason
+from server.rpc import parse, present
+from server.rpc.calls import Calls
+from server.rpc.errors import EdgeReject, refuse
+from server.rpc.followers import SNAPSHOTS, Followers, Snapshot
+from server.rpc.journal_stream import JournalStreams
+
+VERSION: Final = metadata.version("exchange-backend")
+
+Context = ServicerContext[Any, Any]
+
+
+class Start(NamedTuple):
+    """What was found and done when the server started."""
+
+    epoch: int
+    recovery: str
+    """In one sentence."""
+    degraded: Sequence[str]
+    """One sentence for each thing that is not as it should be."""
+    monotonic_ns: int
+
+
+class AdminService(AdminServiceServicer):
+    """`exchange.v1.AdminService`."""
+
+    def __init__(
+        self, calls: Calls, followers: Followers, streams: JournalStreams, start: Start
+    ) -> None:
+        self._calls = calls
+        self._followers = followers
+        self._streams = streams
+        self._start = start
+
+    async def SetInstrument(
+        self, request: messages.SetInstrumentRequest, context: Context
+    ) -> messages.SetInstrumentResponse:
+        if not request.HasField("instrument"):
+            await refuse(context, EdgeReject(RejectReason.FIELD_REQUIRED, "instrument", ""))
+        committed = await self._calls.commit(parse.set_instrument(request.instrument), context)
+        event = committed.applied.events[0]
+        assert isinstance(event, InstrumentSet)
+        reply = messages.SetInstrumentResponse(sequence=committed.applied.sequence)
+        present.instrument(reply.instrument, event.definition)
+        return reply
+
+    async def CreateSnapshot(
+        self, request: messages.CreateSnapshotRequest, context: Context
+    ) -> messages.CreateSnapshotResponse:
+        sequence = self._calls.sequencer.durable_sequence
+        written = await self._calls.within(lambda: self._followers.snapshot(sequence), context)
+        if not isinstance(written, Snapshot):
+            await refuse(context, written)
+        return messages.CreateSnapshotResponse(**written._asdict())
+
+    async def GetStatus(
+        self, request: messages.GetStatusRequest, context: Context
+    ) -> messages.GetStatusResponse:
+        return await self._calls.read(self._status, context)
+
+    async def StreamJournal(  # type: ignore[override]
+        self, request: messages.StreamJournalRequest, context: Context
+    ) -> None:
+        refused = self._followers.name_refused(request.follower) if request.follower else None
+        if refused is not None:
+            await refuse(context, refused)
+        ended = await self._streams.serve(request, context)
+        if ended is not None:
+            await refuse(context, ended)
+
+    async def ReportFollower(
+        self, request: messages.ReportFollowerRequest, context: Context
+    ) -> messages.ReportFollowerResponse:
+        refused = self._followers.name_refused(request.follower)
+        if refused is not None:
+            await refuse(context, refused)
+        self._followers.report(request.follower, request.sequence)
+        if request.HasField("snapshot"):
+            written = request.snapshot
+            self._followers.snapshot_written(
+                Snapshot(written.sequence, written.state_hash, written.file)
+            )
+        return messages.ReportFollowerResponse()
+
+    def _status(self, engine: Engine) -> messages.GetStatusResponse:
+        counts, start, followers = engine.counts(), self._start, self._followers
+        reply = messages.GetStatusResponse(
+            version=VERSION,
+            rules_version=RULES_VERSION,
+            durable_sequence=self._calls.sequencer.durable_sequence,
+            applied_sequence=engine.sequence,
+            epoch=start.epoch,
+            uptime_ns=time.monotonic_ns() - start.monotonic_ns,
+            open_orders=counts.orders_open,
+            keys=counts.keys,
+            keys_guaranteed=engine.limits.keys_max,
+            window_ns=engine.limits.window_ns,
+            closed_orders=counts.orders_closed,
+            open_sessions=counts.sessions,
+            recovery=start.recovery,
+            degraded=self.degraded(),
+            snapshot_sequence=followers.snapshot_sequence,
+        )
+        for name, report in followers.reports.items():
+            reply.followers.add(
+                name=name,
+                sequence=report.sequence,
+                reported_time_ns=report.time_ns,
+                connected=followers.connected[name] > 0,
+            )
+        return reply
+
+    def degraded(self) -> list[str]:
+        """What is not as it should be, at this moment."""
+        missing = (
+            []
+            if self._followers.connected[SNAPSHOTS]
+            else ["the snapshot follower is not connected: a start re-applies ever more"]
+        )
+        return [*self._start.degraded, *missing]

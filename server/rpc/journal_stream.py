@@ -1,0 +1,144 @@
+"""`StreamJournal`: the journal's frames, as they lie, to whoever keeps a position.
+
+A stream reads the log in a thread, a message's worth at a time, and sends it; the transport's
+backpressure is the only queue, so a slow follower holds one message and nothing of the server.
+Where nothing more is durable it waits for the next record, and then a little longer: a follower is
+behind by that much, and hundreds of records share the cost of a message. Nothing that isn't durable
+is ever sent: the log doesn't give it.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from grpc.aio import ServicerContext
+
+from exchange.v1.admin_service_pb2 import StreamJournalRequest, StreamJournalResponse
+from server.core.engine import Engine
+from server.journal.log import Log
+from server.journal.record import step
+from server.rpc.errors import EdgeReason, EdgeReject, Refused
+from server.rpc.followers import SNAPSHOTS, Followers
+from server.sequencer.ticket import ClosedRecord
+
+MESSAGE_BYTES_MAX: Final = 1 << 20
+"""1 MiB of frames in a message, unless one is larger: below the 4 MiB that clients accept by
+default, and large enough that a message's own cost vanishes."""
+
+GATHER_S: Final = 0.02
+"""How long a stream that had everything waits after a new record: at most 50 messages a second."""
+
+STOPPING: Final = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
+
+
+class JournalStreams:
+    """All open streams; a listener of the sequencer."""
+
+    def __init__(self, log: Log, followers: Followers) -> None:
+        self._log = log
+        self._followers = followers
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._stopped = False
+        followers.wake = self._wake
+
+    def closing(self, record: ClosedRecord, engine: Engine) -> None:
+        """Nothing is captured: the log has it."""
+
+    def durable(self, record: ClosedRecord) -> None:
+        """There is something new to send."""
+        self._wake()
+
+    def stop(self) -> None:
+        """End all streams."""
+        self._stopped = True
+        self._wake()
+
+    async def serve(
+        self, request: StreamJournalRequest, context: ServicerContext[Any, Any]
+    ) -> Refused | None:
+        """Send until the caller has enough; gives what the call is to be refused with."""
+        if request.after_sequence > self._log.durable_sequence:
+            return EdgeReject(EdgeReason.CURSOR_INVALID, "after_sequence", request.after_sequence)
+        with self._followers.following(request.follower):
+            return await self._send(request, context)
+
+    async def _send(
+        self, request: StreamJournalRequest, context: ServicerContext[Any, Any]
+    ) -> Refused | None:
+        log = self._log
+        end = log.durable_position
+        frames = Chunks(await asyncio.to_thread(log.follow, request.after_sequence))
+        told = 0
+        first = True
+        while not self._stopped:
+            seen = log.durable_position
+            data = await asyncio.to_thread(frames.take)
+            wanted = self._snapshot_wanted(request.follower)
+            if data or wanted > told or first:
+                await context.write(
+                    StreamJournalResponse(
+                        frames=data,
+                        position=frames.position,
+                        durable_sequence=log.durable_sequence,
+                        snapshot_requested_sequence=wanted if wanted > told else 0,
+                    )
+                )
+                told = max(told, wanted)
+                first = False
+            if request.until_now and (not data or frames.position >= end):
+                return None
+            # A record that became durable since is either seen here, or its `durable` is to come.
+            if not data and log.durable_position == seen:
+                await self._wait()
+        return STOPPING
+
+    def _snapshot_wanted(self, follower: str) -> int:
+        """What the snapshot follower is still to be told; 0 where there is nothing."""
+        followers = self._followers
+        wanted = followers.snapshot_wanted
+        return wanted if follower == SNAPSHOTS and wanted > followers.snapshot_sequence else 0
+
+    async def _wait(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiting.discard(waiter)
+        if not self._stopped:
+            await asyncio.sleep(GATHER_S)
+
+    def _wake(self) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class Chunks:
+    """A followed log in pieces of about a message. Used by one thread at a time."""
+
+    def __init__(self, frames: Iterable[bytes]) -> None:
+        self.position = 0
+        """Right after what was taken."""
+        self._frames = frames
+        self._left = b""
+
+    def take(self) -> bytes:
+        """What comes next, empty where nothing more is durable."""
+        taken: list[bytes] = []
+        size = 0
+        for frame in self._next():
+            if taken and size + len(frame) > MESSAGE_BYTES_MAX:
+                self._left = frame
+                break
+            taken.append(frame)
+            size += len(frame)
+        if taken:
+            self.position = step(taken[-1]).end
+        return b"".join(taken)
+
+    def _next(self) -> Iterator[bytes]:
+        if self._left:
+            left, self._left = self._left, b""
+            yield left
+        yield from self._frames
