@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from google_crc32c import value
@@ -179,7 +179,7 @@ class BookReader(Reader):
         self._page: tuple[int, int] | None = None
         depth.readers.add(self)
 
-    async def messages(self) -> AsyncIterator[bytes]:
+    async def messages(self) -> AsyncGenerator[bytes, None]:
         """A snapshot, unless the stream can be resumed; then what changes."""
         depth = self._depth
         if self._after is None or self._after < depth.floor:

@@ -19,7 +19,7 @@ Costs: a look-up of four filters and about 3 µs for each event that somebody re
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
@@ -114,7 +114,7 @@ class EventReader(QueueReader):
         self._after = after_sequence
         self._joined = False
 
-    async def messages(self) -> AsyncIterator[bytes]:
+    async def messages(self) -> AsyncGenerator[bytes, None]:
         """The first says where the stream starts; then what came before now; then what comes."""
         readers = self._readers
         after, now = self._after, readers.sequence

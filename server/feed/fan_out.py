@@ -22,7 +22,7 @@ Costs: a piece for a reader is an append to a deque and two additions.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from server.settings import FeedLimits
@@ -137,7 +137,7 @@ class Reader:
         self._signal: asyncio.Future[bool] | None = None
         self._connection = readers.admit(self, peer)
 
-    def messages(self) -> AsyncIterator[bytes]:
+    def messages(self) -> AsyncGenerator[bytes, None]:
         """What to send, without an end; raises `ServerStopping`."""
         raise NotImplementedError
 

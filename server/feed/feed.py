@@ -81,6 +81,10 @@ class Feed:
         self.trades.publish(record)
         self.orders.publish(record)
 
+    def is_listed(self, instrument: str) -> bool:
+        """Whether there is such an instrument to subscribe to."""
+        return instrument in self._sequencer.engine.markets
+
     def read_book(
         self, peer: str, instrument: str, after_sequence: int | None = None
     ) -> BookReader:

@@ -1,0 +1,168 @@
+"""Market data: every handler parses, reads or subscribes, and presents."""
+
+import re
+from typing import Any, Final, NoReturn
+
+from grpc.aio import ServicerContext
+
+from exchange.v1 import market_data_pb2 as messages
+from server.core.engine import Engine
+from server.core.rejects import RejectReason
+from server.core.types import INT64_MAX
+from server.feed.feed import Feed
+from server.rpc import market_view as view
+from server.rpc.calls import Calls
+from server.rpc.errors import EdgeReason, EdgeReject, refuse
+from server.rpc.streams import send
+
+Context = ServicerContext[Any, Any]
+
+ENCODED: Final = frozenset({"GetOrderBook", "GetOrderBooks", "StreamOrderBook", "StreamTrades"})
+"""Methods that give bytes."""
+
+LEVELS_DEFAULT: Final = 20
+LEVELS_MAX: Final = 1_000
+"""Levels a side: about 30 kB a book, and a millisecond of the loop."""
+BOOKS_MAX: Final = 100
+BOOKS_LEVELS_MAX: Final = 10_000
+"""Levels a side of all books of one call: they are taken at one sequence, which holds the loop for
+some 10 ms."""
+TRADES_DEFAULT: Final = 50
+TRADES_MAX: Final = 1_000
+"""Trades on a page: as many as are kept, about 150 kB."""
+
+_PAGE_TOKEN: Final = re.compile("([0-9]{1,19})-([0-9]{1,10})")
+
+
+class MarketData:
+    """`exchange.v1.MarketData`."""
+
+    def __init__(self, calls: Calls, feed: Feed) -> None:
+        self._calls = calls
+        self._feed = feed
+        self._books = view.Books()
+
+    async def ListInstruments(
+        self, request: messages.ListInstrumentsRequest, context: Context
+    ) -> messages.ListInstrumentsResponse:
+        return await self._calls.read(view.instruments, context)
+
+    async def GetOrderBook(self, request: messages.GetOrderBookRequest, context: Context) -> bytes:
+        query = _book_query(request)
+        if isinstance(query, EdgeReject):
+            await refuse(context, query)
+        reply = await self._calls.read(lambda engine: self._books.reply(engine, query), context)
+        if reply is None:
+            await _refuse_unknown(context, query.instrument)
+        return reply
+
+    async def GetOrderBooks(
+        self, request: messages.GetOrderBooksRequest, context: Context
+    ) -> bytes:
+        queries = _book_queries(request)
+        if isinstance(queries, EdgeReject):
+            await refuse(context, queries)
+
+        def read(engine: Engine) -> list[bytes | None]:
+            return [self._books.reply(engine, query) for query in queries]
+
+        replies = await self._calls.read(read, context)
+        found = [reply for reply in replies if reply is not None]
+        if len(found) < len(replies):
+            await _refuse_unknown(context, queries[replies.index(None)].instrument)
+        return b"".join(found)
+
+    async def ListTrades(
+        self, request: messages.ListTradesRequest, context: Context
+    ) -> messages.ListTradesResponse:
+        query = _trades_query(request)
+        if isinstance(query, EdgeReject):
+            await refuse(context, query)
+        reply = await self._calls.read(lambda engine: view.trades(engine, query), context)
+        if reply is None:
+            await _refuse_unknown(context, query.instrument)
+        return reply
+
+    async def GetTicker(
+        self, request: messages.GetTickerRequest, context: Context
+    ) -> messages.GetTickerResponse:
+        name = request.instrument
+        reply = await self._calls.read(lambda engine: view.ticker(engine, name), context)
+        if reply is None:
+            await _refuse_unknown(context, name)
+        return reply
+
+    async def GetAnalytics(
+        self, request: messages.GetAnalyticsRequest, context: Context
+    ) -> messages.GetAnalyticsResponse:
+        await _refuse_later(context, "GetAnalytics")
+
+    async def GetStatistics(
+        self, request: messages.GetStatisticsRequest, context: Context
+    ) -> messages.GetStatisticsResponse:
+        await _refuse_later(context, "GetStatistics")
+
+    async def StreamOrderBook(
+        self, request: messages.StreamOrderBookRequest, context: Context
+    ) -> None:
+        name = request.instrument
+        if not self._feed.is_listed(name):
+            await _refuse_unknown(context, name)
+        after = request.after_sequence if request.HasField("after_sequence") else None
+        await send(context, lambda peer: self._feed.read_book(peer, name, after))
+
+    async def StreamTrades(self, request: messages.StreamTradesRequest, context: Context) -> None:
+        name = request.instrument
+        if name and not self._feed.is_listed(name):
+            await _refuse_unknown(context, name)
+        after = request.after_sequence if request.HasField("after_sequence") else None
+        await send(context, lambda peer: self._feed.read_trades(peer, name, after))
+
+    async def StreamTicker(self, request: messages.StreamTickerRequest, context: Context) -> None:
+        await _refuse_later(context, "StreamTicker")
+
+
+async def _refuse_unknown(context: Context, name: str) -> NoReturn:
+    reason = RejectReason.INSTRUMENT_UNKNOWN if name else RejectReason.FIELD_REQUIRED
+    await refuse(context, EdgeReject(reason, "instrument", name))
+
+
+async def _refuse_later(context: Context, method: str) -> NoReturn:
+    later = "it belongs to a later release"
+    await refuse(context, EdgeReject(EdgeReason.NOT_AVAILABLE, "method", method, later))
+
+
+def _book_query(request: messages.GetOrderBookRequest) -> view.BookQuery | EdgeReject:
+    if request.levels > LEVELS_MAX:
+        return EdgeReject(EdgeReason.TOO_MANY, "levels", request.levels, LEVELS_MAX)
+    return view.BookQuery(request.instrument, request.levels or LEVELS_DEFAULT)
+
+
+def _book_queries(request: messages.GetOrderBooksRequest) -> list[view.BookQuery] | EdgeReject:
+    if not request.requests:
+        return EdgeReject(RejectReason.FIELD_REQUIRED, "requests", "")
+    if len(request.requests) > BOOKS_MAX:
+        return EdgeReject(EdgeReason.TOO_MANY, "requests", len(request.requests), BOOKS_MAX)
+    queries = []
+    for each in request.requests:
+        query = _book_query(each)
+        if isinstance(query, EdgeReject):
+            return query
+        queries.append(query)
+    levels = sum(query.levels for query in set(queries))
+    if levels > BOOKS_LEVELS_MAX:
+        field = "levels of all requests together"
+        return EdgeReject(EdgeReason.TOO_MANY, field, levels, BOOKS_LEVELS_MAX)
+    return queries
+
+
+def _trades_query(request: messages.ListTradesRequest) -> view.TradesQuery | EdgeReject:
+    if request.page_size > TRADES_MAX:
+        return EdgeReject(EdgeReason.TOO_MANY, "page_size", request.page_size, TRADES_MAX)
+    before = None
+    if request.page_token:
+        match = _PAGE_TOKEN.fullmatch(request.page_token)
+        if match is None or int(match[1]) > INT64_MAX:
+            return EdgeReject(EdgeReason.CURSOR_INVALID, "page_token", request.page_token)
+        before = (int(match[1]), int(match[2]))
+    return view.TradesQuery(request.instrument, request.page_size or TRADES_DEFAULT, before)

@@ -1,0 +1,111 @@
+"""Sending what the feed has for a reader, and registering services whose streams send bytes.
+
+The feed's messages are encoded already and the same bytes go to many, so the methods named in
+`encoded` have no serializer. A stream ends when its caller goes, when the server stops, or when the
+feed cuts a slow reader. The last one is told so without waiting for it: a status, like a write, may
+take until the reader reads, and its place stays taken until then, so that such calls are counted.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Set
+from typing import Any, Final
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from grpc.aio import ServicerContext
+
+from server.feed.fan_out import Reader, ReaderSlow, ServerStopping, TooManyReaders
+from server.feed.feed import SequenceAhead
+from server.rpc.errors import EdgeReason, EdgeReject, Refused, refuse
+
+Context = ServicerContext[Any, Any]
+
+_HANDLERS: Final[dict[tuple[bool, bool], Callable[..., Any]]] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+"""By whether requests and replies are streams."""
+
+# The loop holds its tasks weakly.
+_goodbyes: set[asyncio.Task[None]] = set()
+
+
+def register(
+    server: grpc.aio.Server,
+    service: ServiceDescriptor,
+    servicer: object,
+    encoded: Set[str] = frozenset(),
+) -> None:
+    """Add a service, as its generated code would; methods in `encoded` give bytes."""
+    handlers = {}
+    for method in service.methods:
+        request = GetMessageClass(method.input_type).FromString
+        reply = GetMessageClass(method.output_type).SerializeToString
+        handlers[method.name] = _HANDLERS[method.client_streaming, method.server_streaming](
+            getattr(servicer, method.name),
+            request_deserializer=request,
+            response_serializer=None if method.name in encoded else reply,
+        )
+    generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
+    server.add_generic_rpc_handlers((generic,))
+    server.add_registered_method_handlers(service.full_name, handlers)
+
+
+async def send(context: Context, subscribe: Callable[[str], Reader]) -> None:
+    """Subscribe for the call's connection, and send until the stream ends."""
+    try:
+        reader = subscribe(context.peer())
+    except (SequenceAhead, TooManyReaders, ServerStopping) as error:
+        await refuse(context, _refused(error))
+    left_open = False
+    try:
+        async with contextlib.aclosing(reader.messages()) as messages:
+            async for message in messages:
+                await context.write(message)
+    except ServerStopping as ending:
+        await refuse(context, _refused(ending))
+    except asyncio.CancelledError:
+        if reader.ended is None:
+            raise
+        left_open = True
+        _say_goodbye(context, reader, reader.ended)
+        # The status is on its way, so that nothing else is said, once that task has begun.
+        await asyncio.sleep(0)
+    finally:
+        if not left_open:
+            reader.close()
+
+
+def _say_goodbye(context: Context, reader: Reader, ended: ReaderSlow) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+    goodbye = asyncio.create_task(_end_slow(context, reader, ended))
+    _goodbyes.add(goodbye)
+    goodbye.add_done_callback(_goodbyes.discard)
+
+
+async def _end_slow(context: Context, reader: Reader, ended: ReaderSlow) -> None:
+    try:
+        # Ends with an error in any case: that of an aborted call, or of one whose caller is gone.
+        with contextlib.suppress(Exception):
+            await refuse(context, _refused(ended))
+    finally:
+        reader.close()
+
+
+def _refused(error: Exception) -> Refused:
+    if isinstance(error, ReaderSlow):
+        behind = f"{error.bytes_max} bytes"
+        return EdgeReject(EdgeReason.SLOW_READER, "sequence", error.sequence, behind)
+    if isinstance(error, ServerStopping):
+        resume = f"stopping, resume after sequence {error.sequence}"
+        return EdgeReject(EdgeReason.NOT_SERVING, "server", resume)
+    if isinstance(error, SequenceAhead):
+        return EdgeReject(EdgeReason.CURSOR_INVALID, "after_sequence", error.after_sequence)
+    assert isinstance(error, TooManyReaders)
+    most = error.readers_max
+    return EdgeReject(EdgeReason.OVERLOADED, "streams open", most, most)
