@@ -13,10 +13,12 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import flow, orders
+from bench import orders
 from bench.comparison import Comparison, Side
 from bench.figures import Turn, write_messages
+from bench.flow import CLIENTS
 from bench.processes import HOST, Command, Part, drive, free_port, listens, passes_on, running
+from bench.session_messages import messages, session_commands
 
 PYTHON = sys.executable
 EXCHANGE = (PYTHON, "-m", "server.supervisor.main")
@@ -136,7 +138,7 @@ def session(plan: Plan, size: int) -> Comparison:
     with _bench(plan) as directory, _server(directory) as (server, port):
         requests, replies = directory / "requests", directory / "replies"
         commands = _session_commands(TURN_COMMANDS_MAX * (plan.turns + 1))
-        write_messages(requests, flow.messages(commands, size))
+        write_messages(requests, messages(commands, size))
 
         def talk(port: int, first: int, seconds: float, **options: Path) -> Turn:
             return drive(
@@ -167,7 +169,7 @@ def session(plan: Plan, size: int) -> Comparison:
     return Comparison(
         workload=f"session {size}",
         what=f"TradingSession, {size} a message, {in_flight} messages in flight, one client; the "
-        f"order stream of tests/data/flow, {flow.CLIENTS} clients",
+        f"order stream of tests/data/flow, {CLIENTS} clients",
         baseline_what="grpc.aio stream that parses the same messages and answers with the bytes of "
         "real replies",
         exchange=ours.side,
@@ -202,7 +204,7 @@ def _post(port: int, requests: Path, seconds: float) -> Turn:
 
 @cache
 def _session_commands(count: int) -> list[bytes]:
-    return flow.session_commands(count)
+    return session_commands(count)
 
 
 @contextlib.contextmanager
