@@ -64,9 +64,12 @@ class TradingSessions:
         self._messages_max = messages_max
         self._open: set[_Session] = set()
         self._late: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     async def serve(self, context: Context) -> None:
         """Handle one `TradingSession` call."""
+        if self._stopped:
+            await refuse(context, STOPPING)
         session = _Session(self._sequencer, context, self._messages_max)
         self._open.add(session)
         try:
@@ -81,6 +84,7 @@ class TradingSessions:
 
     def stop(self) -> None:
         """Read nothing more: each session answers what it took, and ends."""
+        self._stopped = True
         for session in self._open:
             session.stop()
 

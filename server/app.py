@@ -1,0 +1,249 @@
+"""The server: the picture of the parts, in its order.
+
+    recover ─▶ sequencer ─▶ feed ─▶ gRPC services
+
+Start. The data directory is locked, the journal recovered and claimed. Before anybody is served,
+sessions that were still open are ended, and what the configuration says differently from the last
+time becomes commands; both are journaled like anything else.
+
+Stop (SIGTERM, SIGINT). Health says so and nothing new is taken; streams and sessions are told to
+end and calls in flight are finished; then the sessions left are ended, the journal is flushed, and
+a snapshot is written, so that the next start has nothing to re-apply.
+
+A journal that fails ends the process at once: no reply may go any more, and the next start finds
+out what is true.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from exchange.v1 import account_service_pb2, admin_service_pb2, market_data_pb2, order_service_pb2
+from server.core.commands import EndSession
+from server.core.rejects import Reject
+from server.exits import Exit
+from server.feed.feed import Feed, Formats
+from server.journal.file_log import FileLog
+from server.journal.lock import DirectoryLock, DirectoryLocked
+from server.journal.log import Lost, Unknown
+from server.journal.recovery import Recovered, recover
+from server.journal.refusals import JournalRefused
+from server.journal.snapshots import SnapshotBad, write_snapshot
+from server.rpc import market_data, order_events
+from server.rpc.account_service import AccountService
+from server.rpc.admin_service import AdminService, Start
+from server.rpc.calls import Calls
+from server.rpc.deadlines import Deadlines
+from server.rpc.errors import sentence
+from server.rpc.event_formats import OrderEventFormat, TradeFormat
+from server.rpc.followers import Followers
+from server.rpc.journal_stream import JournalStreams
+from server.rpc.order_service import OrderService
+from server.rpc.server import SERVICES, Health, PortTaken, add_reflection, bind, make_server
+from server.rpc.streams import register
+from server.rpc.trading_session import TradingSessions
+from server.sequencer.configured import differences
+from server.sequencer.sequencer import Sequencer
+from server.settings import Settings, address, reachable
+
+DRAIN_S: Final = 3.0
+"""Seconds for calls in flight at a stop: theirs is the journal's work of milliseconds, and who
+hasn't read his reply by then doesn't read."""
+
+COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
+"""Orders, events and messages are freed by their counts; a walk finds nothing and costs the loop
+its time, so it is rare, but not off: a library may make cycles."""
+
+ERROR_PREFIX: Final = "exchange: "
+"""A part that can't go on says why in one line that begins with this."""
+
+
+class Exchange:
+    """All parts of one server, made in the order in which an order passes them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        recovered: Recovered,
+        on_failure: Callable[[str], None] | None = None,
+    ) -> None:
+        engine, log, report = recovered
+        limits = settings.grpc
+        self._settings = settings
+        self._log = log
+        self._degraded = [
+            f"snapshot {path} was passed over: {reason}" for path, reason in report.passed_over
+        ]
+        epoch = _claimed(log)
+
+        self.sequencer = Sequencer(
+            engine,
+            log,
+            on_failure=on_failure or end_at_once,
+            limits=settings.sequencer,
+        )
+
+        self.feed = Feed(
+            self.sequencer, log, Formats(TradeFormat(), OrderEventFormat()), settings.feed
+        )
+        self.followers = Followers(report.snapshot_sequence or 0)
+        self._journal_streams = JournalStreams(log, self.followers)
+        self.sequencer.listeners.append(self._journal_streams)
+
+        calls = Calls(self.sequencer, Deadlines(limits.deadline_s, limits.deadline_max_s))
+        self._sessions = TradingSessions(self.sequencer, limits.session_messages_max)
+        start = Start(epoch, report.sentence(), self._degraded, time.monotonic_ns())
+        self._server = server = make_server(limits)
+        self._health = Health(server, SERVICES)
+        register(
+            server,
+            order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
+            OrderService(calls, self._sessions, order_events.OrderEvents(self.feed).serve),
+            order_events.ENCODED,
+        )
+        register(
+            server,
+            market_data_pb2.DESCRIPTOR.services_by_name["MarketData"],
+            market_data.MarketData(calls, self.feed),
+            market_data.ENCODED,
+        )
+        register(
+            server,
+            account_service_pb2.DESCRIPTOR.services_by_name["AccountService"],
+            AccountService(calls),
+        )
+        register(
+            server,
+            admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
+            AdminService(calls, self.followers, self._journal_streams, start),
+        )
+        if limits.reflection:
+            add_reflection(server, SERVICES)
+
+    async def start(self) -> int:
+        """Bring the state up to date, then serve: the gRPC port; raises `PortTaken`."""
+        port = bind(self._server, self._settings.grpc_address)
+        self.sequencer.start()
+        await self._end_sessions()
+        await self._configure()
+        await self._server.start()
+        await self._health.serving(True)
+        return port
+
+    async def stop(self) -> None:
+        """Finish what was begun, and leave a journal without a tail."""
+        await self._health.serving(False)
+        self._journal_streams.stop()
+        self.feed.stop()
+        self._sessions.stop()
+        await self._server.stop(DRAIN_S)
+        await self._end_sessions()
+        await self.sequencer.stop()
+        try:
+            write_snapshot(self._settings.data_dir, self.sequencer.engine, self._log.mark)
+        except (OSError, SnapshotBad) as error:
+            # Nothing is lost without it: the next start re-applies more.
+            say(f"no snapshot at the end: {error}")
+        self._log.close()
+
+    async def _end_sessions(self) -> None:
+        commands = [EndSession(each) for each in self.sequencer.engine.open_sessions()]
+        await self.sequencer.submit(commands).released()
+
+    async def _configure(self) -> None:
+        settings, engine = self._settings, self.sequencer.engine
+        for command in differences(engine, settings.engine, settings.instruments):
+            ticket = self.sequencer.submit((command,))
+            await ticket.released()
+            outcome = ticket.outcomes[0]
+            if isinstance(outcome, Reject):
+                name = getattr(command[0], "name", "engine")
+                self._degraded.append(
+                    f"the configuration of {name} is not applied: {sentence(outcome)}"
+                )
+
+
+def main(settings: Settings, on_serving: Callable[[], None]) -> int:
+    """Serve until SIGTERM or SIGINT: the exit code."""
+    os.umask(0o077)
+    try:
+        lock = DirectoryLock(settings.data_dir)
+    except DirectoryLocked as locked:
+        return _refused(Exit.LOCKED, str(locked))
+    except OSError as error:
+        return _refused(Exit.CONFIGURATION, _unusable(settings.data_dir, error))
+    with lock:
+        try:
+            recovered = recover(settings.data_dir, lambda progress: say(progress.sentence()))
+        except JournalRefused as refused:
+            return _refused(Exit.JOURNAL_CORRUPT, str(refused))
+        except OSError as error:
+            return _refused(Exit.CONFIGURATION, _unusable(settings.data_dir, error))
+        say(recovered.report.sentence())
+
+        def on_ready(port: int) -> None:
+            lock.announce(address(reachable(settings.host), port))
+            on_serving()
+
+        try:
+            uvloop.run(serve(settings, recovered, on_ready))
+        except PortTaken as taken:
+            return _refused(Exit.PORT_TAKEN, str(taken))
+    return Exit.CLEAN
+
+
+async def serve(settings: Settings, recovered: Recovered, on_ready: Callable[[int], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `on_ready` is told the gRPC port."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    exchange = Exchange(settings, recovered)
+    port = await exchange.start()
+    _settle_memory()
+    on_ready(port)
+    await stop.wait()
+    await exchange.stop()
+
+
+def end_at_once(reason: str) -> None:
+    """End without letting anything go; what is true is found out by the next start."""
+    os.write(2, f"{ERROR_PREFIX}{reason}; ending, the next start recovers\n".encode())
+    os._exit(Exit.APPEND_FAILED)
+
+
+def say(line: str) -> None:
+    """For the operator."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _claimed(log: FileLog) -> int:
+    epoch = log.claim(os.urandom(16))
+    if isinstance(epoch, Lost | Unknown):
+        raise JournalRefused(f"the journal can't be written: {epoch.reason}")
+    return epoch
+
+
+def _settle_memory() -> None:
+    """What was recovered lives on: the collector need not walk it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
+
+
+def _unusable(directory: Path, error: OSError) -> str:
+    return f"data directory {directory} can't be used: {error}; choose another with --data-dir"
+
+
+def _refused(code: Exit, why: str) -> int:
+    sys.stderr.write(f"{ERROR_PREFIX}{why}\n")
+    sys.stderr.flush()
+    return code
