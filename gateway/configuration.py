@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import exchange
-
 from gateway.errors import local_replies
 from gateway.routes import JsonRoute, grpc_streams, json_routes, json_services, pattern_of
 
@@ -227,7 +226,7 @@ def grpc_route(match: dict[str, Any], *, streaming: bool) -> dict[str, Any]:
     return {
         "match": match | {"grpc": {}},
         "route": forever if streaming else CALL,
-        "typed_per_filter_config": {name: DISABLED for name in (LUA, BODY_LIMIT, TRANSCODER)},
+        "typed_per_filter_config": dict.fromkeys((LUA, BODY_LIMIT, TRANSCODER), DISABLED),
     }
 
 

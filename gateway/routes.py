@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from google.api import annotations_pb2
+from google.api.http_pb2 import HttpRule
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
+
 from exchange.http.v1 import market_service_pb2, order_service_pb2, system_service_pb2
 from exchange.v1 import account_service_pb2, admin_service_pb2, market_data_pb2
 from exchange.v1 import order_service_pb2 as grpc_order_service_pb2
-from google.api import annotations_pb2
-from google.api.http_pb2 import HttpRule
-from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 
 JSON_FILES: Final = (order_service_pb2, market_service_pb2, system_service_pb2)
 GRPC_FILES: Final = (
@@ -53,7 +54,7 @@ def json_routes() -> list[JsonRoute]:
         JsonRoute(*verb_of(rule), creates=method.name == "PlaceOrder")
         for service in services(JSON_FILES)
         for method in service.methods
-        for rule in rules_of(method.GetOptions().Extensions[annotations_pb2.http])
+        for rule in rules_of(method)
     ]
 
 
@@ -79,7 +80,8 @@ def services(modules: tuple[object, ...]) -> Iterator[ServiceDescriptor]:
         yield from file.services_by_name.values()
 
 
-def rules_of(rule: HttpRule) -> Iterator[HttpRule]:
+def rules_of(method: MethodDescriptor) -> Iterator[HttpRule]:
+    rule: HttpRule = method.GetOptions().Extensions[annotations_pb2.http]  # type: ignore[index]
     yield rule
     yield from rule.additional_bindings
 

@@ -1,0 +1,200 @@
+"""Figures of the exchange as Prometheus text.
+
+The hot path adds to plain integers, once for each record; names, labels and text are made when
+somebody asks. Only what is durable is counted. Counters begin at 0 with the process, as Prometheus
+expects; what the engine or the sequencer counts anyway is read there.
+"""
+
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from server.core.commands import PlaceOrder
+from server.core.engine import Engine
+from server.core.events import OrderEvent, OrderRejected, Traded
+from server.core.types import E8, EndReason, OrderType, Side
+from server.sequencer.sequencer import Sequencer
+from server.sequencer.ticket import ClosedRecord
+
+LATENCY_BOUNDS_S: Final = (
+    0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
+)  # fmt: skip
+"""From one order alone on a fast disk to the default deadline."""
+
+LATENCY_BOUNDS_NS: Final = tuple(round(bound * 1e9) for bound in LATENCY_BOUNDS_S)
+
+
+class Metrics(Collector):
+    """A listener of records that can be asked for its figures."""
+
+    def __init__(self, sequencer: Sequencer) -> None:
+        self._sequencer = sequencer
+        self._accepted: Counter[tuple[int, int]] = Counter()
+        self._matched: Counter[str] = Counter()
+        self._rejected: Counter[int] = Counter()
+        self._volume_e8: Counter[str] = Counter()
+        self._trades = 0
+        self._latency_counts = [0] * (len(LATENCY_BOUNDS_NS) + 1)
+        self._latency_sum_ns = 0
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def closing(self, record: ClosedRecord, engine: Engine) -> None:
+        """Nothing counts before it is durable."""
+
+    def durable(self, record: ClosedRecord) -> None:
+        """Count one record."""
+        accepted = self._accepted
+        for command, events in zip(record.commands, record.events, strict=True):
+            if type(command) is PlaceOrder:
+                accepted[command.order_type, command.side] += 1
+                if len(events) == 1:
+                    continue
+            self._count(events)
+        now_ns = time.monotonic_ns()
+        for submitted_ns in record.submitted_ns:
+            latency_ns = now_ns - submitted_ns
+            self._latency_counts[bisect_left(LATENCY_BOUNDS_NS, latency_ns)] += 1
+            self._latency_sum_ns += latency_ns
+
+    def _count(self, events: Iterable[object]) -> None:
+        instrument = ""
+        for event in events:
+            if type(event) is Traded:
+                instrument = event.instrument
+                self._trades += 1
+                self._volume_e8[instrument] += event.quantity_e8
+            elif type(event) is OrderRejected:
+                assert isinstance(event, OrderEvent)
+                self._rejected[event.reason] += 1
+        if instrument:
+            self._matched[instrument] += 1
+
+    def text(self) -> bytes:
+        """Everything, in the text format 0.0.4."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry."""
+        yield self._orders_received()
+        yield labelled(
+            CounterMetricFamily(
+                "orders_matched",
+                "Orders that traded as they came in, also by a replace.",
+                labels=["instrument"],
+            ),
+            (([name], count) for name, count in self._matched.items()),
+        )
+        yield self._orders_rejected()
+        yield self._latency()
+        yield CounterMetricFamily("trades", "Trades.", value=self._trades)
+        yield labelled(
+            CounterMetricFamily(
+                "trade_volume", "Quantity traded, in the base currency.", labels=["instrument"]
+            ),
+            (([name], units / E8) for name, units in self._volume_e8.items()),
+        )
+        yield from self._state()
+
+    def _orders_received(self) -> Metric:
+        received: Counter[tuple[str, str]] = Counter()
+        for counts in (self._accepted, self._sequencer.orders_refused):
+            for (order_type, side), count in counts.items():
+                received[word(OrderType, order_type), word(Side, side)] += count
+        return labelled(
+            CounterMetricFamily(
+                "orders_received",
+                "Orders that came in, accepted or refused.",
+                labels=["type", "side"],
+            ),
+            ((list(labels), count) for labels, count in received.items()),
+        )
+
+    def _orders_rejected(self) -> Metric:
+        counts = Counter({word(EndReason, reason): n for reason, n in self._rejected.items()})
+        for refusal, count in self._sequencer.refused.items():
+            counts[refusal.name.lower()] += count
+        return labelled(
+            CounterMetricFamily(
+                "orders_rejected",
+                "Requests refused, and orders ended by the rules without any fill.",
+                labels=["reason"],
+            ),
+            (([reason], count) for reason, count in counts.items()),
+        )
+
+    def _latency(self) -> Metric:
+        below = 0
+        buckets = []
+        bounds = [*(str(bound) for bound in LATENCY_BOUNDS_S), "+Inf"]
+        for bound, count in zip(bounds, self._latency_counts, strict=True):
+            below += count
+            buckets.append((bound, below))
+        return HistogramMetricFamily(
+            "order_latency_seconds",
+            "From a message's commands being sequenced to all of them being durable.",
+            buckets=buckets,
+            sum_value=self._latency_sum_ns / 1e9,
+        )
+
+    def _state(self) -> Iterator[Metric]:
+        engine = self._sequencer.engine
+        yield labelled(
+            GaugeMetricFamily(
+                "current_orderbook_depth",
+                "Prices at which something rests.",
+                labels=["instrument", "side"],
+            ),
+            (
+                ([name, side.name.lower()], engine.book(name).level_count(side))
+                for name in engine.markets
+                for side in Side
+            ),
+        )
+        counts = engine.counts()
+        for name, text, value in (
+            ("durable_sequence", "Last command that is durable.", self._sequencer.durable_sequence),
+            ("orders_open", "Orders that rest.", counts.orders_open),
+            ("orders_closed", "Ended orders that are remembered.", counts.orders_closed),
+            ("idempotency_keys", "Keys that are remembered.", counts.keys),
+            (
+                "idempotency_keys_guaranteed",
+                "Newest keys that are remembered in any case within the window.",
+                engine.limits.keys_max,
+            ),
+            (
+                "idempotency_window_seconds",
+                "How long keys are remembered, unless there are more than that.",
+                engine.limits.window_ns / 1e9,
+            ),
+            ("sessions_open", "Cancel-on-disconnect sessions.", counts.sessions),
+        ):
+            yield GaugeMetricFamily(name, text, value=value)
+
+
+def labelled(
+    family: CounterMetricFamily | GaugeMetricFamily,
+    samples: Iterable[tuple[list[str], float]],
+) -> Metric:
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family
+
+
+def word(members: type[OrderType | Side | EndReason], number: int) -> str:
+    """Lower-case name; one for all numbers that have none, which a client makes up."""
+    try:
+        return members(number).name.lower()
+    except ValueError:
+        return "unknown"

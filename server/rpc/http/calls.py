@@ -1,0 +1,82 @@
+"""The sequencer's verbs for this door: the same as for gRPC, refused in the words of JSON."""
+
+import json
+from enum import IntEnum
+from typing import Any, Final, NoReturn
+
+from grpc.aio import ServicerContext
+
+from server.core.rejects import RejectReason
+from server.rpc.calls import Calls
+from server.rpc.errors import (
+    DETAILS_KEY,
+    RULES,
+    VALUE_CHARACTERS_MAX,
+    EdgeReason,
+    Refused,
+    in_decimals,
+    sentence,
+    status_of,
+)
+from server.rpc.http.given import Given
+from server.rpc.http.words import TIMES_IN_FORCE
+
+_CHOICE: Final = "{field} {value} is none of {limit}: send one of them"
+
+SENTENCES: Final[dict[IntEnum, str]] = {
+    RejectReason.SIDE_INVALID: _CHOICE,
+    RejectReason.TYPE_INVALID: _CHOICE,
+    RejectReason.TIME_IN_FORCE_INVALID: _CHOICE,
+    RejectReason.SELF_TRADE_PREVENTION_INVALID: _CHOICE,
+    EdgeReason.STATUS_INVALID: _CHOICE,
+    RejectReason.TIME_IN_FORCE_NOT_ALLOWED: (
+        "{field} {value} goes with {limit} only: send ioc, fok or nothing with a market order"
+    ),
+    RejectReason.POST_ONLY_NOT_ALLOWED: (
+        "{field} {value} goes with limit orders and gtc only: leave it out, or change type and"
+        " time_in_force"
+    ),
+    RejectReason.INSTRUMENT_UNKNOWN: (
+        "{field} {value} is not listed: GET /instruments shows what is"
+    ),
+    RejectReason.ORDER_CLOSED: (
+        "{field} {value} names an order that has ended, its status is {limit}: it can no longer be"
+        " changed"
+    ),
+}
+"""Where the sentence for all doors would name numbers of enumerations, or gRPC methods."""
+
+
+class HttpCalls(Calls):
+    """Calls whose refusals name the fields, words and decimals of the JSON request."""
+
+    async def refuse(self, context: ServicerContext[Any, Any], refused: Refused) -> NoReturn:
+        if isinstance(refused.value, Given):
+            refused = refused.value.refusal
+        refused = worded(refused)
+        status = status_of(in_decimals(refused))
+        status.message = message_of(refused)
+        await context.abort(
+            RULES[refused.reason].code,
+            status.message,
+            ((DETAILS_KEY, status.SerializeToString()),),
+        )
+        raise AssertionError("abort always raises")
+
+
+def worded(refused: Refused) -> Refused:
+    """Numbers and truths of the core as JSON has them."""
+    if refused.field == "time_in_force" and isinstance(refused.value, int):
+        return refused._replace(value=TIMES_IN_FORCE.of[refused.value])
+    if refused.field == "post_only":
+        return refused._replace(value="true")
+    return refused
+
+
+def message_of(refused: Refused) -> str:
+    """The sentence of this door."""
+    template = SENTENCES.get(refused.reason)
+    if template is None:
+        return sentence(refused)
+    value = json.dumps(str(refused.value)[:VALUE_CHARACTERS_MAX])
+    return template.format(field=refused.field, value=value, limit=refused.limit)

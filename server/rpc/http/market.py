@@ -1,0 +1,141 @@
+"""Market data, positions and snapshots over HTTP JSON: parse, read, present."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from grpc.aio import ServicerContext
+
+from exchange.http.v1 import market_service_pb2 as messages
+from exchange.v1 import admin_service_pb2
+from server.core.engine import Engine
+from server.core.rejects import RejectReason
+from server.rpc.admin_service import AdminService
+from server.rpc.errors import EdgeReject
+from server.rpc.http import parse, present
+from server.rpc.http.calls import HttpCalls
+
+Context = ServicerContext[Any, Any]
+Reply = TypeVar("Reply")
+
+
+class HttpMarket:
+    """`exchange.http.v1.MarketService`."""
+
+    def __init__(self, calls: HttpCalls, admin: AdminService) -> None:
+        self._calls = calls
+        self._admin = admin
+
+    async def GetOrderBook(
+        self, request: messages.GetOrderBookRequest, context: Context
+    ) -> messages.GetOrderBookResponse:
+        levels = await self._whole(
+            "levels", request.levels, parse.LEVELS_DEFAULT, parse.LEVELS_MAX, context
+        )
+
+        def view(engine: Engine, instrument: str) -> messages.GetOrderBookResponse:
+            reply = messages.GetOrderBookResponse(
+                instrument=instrument,
+                timestamp=present.time_text(engine.time_ns),
+                sequence=engine.sequence,
+            )
+            present.depth(reply, engine, instrument, levels)
+            return reply
+
+        return await self._of_listed(request.instrument, view, context)
+
+    async def ListTrades(
+        self, request: messages.ListTradesRequest, context: Context
+    ) -> messages.ListTradesResponse:
+        limit = await self._whole(
+            "limit", request.limit, parse.TRADES_DEFAULT, parse.TRADES_MAX, context
+        )
+
+        def view(engine: Engine, instrument: str) -> messages.ListTradesResponse:
+            reply = messages.ListTradesResponse(instrument=instrument, sequence=engine.sequence)
+            for trade in engine.trades(instrument, limit):
+                present.trade(reply.trades.add(), *trade)
+            reply.count = len(reply.trades)
+            return reply
+
+        return await self._of_listed(request.instrument, view, context)
+
+    async def GetBestQuotes(
+        self, request: messages.GetBestQuotesRequest, context: Context
+    ) -> messages.GetBestQuotesResponse:
+        def view(engine: Engine, instrument: str) -> messages.GetBestQuotesResponse:
+            reply = messages.GetBestQuotesResponse(
+                instrument=instrument,
+                timestamp=present.time_text(engine.time_ns),
+                sequence=engine.sequence,
+            )
+            present.quotes(reply, engine, instrument)
+            return reply
+
+        return await self._of_listed(request.instrument, view, context)
+
+    async def ListPositions(
+        self, request: messages.ListPositionsRequest, context: Context
+    ) -> messages.ListPositionsResponse:
+        def view(engine: Engine) -> messages.ListPositionsResponse:
+            reply = messages.ListPositionsResponse(
+                client_id=request.client_id, sequence=engine.sequence
+            )
+            for held in engine.positions(request.client_id):
+                present.position(reply.positions.add(), held)
+            return reply
+
+        return await self._calls.read(view, context)
+
+    async def CreateSnapshot(
+        self, request: messages.CreateSnapshotRequest, context: Context
+    ) -> messages.CreateSnapshotResponse:
+        def view(engine: Engine, instrument: str) -> messages.CreateSnapshotResponse:
+            reply = messages.CreateSnapshotResponse(
+                instrument=instrument,
+                timestamp=present.time_text(engine.time_ns),
+                sequence=engine.sequence,
+            )
+            reply.snapshot.SetInParent()
+            present.depth(reply.snapshot, engine, instrument, parse.LEVELS_DEFAULT)
+            return reply
+
+        reply = await self._of_listed(request.instrument, view, context)
+        written = await self._admin.CreateSnapshot(
+            admin_service_pb2.CreateSnapshotRequest(), context
+        )
+        reply.snapshot_sequence = written.sequence
+        reply.file = written.file
+        return reply
+
+    async def ListInstruments(
+        self, _request: messages.ListInstrumentsRequest, context: Context
+    ) -> messages.ListInstrumentsResponse:
+        def view(engine: Engine) -> messages.ListInstrumentsResponse:
+            reply = messages.ListInstrumentsResponse(sequence=engine.sequence)
+            for definition in engine.instruments.values():
+                present.instrument(reply.instruments.add(), definition)
+            return reply
+
+        return await self._calls.read(view, context)
+
+    async def _whole(
+        self, field: str, text: str, default: int, maximum: int, context: Context
+    ) -> int:
+        number = parse.whole(field, text, default, maximum)
+        if isinstance(number, EdgeReject):
+            await self._calls.refuse(context, number)
+        return number
+
+    async def _of_listed(
+        self, name: str, view: Callable[[Engine, str], Reply], context: Context
+    ) -> Reply:
+        """What `view` makes of a listed instrument; refuses the call for one that is not."""
+        instrument = name or parse.INSTRUMENT_DEFAULT
+        reply = await self._calls.read(
+            lambda engine: view(engine, instrument) if instrument in engine.markets else None,
+            context,
+        )
+        if reply is None:
+            refused = EdgeReject(RejectReason.INSTRUMENT_UNKNOWN, "instrument", instrument)
+            await self._calls.refuse(context, refused)
+        return reply

@@ -1,0 +1,101 @@
+"""Orders over HTTP JSON: parse, submit or read, present.
+
+A place reply holds the book after its record. That book is rendered once for all replies of the
+record, and kept as the bytes of the reply's `orderbook` field: bytes of fields may follow one
+another in any order, so a reply is its own bytes with those behind them.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from grpc.aio import ServicerContext
+
+from exchange.http.v1 import order_service_pb2 as messages
+from server.core.engine import Engine
+from server.core.events import OrderEvent
+from server.core.rejects import RejectReason
+from server.rpc.errors import EdgeReject
+from server.rpc.http import parse, present
+from server.rpc.http.calls import HttpCalls
+from server.rpc.parse import OrdersQuery
+
+Context = ServicerContext[Any, Any]
+
+VIEW: Final = "http orderbook"
+
+
+class HttpOrders:
+    """`exchange.http.v1.OrderService`."""
+
+    def __init__(self, calls: HttpCalls) -> None:
+        self._calls = calls
+
+    async def PlaceOrder(self, request: messages.PlaceOrderRequest, context: Context) -> bytes:
+        command = parse.place(request)
+        key = (VIEW, command.instrument)
+        committed = await self._calls.commit(command, context, key, book_of(command.instrument))
+        reply = messages.PlaceOrderResponse()
+        present.placed(reply, committed.applied)
+        book: bytes = committed.views[key]
+        return reply.SerializeToString() + book
+
+    async def CancelOrder(
+        self, request: messages.CancelOrderRequest, context: Context
+    ) -> messages.CancelOrderResponse:
+        committed = await self._calls.commit(parse.cancel(request), context)
+        sequence, time_ns, events = committed.applied
+        event = events[0]
+        assert isinstance(event, OrderEvent)
+        reply = messages.CancelOrderResponse(sequence=sequence)
+        present.order(reply.order, event, time_ns)
+        return reply
+
+    async def GetOrder(
+        self, request: messages.GetOrderRequest, context: Context
+    ) -> messages.GetOrderResponse:
+        reply = await self._calls.read(lambda engine: _order(engine, request.order_id), context)
+        if reply is None:
+            refused = EdgeReject(RejectReason.ORDER_UNKNOWN, "order_id", request.order_id)
+            await self._calls.refuse(context, refused)
+        return reply
+
+    async def ListOrders(
+        self, request: messages.ListOrdersRequest, context: Context
+    ) -> messages.ListOrdersResponse:
+        query = parse.orders_query(request)
+        if isinstance(query, EdgeReject):
+            await self._calls.refuse(context, query)
+        return await self._calls.read(lambda engine: _page(engine, query), context)
+
+
+def book_of(instrument: str) -> Callable[[Engine], bytes]:
+    """What renders the book of a place reply."""
+
+    def render(engine: Engine) -> bytes:
+        reply = messages.PlaceOrderResponse()
+        # Present in the reply even where both sides are empty.
+        reply.orderbook.SetInParent()
+        present.depth(reply.orderbook, engine, instrument, parse.LEVELS_DEFAULT)
+        return reply.SerializeToString()
+
+    return render
+
+
+def _order(engine: Engine, order_id: str) -> messages.GetOrderResponse | None:
+    found = engine.order(order_id)
+    if found is None:
+        return None
+    reply = messages.GetOrderResponse(sequence=engine.sequence)
+    present.order(reply.order, engine.order_event(found), found.updated_ns)
+    return reply
+
+
+def _page(engine: Engine, query: OrdersQuery) -> messages.ListOrdersResponse:
+    """One more than asked for tells whether there is another page."""
+    found = engine.orders(**query._replace(limit=query.limit + 1)._asdict())
+    reply = messages.ListOrdersResponse(sequence=engine.sequence)
+    for order in found[: query.limit]:
+        present.order(reply.orders.add(), engine.order_event(order), order.updated_ns)
+    if len(found) > query.limit:
+        reply.next_page_token = str(found[query.limit - 1].placed_sequence)
+    return reply

@@ -1,0 +1,95 @@
+"""JSON requests into commands and queries; nothing is judged here but the form of a query."""
+
+import re
+from typing import Final
+
+from exchange.http.v1 import order_service_pb2
+from server.core.commands import CancelOrder, PlaceOrder
+from server.core.rejects import RejectReason
+from server.core.types import LIMIT
+from server.rpc.errors import EdgeReason, EdgeReject
+from server.rpc.http.doubles import e8_of
+from server.rpc.http.given import Given
+from server.rpc.http.words import PREVENTIONS, SIDES, STATUSES, TIMES_IN_FORCE, TYPES
+from server.rpc.parse import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, OrdersQuery, page_before
+
+INSTRUMENT_DEFAULT: Final = "BTC-USD"
+LEVELS_DEFAULT: Final = 20
+LEVELS_MAX: Final = 100
+TRADES_DEFAULT: Final = 50
+TRADES_MAX: Final = 1_000
+"""As many as the engine remembers."""
+
+_WHOLE: Final = re.compile("[0-9]{1,9}")
+
+_new: Final = tuple.__new__
+
+
+def place(request: order_service_pb2.PlaceOrderRequest) -> PlaceOrder:
+    """An order; the instrument has a default here."""
+    order_type = TYPES.required(request.type)
+    return _new(
+        PlaceOrder,
+        (
+            request.client_id,
+            request.instrument or INSTRUMENT_DEFAULT,
+            SIDES.required(request.side),
+            order_type,
+            _quantity(request),
+            _price(request, order_type),
+            TIMES_IN_FORCE.optional(request.time_in_force),
+            request.post_only,
+            PREVENTIONS.optional(request.self_trade_prevention),
+            request.order_id,
+            request.idempotency_key,
+            "",
+            0,
+        ),
+    )
+
+
+def cancel(request: order_service_pb2.CancelOrderRequest) -> CancelOrder:
+    """The order is named by the path."""
+    return CancelOrder(request.client_id, request.order_id, request.idempotency_key)
+
+
+def orders_query(request: order_service_pb2.ListOrdersRequest) -> OrdersQuery | EdgeReject:
+    """Filters, cursor and page size."""
+    side = SIDES.optional(request.side)
+    status = STATUSES.optional(request.status)
+    limit = whole("page_size", request.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+    before_sequence = page_before(request.page_token)
+    for value in (side, status, limit, before_sequence):
+        if isinstance(value, Given):
+            return value.refusal
+        if isinstance(value, EdgeReject):
+            return value
+    assert isinstance(limit, int)
+    assert isinstance(before_sequence, int)
+    return OrdersQuery(request.client_id, request.instrument, side, status, before_sequence, limit)
+
+
+def whole(field: str, text: str, default: int, maximum: int) -> int | EdgeReject:
+    """A whole number from 1 on; the default where it is not given."""
+    if not text:
+        return default
+    if _WHOLE.fullmatch(text) and 1 <= int(text) <= maximum:
+        return int(text)
+    return EdgeReject(EdgeReason.NUMBER_INVALID, field, text, f"a whole number from 1 to {maximum}")
+
+
+def _quantity(request: order_service_pb2.PlaceOrderRequest) -> int:
+    if request.HasField("quantity"):
+        return e8_of("quantity", request.quantity)
+    return Given(0, EdgeReject(RejectReason.FIELD_REQUIRED, "quantity", ""))
+
+
+def _price(request: order_service_pb2.PlaceOrderRequest, order_type: int) -> int:
+    """The engine's 0 is no price at all: right for a market order, and for a limit order refused
+    as what it was, none or zero."""
+    price_e8 = e8_of("price", request.price) if request.HasField("price") else 0
+    if price_e8 or order_type != LIMIT:
+        return price_e8
+    if request.HasField("price"):
+        return Given(0, EdgeReject(RejectReason.PRICE_NOT_POSITIVE, "price", "0", 0))
+    return Given(0, EdgeReject(RejectReason.PRICE_REQUIRED, "price", "", "limit orders"))

@@ -1,0 +1,188 @@
+"""Events and engine state into the documented JSON shapes.
+
+A reply to a command is made of the command's events alone, so that a repeat gets the first one's.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from exchange.http.v1 import market_service_pb2, order_service_pb2, types_pb2
+from server.core.accounts import Position
+from server.core.engine import Engine
+from server.core.events import Event, OrderEvent, Traded
+from server.core.instruments import Instrument
+from server.core.types import BUY, CANCELLED, FILLED, LIMIT, PARTIALLY_FILLED, SELL
+from server.rpc.decimals import average_price_e8
+from server.rpc.http.doubles import E16, double_of
+from server.rpc.http.words import (
+    PREVENTIONS,
+    RULE_REASONS,
+    SIDES,
+    STATUSES,
+    TIMES_IN_FORCE,
+    TYPES,
+)
+from server.rpc.present import LISTED_MAX
+from server.sequencer.ticket import Applied
+
+MS: Final = 1_000_000
+E6: Final = 1_000_000
+
+Standing = tuple[int, int, int, int, int]
+"""Filled, remaining, cancelled, status, reason."""
+
+
+@lru_cache(maxsize=1_024)
+def _time_text_of_ms(time_ms: int) -> str:
+    """Cached since orders of one record, and an order's two times, mostly have the same."""
+    seconds, ms = divmod(time_ms, 1_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+
+
+def time_text(time_ns: int) -> str:
+    """RFC 3339, UTC, with milliseconds."""
+    return _time_text_of_ms(time_ns // MS)
+
+
+def order(into: types_pb2.Order, event: OrderEvent, updated_ns: int) -> None:
+    """The order as it stands after an event of its own."""
+    _terms(into, event, updated_ns)
+    _standing(into, standing_of(event))
+
+
+def placed(into: order_service_pb2.PlaceOrderResponse, applied: Applied) -> None:
+    """The reply to a place, but for its book."""
+    sequence, time_ns, events = applied
+    first = events[0]
+    assert isinstance(first, OrderEvent)
+    into.sequence = sequence
+    _terms(into.order, first, time_ns)
+    if len(events) == 1:
+        _standing(into.order, standing_of(first))
+        return
+    _standing(into.order, standing_after(first, events))
+    count = 0
+    for index, event in enumerate(events):
+        if type(event) is Traded:
+            if count < LISTED_MAX:
+                trade(into.trades.add(), sequence, index, time_ns, event)
+            count += 1
+    into.trade_count = count
+
+
+def trade(into: types_pb2.Trade, sequence: int, index: int, time_ns: int, traded: Traded) -> None:
+    """A trade, by its two sides."""
+    into.trade_id = f"T{sequence}-{index}"
+    if traded.aggressor_side == BUY:
+        into.buy_order_id, into.sell_order_id = traded.taker_order_id, traded.maker_order_id
+    else:
+        into.buy_order_id, into.sell_order_id = traded.maker_order_id, traded.taker_order_id
+    into.instrument = traded.instrument
+    into.price = double_of(traded.price_e8)
+    into.quantity = double_of(traded.quantity_e8)
+    into.timestamp = time_text(time_ns)
+    into.sequence = sequence
+
+
+def depth(into: Any, engine: Engine, instrument: str, levels: int) -> None:
+    """The best levels of both sides into whatever has `bids` and `asks`."""
+    book = engine.book(instrument)
+    for add, side in ((into.bids.add, BUY), (into.asks.add, SELL)):
+        cumulative_e8 = 0
+        for price_e8, quantity_e8 in book.depth(side, levels):
+            cumulative_e8 += quantity_e8
+            add(
+                price=double_of(price_e8),
+                quantity=double_of(quantity_e8),
+                cumulative=double_of(cumulative_e8),
+            )
+
+
+def quotes(into: market_service_pb2.GetBestQuotesResponse, engine: Engine, instrument: str) -> None:
+    """What the book's best levels are, where there are any."""
+    book = engine.book(instrument)
+    bid_e8, ask_e8 = book.best_bid, book.best_ask
+    if bid_e8:
+        into.bid_price = double_of(bid_e8)
+        into.bid_quantity = double_of(book.quantity(BUY, bid_e8))
+    if ask_e8:
+        into.ask_price = double_of(ask_e8)
+        into.ask_quantity = double_of(book.quantity(SELL, ask_e8))
+    if bid_e8 and ask_e8:
+        into.spread = double_of(ask_e8 - bid_e8)
+        # Times ten, since half of a unit is five of the next smaller one.
+        into.mid = double_of((bid_e8 + ask_e8) * 5, 10**9)
+
+
+def position(into: market_service_pb2.Position, held: Position) -> None:
+    """The average is divided only here."""
+    into.instrument = held.instrument
+    into.net_quantity = double_of(held.net_e8)
+    into.total_cost = double_of(held.cost_e16, E16)
+    into.avg_price = double_of(average_price_e8(held.cost_e16, held.net_e8))
+    into.realised_pnl = double_of(held.realised_e16, E16)
+    into.unrealised_pnl = double_of(held.unrealised_e16, E16)
+    into.fees = double_of(held.fees_e8)
+    into.last_updated = time_text(held.updated_ns)
+
+
+def instrument(into: market_service_pb2.Instrument, definition: Instrument) -> None:
+    """What can be traded, within which numbers."""
+    into.instrument = definition.name
+    into.tick_size = double_of(definition.tick_e8)
+    into.lot_size = double_of(definition.lot_e8)
+    into.min_price = double_of(definition.price_min_e8)
+    into.max_price = double_of(definition.price_max_e8)
+    into.min_quantity = double_of(definition.quantity_min_e8)
+    into.max_quantity = double_of(definition.quantity_max_e8)
+    into.maker_fee_rate = double_of(definition.maker_fee_e6, E6)
+    into.taker_fee_rate = double_of(definition.taker_fee_e6, E6)
+    into.self_trade_prevention = PREVENTIONS.of[definition.self_trade_prevention]
+
+
+def standing_of(event: OrderEvent) -> Standing:
+    """How its order stands after an event that holds the whole order."""
+    return event.filled_e8, event.remaining_e8, event.cancelled_e8, event.status, event.reason
+
+
+def standing_after(first: OrderEvent, events: Sequence[Event]) -> Standing:
+    """How the incoming order stands after all events of its command: the last that concerns it
+    says so, and a trade says what is filled and what remains."""
+    for event in reversed(events):
+        if type(event) is Traded:
+            filled_e8, remaining_e8 = event.taker_filled_e8, event.taker_remaining_e8
+            cancelled_e8 = first.quantity_e8 - filled_e8 - remaining_e8
+            status = PARTIALLY_FILLED if remaining_e8 else FILLED
+            return filled_e8, remaining_e8, cancelled_e8, status, 0
+        if isinstance(event, OrderEvent) and event.placed_sequence == first.placed_sequence:
+            return standing_of(event)
+    raise AssertionError("the first event concerns the order")
+
+
+def _terms(into: types_pb2.Order, event: OrderEvent, updated_ns: int) -> None:
+    """What was asked for."""
+    into.order_id = event.order_id
+    into.client_id = event.client_id
+    into.instrument = event.instrument
+    into.side = SIDES.of[event.side]
+    into.type = TYPES.of[event.order_type]
+    if event.order_type == LIMIT:
+        into.price = double_of(event.price_e8)
+    into.quantity = double_of(event.quantity_e8)
+    into.time_in_force = TIMES_IN_FORCE.of[event.time_in_force]
+    into.post_only = event.post_only
+    into.created_at = time_text(event.created_ns)
+    into.updated_at = time_text(updated_ns)
+
+
+def _standing(into: types_pb2.Order, standing: Standing) -> None:
+    """What became of it so far."""
+    filled_e8, remaining_e8, cancelled_e8, status, reason = standing
+    into.filled_quantity = double_of(filled_e8)
+    into.remaining_quantity = double_of(remaining_e8)
+    into.cancelled_quantity = double_of(cancelled_e8)
+    into.status = STATUSES.of[status]
+    if status >= CANCELLED and reason in RULE_REASONS:
+        into.reject_reason = RULE_REASONS[reason]
