@@ -96,8 +96,7 @@ class Account:
     def fill(self, change_e8: int, price_e8: int, fee_e8: int, time_ns: int) -> None:
         """Book one side of a trade; `change_e8` is negative for a sale."""
         if not self.traded:
-            self.traded = self.client.traded = True
-            self.market.accounts.append(self)
+            self.start_trading()
         net_e8 = self.net_e8
         self.net_e8 = after_e8 = net_e8 + change_e8
         self.fees_e8 += fee_e8
@@ -114,6 +113,23 @@ class Account:
         else:
             self.realised_e16 += net_e8 * price_e8 - self.cost_e16
             self.cost_e16 = after_e8 * price_e8
+
+    def start_trading(self) -> None:
+        """From the first fill on, the account and its client are state."""
+        self.traded = self.client.traded = True
+        self.market.accounts.append(self)
+
+    def row(self) -> tuple[str | int, ...]:
+        """As plain data; what is open follows from the orders."""
+        return (
+            self.client.client_id,
+            self.market.name,
+            self.net_e8,
+            self.cost_e16,
+            self.realised_e16,
+            self.fees_e8,
+            self.updated_ns,
+        )
 
     def position(self) -> Position:
         """The account as shown."""

@@ -155,6 +155,12 @@ class Directory:
                 found.append(order)
         return found
 
-    def load(self, order: Order) -> None:
-        """Take over an order that `close` had seen before the dump; in closing order."""
+    def kept_orders(self) -> Iterator[Order]:
+        """Every open and remembered order, in placing order."""
+        for order in self.orders.values():
+            if not self.is_forgotten(order):
+                yield order
+
+    def load_closed(self, order: Order) -> None:
+        """Take over an order that had ended; in the order in which they did."""
         self._closed.append(order)

@@ -66,12 +66,16 @@ class ExchangeState:
 
     def list_market(self, definition: Instrument) -> Market:
         """List an instrument, with the fee account of its quote currency."""
-        currency = definition.name.partition("-")[2]
-        fee_account = self.fees.get(currency)
-        if fee_account is None:
-            fee_account = self.fees[currency] = FeeAccount(currency)
+        fee_account = self.fee_account(definition.name.partition("-")[2])
         market = self.markets[definition.name] = Market(definition, fee_account)
         return market
+
+    def fee_account(self, currency: str) -> FeeAccount:
+        """The fee account of a currency, made when first asked for."""
+        account = self.fees.get(currency)
+        if account is None:
+            account = self.fees[currency] = FeeAccount(currency)
+        return account
 
     def take_limits(self, limits: Limits) -> None:
         """Work with these bounds from now on."""

@@ -47,6 +47,19 @@ class Bar:
         self.notional_e16 = 0
         self.count = 0
 
+    def row(self) -> tuple[int, ...]:
+        """As plain data."""
+        return (
+            self.minute,
+            self.open_e8,
+            self.high_e8,
+            self.low_e8,
+            self.close_e8,
+            self.volume_e8,
+            self.notional_e16,
+            self.count,
+        )
+
 
 class Ticker(NamedTuple):
     """The last price and the last 24 hours; all 0 where there was no trade."""

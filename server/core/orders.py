@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from server.core.events import OrderEvent
-from server.core.types import OPEN, PARTIALLY_FILLED
+from server.core.types import OPEN
 
 if TYPE_CHECKING:
     from server.core.accounts import Account
@@ -101,9 +101,32 @@ class Order:
         self.earlier: Order | None = None
         self.later: Order | None = None
 
-    def live_status(self) -> int:
-        """The status of an order that has not ended."""
-        return PARTIALLY_FILLED if self.filled_e8 else OPEN
+    def row(self) -> tuple[str | int, ...]:
+        """All of it but its place in the book, as plain data: first what `__init__` takes."""
+        return (
+            self.order_id,
+            self.client_id,
+            self.client_reference,
+            self.instrument,
+            self.side,
+            self.order_type,
+            self.time_in_force,
+            self.post_only,
+            self.self_trade_prevention,
+            self.price_e8,
+            self.quantity_e8,
+            self.placed_sequence,
+            self.created_ns,
+            self.session_id,
+            self.filled_e8,
+            self.remaining_e8,
+            self.cancelled_e8,
+            self.status,
+            self.reason,
+            self.updated_ns,
+            self.queued_sequence,
+            self.closed_sequence,
+        )
 
 
 def event_of(

@@ -19,9 +19,9 @@ first used it (the outcome is read back from the journal) and 64 bits of a diges
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 from server.core.commands import CancelOrder, PlaceOrder, ReplaceOrder
 from server.core.types import GTC, IOC, LIMIT
@@ -99,7 +99,7 @@ class Generations:
             list(self.sealed),
         )
 
-    def load(self, row: tuple[int, int, int, int, list[tuple[int, int, int]]]) -> None:
+    def load(self, row: Sequence[Any]) -> None:
         """Take over what `dump` gave."""
         self.count, self.last_sequence, self.forgotten_sequence, self.seal_ns, sealed = row
         self.sealed = deque((sequence, time_ns, count) for sequence, time_ns, count in sealed)

@@ -1,0 +1,101 @@
+"""The engine alone, beside a bare book on the same operations in the same process.
+
+Both get their operations in batches, made just before each one and outside of the timing, as the
+server decodes a message and then applies it. The engine has all its rules on: accounts, fees in
+both directions, remembered orders, level changes taken after each batch; its events are handed on.
+The bare book keeps all its events. Runs alternate and the best of each counts: the others say how
+much the machine was disturbed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import platform
+import time
+from typing import Final
+
+from bench.bare_book import BareBook
+from bench.flow import Row, command, rows
+from server.core.book import KEY_MIN
+from server.core.commands import SetInstrument
+from server.core.engine import Engine
+from server.core.instruments import Instrument
+from server.core.types import BUY, Stamp
+
+BATCH: Final = 100
+INSTRUMENT: Final = Instrument("BTC-USD", maker_fee_e6=-50, taker_fee_e6=200)
+STEP_NS: Final = 5_000
+
+
+def engine_seconds(stream: list[Row]) -> float:
+    """CPU seconds that the engine takes."""
+    engine = Engine()
+    engine.apply(SetInstrument(INSTRUMENT), Stamp(1, 1))
+    apply, clock, new = engine.apply, time.process_time, tuple.__new__
+    seconds = 0.0
+    for start in range(0, len(stream), BATCH):
+        commands = [command(row) for row in stream[start : start + BATCH]]
+        sequence, time_ns = start + 1, (start + 1) * STEP_NS
+        begin = clock()
+        for each in commands:
+            sequence += 1
+            outcome = apply(each, new(Stamp, (sequence, time_ns)))
+            assert type(outcome) is list, outcome
+        engine.take_touched()
+        seconds += clock() - begin
+    return seconds
+
+
+def bare_seconds(stream: list[Row]) -> float:
+    """CPU seconds that the bare book takes."""
+    book = BareBook()
+    place, cancel, clock = book.place, book.cancel, time.process_time
+    seconds = 0.0
+    for start in range(0, len(stream), BATCH):
+        operations = [_bare_operation(row) for row in stream[start : start + BATCH]]
+        begin = clock()
+        for name, side, price, quantity, lowest_key, rests in operations:
+            if quantity:
+                place(name, side, price, quantity, lowest_key, rests)
+            else:
+                cancel(name)
+        seconds += clock() - begin
+    return seconds
+
+
+def _bare_operation(row: Row) -> tuple[int, int, int, int, int, bool]:
+    operation, side, price, quantity, name = row
+    if operation == "cancel":
+        return int(name), side, price, 0, 0, False
+    lowest_key = KEY_MIN if operation == "market" else -price if side == BUY else price
+    return int(name), side, price, quantity, lowest_key, operation == "limit"
+
+
+def main() -> None:
+    """Run both in turn and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--operations", type=int, default=200_000)
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    stream = rows(arguments.operations)
+    gc.collect()
+    gc.freeze()
+    runs: dict[str, list[float]] = {"bare book": [], "engine": []}
+    for _ in range(arguments.runs):
+        for name, seconds in (("bare book", bare_seconds), ("engine", engine_seconds)):
+            runs[name].append(seconds(stream))
+            gc.collect()
+    machine = f"{platform.processor() or platform.machine()}, CPython {platform.python_version()}"
+    print(f"tests/data/flow, {len(stream):,} operations, batches of {BATCH}, {machine}")
+    print(f"{'':12}{'operations/s':>14}{'CPU µs each':>13}{'ratio':>7}   all runs, µs")
+    best_bare = min(runs["bare book"])
+    for name, seconds_all in runs.items():
+        best = min(seconds_all)
+        each = ", ".join(f"{run / len(stream) * 1e6:.2f}" for run in seconds_all)
+        micros = best / len(stream) * 1e6
+        print(f"{name:12}{len(stream) / best:14,.0f}{micros:13.2f}{best_bare / best:7.2f}   {each}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""The whole state as plain data, and back, and its hash.
+
+`dump` gives (section, rows) in a fixed order, in chunks of bounded size; a row holds integers,
+strings, booleans, None and lists or tuples of these, so that any plain format can carry it (money
+may exceed 64 bits). What it gives depends only on the commands that were applied: not on the
+machine, on string hashing, on whether the engine was itself loaded, or on memory that is yet to be
+given back for what is already forgotten. `state_hash` is a digest of exactly that.
+
+`load` takes the same, with lists for tuples if need be, and gives an engine that behaves alike from
+then on. It trusts its input: whoever reads a file checks it first.
+
+The sections, in this order, and why each is enough:
+
+- `engine`: rules version, sequence, time, limits and what the configuration file last said;
+- `fees`, `instruments`, `configured`: in listing order;
+- `trades`, `bars`: recent trades and 24 hours of minutes, oldest first;
+- `accounts`: those that traded, by first fill within an instrument;
+- `sessions`: open ones, oldest first;
+- `orders`: open and remembered, in placing order. Resting orders join their queues by
+  `queued_sequence`, which gives every queue its order back; levels, open quantities and what a
+  client or session has open follow from the orders;
+- `generations`, `keys`: how far back orders and keys are remembered, and the keys by sequence.
+
+No command may be applied while a dump is being read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+from itertools import islice
+from typing import Any, Final
+
+from server.core.engine import RULES_VERSION, Engine
+from server.core.events import Traded
+from server.core.exchange import Session
+from server.core.instruments import Instrument, Limits
+from server.core.market import Bar
+from server.core.orders import Order
+
+ROWS_MAX: Final = 10_000
+"""Rows of a chunk: a few megabytes at most while one is encoded."""
+
+Row = Sequence[Any]
+Chunk = tuple[str, list[Row]]
+
+
+def dump(engine: Engine) -> Iterator[Chunk]:
+    """All state, section by section."""
+    markets = engine.markets.values()
+    sections: tuple[tuple[str, Iterable[Row]], ...] = (
+        ("engine", _engine_rows(engine)),
+        ("fees", engine.fee_accounts().items()),
+        ("instruments", ((*market.definition, market.last_price_e8) for market in markets)),
+        ("configured", (tuple(each) for each in engine.configured_instruments.values())),
+        (
+            "trades",
+            (
+                (sequence, index, time_ns, *trade)
+                for market in markets
+                for sequence, index, time_ns, trade in market.trades
+            ),
+        ),
+        ("bars", ((market.name, *bar.row()) for market in markets for bar in market.bars)),
+        ("accounts", (account.row() for market in markets for account in market.accounts)),
+        ("sessions", ((number, each.client_id) for number, each in engine.sessions.items())),
+        ("orders", (order.row() for order in engine.directory.kept_orders())),
+        ("generations", _generation_rows(engine)),
+        ("keys", engine.keys.rows()),
+    )
+    for name, rows in sections:
+        remaining = iter(rows)
+        while chunk := list(islice(remaining, ROWS_MAX)):
+            yield name, chunk
+
+
+def _engine_rows(engine: Engine) -> Iterator[Row]:
+    configured = engine.configured_limits
+    yield (
+        RULES_VERSION,
+        engine.sequence,
+        engine.time_ns,
+        tuple(engine.limits),
+        None if configured is None else tuple(configured),
+    )
+
+
+def _generation_rows(engine: Engine) -> Iterator[Row]:
+    yield "orders", *engine.directory.generations.dump()
+    yield "keys", *engine.keys.generations.dump()
+
+
+def load(chunks: Iterable[tuple[str, Iterable[Row]]]) -> Engine:
+    """An engine with the state that was dumped."""
+    engine = Engine()
+    queued: list[Order] = []
+    closed: list[Order] = []
+    for name, rows in chunks:
+        if name == "orders":
+            for row in rows:
+                order = _load_order(engine, row)
+                (closed if order.closed_sequence else queued).append(order)
+        else:
+            loader = _LOADERS[name]
+            for row in rows:
+                loader(engine, row)
+    # In the order in which they ended, or joined their queues; both sorts are stable.
+    closed.sort(key=lambda order: order.closed_sequence)
+    for order in closed:
+        engine.directory.load_closed(order)
+    queued.sort(key=lambda order: order.queued_sequence)
+    for order in queued:
+        order.account.market.book.add(order)
+    for market in engine.markets.values():
+        market.book.touched.clear()
+    return engine
+
+
+def _load_engine(engine: Engine, row: Row) -> None:
+    rules_version, engine.sequence, engine.time_ns, limits, configured = row
+    assert rules_version == RULES_VERSION, f"state of rules version {rules_version}"
+    engine.take_limits(Limits(*limits))
+    engine.configured_limits = None if configured is None else Limits(*configured)
+
+
+def _load_fees(engine: Engine, row: Row) -> None:
+    currency, balance_e8 = row
+    engine.fee_account(currency).balance_e8 = balance_e8
+
+
+def _load_instrument(engine: Engine, row: Row) -> None:
+    *definition, last_price_e8 = row
+    engine.list_market(Instrument(*definition)).last_price_e8 = last_price_e8
+
+
+def _load_configured(engine: Engine, row: Row) -> None:
+    configured = Instrument(*row)
+    engine.configured_instruments[configured.name] = configured
+
+
+def _load_trade(engine: Engine, row: Row) -> None:
+    sequence, index, time_ns, *fields = row
+    trade = Traded(*fields)
+    engine.markets[trade.instrument].trades.append((sequence, index, time_ns, trade))
+
+
+def _load_bar(engine: Engine, row: Row) -> None:
+    instrument, minute, open_e8, *rest = row
+    bar = Bar(minute, open_e8)
+    bar.high_e8, bar.low_e8, bar.close_e8, bar.volume_e8, bar.notional_e16, bar.count = rest
+    engine.markets[instrument].bars.append(bar)
+
+
+def _load_account(engine: Engine, row: Row) -> None:
+    client_id, instrument, *numbers = row
+    market = engine.markets[instrument]
+    account = engine.directory.client(client_id).account(market)
+    account.start_trading()
+    (
+        account.net_e8,
+        account.cost_e16,
+        account.realised_e16,
+        account.fees_e8,
+        account.updated_ns,
+    ) = numbers
+
+
+def _load_session(engine: Engine, row: Row) -> None:
+    session_id, client_id = row
+    engine.sessions[session_id] = Session(client_id)
+
+
+def _load_order(engine: Engine, row: Row) -> Order:
+    client_id, instrument, session_id = row[1], row[3], row[13]
+    account = engine.directory.client(client_id).account(engine.markets[instrument])
+    placed: Any = (*row[:14], account)
+    order = Order(*placed)
+    (
+        order.filled_e8,
+        order.remaining_e8,
+        order.cancelled_e8,
+        order.status,
+        order.reason,
+        order.updated_ns,
+        order.queued_sequence,
+        order.closed_sequence,
+    ) = row[14:]
+    engine.directory.add(order)
+    if not order.closed_sequence:
+        account.open_e8[order.side] += order.remaining_e8
+        account.client.open[order.placed_sequence] = order
+        if session_id:
+            engine.sessions[session_id].open[order.placed_sequence] = order
+    return order
+
+
+def _load_generations(engine: Engine, row: Row) -> None:
+    name, *numbers = row
+    kept = engine.directory.generations if name == "orders" else engine.keys.generations
+    kept.load(numbers)
+
+
+def _load_key(engine: Engine, row: Row) -> None:
+    engine.keys.load(*row)
+
+
+_LOADERS: Final = {
+    "engine": _load_engine,
+    "fees": _load_fees,
+    "instruments": _load_instrument,
+    "configured": _load_configured,
+    "trades": _load_trade,
+    "bars": _load_bar,
+    "accounts": _load_account,
+    "sessions": _load_session,
+    "generations": _load_generations,
+    "keys": _load_key,
+}
+
+
+def state_hash(engine: Engine) -> bytes:
+    """32 bytes that two engines share if and only if their state is the same."""
+    digest = blake2b(digest_size=32)
+    for name, rows in dump(engine):
+        digest.update(name.encode())
+        # `repr` of plain data is canonical: what it shows of integers and ASCII text is fixed.
+        digest.update(repr(rows).encode())
+    return digest.digest()
