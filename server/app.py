@@ -37,6 +37,7 @@ from server.journal.log import Lost, Unknown
 from server.journal.recovery import Recovered, recover
 from server.journal.refusals import JournalRefused
 from server.journal.snapshots import SnapshotBad, write_snapshot
+from server.metrics import Metrics
 from server.rpc import market_data, order_events
 from server.rpc.account_service import AccountService
 from server.rpc.admin_service import AdminService, Start
@@ -45,6 +46,7 @@ from server.rpc.deadlines import Deadlines
 from server.rpc.errors import sentence
 from server.rpc.event_formats import OrderEventFormat, TradeFormat
 from server.rpc.followers import Followers
+from server.rpc.http.services import add_http_services
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.order_service import OrderService
 from server.rpc.server import SERVICES, Health, PortTaken, add_reflection, bind, make_server
@@ -98,7 +100,11 @@ class Exchange:
         self._journal_streams = JournalStreams(log, self.followers)
         self.sequencer.listeners.append(self._journal_streams)
 
-        calls = Calls(self.sequencer, Deadlines(limits.deadline_s, limits.deadline_max_s))
+        metrics = Metrics(self.sequencer)
+        self.sequencer.listeners.append(metrics)
+
+        deadlines = Deadlines(limits.deadline_s, limits.deadline_max_s)
+        calls = Calls(self.sequencer, deadlines)
         self._sessions = TradingSessions(self.sequencer, limits.session_messages_max)
         start = Start(epoch, report.sentence(), self._degraded, time.monotonic_ns())
         self._server = server = make_server(limits)
@@ -120,11 +126,9 @@ class Exchange:
             account_service_pb2.DESCRIPTOR.services_by_name["AccountService"],
             AccountService(calls),
         )
-        register(
-            server,
-            admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
-            AdminService(calls, self.followers, self._journal_streams, start),
-        )
+        admin = AdminService(calls, self.followers, self._journal_streams, start)
+        register(server, admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin)
+        add_http_services(server, self.sequencer, deadlines, admin, metrics.text)
         if limits.reflection:
             add_reflection(server, SERVICES)
 

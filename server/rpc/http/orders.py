@@ -23,6 +23,9 @@ Context = ServicerContext[Any, Any]
 
 VIEW: Final = "http orderbook"
 
+ENCODED: Final = frozenset({"PlaceOrder"})
+"""Methods whose replies are bytes already."""
+
 
 class HttpOrders:
     """`exchange.http.v1.OrderService`."""
