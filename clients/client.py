@@ -15,7 +15,7 @@ Close one that is left early, e.g. with `contextlib.aclosing`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -185,7 +185,7 @@ class ExchangeClient:
         side: Side | str | None = None,
         status: OrderStatus | str | None = None,
         page_size: int = 100,
-    ) -> AsyncIterator[Order]:
+    ) -> AsyncGenerator[Order, None]:
         """Orders that pass every filter, newest first, a page asked for at a time."""
         request = orders_pb2.ListOrdersRequest(
             client_id=client_id,
@@ -237,7 +237,7 @@ class ExchangeClient:
         reply = await self._read(self._market.GetOrderBooks, request)
         return [market_wire.book_of(book) for book in reply.books]
 
-    async def trades(self, instrument: str, page_size: int = 50) -> AsyncIterator[Trade]:
+    async def trades(self, instrument: str, page_size: int = 50) -> AsyncGenerator[Trade, None]:
         """The trades of an instrument that are kept in memory, newest first, page by page."""
         request = market_pb2.ListTradesRequest(instrument=instrument, page_size=page_size)
         while True:
@@ -278,7 +278,7 @@ class ExchangeClient:
 
     def stream_book(
         self, instrument: str, after_sequence: int | None = None
-    ) -> AsyncIterator[BookMessage]:
+    ) -> AsyncGenerator[BookMessage, None]:
         """A snapshot, then deltas; a slow reader gets several deltas as one."""
         request = market_pb2.StreamOrderBookRequest(
             instrument=instrument, after_sequence=after_sequence
@@ -287,7 +287,7 @@ class ExchangeClient:
 
     def stream_trades(
         self, instrument: str = "", after_sequence: int | None = None
-    ) -> AsyncIterator[TradesMessage]:
+    ) -> AsyncGenerator[TradesMessage, None]:
         """Trades from now, or from a sequence on; a slow reader is cut and resumes."""
         request = market_pb2.StreamTradesRequest(
             instrument=instrument, after_sequence=after_sequence
@@ -296,7 +296,7 @@ class ExchangeClient:
 
     def stream_order_events(
         self, *, client_id: str = "", instrument: str = "", after_sequence: int | None = None
-    ) -> AsyncIterator[OrderEventsMessage]:
+    ) -> AsyncGenerator[OrderEventsMessage, None]:
         """What happens to orders, from now or from a sequence on; a slow reader is cut."""
         request = orders_pb2.StreamOrderEventsRequest(
             client_id=client_id, instrument=instrument, after_sequence=after_sequence
@@ -325,7 +325,7 @@ class ExchangeClient:
 
     async def _stream(
         self, open_stream: Stream[Q, M], request: Q, convert: Callable[[M], V]
-    ) -> AsyncIterator[V]:
+    ) -> AsyncGenerator[V, None]:
         call = open_stream(request)
         try:
             async for message in call:

@@ -22,7 +22,7 @@ harms no other.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
@@ -172,7 +172,7 @@ class TradingSession:
         self,
         messages: Iterable[Request] | AsyncIterable[Request],
         unanswered_max: int = UNANSWERED_MAX,
-    ) -> AsyncIterator[Response]:
+    ) -> AsyncGenerator[Response, None]:
         """Writes every message and yields every answer, until each command has its outcome.
 
         A message goes out while fewer than `unanswered_max` commands are unanswered. Leaving

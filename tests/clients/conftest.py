@@ -1,0 +1,23 @@
+"""A fake exchange and a client of it, whose retries are quick."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from clients.client import ExchangeClient
+from clients.retries import Retries
+from tests.clients.fake_exchange import FakeExchange, fake_exchange
+
+QUICK = Retries(attempt_s=2.0, overall_s=4.0, delay_first_s=0.001, delay_max_s=0.01)
+
+
+@pytest_asyncio.fixture
+async def fake() -> AsyncIterator[FakeExchange]:
+    async with fake_exchange() as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def exchange(fake: FakeExchange) -> AsyncIterator[ExchangeClient]:
+    async with ExchangeClient(fake.address, retries=QUICK) as client:
+        yield client

@@ -1,0 +1,91 @@
+"""What is repeated, what never is, and for how long."""
+
+import asyncio
+
+import grpc
+import pytest
+
+from clients.errors import ExchangeError, OutcomeUnknownError, RefusedError, UnavailableError
+from clients.retries import Retries, repeated
+
+QUICK = Retries(attempt_s=1.0, overall_s=2.0, delay_first_s=0.001, delay_max_s=0.004)
+UNAVAILABLE = UnavailableError("gone", code=grpc.StatusCode.UNAVAILABLE)
+UNKNOWN = OutcomeUnknownError("silence", code=grpc.StatusCode.UNAVAILABLE)
+REFUSED = RefusedError("no", code=grpc.StatusCode.INVALID_ARGUMENT)
+BUSY = RefusedError("busy", code=grpc.StatusCode.RESOURCE_EXHAUSTED, retry_safe=True)
+STRANGE = ExchangeError("what", code=grpc.StatusCode.INTERNAL)
+
+
+async def run(
+    failures: list[ExchangeError], *, repeatable: bool, retries: Retries = QUICK
+) -> list[float]:
+    """The timeouts of the attempts, the last of which succeeds."""
+    timeouts: list[float] = []
+
+    async def attempt(timeout_s: float) -> list[float]:
+        timeouts.append(timeout_s)
+        if len(timeouts) <= len(failures):
+            raise failures[len(timeouts) - 1]
+        return timeouts
+
+    return await repeated(attempt, retries, repeatable=repeatable)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("failures", "repeatable"),
+    [
+        ([], False),
+        ([UNAVAILABLE, BUSY, UNAVAILABLE], False),
+        ([UNKNOWN, UNAVAILABLE, UNKNOWN, BUSY], True),
+    ],
+)
+async def test_repeated_until_it_works(failures: list[ExchangeError], repeatable: bool) -> None:
+    assert len(await run(failures, repeatable=repeatable)) == len(failures) + 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("failures", "repeatable"),
+    [
+        ([UNKNOWN], False),
+        ([REFUSED], True),
+        ([STRANGE], True),
+        ([UNAVAILABLE, UNKNOWN], False),
+        ([UNKNOWN, REFUSED], True),
+    ],
+)
+async def test_not_repeated(failures: list[ExchangeError], repeatable: bool) -> None:
+    with pytest.raises(ExchangeError) as caught:
+        await run([*failures, STRANGE], repeatable=repeatable)
+    assert caught.value is failures[-1]
+
+
+@pytest.mark.asyncio
+async def test_deadline_ends_it() -> None:
+    retries = Retries(attempt_s=1.0, overall_s=0.05, delay_first_s=0.001, delay_max_s=0.004)
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    with pytest.raises(UnavailableError):
+        await run([UNAVAILABLE] * 10_000, repeatable=True, retries=retries)
+    assert clock() - start < 1.0
+
+
+@pytest.mark.asyncio
+async def test_what_was_unknown_once_stays_unknown() -> None:
+    retries = Retries(attempt_s=1.0, overall_s=0.05, delay_first_s=0.001, delay_max_s=0.004)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await run([UNKNOWN] + [UNAVAILABLE] * 10_000, repeatable=True, retries=retries)
+    assert caught.value is UNKNOWN
+
+
+@pytest.mark.asyncio
+async def test_attempts_fit_into_the_deadline() -> None:
+    timeouts = await run([UNAVAILABLE], repeatable=True, retries=Retries(5.0, 0.5, 0.001, 0.002))
+    assert all(timeout_s <= 0.5 for timeout_s in timeouts)
+    assert timeouts[1] < timeouts[0]
+
+
+def test_times_are_positive() -> None:
+    with pytest.raises(ValueError, match="overall_s must be above 0 seconds; got 0"):
+        Retries(overall_s=0)

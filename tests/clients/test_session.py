@@ -1,0 +1,305 @@
+"""Trading sessions: every command gets its own outcome, and a lost one is never taken for none."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+
+from clients.client import ExchangeClient
+from clients.decimals import NumberInvalidError
+from clients.errors import ExchangeError, OutcomeUnknownError, RefusedError, UnavailableError
+from clients.requests import CancelOrder, CancelOrders, Command, PlaceOrder, ReplaceOrder
+from clients.types import Cancelled, CancelledAll, Placed, Replaced
+from exchange.v1 import order_service_pb2 as orders_pb2
+from tests.clients.fake_exchange import (
+    Context,
+    FakeExchange,
+    FakeOrders,
+    hang,
+    messages,
+    opened,
+    outcome_of,
+    refuse,
+)
+
+pytestmark = pytest.mark.asyncio
+
+
+def buy(order_id: str, instrument: str = "BTC-USD") -> PlaceOrder:
+    return PlaceOrder("alice", instrument, "buy", 1, price=2, order_id=order_id)
+
+
+async def answer_backwards(fake: FakeOrders, context: Context) -> None:
+    """Two messages are answered together, the last command first."""
+    await opened(context)
+    held: list[orders_pb2.SessionOutcome] = []
+    async for message in messages(context):
+        held += [outcome_of(fake, command) for command in message.commands]
+        if len(held) >= 4:
+            await context.write(orders_pb2.TradingSessionResponse(outcomes=reversed(held)))
+            held = []
+
+
+async def answer_one_then_fail(fake: FakeOrders, context: Context) -> None:
+    """Applies everything, answers the first command, and is gone."""
+    await opened(context)
+    async for message in messages(context):
+        outcomes = [outcome_of(fake, command) for command in message.commands]
+        await context.write(orders_pb2.TradingSessionResponse(outcomes=outcomes[:1]))
+        await refuse(grpc.StatusCode.UNAVAILABLE, message="the server is gone")(context)
+
+
+async def answer_the_second_message(fake: FakeOrders, context: Context) -> None:
+    await opened(context)
+    count = 0
+    async for message in messages(context):
+        count += 1
+        if count == 2:
+            outcomes = [outcome_of(fake, command) for command in message.commands]
+            await context.write(orders_pb2.TradingSessionResponse(outcomes=outcomes))
+
+
+async def answer_with_strange_ids(fake: FakeOrders, context: Context) -> None:
+    await opened(context)
+    async for _ in messages(context):
+        answer = orders_pb2.TradingSessionResponse()
+        answer.outcomes.add(request_id=999)
+        await context.write(answer)
+
+
+async def never_open(fake: FakeOrders, context: Context) -> None:
+    await context.write(orders_pb2.TradingSessionResponse())
+
+
+async def refuse_to_open(fake: FakeOrders, context: Context) -> None:
+    await refuse(grpc.StatusCode.INVALID_ARGUMENT, "ID_INVALID", "client_id is bad")(context)
+
+
+async def end_badly(fake: FakeOrders, context: Context) -> None:
+    await opened(context)
+    async for _ in messages(context):
+        pass
+    await refuse(grpc.StatusCode.UNAVAILABLE, "NOT_SERVING", "stopping")(context)
+
+
+async def test_open_tells_both_sides(fake: FakeExchange, exchange: ExchangeClient) -> None:
+    async with exchange.trading_session(client_id="alice", cancel_on_disconnect=True) as session:
+        assert (session.session_id, session.opened_sequence) == (7, 41)
+    (wish,) = fake.orders.sessions
+    assert (wish.client_id, wish.cancel_on_disconnect) == ("alice", True)
+    assert fake.orders.sessions_ended == 1
+
+
+async def test_each_kind_of_command_and_outcome(exchange: ExchangeClient) -> None:
+    async with exchange.trading_session() as session:
+        outcomes = await session.send(
+            [
+                buy("a"),
+                buy("b", "NO-SUCH"),
+                ReplaceOrder("a", quantity=2),
+                CancelOrder("a"),
+                CancelOrders("alice", side="sell"),
+            ]
+        )
+    assert [type(outcome) for outcome in outcomes] == [
+        Placed, RefusedError, Replaced, Cancelled, CancelledAll,
+    ]  # fmt: skip
+    assert isinstance(outcomes[1], RefusedError)
+    assert outcomes[1].reason == "INSTRUMENT_UNKNOWN"
+
+
+async def test_outcomes_are_matched_by_request(
+    fake: FakeExchange, exchange: ExchangeClient
+) -> None:
+    fake.orders.session = answer_backwards
+    async with exchange.trading_session() as session:
+        first, second = await asyncio.gather(
+            session.send([buy("a"), buy("b"), buy("c")]), session.send([buy("d")])
+        )
+    ids = [outcome.order.order_id for outcome in first + second if isinstance(outcome, Placed)]
+    assert ids == ["a", "b", "c", "d"]
+
+
+async def test_many_commands_travel_in_several_messages(
+    fake: FakeExchange, exchange: ExchangeClient
+) -> None:
+    commands = [buy(f"o-{number}") for number in range(2_001)]
+    async with exchange.trading_session() as session:
+        outcomes = await session.send(commands)
+    ids = [outcome.order.order_id for outcome in outcomes if isinstance(outcome, Placed)]
+    assert ids == [command.order_id for command in commands]
+    assert [len(message.commands) for message in fake.orders.requests] == [1_000, 1_000, 1]
+
+
+async def test_more_senders_than_may_be_under_way(exchange: ExchangeClient) -> None:
+    async with exchange.trading_session() as session:
+        answers = await asyncio.gather(*(session.send([buy(f"o-{i}")]) for i in range(200)))
+    assert all(isinstance(outcome, Placed) for (outcome,) in answers)
+
+
+async def test_bad_number_sends_nothing(fake: FakeExchange, exchange: ExchangeClient) -> None:
+    bad = PlaceOrder("alice", "BTC-USD", "buy", "NaN", price=1)
+    async with exchange.trading_session() as session:
+        with pytest.raises(NumberInvalidError):
+            await session.send([*(buy(f"o-{i}") for i in range(1_000)), bad])
+        assert fake.orders.requests == []
+        assert isinstance((await session.send([buy("a")]))[0], Placed)
+
+
+async def test_lost_session_names_what_is_unknown(
+    fake: FakeExchange, exchange: ExchangeClient
+) -> None:
+    fake.orders.session = answer_one_then_fail
+    commands: list[Command] = [buy("a"), buy("b"), buy("c")]
+    async with exchange.trading_session() as session:
+        with pytest.raises(OutcomeUnknownError, match="the server is gone") as caught:
+            await session.send(commands)
+        assert caught.value.request == commands[1:]
+        with pytest.raises(UnavailableError, match="nothing was sent; open a new one"):
+            await session.send([buy("d")])
+    assert {order.order_id for order in fake.orders.orders} == {"a", "b", "c"}
+
+
+async def test_timeout_harms_no_other_send(fake: FakeExchange, exchange: ExchangeClient) -> None:
+    fake.orders.session = answer_the_second_message
+    async with exchange.trading_session() as session:
+        with pytest.raises(OutcomeUnknownError, match="no answer within"):
+            await session.send([buy("a")], timeout_s=0.1)
+        assert isinstance((await session.send([buy("b")]))[0], Placed)
+
+
+async def test_strange_answer_ends_it(fake: FakeExchange, exchange: ExchangeClient) -> None:
+    fake.orders.session = answer_with_strange_ids
+    async with exchange.trading_session() as session:
+        with pytest.raises(OutcomeUnknownError, match="request 999"):
+            await session.send([buy("a")])
+
+
+async def test_refused_opening(fake: FakeExchange, exchange: ExchangeClient) -> None:
+    fake.orders.session = refuse_to_open
+    with pytest.raises(RefusedError, match="client_id is bad"):
+        async with exchange.trading_session():
+            pass
+    fake.orders.session = never_open
+    with pytest.raises(ExchangeError, match="must say that it is open"):
+        async with exchange.trading_session():
+            pass
+
+
+async def test_nobody_there() -> None:
+    async with ExchangeClient("127.0.0.1:1") as exchange:
+        with pytest.raises(UnavailableError, match="not reachable"):
+            async with exchange.trading_session():
+                pass
+
+
+async def test_end_that_fails_is_told_once(fake: FakeExchange, exchange: ExchangeClient) -> None:
+    fake.orders.session = end_badly
+    with pytest.raises(UnavailableError, match="stopping"):
+        async with exchange.trading_session():
+            pass
+
+
+async def test_error_inside_cancels_the_stream(
+    fake: FakeExchange, exchange: ExchangeClient
+) -> None:
+    async def break_off() -> None:
+        async with exchange.trading_session() as session:
+            await session.send([buy("a")])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await break_off()
+    async with asyncio.timeout(5):
+        await fake.orders.session_ended.wait()
+
+
+def raw(first: int, count: int) -> orders_pb2.TradingSessionRequest:
+    message = orders_pb2.TradingSessionRequest()
+    for number in range(first, first + count):
+        command = message.commands.add(request_id=number)
+        command.place.client_id = "alice"
+        command.place.instrument = "BTC-USD"
+        command.place.side = 1  # type: ignore[assignment]
+        command.place.type = 1  # type: ignore[assignment]
+    return message
+
+
+async def as_they_come(count: int) -> AsyncIterator[orders_pb2.TradingSessionRequest]:
+    for number in range(count):
+        await asyncio.sleep(0)
+        yield raw(number, 1)
+
+
+async def test_raw_messages(fake: FakeExchange, exchange: ExchangeClient) -> None:
+    async with exchange.trading_session() as session:
+        ids = [
+            outcome.request_id
+            async for answer in session.exchange([raw(0, 3), raw(3, 2), raw(5, 5)])
+            for outcome in answer.outcomes
+        ]
+        assert ids == list(range(10))
+        ids = [
+            outcome.request_id
+            async for answer in session.exchange(as_they_come(50), unanswered_max=1)
+            for outcome in answer.outcomes
+        ]
+        assert ids == list(range(50))
+        assert [answer async for answer in session.exchange([])] == []
+    assert fake.orders.sessions_ended == 1
+
+
+async def test_raw_messages_wait_for_room(fake: FakeExchange, exchange: ExchangeClient) -> None:
+    arrived, gate = asyncio.Event(), asyncio.Event()
+
+    async def answer_when_asked(fake: FakeOrders, context: Context) -> None:
+        await opened(context)
+        async for message in messages(context):
+            arrived.set()
+            await gate.wait()
+            outcomes = [outcome_of(fake, command) for command in message.commands]
+            await context.write(orders_pb2.TradingSessionResponse(outcomes=outcomes))
+
+    taken = 0
+
+    async def endless() -> AsyncIterator[orders_pb2.TradingSessionRequest]:
+        nonlocal taken
+        for number in range(0, 100, 10):
+            taken += 1
+            yield raw(number, 10)
+
+    fake.orders.session = answer_when_asked
+    async with exchange.trading_session() as session:
+        answers = session.exchange(endless(), unanswered_max=20)
+        first = asyncio.ensure_future(anext(answers))
+        async with asyncio.timeout(5):
+            await arrived.wait()
+        # Two messages are out, and a third is taken to be sent as soon as there is room.
+        assert taken <= 3
+        gate.set()
+        assert len((await first).outcomes) == 10
+        assert [len(answer.outcomes) async for answer in answers] == [10] * 9
+
+
+async def test_raw_session_that_is_lost(fake: FakeExchange, exchange: ExchangeClient) -> None:
+    fake.orders.session = answer_one_then_fail
+    async with exchange.trading_session() as session:
+        answers = session.exchange([raw(0, 3), raw(3, 3)])
+        assert [outcome.request_id for outcome in (await anext(answers)).outcomes] == [0]
+        with pytest.raises(OutcomeUnknownError, match="the server is gone"):
+            await anext(answers)
+
+
+async def test_silent_exchange_at_the_end(
+    fake: FakeExchange, exchange: ExchangeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never_end(fake: FakeOrders, context: Context) -> None:
+        await opened(context)
+        await hang(context)
+
+    monkeypatch.setattr("clients.session.CLOSE_S", 0.1)
+    fake.orders.session = never_end
+    with pytest.raises(UnavailableError, match="has not ended the session"):
+        async with exchange.trading_session():
+            pass
