@@ -1,12 +1,45 @@
-"""What holds for every test: where CI is set, a skip is a failure.
+"""What holds for every test: where CI is set, a skip is a failure; processes end with their test.
 
 A part that can be installed must be there in CI; its absence must not pass for success.
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.running import Starter
+
+
+@pytest.fixture
+def starter(tmp_path: Path) -> Iterator[Starter]:
+    """Starts real processes of the exchange, on a data directory of the test's own."""
+    with Starter(tmp_path / "data") as starter:
+        yield starter
+
+
+@pytest.fixture(scope="module")
+def module_starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    """The same, for all tests of a module."""
+    with Starter(tmp_path_factory.mktemp("exchange") / "data") as starter:
+        yield starter
+
+
+FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Takes a line with what a test measured, shown at the end of the run."""
+    return request.config.stash.setdefault(FIGURES, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    lines = terminalreporter.config.stash.get(FIGURES, [])
+    if lines:
+        terminalreporter.section("figures")
+        terminalreporter.write("".join(f"{line}\n" for line in lines))
 
 
 def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

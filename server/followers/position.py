@@ -20,7 +20,7 @@ from exchange.v1.admin_service_pb2 import (
     StreamJournalRequest,
     StreamJournalResponse,
 )
-from exchange.v1.admin_service_pb2_grpc import AdminServiceAsyncStub, AdminServiceStub
+from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from server.journal.record import step
 
 DELAY_FIRST_SECONDS: Final = 0.1
@@ -37,6 +37,8 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # Straight to the address, whatever proxy the environment has for web pages.
+    ("grpc.enable_http_proxy", 0),
 )
 
 
@@ -55,7 +57,7 @@ class JournalReader:
 
     def __init__(self, address: str, follower: str) -> None:
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-        self._stub: AdminServiceAsyncStub = AdminServiceStub(self._channel)
+        self._stub = AdminServiceStub(self._channel)
         self._address = address
         self._follower = follower
 

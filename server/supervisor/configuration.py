@@ -37,19 +37,21 @@ class Named(NamedTuple):
     name: str
     option: str
     variable: str
+    placeholder: str
     meaning: str
 
 
 NAMED: Final = (
-    Named("data_dir", "--data-dir", "EXCHANGE_DATA_DIR", "directory of journal and snapshots"),
-    Named("http_port", "--http-port", "PORT", "port of HTTP JSON and, passed through, gRPC"),
-    Named("grpc_port", "--grpc-port", "GRPC_PORT", "port of gRPC straight to the server"),
-    Named("host", "--host", "EXCHANGE_HOST", "IP address that both ports are bound to"),
-    Named("server", "--server", "EXCHANGE_GRPC", "HOST:PORT of the server, for the other parts"),
+    Named("data_dir", "--data-dir", "EXCHANGE_DATA_DIR", "DIR", "where journal and snapshots are"),
+    Named("http_port", "--http-port", "PORT", "PORT", "of HTTP JSON and, passed through, gRPC"),
+    Named("grpc_port", "--grpc-port", "GRPC_PORT", "PORT", "of gRPC straight to the server"),
+    Named("host", "--host", "EXCHANGE_HOST", "IP", "address that both ports are bound to"),
+    Named("server", "--server", "EXCHANGE_GRPC", "HOST:PORT", "where the server is"),
     Named(
         "insecure_public",
         "--insecure-public",
         "EXCHANGE_INSECURE_PUBLIC",
+        "",
         "allow a host that other machines reach, though nobody is asked who they are",
     ),
 )

@@ -93,9 +93,9 @@ def _parser(*, with_trading: bool) -> argparse.ArgumentParser:
 
     journal.register(commands, _add_settings, settings_of)
     if with_trading:
-        from clients import commands as trading
+        from clients.commands import register
 
-        trading.register(commands)
+        register(commands)
     return parser
 
 
@@ -116,7 +116,7 @@ def _add_settings(parser: argparse.ArgumentParser, *without: str) -> None:
         else:
             shown = default or "on this machine"
             parser.add_argument(
-                named.option, metavar=named.name.upper(), help=f"{meaning}; {shown})"
+                named.option, metavar=named.placeholder, help=f"{meaning}; {shown})"
             )
 
 

@@ -12,16 +12,16 @@ from server.supervisor.up import error
 
 def server(settings: Settings, parent: Parent) -> int:
     """Until SIGTERM or SIGINT."""
-    from server import app
+    from server.app import main
 
-    return app.main(settings, parent.serving)
+    return main(settings, parent.serving)
 
 
 def follower(settings: Settings, parent: Parent) -> int:
     """Until SIGTERM or SIGINT."""
-    from server.followers import snapshots
+    from server.followers.snapshots import main
 
-    return snapshots.main(settings, parent.serving)
+    return main(settings, parent.serving)
 
 
 def gateway(settings: Settings, parent: Parent) -> int:

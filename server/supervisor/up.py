@@ -7,9 +7,11 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from server.exits import Exit
+from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.settings import Settings, reachable
 from server.supervisor.part import ERROR_PREFIX, Part
 from server.supervisor.watch import GaveUp, Watch
@@ -22,6 +24,7 @@ PROBE_SECONDS: Final = 0.05
 def up(settings: Settings, options: Sequence[str]) -> int:
     """Run until a signal or a failure: the exit code. `options` are handed on to the parts."""
     try:
+        check_directory(settings.data_dir)
         check_port("http_port", settings.host, settings.http_port, "--http-port (PORT)")
         check_port("grpc_port", settings.host, settings.grpc_port, "--grpc-port (GRPC_PORT)")
         return asyncio.run(_watch(settings, options))
@@ -36,6 +39,20 @@ def up(settings: Settings, options: Sequence[str]) -> int:
 def error(sentence: str) -> None:
     """The last word of a command that can't go on."""
     print(f"{ERROR_PREFIX}{sentence}", file=sys.stderr, flush=True)
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse a directory that another exchange has, before its ports are blamed."""
+    try:
+        DirectoryLock(directory).release()
+    except DirectoryLocked as locked:
+        raise GaveUp(Exit.LOCKED, str(locked)) from locked
+    except OSError as failure:
+        raise GaveUp(
+            Exit.CONFIGURATION,
+            f"data_dir {directory} can't be used ({failure.strerror}): choose another with "
+            "--data-dir (EXCHANGE_DATA_DIR)",
+        ) from failure
 
 
 def check_port(name: str, host: str, port: int, remedy: str) -> None:

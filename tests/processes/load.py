@@ -1,0 +1,166 @@
+"""A client that sends orders until its server is gone, and remembers what it was told."""
+
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+import grpc
+
+from exchange.v1.order_service_pb2 import (
+    CancelOrderRequest,
+    PlaceOrderRequest,
+    SessionCommand,
+    SessionOutcome,
+    TradingSessionOpen,
+    TradingSessionRequest,
+)
+from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+
+COMMANDS_PER_MESSAGE: Final = 20
+MESSAGES_UNDER_WAY: Final = 4
+SECONDS: Final = 30.0
+E8: Final = 100_000_000
+
+
+class Load:
+    """Sends over a trading session from a thread; every command has a key.
+
+    Orders of four clients around one price, so that many trade, and every fifth command cancels
+    an order sent before.
+    """
+
+    def __init__(self, address: str, name: str) -> None:
+        self.sent: dict[str, SessionCommand] = {}
+        """By key."""
+        self.acknowledged: dict[str, SessionOutcome] = {}
+        """By key; refusals are not acknowledgements of anything."""
+        self.error = ""
+        self._name = name
+        self._address = address
+        self._more = threading.Condition()
+        self._stopped = False
+        self._answers = 0
+        self._room = threading.Semaphore(MESSAGES_UNDER_WAY)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends when the server does, or now."""
+        self._stopped = True
+        self._room.release()
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive()
+
+    def wait(self, messages: int) -> None:
+        """Until so many messages are answered."""
+        with self._more:
+            done = self._more.wait_for(lambda: self._answers >= messages or self.error, SECONDS)
+        assert done, "no answers"
+        assert not self.error, self.error
+
+    def unanswered(self) -> list[SessionCommand]:
+        """Sent, with an outcome that nobody knows."""
+        return [it for key, it in self.sent.items() if key not in self.acknowledged]
+
+    def _messages(self) -> Iterator[TradingSessionRequest]:
+        yield TradingSessionRequest(open=TradingSessionOpen())
+        number = 0
+        while True:
+            self._room.acquire()
+            if self._stopped:
+                return
+            commands = []
+            for _ in range(COMMANDS_PER_MESSAGE):
+                command = self._command(number)
+                self.sent[key_of(command)] = command
+                commands.append(command)
+                number += 1
+            yield TradingSessionRequest(commands=commands)
+
+    def _command(self, number: int) -> SessionCommand:
+        name = f"{self._name}-{number}"
+        client = f"client-{number % 4}"
+        if number % 5 == 4:
+            earlier = f"{self._name}-{number - 4}"
+            cancel = CancelOrderRequest(
+                client_id=f"client-{(number - 4) % 4}", order_id=earlier, idempotency_key=name
+            )
+            return SessionCommand(request_id=number, cancel=cancel)
+        place = PlaceOrderRequest(
+            client_id=client,
+            instrument="BTC-USD",
+            side=1 + number // 4 % 2,  # type: ignore[arg-type]
+            type=1,  # type: ignore[arg-type]
+            quantity_e8=E8 * (1 + number % 3),
+            price_e8=(70_000 + number * 7 % 5) * E8,
+            order_id=name,
+            idempotency_key=name,
+        )
+        return SessionCommand(request_id=number, place=place)
+
+    def _run(self) -> None:
+        with grpc.insecure_channel(self._address) as channel:
+            try:
+                for answer in OrderServiceStub(channel).TradingSession(self._messages()):
+                    for outcome in answer.outcomes:
+                        if outcome.WhichOneof("outcome") != "refused":
+                            key = f"{self._name}-{outcome.request_id}"
+                            self.acknowledged[key] = outcome
+                    if answer.outcomes:
+                        self._room.release()
+                        with self._more:
+                            self._answers += 1
+                            self._more.notify_all()
+            except grpc.RpcError as error:
+                self._end(str(error))
+        self._end("the session ended")
+
+    def _end(self, error: str) -> None:
+        with self._more:
+            self.error = self.error or error
+            self._more.notify_all()
+        # The generator may be waiting for room, and with it the channel.
+        self._stopped = True
+        self._room.release()
+
+
+def repeat(address: str, commands: list[SessionCommand]) -> dict[str, SessionOutcome]:
+    """Send commands once more over a new session: their outcomes by key."""
+    messages = [TradingSessionRequest(open=TradingSessionOpen())]
+    messages += [
+        TradingSessionRequest(commands=commands[start : start + 1_000])
+        for start in range(0, len(commands), 1_000)
+    ]
+    keys = [key_of(command) for command in commands]
+    outcomes: list[SessionOutcome] = []
+    with grpc.insecure_channel(address) as channel:
+        for answer in OrderServiceStub(channel).TradingSession(iter(messages), timeout=SECONDS):
+            outcomes += answer.outcomes
+    return dict(zip(keys, outcomes, strict=True))
+
+
+def key_of(command: SessionCommand) -> str:
+    """The idempotency key of a place or cancel."""
+    if command.HasField("place"):
+        return command.place.idempotency_key
+    return command.cancel.idempotency_key
+
+
+def sequence_of(outcome: SessionOutcome) -> int:
+    """At which sequence it was accepted; 0 where it was refused."""
+    kind = outcome.WhichOneof("outcome")
+    return getattr(outcome, kind).sequence if kind and kind != "refused" else 0
+
+
+def first_answer(outcome: SessionOutcome) -> bytes:
+    """What a repeat must answer again: all but the mark that it is one."""
+    plain = SessionOutcome()
+    plain.CopyFrom(outcome)
+    plain.request_id = 0
+    kind = plain.WhichOneof("outcome")
+    if kind and kind != "refused":
+        getattr(plain, kind).repeated = False
+    return plain.SerializeToString(deterministic=True)

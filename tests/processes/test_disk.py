@@ -1,0 +1,74 @@
+"""Faults 5 and 10: the journal's disk is full, or fails to sync, under load."""
+
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from server.exits import Exit
+from tests.processes.invariants import assert_kept
+from tests.processes.load import Load, repeat, sequence_of
+from tests.running import Running, Starter, is_there, until
+
+GONE_SECONDS = 1.0
+
+
+def assert_gone_and_kept(starter: Starter, server: Running, load: Load, began: float) -> str:
+    """It has ended by itself with the code for that, and nothing that it acknowledged is lost."""
+    code = server.wait(10)
+    seconds = time.monotonic() - began
+    assert code == Exit.APPEND_FAILED, server.lines
+    load.__exit__()
+    again, address = starter.server()
+    resolved = repeat(address, load.unanswered())
+    acknowledged = load.acknowledged | {k: v for k, v in resolved.items() if sequence_of(v)}
+    assert again.terminate() == 0
+    commands = assert_kept(starter.data_dir, acknowledged)
+    return (
+        f"gone after {seconds:.2f} s; {len(load.acknowledged)} acknowledged before, 0 lost; "
+        f"{len(resolved)} unknown, all resolved by their key; {commands} in the journal"
+    )
+
+
+def test_short_write_ends_the_server(starter: Starter, figures: Callable[[str], None]) -> None:
+    """[I1 I2 I8 I10] Fault 5: the file may not grow: a short write, then none at all."""
+    server, address = starter.server()
+    with Load(address, "w") as load:
+        load.wait(3)
+        began = time.monotonic()
+        size = (starter.data_dir / "journal").stat().st_size + 50_001
+        psutil.Process(server.pid).rlimit(resource.RLIMIT_FSIZE, (size, size))
+        figures(f"fault 5: {assert_gone_and_kept(starter, server, load, began)}")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_failed_sync_ends_the_server(
+    starter: Starter, tmp_path: Path, figures: Callable[[str], None]
+) -> None:
+    """[I1 I2 I8 I10] Fault 10: fdatasync reports an error once; nothing is acknowledged after."""
+    server, address = starter.server()
+    with Load(address, "s") as load:
+        load.wait(3)
+        trace = tmp_path / "trace"
+        inject = "inject=fdatasync:error=EIO:when=5+"
+        strace = subprocess.Popen(
+            ["strace", "-f", "-p", str(server.pid), "-o", str(trace), "-e", inject],
+            stderr=subprocess.PIPE,
+        )
+        try:
+            until(lambda: "EIO" in (trace.read_text() if trace.exists() else ""), 10, "EIO")
+            began = time.monotonic()
+            until(lambda: not is_there(server.pid), GONE_SECONDS, "the end of the server")
+            found = assert_gone_and_kept(starter, server, load, began)
+        finally:
+            strace.kill()
+            strace.communicate()
+    syncs = [line for line in trace.read_text().splitlines() if "fdatasync(" in line]
+    failed = [line for line in syncs if "EIO" in line]
+    assert len(failed) == 1, f"a failed sync was tried again: {failed}"
+    figures(f"fault 10: {found}")

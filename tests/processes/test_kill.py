@@ -1,0 +1,69 @@
+"""Fault 1: SIGKILL at any time under load."""
+
+import random
+import re
+import signal
+import time
+from collections.abc import Callable
+
+from exchange.v1.order_service_pb2 import SessionCommand, SessionOutcome
+from tests.processes.invariants import assert_kept
+from tests.processes.load import Load, first_answer, repeat, sequence_of
+from tests.running import Starter, free_port
+
+KILLS = 20
+MESSAGES_MAX = 40
+REPEATED_PER_KILL = 50
+RECOVERED = re.compile(r"replayed (\d+); last sequence (\d+); dropped (\d+) tail bytes")
+
+
+def test_kill_under_load_loses_nothing(starter: Starter, figures: Callable[[str], None]) -> None:
+    """[I1 I2 I8 I10] Whatever was acknowledged is there once; retries get the first outcome."""
+    draw = random.Random(1)
+    port = free_port()
+    acknowledged: dict[str, SessionOutcome] = {}
+    unknown = dropped = restart_s_max = 0.0
+    for kill in range(KILLS):
+        began = time.monotonic()
+        server, address = starter.server(port)
+        restart_s_max = max(restart_s_max, time.monotonic() - began)
+        recovered = RECOVERED.search("\n".join(server.lines))
+        assert recovered, server.lines
+        dropped += int(recovered[3])
+        with Load(address, f"k{kill}") as load:
+            load.wait(draw.randint(1, MESSAGES_MAX))
+            server.signal(signal.SIGKILL)
+            server.wait()
+        acknowledged |= load.acknowledged
+        unknown += len(load.unanswered())
+        last_sequence = max(map(sequence_of, acknowledged.values()))
+        server, address = starter.server(port)
+        recovered = RECOVERED.search("\n".join(server.lines))
+        assert recovered, server.lines
+        assert int(recovered[2]) >= last_sequence, f"I1: {recovered[0]} after {last_sequence}"
+        acknowledged |= repeat_all(address, load, draw)
+        server.kill()
+    server, _ = starter.server(port)
+    assert server.terminate() == 0
+    commands = assert_kept(starter.data_dir, acknowledged)
+    figures(
+        f"fault 1: {KILLS} kills under load, {len(acknowledged)} commands acknowledged, 0 lost, "
+        f"0 twice; {unknown:.0f} in flight, all resolved by their key; {commands} in the journal; "
+        f"{dropped:.0f} tail bytes dropped; start at most {restart_s_max:.2f} s"
+    )
+
+
+def repeat_all(address: str, load: Load, draw: random.Random) -> dict[str, SessionOutcome]:
+    """I10: what was in flight is resolved, what was answered is answered the same."""
+    answered = draw.sample(
+        sorted(load.acknowledged), min(REPEATED_PER_KILL, len(load.acknowledged))
+    )
+    again = repeat(address, [load.sent[key] for key in answered])
+    for key in answered:
+        assert first_answer(again[key]) == first_answer(load.acknowledged[key]), f"I10: {key}"
+    in_flight: list[SessionCommand] = load.unanswered()
+    resolved = repeat(address, in_flight)
+    twice = repeat(address, in_flight)
+    for key, outcome in resolved.items():
+        assert first_answer(outcome) == first_answer(twice[key]), f"I10: {key}"
+    return {key: outcome for key, outcome in resolved.items() if sequence_of(outcome)}

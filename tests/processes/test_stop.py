@@ -1,0 +1,48 @@
+"""Faults 33 and 36: SIGTERM under load, and two servers on one data directory."""
+
+import re
+import time
+from collections.abc import Callable
+
+from server.exits import Exit
+from tests.processes.invariants import assert_kept
+from tests.processes.load import Load, repeat, sequence_of
+from tests.running import Starter, free_port
+
+STOP_SECONDS = 10.0
+
+
+def test_sigterm_under_load(starter: Starter, figures: Callable[[str], None]) -> None:
+    """[I1 I2 I8 I10] It ends with 0 in time, and the next start has nothing to re-apply."""
+    server, address = starter.server()
+    with Load(address, "t") as load:
+        load.wait(5)
+        began = time.monotonic()
+        code = server.terminate(STOP_SECONDS)
+        seconds = time.monotonic() - began
+    assert code == Exit.CLEAN, server.lines
+    again, address = starter.server()
+    said = "\n".join(again.lines)
+    assert re.search(r"replayed 0; last sequence \d+; dropped 0 tail bytes", said), said
+    resolved = repeat(address, load.unanswered())
+    acknowledged = load.acknowledged | {k: v for k, v in resolved.items() if sequence_of(v)}
+    assert again.terminate(STOP_SECONDS) == Exit.CLEAN
+    assert_kept(starter.data_dir, acknowledged)
+    figures(
+        f"fault 33: stopped in {seconds:.2f} s with {len(load.acknowledged)} acknowledged, 0 lost"
+    )
+
+
+def test_second_server_names_the_first(starter: Starter) -> None:
+    """Fault 36: the second ends at once, and the journal is untouched."""
+    first, _ = starter.server()
+    journal = starter.data_dir / "journal"
+    before = journal.read_bytes()
+    second = starter.run(
+        "server", "--data-dir", str(starter.data_dir), "--grpc-port", str(free_port())
+    )
+    assert second.wait() == Exit.LOCKED
+    assert len(second.lines) == 1, second.lines
+    assert f"locked by pid {first.pid}" in second.lines[0]
+    assert journal.read_bytes()[: len(before)] == before
+    assert first.terminate() == Exit.CLEAN

@@ -1,0 +1,199 @@
+"""`exchange up` with all its parts: ready, degraded, stopped, killed, refused."""
+
+import json
+import signal
+import socket
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+
+from exchange.v1.order_service_pb2 import GetOrderRequest, PlaceOrderRequest
+from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+from server.exits import Exit
+from tests.running import Everything, Starter, free_port, is_there, until
+
+E8 = 100_000_000
+
+
+def place(exchange: Everything, order_id: str) -> None:
+    """One order that rests."""
+    with grpc.insecure_channel(exchange.grpc) as channel:
+        OrderServiceStub(channel).PlaceOrder(
+            PlaceOrderRequest(
+                client_id="alice",
+                instrument="BTC-USD",
+                side=1,  # type: ignore[arg-type]
+                type=1,  # type: ignore[arg-type]
+                price_e8=E8,
+                quantity_e8=E8,
+                order_id=order_id,
+            ),
+            timeout=10,
+            wait_for_ready=True,
+        )
+
+
+def is_kept(exchange: Everything, order_id: str) -> bool:
+    with grpc.insecure_channel(exchange.grpc) as channel:
+        request = GetOrderRequest(order_id=order_id)
+        try:
+            OrderServiceStub(channel).GetOrder(request, timeout=10, wait_for_ready=True)
+        except grpc.RpcError as error:
+            if "NOT_FOUND" not in str(error):
+                raise
+            return False
+    return True
+
+
+def get(exchange: Everything, path: str) -> Any:
+    with urllib.request.urlopen(f"{exchange.http}{path}", timeout=10) as reply:
+        return json.load(reply)
+
+
+def part(exchange: Everything, name: str) -> psutil.Process:
+    """The process of one part, or Envoy, which the gateway becomes."""
+    for process_id in exchange.running.children():
+        process = psutil.Process(process_id)
+        if name in process.cmdline() or Path(process.exe()).name == name:
+            return process
+    raise AssertionError(f"no {name}")
+
+
+def test_ready_names_the_addresses_and_all_ends_cleanly(starter: Starter) -> None:
+    exchange = starter.up()
+    ready = exchange.running.wait_line("ready")
+    assert exchange.http in ready
+    assert exchange.grpc in ready
+    assert str(starter.data_dir) in ready
+    assert exchange.running.line("degraded") is None
+    assert exchange.running.line("server   | recovered") is not None
+    assert get(exchange, "/healthz")
+    place(exchange, "kept")
+    parts = exchange.running.children()
+    assert len(parts) == 3
+    assert exchange.running.terminate() == Exit.CLEAN
+    assert not any(map(is_there, parts))
+    again = starter.up()
+    assert "replayed 0" in (again.running.line("server   | recovered") or "")
+    assert is_kept(again, "kept")
+    assert again.running.terminate() == Exit.CLEAN
+
+
+def test_killed_up_takes_every_part_with_it(starter: Starter) -> None:
+    exchange = starter.up()
+    place(exchange, "kept")
+    parts = exchange.running.children()
+    exchange.running.kill()
+    until(lambda: not any(map(is_there, parts)), 1, "the end of every part")
+    again = starter.up()
+    assert is_kept(again, "kept")
+
+
+def test_parts_that_die_come_back(starter: Starter) -> None:
+    exchange = starter.up()
+    place(exchange, "kept")
+    for name, program in (("server", "server"), ("gateway", "envoy"), ("follower", "follower")):
+        part(exchange, program).kill()
+        exchange.running.wait_line(f"degraded: {name} is being started again")
+        exchange.running.wait_line(f"{name} is back")
+    assert is_kept(exchange, "kept")
+    assert get(exchange, "/healthz")
+    assert exchange.running.terminate() == Exit.CLEAN
+
+
+def test_two_exchanges_side_by_side(starter: Starter, tmp_path: Path) -> None:
+    first, second = starter.up(), starter.up(data_dir=tmp_path / "other")
+    place(first, "mine")
+    place(second, "yours")
+    assert is_kept(first, "mine")
+    assert not is_kept(first, "yours")
+    assert is_kept(second, "yours")
+    assert not is_kept(second, "mine")
+    assert first.running.terminate() == Exit.CLEAN
+    assert get(second, "/healthz")
+    assert second.running.terminate() == Exit.CLEAN
+
+
+def test_second_up_on_the_same_directory_names_the_first(starter: Starter) -> None:
+    first = starter.up()
+    ports = ("--http-port", str(first.http_port), "--grpc-port", str(first.grpc_port))
+    for options in (ports, ("--http-port", str(free_port()), "--grpc-port", str(free_port()))):
+        second = starter.run("up", "--data-dir", str(starter.data_dir), *options)
+        assert second.wait() == Exit.LOCKED
+        assert f"locked by pid {part(first, 'server').pid}" in second.lines[-1]
+        assert len(second.lines) == 1, second.lines
+
+
+@pytest.mark.parametrize("taken", ["http", "grpc"])
+def test_taken_port_is_refused(starter: Starter, taken: str) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as listener:
+        port = listener.getsockname()[1]
+        ports = {"http": free_port(), "grpc": free_port()} | {taken: port}
+        options = [it for name in ports for it in (f"--{name}-port", str(ports[name]))]
+        refused = starter.run("up", "--data-dir", str(starter.data_dir), *options)
+        assert refused.wait() == Exit.PORT_TAKEN
+    assert len(refused.lines) == 1, refused.lines
+    assert f"{taken}_port {port} on 127.0.0.1 is taken" in refused.lines[0]
+
+
+def test_server_alone_refuses_a_taken_port(starter: Starter) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as listener:
+        port = listener.getsockname()[1]
+        options = ("--data-dir", str(starter.data_dir), "--grpc-port", str(port))
+        refused = starter.run("server", *options)
+        assert refused.wait() == Exit.PORT_TAKEN
+    assert str(port) in refused.lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "says"),
+    [
+        (("--http-port", "many"), {}, "http_port is 'many' (option --http-port)"),
+        (("--host", "0.0.0.0"), {}, "add --insecure-public"),
+        ((), {"PORT": "0"}, "http_port is '0' (variable PORT)"),
+        (("--config", "nowhere.toml"), {}, "configuration file nowhere.toml: No such file"),
+    ],
+)
+def test_wrong_settings_are_refused(
+    starter: Starter, options: tuple[str, ...], environment: dict[str, str], says: str
+) -> None:
+    for command in ("up", "server", "follower", "gateway"):
+        refused = starter.run(command, *options, **environment)
+        assert refused.wait() == Exit.CONFIGURATION
+        assert len(refused.lines) == 1, refused.lines
+        assert refused.lines[0].startswith("exchange: ")
+        assert says in refused.lines[0]
+
+
+def test_unusable_data_directory_is_refused(starter: Starter, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    for command in ("up", "server"):
+        refused = starter.run(command, "--data-dir", str(tmp_path / "file" / "data"))
+        assert refused.wait() == Exit.CONFIGURATION
+        assert len(refused.lines) == 1, refused.lines
+        assert "can't be used" in refused.lines[0]
+
+
+def test_corrupt_journal_is_refused_in_the_servers_words(starter: Starter) -> None:
+    server, _ = starter.server()
+    assert server.terminate() == Exit.CLEAN
+    journal = starter.data_dir / "journal"
+    content = bytearray(journal.read_bytes())
+    content[20] ^= 1
+    journal.write_bytes(content)
+    ports = ("--http-port", str(free_port()), "--grpc-port", str(free_port()))
+    refused = starter.run("up", "--data-dir", str(starter.data_dir), *ports)
+    assert refused.wait() == Exit.JOURNAL_CORRUPT
+    assert refused.lines[-1].startswith(f"exchange: {journal} is corrupt at offset 0")
+    assert journal.read_bytes() == content
+
+
+def test_interrupt_stops_like_sigterm(starter: Starter) -> None:
+    exchange = starter.up()
+    exchange.running.signal(signal.SIGINT)
+    assert exchange.running.wait(10) == Exit.CLEAN
+    assert exchange.running.lines[-1] == "stopped"

@@ -1,0 +1,194 @@
+"""Starting, watching and stopping parts, with small programs in their place."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from server.exits import Exit
+from server.supervisor import watch as watching
+from server.supervisor.part import Part
+from server.supervisor.watch import GaveUp, Watch
+
+SERVES = """
+import signal, sys
+from server.supervisor.parent import Parent
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+Parent.follow().serving()
+signal.pause()
+"""
+DEAF = """
+import signal
+from server.supervisor.parent import Parent
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+Parent.follow().serving()
+while True: signal.pause()
+"""
+ENDS = "import sys; print('exchange: no good'); sys.exit({code})"
+
+
+class Exchange:
+    """A watch over three such programs, and what it said."""
+
+    def __init__(self, server: str, gateway: str = SERVES, follower: str = SERVES) -> None:
+        self.said: list[str] = []
+        self.parts = {
+            name: Part(name, [sys.executable, "-c", source], self.said.append, 1.0)
+            for name, source in (("server", server), ("gateway", gateway), ("follower", follower))
+        }
+        self.watch = Watch(**self.parts, say=self.said.append)
+
+    def process_id(self, name: str) -> int:
+        process = self.parts[name]._process
+        assert process is not None
+        return process.pid
+
+
+@pytest_asyncio.fixture
+async def start() -> AsyncIterator[Callable[..., Exchange]]:
+    started: list[Exchange] = []
+
+    def start(server: str = SERVES, gateway: str = SERVES, follower: str = SERVES) -> Exchange:
+        started.append(Exchange(server, gateway, follower))
+        return started[-1]
+
+    yield start
+    for exchange in started:
+        await exchange.watch.stop()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.01)
+
+
+def is_there(process_id: int) -> bool:
+    """An orphan that nobody has buried yet is not there any more."""
+    try:
+        return psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.asyncio
+async def test_all_serve_and_stop(start: Callable[..., Exchange]) -> None:
+    exchange = start()
+    assert await exchange.watch.start() == []
+    assert await exchange.watch.stop() == []
+    assert not any(part.running for part in exchange.parts.values())
+    assert exchange.said == []
+
+
+@pytest.mark.asyncio
+async def test_a_part_that_dies_is_started_again(start: Callable[..., Exchange]) -> None:
+    exchange = start()
+    await exchange.watch.start()
+    for name in exchange.parts:
+        exchange.parts[name].kill()
+        await until(lambda: f"{name} is back" in exchange.said)  # noqa: B023
+    assert "degraded: server is being started again: the server was ended by signal 9" in " ".join(
+        exchange.said
+    )
+
+
+@pytest.mark.asyncio
+async def test_one_that_always_dies_is_given_up_and_named(
+    start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "DELAY_FIRST_SECONDS", 0.001)
+    exchange = start(server=ENDS.format(code=1))
+    with pytest.raises(GaveUp) as gave_up:
+        await exchange.watch.start()
+    assert gave_up.value.code == Exit.FAILED
+    assert "the server was started again 5 times within 60 s and ended again: no good" in str(
+        gave_up.value
+    )
+    delays = [line.split(" (in ")[1] for line in exchange.said]
+    assert len(delays) == 5
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("code", [Exit.LOCKED, Exit.JOURNAL_CORRUPT, Exit.PORT_TAKEN])
+async def test_a_server_that_cannot_start_is_believed(
+    start: Callable[..., Exchange], code: Exit
+) -> None:
+    exchange = start(server=ENDS.format(code=int(code)))
+    with pytest.raises(GaveUp) as gave_up:
+        await exchange.watch.start()
+    assert (gave_up.value.code, str(gave_up.value)) == (code, "no good")
+    assert exchange.said == []
+
+
+@pytest.mark.asyncio
+async def test_without_gateway_and_follower_it_is_degraded(start: Callable[..., Exchange]) -> None:
+    exchange = start(
+        gateway=ENDS.format(code=int(Exit.PART_MISSING)),
+        follower=ENDS.format(code=int(Exit.DIVERGED)),
+    )
+    assert await exchange.watch.start() == [
+        "gateway is not running: no good",
+        "follower is not running: no good",
+    ]
+    assert exchange.parts["server"].running
+
+
+@pytest.mark.asyncio
+async def test_one_that_does_not_stop_is_made_to(start: Callable[..., Exchange]) -> None:
+    exchange = start(server=DEAF)
+    await exchange.watch.start()
+    process_id = exchange.process_id("server")
+    assert await exchange.watch.stop() == ["server"]
+    assert not is_there(process_id)
+
+
+@pytest.mark.asyncio
+async def test_lines_are_prefixed_and_long_ones_cut(start: Callable[..., Exchange]) -> None:
+    exchange = start(server="print('recovered'); print('x' * 200_000)" + SERVES)
+    await exchange.watch.start()
+    await until(lambda: sum(map(len, exchange.said)) > 200_000)
+    assert exchange.said[0] == "server   | recovered"
+    assert max(map(len, exchange.said)) < 140_000
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("tie", ["kernel", "socket"])
+async def test_a_part_goes_with_its_parent(tmp_path: Path, tie: str) -> None:
+    """Either tie alone is enough: the other one is cut first."""
+    cut = {
+        "socket": "parent._PR_SET_PDEATHSIG = 0",
+        "kernel": "parent._end_with = lambda link: None",
+    }[tie]
+    child = tmp_path / "child.py"
+    child.write_text(
+        f"from server.supervisor import parent\n{cut}\n"
+        "import os, signal\n"
+        "parent.Parent.follow().serving()\n"
+        "signal.pause()\n"
+    )
+    watcher = tmp_path / "watcher.py"
+    watcher.write_text(
+        "import asyncio, sys\n"
+        "from server.supervisor.part import Part\n"
+        "async def main():\n"
+        f"    part = Part('child', [sys.executable, {str(child)!r}], print, 1)\n"
+        "    task = asyncio.create_task(part.run())\n"
+        "    await part.serving.wait()\n"
+        "    print(part._process.pid, flush=True)\n"
+        "    await task\n"
+        "asyncio.run(main())\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(watcher), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    child_id = int(await process.stdout.readline())
+    process.kill()
+    await process.wait()
+    await until(lambda: not is_there(child_id), seconds=1)

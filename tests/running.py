@@ -1,0 +1,196 @@
+"""Real processes of the exchange for tests: on ports of their own, gone with the test."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from server.supervisor.parent import SERVING, VARIABLE
+
+START_SECONDS = 30.0
+"""For a start, on a machine that is busy with other things."""
+
+# Below the range that the kernel takes outgoing ports from: nobody else is given these, and a
+# client that keeps trying can't meet itself.
+PORT_FIRST, PORT_LAST = 20_000, 32_000
+_next_port = PORT_FIRST + os.getpid() * 61 % (PORT_LAST - PORT_FIRST)
+
+
+def free_port() -> int:
+    """A port that nobody listens on; each call gives another."""
+    global _next_port
+    while True:
+        _next_port = _next_port + 1 if _next_port < PORT_LAST else PORT_FIRST
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", _next_port))
+            except OSError:
+                continue
+            return _next_port
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str = "it") -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come true within {seconds} s"
+        time.sleep(0.005)
+
+
+def is_there(process_id: int) -> bool:
+    """Whether a process runs; an orphan that nobody has buried yet does not."""
+    try:
+        return bool(psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+class Running:
+    """One `exchange ...` process and what it has said so far; it does not outlive this process."""
+
+    def __init__(self, command: Sequence[str], **environment: str) -> None:
+        here, there = socket.socketpair()
+        self._link = here
+        own = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("EXCHANGE_") and name not in ("PORT", "GRPC_PORT")
+        }
+        own[VARIABLE] = f"{there.fileno()}:{os.getpid()}"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "server.supervisor.main", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(there.fileno(),),
+            env={**own, "PYTHONUNBUFFERED": "1", **environment},
+            start_new_session=True,
+        )
+        there.close()
+        self.pid = self._process.pid
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_serving(self) -> None:
+        """Until the part says to its parent that it serves."""
+        self._link.settimeout(START_SECONDS)
+        said = self._link.recv(len(SERVING))
+        assert said == SERVING, f"it ended with {self.wait(5)}: {self.lines}"
+
+    def wait_line(self, beginning: str, seconds: float = START_SECONDS) -> str:
+        """Until it has said a line that begins so."""
+
+        def found() -> bool:
+            assert self._reader.is_alive() or self.line(beginning), (
+                f"it ended without a line that begins {beginning!r}: {self.lines}"
+            )
+            return self.line(beginning) is not None
+
+        until(found, seconds, f"a line that begins {beginning!r}, after {self.lines}")
+        return self.line(beginning) or ""
+
+    def line(self, beginning: str) -> str | None:
+        """The newest line that begins so."""
+        return next((it for it in reversed(self.lines) if it.startswith(beginning)), None)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it with SIGKILL and wait."""
+        self._process.kill()
+        self.wait()
+
+    def terminate(self, seconds: float = 10.0) -> int:
+        """End it with SIGTERM: the exit code."""
+        self._process.terminate()
+        return self.wait(seconds)
+
+    def wait(self, seconds: float = START_SECONDS) -> int:
+        """Until it has ended and all that it said is here: the exit code."""
+        code = self._process.wait(seconds)
+        self._reader.join(seconds)
+        return code
+
+    def children(self) -> list[int]:
+        """Process ids of all that it started."""
+        return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
+
+    def close(self) -> None:
+        """Nothing of it is left."""
+        for process_id in [*self.children(), self.pid] if self._process.poll() is None else []:
+            if is_there(process_id):
+                psutil.Process(process_id).kill()
+        self._process.wait(START_SECONDS)
+        self._reader.join(START_SECONDS)
+        self._link.close()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append(line.decode(errors="replace").rstrip("\n"))
+
+
+class Starter:
+    """Starts what a test needs and leaves nothing behind."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self._started: list[Running] = []
+
+    def run(self, *command: str, **environment: str) -> Running:
+        """Start `exchange` with these arguments."""
+        running = Running(command, **environment)
+        self._started.append(running)
+        return running
+
+    def server(
+        self, port: int | None = None, *options: str, data_dir: Path | None = None
+    ) -> tuple[Running, str]:
+        """A server that serves, and its gRPC address."""
+        port = port or free_port()
+        directory = str(data_dir or self.data_dir)
+        ports = ("--grpc-port", str(port))
+        running = self.run("server", "--data-dir", directory, *ports, *options)
+        running.wait_serving()
+        return running, f"127.0.0.1:{port}"
+
+    def up(self, *options: str, data_dir: Path | None = None) -> "Everything":
+        """A whole exchange that is ready."""
+        http_port, grpc_port = free_port(), free_port()
+        directory = str(data_dir or self.data_dir)
+        ports = ("--http-port", str(http_port), "--grpc-port", str(grpc_port))
+        running = self.run("up", "--data-dir", directory, *ports, *options)
+        everything = Everything(running, http_port, grpc_port)
+        running.wait_line("ready")
+        return everything
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for running in self._started:
+            running.close()
+
+
+class Everything:
+    """`exchange up`, and where it is."""
+
+    def __init__(self, running: Running, http_port: int, grpc_port: int) -> None:
+        self.running = running
+        self.http = f"http://127.0.0.1:{http_port}"
+        self.grpc = f"127.0.0.1:{grpc_port}"
+        self.http_port = http_port
+        self.grpc_port = grpc_port
