@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from clients.client import ExchangeClient
-from clients.errors import ExchangeError, RefusedError
+from clients.errors import ExchangeError, OutcomeUnknownError, RefusedError
 from clients.presentation import (
     Answer,
     book_lines,
@@ -19,10 +19,12 @@ from clients.presentation import (
     trades_lines,
 )
 from clients.requests import CancelOrder, CancelOrders, PlaceOrder
+from clients.retries import Retries
 from clients.types import Order, Trade
 
 DONE, REFUSED, NO_ANSWER = 0, 1, 3
 CONNECT_S = 3.0  # a person waits: a machine that drops packets is told apart by then
+OVERALL_S = 10.0  # and for an answer: two attempts' worth
 
 V = TypeVar("V")
 
@@ -42,8 +44,9 @@ async def _ask(options: argparse.Namespace) -> Answer:
     action: Callable[[ExchangeClient, argparse.Namespace], Awaitable[Answer]] = _ACTIONS[
         options.command
     ]
-    async with ExchangeClient(options.address) as exchange:
-        # Without it a command would be tried for as long as a server takes to start again.
+    retries = Retries(overall_s=OVERALL_S)
+    async with ExchangeClient(options.address, retries=retries) as exchange:
+        # At once, where otherwise a call would be tried until a server is there.
         await exchange.connect(CONNECT_S)
         return await action(exchange, options)
 
@@ -124,7 +127,8 @@ async def _first(limit: int, values: AsyncIterator[V]) -> list[V]:
 
 
 def _failed(options: argparse.Namespace, error: ExchangeError) -> None:
-    key = getattr(error.request, "idempotency_key", "")
+    unknown = isinstance(error, OutcomeUnknownError)
+    key = getattr(error.request, "idempotency_key", "") if unknown else ""
     hint = f" (the key is {key})" if key else ""
     print(f"exchange {options.command}: {error}{hint}", file=sys.stderr)
     if options.json:

@@ -81,6 +81,8 @@ class FakeOrders(OrderServiceServicer):
         """After it is applied, so that its answer is lost."""
         self.requests: list[Any] = []
         self.orders: list[types_pb2.Order] = []
+        self.trades: list[types_pb2.Trade] = []
+        """Of every place."""
         self.outcomes: dict[tuple[str, str], orders_pb2.PlaceOrderResponse] = {}
         self.sessions: list[orders_pb2.TradingSessionOpen] = []
         self.sessions_ended = 0
@@ -121,7 +123,9 @@ class FakeOrders(OrderServiceServicer):
             updated_time_ns=CREATED_NS,
         )
         self.orders.append(order)
-        self.outcomes[name] = orders_pb2.PlaceOrderResponse(order=order, sequence=sequence)
+        self.outcomes[name] = orders_pb2.PlaceOrderResponse(
+            order=order, trades=self.trades, trade_count=len(self.trades), sequence=sequence
+        )
         return self.outcomes[name]
 
     async def PlaceOrder(
