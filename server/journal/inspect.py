@@ -200,7 +200,7 @@ class _Walk:
         """Say what was found; the exit code."""
         fence = None if self._mark is None else self._mark.fence
         for path, _, _ in self._snapshots.values():
-            self._fault(f"{path} names a place at which no record of the journal ends")
+            self._fault(f"{path} is of a place at which no record of the journal ends")
         records = ", ".join(f"{count} {kind}" for kind, count in self.records.items())
         self._say(
             f"{'bad ' if self.bad else 'good'} {self.file}: records {records};"

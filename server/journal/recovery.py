@@ -143,6 +143,7 @@ def _recover(directory: Path, pace: _Pace, shard: int) -> Recovered:
     known = _known_marks(directory)
     storage, header = _open(directory, known, shard)
     try:
+        _expect_all(storage, known)
         found = newest_good(directory)
         replay = _start(storage.path, header, found)
         cut = _replay(storage, replay, max((mark.position for mark in known), default=0), pace)
@@ -202,6 +203,16 @@ def _expect_same(path: Path, header: FileHeader, known: list[Mark], shard: int) 
             raise JournalCorrupt(path, 0, 1, reason)
 
 
+def _expect_all(storage: Storage, known: list[Mark]) -> None:
+    """A journal that ends before a snapshot's position has lost what was durable."""
+    size = storage.size()
+    for mark in known:
+        if mark.position > size:
+            sequence = mark.fence.last_sequence
+            reason = f"it ends here, and a snapshot proves that it had {mark.position} bytes"
+            raise JournalCorrupt(storage.path, size, sequence, reason)
+
+
 def _start(path: Path, header: FileHeader, found: Found) -> Replay:
     if found.engine is None or found.header is None:
         fence = new_fence(header.shard, header.journal)
@@ -225,9 +236,6 @@ def _replay(storage: Storage, replay: Replay, known: int, pace: _Pace) -> Cut | 
         if isinstance(verdict, Cut):
             return verdict
         raise _corrupt(storage, replay, verdict) from bad
-    if known > replay.mark.position:
-        reason = f"it ends here, and a snapshot proves that offset {known} was durable"
-        raise _corrupt(storage, replay, reason)
     return None
 
 
