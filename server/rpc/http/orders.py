@@ -1,8 +1,8 @@
 """Orders over HTTP JSON: parse, submit or read, present.
 
 A place reply holds the book after its record. That book is rendered once for all replies of the
-record, and kept as the bytes of the reply's `orderbook` field: bytes of fields may follow one
-another in any order, so a reply is its own bytes with those behind them.
+record, as the bytes of the reply's `orderbook` field: bytes of fields may follow one another in any
+order, so a reply is its own bytes with those behind them.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from server.core.rejects import RejectReason
 from server.rpc.errors import EdgeReject
 from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls
+from server.rpc.http.encoded_depth import encoded_depth
 from server.rpc.parse import OrdersQuery
 
 Context = ServicerContext[Any, Any]
@@ -73,15 +74,7 @@ class HttpOrders:
 
 def book_of(instrument: str) -> Callable[[Engine], bytes]:
     """What renders the book of a place reply."""
-
-    def render(engine: Engine) -> bytes:
-        reply = messages.PlaceOrderResponse()
-        # Present in the reply even where both sides are empty.
-        reply.orderbook.SetInParent()
-        present.depth(reply.orderbook, engine, instrument, parse.LEVELS_DEFAULT)
-        return reply.SerializeToString()
-
-    return render
+    return lambda engine: encoded_depth(engine.book(instrument), parse.LEVELS_DEFAULT)
 
 
 def _order(engine: Engine, order_id: str) -> messages.GetOrderResponse | None:
