@@ -188,13 +188,13 @@ class BookReader(Reader):
             self._known = self.sequence_sent = self._after
             yield self._told()
         while True:
+            if depth.sequence <= self._known and self._page is None:
+                await self.news()
             if self._known < depth.floor:
                 yield await self._snapshot()
             elif self._page is not None:
                 yield await self._further()
             else:
-                if depth.sequence <= self._known:
-                    await self.news()
                 yield self._told()
 
     def leave(self) -> None:
