@@ -1,6 +1,7 @@
 """Real processes of the exchange for tests: on ports of their own, gone with the test."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -71,7 +72,7 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=(there.fileno(),),
-            env={**own, "PYTHONUNBUFFERED": "1", **environment},
+            env={**own, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **environment},
             start_new_session=True,
         )
         there.close()
@@ -83,8 +84,14 @@ class Running:
     def wait_serving(self) -> None:
         """Until the part says to its parent that it serves."""
         self._link.settimeout(START_SECONDS)
-        said = self._link.recv(len(SERVING))
-        assert said == SERVING, f"it ended with {self.wait(5)}: {self.lines}"
+        try:
+            said = self._link.recv(len(SERVING))
+        except TimeoutError:
+            # Says where each of its threads is.
+            self._process.send_signal(signal.SIGABRT)
+            self.wait()
+            raise AssertionError("it does not serve:\n" + "\n".join(self.lines)) from None
+        assert said == SERVING, f"it ended with {self.wait()}: {self.lines}"
 
     def wait_line(self, beginning: str, seconds: float = START_SECONDS) -> str:
         """Until it has said a line that begins so."""

@@ -22,7 +22,7 @@ def test_sigterm_under_load(starter: Starter, figures: Callable[[str], None]) ->
         seconds = time.monotonic() - began
     assert code == Exit.CLEAN, server.lines
     again, address = starter.server()
-    said = "\n".join(again.lines)
+    said = again.wait_line("recovered")
     assert re.search(r"replayed 0; last sequence \d+; dropped 0 tail bytes", said), said
     resolved = repeat(address, load.unanswered())
     acknowledged = load.acknowledged | {k: v for k, v in resolved.items() if sequence_of(v)}

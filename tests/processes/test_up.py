@@ -70,7 +70,7 @@ def test_ready_names_the_addresses_and_all_ends_cleanly(starter: Starter) -> Non
     assert exchange.grpc in ready
     assert str(starter.data_dir) in ready
     assert exchange.running.line("degraded") is None
-    assert exchange.running.line("server   | recovered") is not None
+    exchange.running.wait_line("server   | recovered")
     assert get(exchange, "/healthz")
     place(exchange, "kept")
     parts = exchange.running.children()
@@ -78,7 +78,7 @@ def test_ready_names_the_addresses_and_all_ends_cleanly(starter: Starter) -> Non
     assert exchange.running.terminate() == Exit.CLEAN
     assert not any(map(is_there, parts))
     again = starter.up()
-    assert "replayed 0" in (again.running.line("server   | recovered") or "")
+    assert "replayed 0" in again.running.wait_line("server   | recovered")
     assert is_kept(again, "kept")
     assert again.running.terminate() == Exit.CLEAN
 
