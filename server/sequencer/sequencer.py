@@ -204,8 +204,13 @@ class Sequencer:
 
     def _begin(self, first_sequence: int, time_ns: int) -> OpenRecord:
         record = self._open = OpenRecord(first_sequence, time_ns)
+        # A timer that is already due would vouch for commands that are not appended yet.
+        self._cancel_quiet()
         if self._idle:
             self._idle = False
+            # From here on the thread belongs to this record: an empty one in between would state a
+            # sequence that isn't journaled yet.
+            self._cancel_quiet()
             self._loop.call_soon(self._close)
         return record
 
@@ -221,7 +226,6 @@ class Sequencer:
         record = self._open
         assert record is not None
         record.closed = True
-        self._cancel_quiet()
         self._open, self._writing = None, record
         closed = self._closed = ClosedRecord(record)
         for listener in self.listeners:
@@ -269,7 +273,11 @@ class Sequencer:
 
     def _append_all(self) -> None:
         while (work := self._work.get()) is not None:
-            result = self._log.append(*work)
+            try:
+                result = self._log.append(*work)
+            except Exception as error:
+                self._on_failure(f"appending to the journal failed: {error!r}")
+                raise
             if not isinstance(result, Position):
                 self._on_failure(f"appending to the journal failed: {result}")
                 return

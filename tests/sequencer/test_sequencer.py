@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -239,6 +240,19 @@ async def test_listeners_see_each_record_closing_then_durable_in_order() -> None
         ("closing", 4, 5), ("durable", 4, 5),
         ("closing", 6, 7), ("durable", 6, 7),
     ]  # fmt: skip
+    await desk.close()
+
+
+async def test_quiet_that_ends_with_a_command_appends_no_idle_record_before_it() -> None:
+    desk = Desk(limits=SequencerLimits(quiet_ms=20))
+    await desk.sequencer.submit([place()]).released()
+    loop = asyncio.get_running_loop()
+    # Both timers become due while the loop is held, so they run in the same turn, one by one.
+    submitted = loop.create_future()
+    loop.call_later(0.001, lambda: submitted.set_result(desk.sequencer.submit([place()])))
+    time.sleep(0.03)  # noqa: ASYNC251 - the loop is meant to be held
+    await (await submitted).released()
+    assert [kind for kind, *_ in desk.journal.records][:2] == [BATCH, BATCH]
     await desk.close()
 
 
