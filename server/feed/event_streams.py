@@ -15,7 +15,7 @@ into messages, and a message costs a join and a header of its own.
 - Resuming reads the journal until only `NEAR_SEQUENCES` are left, joins the group at that moment,
   reads exactly up to there, and goes on with what the group was given since: no gap, no repeat.
 
-Costs: a look-up of four filters and about 3 µs for each event that somebody reads.
+Costs, for events that somebody reads: about 2 µs for a trade, 5 µs for an order event, on the loop.
 """
 
 import asyncio

@@ -73,6 +73,9 @@ class Feed:
     def durable(self, record: ClosedRecord) -> None:
         """Publish the record."""
         readers = self.readers
+        if readers.stopping:
+            # Streams end where they are, however much goes on: what comes now is resumed later.
+            return
         sequence, time_ns = record.last_sequence, record.time_ns
         assert record.first_sequence == readers.sequence + 1
         readers.sequence, readers.time_ns = sequence, time_ns

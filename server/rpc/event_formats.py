@@ -22,7 +22,6 @@ from server.core.events import (
 )
 from server.core.types import BUY, FILLED, PARTIALLY_FILLED, SELL
 from server.feed.event_streams import Filter, Wanted
-from server.feed.feed import Formats
 from server.rpc import present
 
 Entries = Iterator[tuple[Sequence[Filter], bytes]]
@@ -34,6 +33,9 @@ _KINDS: Final[dict[type[Event], int]] = {
     OrderCancelled: OrderEventKind.ORDER_EVENT_KIND_CANCELLED,
     OrderRejected: OrderEventKind.ORDER_EVENT_KIND_REJECTED,
 }
+
+_EVENTS_TAG: Final = StreamOrderEventsResponse.EVENTS_FIELD_NUMBER << 3 | 2
+"""In front of an element of `events`: the field, and that a length follows."""
 
 
 class TradeFormat:
@@ -65,28 +67,31 @@ class OrderEventFormat:
         """Each event of an order; a trade is one of the maker's order and one of the taker's."""
         incoming_price_e8 = 0
         for index, event in enumerate(events):
-            if isinstance(event, (OrderAccepted, OrderReplaced)):
-                # A trade doesn't tell the taker's limit: it is that of the order that came in.
-                incoming_price_e8 = event.price_e8
             if isinstance(event, Traded):
-                for side in (BUY + SELL - event.aggressor_side, event.aggressor_side):
-                    maker = side != event.aggressor_side
-                    client_id = event.maker_client_id if maker else event.taker_client_id
-                    if keys := wanted(client_id, event.instrument):
-                        reply = StreamOrderEventsResponse()
-                        into = _begun(reply, sequence, index, time_ns)
-                        _filled(into, event, maker, incoming_price_e8)
-                        present.trade(into.trade, sequence, index, time_ns, event)
-                        yield keys, reply.SerializeToString()
-            elif isinstance(event, OrderEvent) and (
-                keys := wanted(event.client_id, event.instrument)
-            ):
-                reply = StreamOrderEventsResponse()
-                into = _begun(reply, sequence, index, time_ns)
-                into.kind = _KINDS[type(event)]  # type: ignore[assignment]
-                into.change_e8 = event.change_e8
-                present.order(into.order, event, time_ns)
-                yield keys, reply.SerializeToString()
+                instrument = event.instrument
+                makers = wanted(event.maker_client_id, instrument)
+                takers = wanted(event.taker_client_id, instrument)
+                if makers or takers:
+                    # The trade is the larger part, and the same for both.
+                    trade = Message()
+                    present.trade(trade.trade, sequence, index, time_ns, event)
+                    part = trade.SerializeToString()
+                if makers:
+                    filled = _filled_maker(_begun(sequence, index, time_ns), event)
+                    yield makers, _entry(filled, part)
+                if takers:
+                    filled = _begun(sequence, index, time_ns)
+                    yield takers, _entry(_filled_taker(filled, event, incoming_price_e8), part)
+            elif isinstance(event, OrderEvent):
+                if isinstance(event, (OrderAccepted, OrderReplaced)):
+                    # A trade doesn't tell the taker's limit: it is that of the order coming in.
+                    incoming_price_e8 = event.price_e8
+                if keys := wanted(event.client_id, event.instrument):
+                    into = _begun(sequence, index, time_ns)
+                    into.kind = _KINDS[type(event)]  # type: ignore[assignment]
+                    into.change_e8 = event.change_e8
+                    present.order(into.order, event, time_ns)
+                    yield keys, _entry(into)
 
     def header(self, sequence: int, previous_sequence: int, restarted: bool) -> bytes:
         """A message without events."""
@@ -95,39 +100,54 @@ class OrderEventFormat:
         ).SerializeToString()
 
 
-FORMATS: Final = Formats(TradeFormat(), OrderEventFormat())
+def _entry(event: Message, rest: bytes = b"") -> bytes:
+    """The reply that holds this event, some of whose fields may be encoded already."""
+    body = event.SerializeToString() + rest
+    length = len(body)
+    prefix = bytearray((_EVENTS_TAG,))
+    while length > 0x7F:
+        prefix.append(length & 0x7F | 0x80)
+        length >>= 7
+    prefix.append(length)
+    return bytes(prefix) + body
 
 
-def _begun(reply: StreamOrderEventsResponse, sequence: int, index: int, time_ns: int) -> Message:
-    into = reply.events.add()
-    into.sequence = sequence
-    into.index = index
-    into.time_ns = time_ns
+def _begun(sequence: int, index: int, time_ns: int) -> Message:
+    event = Message()
+    event.sequence = sequence
+    event.index = index
+    event.time_ns = time_ns
+    return event
+
+
+def _filled_maker(into: Message, event: Traded) -> Message:
+    into.kind = OrderEventKind.ORDER_EVENT_KIND_FILLED
+    order = into.order
+    order.order_id = event.maker_order_id
+    order.client_id = event.maker_client_id
+    order.client_reference = event.maker_reference
+    order.instrument = event.instrument
+    order.side = BUY + SELL - event.aggressor_side  # type: ignore[assignment]
+    # It trades at its own price.
+    order.price_e8 = event.price_e8
+    order.filled_quantity_e8 = event.maker_filled_e8
+    order.remaining_quantity_e8 = event.maker_remaining_e8
+    order.placed_sequence = event.maker_placed_sequence
+    order.status = PARTIALLY_FILLED if event.maker_remaining_e8 else FILLED  # type: ignore[assignment]
     return into
 
 
-def _filled(into: Message, event: Traded, maker: bool, incoming_price_e8: int) -> None:
-    """What a trade tells of one of its orders."""
+def _filled_taker(into: Message, event: Traded, price_e8: int) -> Message:
     into.kind = OrderEventKind.ORDER_EVENT_KIND_FILLED
     order = into.order
+    order.order_id = event.taker_order_id
+    order.client_id = event.taker_client_id
+    order.client_reference = event.taker_reference
     order.instrument = event.instrument
-    if maker:
-        order.order_id = event.maker_order_id
-        order.client_id = event.maker_client_id
-        order.client_reference = event.maker_reference
-        order.placed_sequence = event.maker_placed_sequence
-        order.filled_quantity_e8 = event.maker_filled_e8
-        order.remaining_quantity_e8 = event.maker_remaining_e8
-        order.price_e8 = event.price_e8
-        order.side = BUY + SELL - event.aggressor_side  # type: ignore[assignment]
-    else:
-        order.order_id = event.taker_order_id
-        order.client_id = event.taker_client_id
-        order.client_reference = event.taker_reference
-        order.placed_sequence = event.taker_placed_sequence
-        order.filled_quantity_e8 = event.taker_filled_e8
-        order.remaining_quantity_e8 = event.taker_remaining_e8
-        order.price_e8 = incoming_price_e8
-        order.side = event.aggressor_side  # type: ignore[assignment]
-    status = PARTIALLY_FILLED if order.remaining_quantity_e8 else FILLED
-    order.status = status  # type: ignore[assignment]
+    order.side = event.aggressor_side  # type: ignore[assignment]
+    order.price_e8 = price_e8
+    order.filled_quantity_e8 = event.taker_filled_e8
+    order.remaining_quantity_e8 = event.taker_remaining_e8
+    order.placed_sequence = event.taker_placed_sequence
+    order.status = PARTIALLY_FILLED if event.taker_remaining_e8 else FILLED  # type: ignore[assignment]
+    return into

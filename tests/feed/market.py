@@ -18,12 +18,12 @@ from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from server.core.commands import CancelOrder, Command, PlaceOrder, ReplaceOrder, SetInstrument
 from server.core.instruments import Instrument
 from server.core.types import BUY, GTC, IOC, LIMIT, SELL
-from server.feed.feed import Feed
+from server.feed.feed import Feed, Formats
 from server.journal.recovery import recover
 from server.rpc import market_data, order_events
 from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
-from server.rpc.event_formats import FORMATS
+from server.rpc.event_formats import OrderEventFormat, TradeFormat
 from server.rpc.server import make_server
 from server.rpc.streams import register
 from server.sequencer.sequencer import Sequencer
@@ -68,7 +68,9 @@ class Market:
         self.engine = recovered.engine
         self.failures: list[str] = []
         self.sequencer = Sequencer(self.engine, self.log, on_failure=self.failures.append)
-        self.feed = Feed(self.sequencer, self.log, FORMATS, limits)
+        self.feed = Feed(
+            self.sequencer, self.log, Formats(TradeFormat(), OrderEventFormat()), limits
+        )
         self.server = make_server(GrpcLimits())
         calls = Calls(self.sequencer, Deadlines(5, 30))
         services = market_data_pb2.DESCRIPTOR.services_by_name

@@ -1,122 +1,22 @@
 """Trades and order events over gRPC: whole, in order, resumable; cut for whoever doesn't read."""
 
 import asyncio
-import gc
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 import pytest
-from google.rpc.error_details_pb2 import ErrorInfo
-from google.rpc.status_pb2 import Status
 
 from exchange.v1.market_data_pb2 import StreamTradesRequest
 from exchange.v1.order_service_pb2 import OrderEventKind, StreamOrderEventsRequest
 from server.core.commands import CancelOrders, PlaceOrder
-from server.core.events import Event, OrderEvent, Traded
 from server.core.types import BUY, IOC, LIMIT, SELL
 from server.feed.event_streams import NEAR_SEQUENCES, PIECE_BYTES
-from server.journal.record import decode_frame
-from tests.feed.market import BTC, ETH, Crowd, Failure, Market, running, seconds, until
+from tests.feed.market import BTC, ETH, Crowd, Failure, running, seconds, until
+from tests.feed.truth import Collector, info_of, order_events_of, trades_of
 
 pytestmark = pytest.mark.asyncio
-
-Name = tuple[int, int, str]
-"""(sequence, index, order or trade id)."""
-
-
-def journaled(market: Market) -> Iterator[tuple[int, int, Event]]:
-    """Everything that happened, as the journal has it."""
-    for frame in market.log.follow(0):
-        record = decode_frame(frame)
-        for sequence, events in enumerate(record.events(), record.first_sequence):
-            for index, event in enumerate(events):
-                yield sequence, index, event
-
-
-def trades_of(market: Market, instrument: str = "", after: int = 0) -> list[Name]:
-    return [
-        (sequence, index, f"T{sequence}-{index}")
-        for sequence, index, event in journaled(market)
-        if isinstance(event, Traded) and sequence > after and instrument in ("", event.instrument)
-    ]
-
-
-def order_events_of(
-    market: Market, client_id: str = "", instrument: str = "", after: int = 0
-) -> list[Name]:
-    found = []
-    for sequence, index, event in journaled(market):
-        if isinstance(event, Traded):
-            orders = [
-                (event.maker_client_id, event.maker_order_id),
-                (event.taker_client_id, event.taker_order_id),
-            ]
-        elif isinstance(event, OrderEvent):
-            orders = [(event.client_id, event.order_id)]
-        else:
-            continue
-        if sequence > after and instrument in ("", event.instrument):
-            found += [(sequence, index, own) for who, own in orders if client_id in ("", who)]
-    return found
-
-
-class Collector:
-    """What a reader got, over any number of streams; the chain is checked on arrival."""
-
-    def __init__(self) -> None:
-        self.sequence = -1
-        self.names: list[Name] = []
-        self.messages: list[Any] = []
-        self.restarted = False
-
-    def take(self, message: Any, first: bool) -> None:
-        if message.restarted:
-            assert first
-            self.restarted = True
-        if self.sequence < 0 or message.restarted:
-            self.sequence = message.previous_sequence
-        assert message.previous_sequence == self.sequence
-        assert message.sequence >= message.previous_sequence
-        if hasattr(message, "trades"):
-            names = [(each.sequence, each.index, each.trade_id) for each in message.trades]
-        else:
-            names = [(each.sequence, each.index, each.order.order_id) for each in message.events]
-        self.names += names
-        self.sequence = message.sequence
-        self.messages.append(message)
-
-    async def read(self, stream: Any, until: int) -> None:
-        """Read from the beginning of a stream until everything up to a sequence is there."""
-        first = True
-        while first or self.sequence < until:
-            self.take(await seconds(stream.read()), first)
-            first = False
-
-    async def go_on(self, stream: Any, until: int) -> None:
-        """Read on until everything up to a sequence is there."""
-        while self.sequence < until:
-            self.take(await seconds(stream.read()), first=False)
-
-    async def to_the_end(self, stream: Any) -> Failure:
-        """Read on until the stream fails, and how."""
-        try:
-            while True:
-                self.take(await seconds(stream.read()), first=False)
-        except Failure as failure:
-            return failure
-
-
-def info_of(failure: Failure) -> ErrorInfo:
-    """The machine-readable part of a failure."""
-    details = dict(failure.trailing_metadata())["grpc-status-details-bin"]
-    assert isinstance(details, bytes)
-    info = ErrorInfo()
-    assert Status.FromString(details).details[0].Unpack(info)
-    return info
 
 
 async def test_live_streams_have_everything_their_filter_lets_through(tmp_path: Path) -> None:
@@ -328,122 +228,6 @@ async def test_command_with_more_trades_than_a_message(tmp_path: Path) -> None:
                 len(sizes) - 2
             )
             stream.cancel()
-
-
-# A reader that doesn't read ----------------------------------------------------------------------
-
-LITTLE_ROOM = {"grpc.http2.lookahead_bytes": 1024, "grpc.http2.bdp_probe": 0}
-"""So that what is on its way is little, and the server notices soon."""
-
-
-async def flood(market: Market, bytes_min: int) -> None:
-    """Trade until streams of order events carry so many bytes, at least."""
-    for _ in range(bytes_min // 100_000 + 1):
-        await market.commit(
-            *(PlaceOrder("maker", BTC, SELL, LIMIT, 1, 9, client_reference="r" * 64),) * 200,
-            PlaceOrder("taker", BTC, BUY, LIMIT, 200, 9, IOC),
-        )
-
-
-async def test_slow_reader_is_cut_and_nobody_else_notices(tmp_path: Path) -> None:
-    """I13: what waited for it is freed at once; I2: it resumes without a gap."""
-    limit = 64 * 1024
-    async with running(tmp_path, subscriber_bytes_max=limit, heartbeat_ms=20) as market:
-        readers = market.feed.readers
-        slow = market.orders(**LITTLE_ROOM).StreamOrderEvents(StreamOrderEventsRequest())
-        other = market.orders().StreamOrderEvents(StreamOrderEventsRequest())
-        got, behind = Collector(), Collector()
-        got.take(await seconds(other.read()), first=True)
-        behind.take(await seconds(slow.read()), first=True)
-        start = market.sequencer.durable_sequence
-        while readers.cut_count == 0:
-            await flood(market, 100_000)
-            assert readers.bytes_waiting <= 2 * (limit + 400_000)
-            await got.go_on(other, market.sequencer.durable_sequence)
-        assert readers.cut_count == 1
-        assert readers.bytes_waiting == 0
-        await flood(market, 1_000_000)
-        last = market.sequencer.durable_sequence
-        await got.go_on(other, last)
-        assert got.names == order_events_of(market, after=start)
-        # Its place is taken until it hears of it, which it does only now.
-        assert len(readers.open) == 2
-        cut = await behind.to_the_end(slow)
-        assert cut.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        told = info_of(cut)
-        assert told.reason == "SLOW_READER"
-        assert told.metadata["retry_safe"] == "true"
-        assert int(told.metadata["value"]) <= behind.sequence < last
-        assert f"sequence {told.metadata['value']}" in str(cut.details())
-        await until(lambda: len(readers.open) == 1)
-        again = market.orders().StreamOrderEvents(
-            StreamOrderEventsRequest(after_sequence=behind.sequence)
-        )
-        await behind.read(again, last)
-        assert behind.names == got.names
-        again.cancel()
-        other.cancel()
-
-
-async def test_cut_reader_who_goes_without_reading_frees_its_place(tmp_path: Path) -> None:
-    async with running(tmp_path, subscriber_bytes_max=64 * 1024) as market:
-        readers = market.feed.readers
-        slow = market.orders(**LITTLE_ROOM).StreamOrderEvents(StreamOrderEventsRequest())
-        await seconds(slow.read())
-        while readers.cut_count == 0:
-            await flood(market, 100_000)
-        assert len(readers.open) == 1
-        slow.cancel()
-        await until(lambda: not readers.open)
-
-
-async def test_readers_of_one_connection_share_a_bound(tmp_path: Path) -> None:
-    """Behind a gateway, the one that doesn't read is cut, not those beside it."""
-    async with running(
-        tmp_path, connection_bytes_max=256 * 1024, subscriber_bytes_max=64 * 1024 * 1024
-    ) as market:
-        stub = market.orders(**LITTLE_ROOM)
-        slow = stub.StreamOrderEvents(StreamOrderEventsRequest())
-        beside = stub.StreamOrderEvents(StreamOrderEventsRequest(client_id="taker"))
-        got = Collector()
-        await seconds(slow.read())
-        got.take(await seconds(beside.read()), first=True)
-        start = market.sequencer.durable_sequence
-        while market.feed.readers.cut_count == 0:
-            await flood(market, 100_000)
-            await got.go_on(beside, market.sequencer.durable_sequence)
-        await flood(market, 100_000)
-        await got.go_on(beside, market.sequencer.durable_sequence)
-        assert got.names == order_events_of(market, "taker", after=start)
-        assert market.feed.readers.cut_count == 1
-        slow.cancel()
-        beside.cancel()
-
-
-async def test_memory_is_bounded_while_nobody_reads(tmp_path: Path) -> None:
-    """I13: twenty readers that never read, and a hundred times their bound sent to each."""
-    async with running(tmp_path, subscriber_bytes_max=64 * 1024) as market:
-        stub = market.orders(**LITTLE_ROOM)
-        streams = [
-            stub.StreamOrderEvents(StreamOrderEventsRequest(instrument=BTC)) for _ in range(20)
-        ]
-        for stream in streams:
-            await seconds(stream.read())
-        await flood(market, 1_000_000)
-        gc.collect()
-        before = psutil.Process().memory_info().rss
-        await flood(market, 6_400_000)
-        gc.collect()
-        grown = psutil.Process().memory_info().rss - before
-        assert market.feed.readers.cut_count == 20
-        assert market.feed.readers.bytes_waiting == 0
-        # The orders themselves are remembered: about 1 kB each.
-        assert grown < 40_000_000, f"{grown} bytes more"
-        for stream in streams:
-            stream.cancel()
-
-
-# Bounds and ends ---------------------------------------------------------------------------------
 
 
 async def test_streams_have_a_bound(tmp_path: Path) -> None:
