@@ -15,6 +15,7 @@ import psutil
 
 from server.supervisor.parent import SERVING, VARIABLE
 
+EXCHANGE = "server.supervisor.main"
 START_SECONDS = 30.0
 """For a start, on a machine that is busy with other things."""
 
@@ -57,7 +58,7 @@ def is_there(process_id: int) -> bool:
 class Running:
     """One `exchange ...` process and what it has said so far; it does not outlive this process."""
 
-    def __init__(self, command: Sequence[str], **environment: str) -> None:
+    def __init__(self, command: Sequence[str], module: str = EXCHANGE, **environment: str) -> None:
         here, there = socket.socketpair()
         self._link = here
         own = {
@@ -67,7 +68,7 @@ class Running:
         }
         own[VARIABLE] = f"{there.fileno()}:{os.getpid()}"
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "server.supervisor.main", *command],
+            [sys.executable, "-P", "-m", module, *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -157,20 +158,19 @@ class Starter:
         self.data_dir = data_dir
         self._started: list[Running] = []
 
-    def run(self, *command: str, **environment: str) -> Running:
+    def run(self, *command: str, module: str = EXCHANGE, **environment: str) -> Running:
         """Start `exchange` with these arguments."""
-        running = Running(command, **environment)
+        running = Running(command, module, **environment)
         self._started.append(running)
         return running
 
     def server(
-        self, port: int | None = None, *options: str, data_dir: Path | None = None
+        self, port: int | None = None, *options: str, module: str = EXCHANGE, **environment: str
     ) -> tuple[Running, str]:
         """A server that serves, and its gRPC address."""
         port = port or free_port()
-        directory = str(data_dir or self.data_dir)
-        ports = ("--grpc-port", str(port))
-        running = self.run("server", "--data-dir", directory, *ports, *options)
+        places = ("--data-dir", str(self.data_dir), "--grpc-port", str(port))
+        running = self.run("server", *places, *options, module=module, **environment)
         running.wait_serving()
         return running, f"127.0.0.1:{port}"
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-import pytest
 
 from server.exits import Exit
 from tests.processes.invariants import assert_kept
@@ -46,18 +45,37 @@ def test_short_write_ends_the_server(starter: Starter, figures: Callable[[str], 
         figures(f"fault 5: {assert_gone_and_kept(starter, server, load, began)}")
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_failed_sync_ends_the_server(
     starter: Starter, tmp_path: Path, figures: Callable[[str], None]
 ) -> None:
-    """[I1 I2 I8 I10] Fault 10: fdatasync reports an error once; nothing is acknowledged after."""
+    """[I1 I2 I8 I10] Fault 10, through the journal's own calls: one error, no second try."""
+    sign = tmp_path / "sign"
+    module = "tests.processes.failing_disk"
+    server, address = starter.server(module=module, FAILING_DISK=str(sign))
+    with Load(address, "f") as load:
+        load.wait(3)
+        began = time.monotonic()
+        sign.touch()
+        until(lambda: not is_there(server.pid), GONE_SECONDS, "the end of the server")
+        figures(f"fault 10: {assert_gone_and_kept(starter, server, load, began)}")
+    assert sign.read_text() == "EIO\n", "a failed sync was tried again"
+
+
+def test_sync_failed_by_the_kernel_ends_the_server(
+    starter: Starter, tmp_path: Path, figures: Callable[[str], None]
+) -> None:
+    """[I1 I2 I8 I10] Fault 10, through the system call, where strace is installed."""
+    strace = shutil.which("strace")
+    if strace is None:
+        figures("fault 10: not through the system call, strace is not installed")
+        return
     server, address = starter.server()
     with Load(address, "s") as load:
         load.wait(3)
         trace = tmp_path / "trace"
         inject = "inject=fdatasync:error=EIO:when=5+"
-        strace = subprocess.Popen(
-            ["strace", "-f", "-p", str(server.pid), "-o", str(trace), "-e", inject],
+        tracer = subprocess.Popen(
+            [strace, "-f", "-p", str(server.pid), "-o", str(trace), "-e", inject],
             stderr=subprocess.PIPE,
         )
         try:
@@ -66,9 +84,9 @@ def test_failed_sync_ends_the_server(
             until(lambda: not is_there(server.pid), GONE_SECONDS, "the end of the server")
             found = assert_gone_and_kept(starter, server, load, began)
         finally:
-            strace.kill()
-            strace.communicate()
+            tracer.kill()
+            tracer.communicate()
     syncs = [line for line in trace.read_text().splitlines() if "fdatasync" in line]
     failed = [line for line in syncs if "EIO" in line]
     assert len(failed) == 1, f"a failed sync was tried again: {failed}"
-    figures(f"fault 10: {found}")
+    figures(f"fault 10, by strace: {found}")
