@@ -1,0 +1,273 @@
+"""How tests talk to the gateway: a market of their own, the shape of errors, the shared cases."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+import grpc
+import httpx
+from google.rpc.error_details_pb2 import ErrorInfo
+from grpc_status import rpc_status
+
+from exchange.v1 import admin_service_pb2, market_data_pb2, order_service_pb2, types_pb2
+from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
+from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+from tests.cases.parser import (
+    Cancel,
+    CancelAll,
+    Cancelled,
+    Ladder,
+    Numbers,
+    Place,
+    Refused,
+    Replace,
+    Standing,
+    Terms,
+    Trade,
+)
+
+E8: Final = 10**8
+SIDES: Final = {"": 0, "buy": 1, "sell": 2}
+MODES: Final = {
+    "none": "none",
+    "newest": "cancel_newest",
+    "oldest": "cancel_oldest",
+    "both": "cancel_both",
+    "decrement": "decrement",
+}
+MODE_NUMBERS: Final = {mode: number for number, mode in enumerate(MODES, start=1)}
+LEVELS_MAX: Final = 100
+
+
+def error_of(response: httpx.Response) -> dict[str, Any]:
+    """The body of an error, which has the one shape of all errors."""
+    body: dict[str, Any] = response.json()
+    assert response.headers["content-type"] == "application/json"
+    assert body.keys() == {"error", "code", "message", "details"}, body
+    assert body["error"] == body["message"]
+    assert body["error"]
+    return body
+
+
+def refusal_of(response: httpx.Response) -> dict[str, str]:
+    """What the server says of a refusal: reason, field, limit, value, retry_safe."""
+    (detail,) = error_of(response)["details"]
+    assert detail["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"
+    assert detail["domain"] == "exchange"
+    return {"reason": detail["reason"], **detail["metadata"]}
+
+
+@dataclass
+class Market:
+    """An instrument of the test's own, and a beginning for its clients and ids."""
+
+    http: httpx.Client
+    instrument: str
+    prefix: str
+
+    def post(self, **fields: Any) -> httpx.Response:
+        """`POST /orders` for the instrument."""
+        order = {"client_id": f"{self.prefix}A", "instrument": self.instrument, **fields}
+        return self.http.post("/orders", json=order)
+
+    def placed(self, side: str, quantity: Any, price: Any = None, **fields: Any) -> dict[str, Any]:
+        """The reply to an order that is accepted."""
+        if price is not None:
+            fields["price"] = price
+        fields = {"type": "market" if price is None else "limit", **fields}
+        response = self.post(side=side, quantity=quantity, **fields)
+        assert response.status_code == 201, response.text
+        reply: dict[str, Any] = response.json()
+        return reply
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """A reply about the instrument."""
+        response = self.http.get(path, params={"instrument": self.instrument, **query})
+        assert response.status_code == 200, response.text
+        reply: dict[str, Any] = response.json()
+        return reply
+
+
+class HttpDoor:
+    """The shared cases over HTTP; what it has no route for, over gRPC on the same port."""
+
+    verbs = frozenset(
+        {"place", "replace", "cancel", "cancel-all", "order", "position", "book", "stp"}
+    )
+
+    def __init__(self, http: httpx.Client, channel: grpc.Channel) -> None:
+        self._http = http
+        self._admin = AdminServiceStub(channel)
+        self._orders = OrderServiceStub(channel)
+
+    async def list_instrument(self, terms: Terms) -> None:
+        """List it."""
+        given = {
+            f"{field}_e8": units(text)
+            for field in ("tick", "lot", "price_min", "price_max", "quantity_min", "quantity_max")
+            if (text := getattr(terms, field)) is not None
+        }
+        instrument = market_data_pb2.Instrument(
+            name=terms.name,
+            maker_fee_e6=int(Decimal(terms.maker_fee) * 10**6),
+            taker_fee_e6=int(Decimal(terms.taker_fee) * 10**6),
+            self_trade_prevention=MODE_NUMBERS[terms.self_trade_prevention],  # type: ignore[arg-type]
+            **given,  # type: ignore[arg-type]
+        )
+        self._admin.SetInstrument(admin_service_pb2.SetInstrumentRequest(instrument=instrument))
+
+    async def place(self, order: Place) -> Standing | Refused:
+        """Place it. A price of 0 means none, as in the cases; given as 0 it is another refusal."""
+        request: dict[str, Any] = {
+            "client_id": order.client,
+            "instrument": order.instrument,
+            "side": order.side,
+            "type": "market" if order.price is None else "limit",
+            "quantity": float(order.quantity),
+            "time_in_force": order.time_in_force,
+            "post_only": order.post_only,
+            "self_trade_prevention": MODES.get(order.self_trade_prevention, ""),
+            "order_id": order.order_id,
+            "idempotency_key": order.key,
+        }
+        if order.price is not None and Decimal(order.price):
+            # As text: both forms are taken.
+            request["price"] = order.price
+        response = self._http.post("/orders", json=request)
+        if response.status_code != 201:
+            return refused(response)
+        reply = response.json()
+        assert reply["trade_count"] == len(reply["trades"])
+        return standing(
+            reply["order"],
+            tuple(
+                Trade(
+                    decimal(trade["quantity"]),
+                    decimal(trade["price"]),
+                    trade["sell_order_id" if order.side == "buy" else "buy_order_id"],
+                )
+                for trade in reply["trades"]
+            ),
+        )
+
+    async def replace(self, change: Replace) -> Standing | Refused:
+        """Replace it."""
+        request = order_service_pb2.ReplaceOrderRequest(
+            client_id=change.client, order_id=change.order_id, idempotency_key=change.key
+        )
+        if change.price is not None:
+            request.price_e8 = units(change.price)
+        if change.quantity is not None:
+            request.quantity_e8 = units(change.quantity)
+        try:
+            reply = self._orders.ReplaceOrder(request)
+        except grpc.RpcError as error:
+            return refused_call(error)
+        order = reply.order
+        return Standing(
+            Decimal(order.filled_quantity_e8) / E8,
+            Decimal(order.remaining_quantity_e8) / E8,
+            Decimal(order.cancelled_quantity_e8) / E8,
+            order.status == types_pb2.ORDER_STATUS_REJECTED,
+            types_pb2.EndReason.Name(order.end_reason).removeprefix("END_REASON_").lower()
+            if order.end_reason
+            else "",
+            tuple(
+                Trade(
+                    Decimal(trade.quantity_e8) / E8,
+                    Decimal(trade.price_e8) / E8,
+                    trade.maker_order_id,
+                )
+                for trade in reply.trades
+            ),
+        )
+
+    async def cancel(self, cancel: Cancel) -> Standing | Refused:
+        """Cancel it. JSON shows reasons of rules only, and this end had none."""
+        body = {"client_id": cancel.client, "idempotency_key": cancel.key}
+        response = self._http.post(f"/orders/{cancel.order_id}/cancel", json=body)
+        if response.status_code != 200:
+            return refused(response)
+        order = response.json()["order"]
+        assert "reject_reason" not in order
+        return standing({**order, "reject_reason": "cancel_requested"}, ())
+
+    async def cancel_all(self, cancel: CancelAll) -> Cancelled | Refused:
+        """Cancel them."""
+        request = order_service_pb2.CancelOrdersRequest(
+            client_id=cancel.client,
+            instrument=cancel.instrument,
+            side=SIDES[cancel.side],  # type: ignore[arg-type]
+        )
+        try:
+            return Cancelled(self._orders.CancelOrders(request).cancelled_count)
+        except grpc.RpcError as error:
+            return refused_call(error)
+
+    async def order(self, order_id: str) -> Standing | None:
+        """Read it."""
+        response = self._http.get(f"/orders/{order_id}")
+        if response.status_code == 404:
+            return None
+        return standing(response.json()["order"], ())
+
+    async def book(self, instrument: str) -> Ladder:
+        """Read all of it."""
+        query = {"instrument": instrument, "levels": LEVELS_MAX}
+        reply = self._http.get("/market/orderbook", params=query).json()
+        bids, asks = (
+            tuple((decimal(level["price"]), decimal(level["quantity"])) for level in reply[side])
+            for side in ("bids", "asks")
+        )
+        return Ladder(bids, asks)
+
+    async def position(self, client: str, instrument: str) -> Numbers:
+        """Read it."""
+        words = {
+            "net": "net_quantity",
+            "cost": "total_cost",
+            "realised": "realised_pnl",
+            "unrealised": "unrealised_pnl",
+            "fees": "fees",
+        }
+        for each in self._http.get(f"/market/positions/{client}").json()["positions"]:
+            if each["instrument"] == instrument:
+                return {word: decimal(each[field]) for word, field in words.items()}
+        return dict.fromkeys(words, Decimal(0))
+
+
+def decimal(number: float) -> Decimal:
+    """What a JSON number says."""
+    return Decimal(repr(number))
+
+
+def units(text: str) -> int:
+    return int(Decimal(text) * E8)
+
+
+def standing(order: dict[str, Any], trades: tuple[Trade, ...]) -> Standing:
+    assert decimal(order["quantity"]) == sum(
+        decimal(order[f"{part}_quantity"]) for part in ("filled", "remaining", "cancelled")
+    ), "I3"
+    return Standing(
+        decimal(order["filled_quantity"]),
+        decimal(order["remaining_quantity"]),
+        decimal(order["cancelled_quantity"]),
+        order["status"] == "rejected",
+        order.get("reject_reason", ""),
+        trades,
+    )
+
+
+def refused(response: httpx.Response) -> Refused:
+    refusal = refusal_of(response)
+    return Refused(refusal["reason"].lower(), refusal["field"])
+
+
+def refused_call(error: grpc.RpcError) -> Refused:
+    assert isinstance(error, grpc.Call)
+    status = rpc_status.from_call(error)
+    assert status is not None
+    info = ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return Refused(info.reason.lower(), info.metadata["field"].removesuffix("_e8"))
