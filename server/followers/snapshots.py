@@ -44,6 +44,8 @@ from server.settings import Settings
 
 NAME: Final = "snapshots"
 NICENESS: Final = 10
+RETRY_SECONDS: Final = 10.0
+"""After a snapshot that could not be written: what was in the way may be gone by then."""
 REPORT_SECONDS: Final = 1.0
 """Between two looks at whether there is something to report or to write."""
 
@@ -55,6 +57,7 @@ class SnapshotFollower:
         self._directory = directory
         self._interval_s = interval_s
         self._written_s = time.monotonic()
+        self._failed_s = -RETRY_SECONDS
         self._replay: Replay | None = None
         self._wanted = 0
         self.written: SnapshotReport | None = None
@@ -86,20 +89,25 @@ class SnapshotFollower:
 
     def due(self) -> bool:
         """Whether a snapshot is to be written, or one that is there to be reported again."""
+        now = time.monotonic()
+        if now - self._failed_s < RETRY_SECONDS:
+            return False
         written = 0 if self.written is None else self.written.sequence
         if self._wanted and self.sequence >= self._wanted:
             return True
-        late = time.monotonic() - self._written_s >= self._interval_s
+        late = now - self._written_s >= self._interval_s
         return late and self.sequence > written
 
     def write(self) -> SnapshotReport:
         """Write what `due` asks for; raises `OSError` or `SnapshotBad`, which harm nothing."""
         assert self._replay is not None
-        self._wanted = 0
-        self._written_s = time.monotonic()
         if self.written is None or self.written.sequence != self.sequence:
+            self._failed_s = time.monotonic()
             path = write_snapshot(self._directory, self._replay.engine, self._replay.mark)
             self.written = _report(self.sequence, read_snapshot_header(path).state_hash)
+        self._failed_s = -RETRY_SECONDS
+        self._wanted = 0
+        self._written_s = time.monotonic()
         return self.written
 
 

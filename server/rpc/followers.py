@@ -48,11 +48,10 @@ class Followers:
         """Open streams by name."""
         self.snapshot_sequence = snapshot_sequence
         """Of the newest snapshot known, 0 for none."""
-        self.snapshot_wanted = 0
-        """The sequence that a snapshot was last asked to hold."""
         self.wake: Callable[[], None] = lambda: None
         """Called when a snapshot is asked for, to have the streams say so."""
         self._clock = clock
+        self._written: Snapshot | None = None
         self._waiting: list[tuple[int, asyncio.Future[Snapshot]]] = []
 
     def name_refused(self, name: str) -> EdgeReject | None:
@@ -63,6 +62,11 @@ class Followers:
         if name not in known and len(known) >= FOLLOWERS_MAX:
             return EdgeReject(EdgeReason.TOO_MANY, "follower", len(known) + 1, FOLLOWERS_MAX)
         return None
+
+    @property
+    def snapshot_wanted(self) -> int:
+        """The sequence that a snapshot is asked to hold, 0 where nobody waits for one."""
+        return max((sequence for sequence, _ in self._waiting), default=0)
 
     @contextmanager
     def following(self, name: str) -> Iterator[None]:
@@ -83,6 +87,7 @@ class Followers:
     def snapshot_written(self, snapshot: Snapshot) -> None:
         """Answer who asked for it."""
         self.snapshot_sequence = max(self.snapshot_sequence, snapshot.sequence)
+        self._written = snapshot
         still_waiting = []
         for sequence, waiter in self._waiting:
             if snapshot.sequence < sequence:
@@ -92,13 +97,15 @@ class Followers:
         self._waiting = still_waiting
 
     async def snapshot(self, sequence: int) -> Snapshot | EdgeReject:
-        """Have a snapshot written that holds everything up to a sequence, and wait for it."""
+        """Have a snapshot written that holds everything up to a sequence, and wait for it; the
+        newest one where that does already."""
+        if self._written is not None and self._written.sequence >= sequence:
+            return self._written
         if not self.connected[SNAPSHOTS]:
             return EdgeReject(EdgeReason.FOLLOWER_MISSING, "follower", SNAPSHOTS)
         waiter: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
         entry = (sequence, waiter)
         self._waiting.append(entry)
-        self.snapshot_wanted = max(self.snapshot_wanted, sequence)
         self.wake()
         try:
             return await waiter

@@ -94,9 +94,7 @@ class JournalStreams:
 
     def _snapshot_wanted(self, follower: str) -> int:
         """What the snapshot follower is still to be told; 0 where there is nothing."""
-        followers = self._followers
-        wanted = followers.snapshot_wanted
-        return wanted if follower == SNAPSHOTS and wanted > followers.snapshot_sequence else 0
+        return self._followers.snapshot_wanted if follower == SNAPSHOTS else 0
 
     async def _wait(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
