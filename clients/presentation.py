@@ -25,6 +25,7 @@ class Answer(NamedTuple):
 
 
 def json_of(value: object) -> str:
+    """Indented, so that people can read it too."""
     return json.dumps(_plain(value), indent=2)
 
 
@@ -45,7 +46,10 @@ def _plain(value: object) -> object:
 
 
 def placed_lines(placed: Placed) -> list[str]:
+    """The order, and its trades on arrival."""
     lines = order_lines(placed.order)
+    if placed.repeated:
+        lines.append("as first answered: this key was used before")
     if placed.trades:
         lines += ["", *trades_lines(placed.trades)]
     if placed.trade_count > len(placed.trades):
@@ -54,6 +58,7 @@ def placed_lines(placed: Placed) -> list[str]:
 
 
 def cancelled_lines(cancelled: CancelledAll) -> list[str]:
+    """How many, and which, as they ended."""
     lines = [f"{cancelled.cancelled_count} cancelled"]
     return lines + orders_lines(cancelled.orders) if cancelled.orders else lines
 
@@ -77,6 +82,7 @@ def order_lines(order: Order) -> list[str]:
 
 
 def orders_lines(orders: Sequence[Order]) -> list[str]:
+    """A row for each."""
     rows = [
         (
             order.order_id,

@@ -78,6 +78,13 @@ async def test_place_shows_trades(fake: FakeExchange, type_in: Any) -> None:
     assert lines[4].split() == ["2024-01-01T00:00:00.123Z", "buy", "0.0000005", "70150.5", "b", "a"]
 
 
+async def test_repeat_says_so(fake: FakeExchange, type_in: Any) -> None:
+    line = "place alice buy 1 BTC-USD --price 1 --key k-1"
+    first, again = await type_in(line), await type_in(line)
+    assert again.out == first.out + "as first answered: this key was used before\n"
+    assert len(fake.orders.orders) == 1
+
+
 async def test_json_is_exact(type_in: Any) -> None:
     printed = await type_in("place alice buy 0.1 BTC-USD --price 92233720368.54775807 --json")
     order = printed.json["order"]
