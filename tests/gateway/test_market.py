@@ -1,0 +1,245 @@
+"""Market data, positions, snapshot, instruments, health, figures and index through Envoy."""
+
+import re
+from collections.abc import Callable
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.routes import json_routes
+from tests.gateway.door import Market, refusal_of
+from tests.running import Everything
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def test_order_book(market: Market) -> None:
+    for price, quantity in ((100, 1), (100, 0.5), (99, 2)):
+        market.placed("buy", quantity, price)
+    market.placed("sell", 3, 101.5)
+    reply = market.get("/market/orderbook")
+    assert TIME.fullmatch(reply.pop("timestamp"))
+    assert reply.pop("sequence").isdecimal()
+    assert reply == {
+        "instrument": market.instrument,
+        "bids": [
+            {"price": 100, "quantity": 1.5, "cumulative": 1.5},
+            {"price": 99, "quantity": 2, "cumulative": 3.5},
+        ],
+        "asks": [{"price": 101.5, "quantity": 3, "cumulative": 3}],
+    }
+
+
+def test_order_book_levels(market: Market) -> None:
+    for step in range(30):
+        market.placed("sell", 1, 100 + step)
+    assert len(market.get("/market/orderbook")["asks"]) == 20
+    assert len(market.get("/market/orderbook", levels=1)["asks"]) == 1
+    assert len(market.get("/market/orderbook", levels=100)["asks"]) == 30
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "limit"),
+    [("/market/orderbook", "levels", 100), ("/market/trades", "limit", 1000)],
+)
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "1e1", "٣", "99999999999999999999"])
+def test_number_in_the_query_is_judged_with_its_name(
+    http: httpx.Client, path: str, field: str, limit: int, value: str
+) -> None:
+    for text in (value, str(limit + 1)):
+        response = http.get(path, params={field: text})
+        assert response.status_code == 400
+        refusal = refusal_of(response)
+        assert (refusal["field"], refusal["value"]) == (field, text)
+        assert str(limit) in response.json()["message"]
+
+
+def test_trades_newest_first(market: Market) -> None:
+    for price in (100, 101, 102):
+        market.placed("sell", 1, price, client_id=f"{market.prefix}S")
+        market.placed("buy", 1, price)
+    reply = market.get("/market/trades")
+    assert reply["count"] == 3
+    assert [trade["price"] for trade in reply["trades"]] == [102, 101, 100]
+    trade = reply["trades"][0]
+    assert trade.keys() >= {
+        "trade_id", "buy_order_id", "sell_order_id", "price", "quantity", "timestamp",
+    }  # fmt: skip
+    assert TIME.fullmatch(trade["timestamp"])
+    two = market.get("/market/trades", limit=2)
+    assert two["trades"] == reply["trades"][:2]
+    assert two["count"] == 2
+
+
+def test_best_quotes(market: Market) -> None:
+    empty = market.get("/market/bbo")
+    assert empty.keys() == {"instrument", "timestamp", "sequence"}
+    market.placed("buy", 2, 100.00000001)
+    bid_only = market.get("/market/bbo")
+    assert (bid_only["bid_price"], bid_only["bid_quantity"]) == (100.00000001, 2)
+    assert "mid" not in bid_only
+    market.placed("sell", 3, 100.00000004)
+    both = market.get("/market/bbo")
+    assert (both["ask_price"], both["ask_quantity"]) == (100.00000004, 3)
+    assert both["spread"] == 0.00000003
+    assert both["mid"] == 100.000000025
+
+
+@pytest.mark.parametrize("path", ["/market/orderbook", "/market/trades", "/market/bbo"])
+def test_unknown_instrument_is_not_found(http: httpx.Client, path: str) -> None:
+    response = http.get(path, params={"instrument": "NO-SUCH"})
+    assert response.status_code == 404
+    assert refusal_of(response)["reason"] == "INSTRUMENT_UNKNOWN"
+    assert http.get(path).json()["instrument"] == "BTC-USD"
+
+
+def test_positions(market: Market, list_instrument: Callable[..., None]) -> None:
+    list_instrument(market.instrument, taker_fee_e6=1000)
+    buyer, seller = f"{market.prefix}B", f"{market.prefix}S"
+    market.placed("sell", 1.5, 70500, client_id=seller)
+    market.placed("buy", 1.5, 70500, client_id=buyer)
+    market.placed("buy", 0.5, 71000, client_id=seller)
+    market.placed("sell", 0.5, 71000, client_id=buyer)
+    reply = market.http.get(f"/market/positions/{buyer}").json()
+    (position,) = reply["positions"]
+    assert TIME.fullmatch(position.pop("last_updated"))
+    assert reply["client_id"] == buyer
+    assert position == {
+        "instrument": market.instrument,
+        "net_quantity": 1,
+        "total_cost": 70500,
+        "avg_price": 70500,
+        "realised_pnl": 250,
+        "unrealised_pnl": 500,
+        "fees": 141.25,
+    }
+    (other,) = market.http.get(f"/market/positions/{seller}").json()["positions"]
+    assert (other["net_quantity"], other["total_cost"]) == (-1, -70500)
+    assert other["avg_price"] == 70500
+
+
+def test_unknown_client_has_no_positions(http: httpx.Client) -> None:
+    reply = http.get("/market/positions/nobody-at-all").json()
+    assert (reply["client_id"], reply["positions"]) == ("nobody-at-all", [])
+
+
+def test_snapshot(market: Market, exchange: Everything) -> None:
+    market.placed("buy", 1, 100)
+    for how in (
+        {"params": {"instrument": market.instrument}},
+        {"json": {"instrument": market.instrument}},
+    ):
+        response = market.http.post("/market/orderbook/snapshot", **how)  # type: ignore[arg-type]
+        assert response.status_code == 200
+        reply = response.json()
+        assert reply["instrument"] == market.instrument
+        assert reply["snapshot"] == {
+            "bids": [{"price": 100, "quantity": 1, "cumulative": 1}],
+            "asks": [],
+        }
+        assert TIME.fullmatch(reply["timestamp"])
+        assert int(reply["snapshot_sequence"]) >= int(reply["sequence"])
+    unknown = market.http.post("/market/orderbook/snapshot", params={"instrument": "NO-SUCH"})
+    assert unknown.status_code == 404
+
+
+def test_instruments(market: Market, list_instrument: Callable[..., None]) -> None:
+    list_instrument(
+        market.instrument,
+        tick_e8=50_000_000,
+        lot_e8=1_000,
+        price_max_e8=100_000_000_000_000,
+        quantity_max_e8=100_000_000_000,
+        maker_fee_e6=-50,
+        taker_fee_e6=200,
+        self_trade_prevention=3,
+    )
+    listed = {
+        each["instrument"]: each for each in market.http.get("/instruments").json()["instruments"]
+    }
+    assert listed.keys() >= {"BTC-USD", "ETH-USD", "SOL-USD"}
+    assert listed[market.instrument] == {
+        "instrument": market.instrument,
+        "tick_size": 0.5,
+        "lot_size": 0.00001,
+        "min_price": 0.00000001,
+        "max_price": 1_000_000,
+        "min_quantity": 0.00000001,
+        "max_quantity": 1_000,
+        "maker_fee_rate": -0.00005,
+        "taker_fee_rate": 0.0002,
+        "self_trade_prevention": "cancel_oldest",
+    }
+    response = market.post(side="buy", type="limit", price=100.25, quantity=1)
+    assert response.status_code == 400
+    refusal = refusal_of(response)
+    assert (refusal["reason"], refusal["value"], refusal["limit"]) == (
+        "PRICE_OFF_TICK", "100.25", "0.5",
+    )  # fmt: skip
+    assert "100.25" in response.json()["message"]
+
+
+def test_health(http: httpx.Client) -> None:
+    response = http.get("/healthz")
+    assert response.status_code == 200
+    reply = response.json()
+    assert TIME.fullmatch(reply["timestamp"])
+    assert (reply["status"], reply["degraded"]) == ("healthy", [])
+    assert reply["checks"] == {
+        "journal": "healthy",
+        "snapshots": "healthy",
+        "postgres": "disabled",
+        "redis": "disabled",
+        "kafka": "disabled",
+    }
+
+
+def test_index_names_every_route(http: httpx.Client) -> None:
+    reply = http.get("/").json()
+    assert reply["name"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", reply["version"])
+    assert reply["endpoints"] == [f"{route.method} {route.template}" for route in json_routes()]
+
+
+def figures(http: httpx.Client) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    response = http.get("/metrics")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+    }
+
+
+def test_metrics(market: Market) -> None:
+    before = figures(market.http)
+    market.placed("sell", 0.5, 100, client_id=f"{market.prefix}S")
+    market.placed("sell", 0.5, 101, client_id=f"{market.prefix}S")
+    market.placed("buy", 0.75, 100)
+    market.placed("buy", 1, order_id=f"{market.prefix}m")
+    market.placed("buy", 1)
+    market.post(side="buy", type="limit", price=-1, quantity=1)
+    market.post(side="up", type="limit", price=1, quantity=1)
+    after = figures(market.http)
+
+    def grown(name: str, **labels: str) -> float:
+        key = (name, tuple(sorted(labels.items())))
+        return after[key] - before.get(key, 0)
+
+    assert grown("orders_received_total", type="limit", side="sell") == 2
+    assert grown("orders_received_total", type="limit", side="buy") == 2
+    assert grown("orders_received_total", type="market", side="buy") == 2
+    assert grown("orders_received_total", type="limit", side="unknown") == 1
+    assert grown("orders_matched_total", instrument=market.instrument) == 2
+    assert grown("orders_rejected_total", reason="no_liquidity") == 1
+    assert grown("orders_rejected_total", reason="price_not_positive") == 1
+    assert grown("orders_rejected_total", reason="side_invalid") == 1
+    assert grown("trades_total") == 2
+    assert grown("trade_volume_total", instrument=market.instrument) == 1
+    assert grown("order_latency_seconds_count") == 5
+    assert grown("order_latency_seconds_bucket", le="+Inf") == 5
+    assert grown("order_latency_seconds_sum") > 0
+    assert grown("current_orderbook_depth", instrument=market.instrument, side="buy") == 1
+    assert grown("current_orderbook_depth", instrument=market.instrument, side="sell") == 0
