@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 import httpx
@@ -112,7 +112,7 @@ class HttpDoor:
             maker_fee_e6=int(Decimal(terms.maker_fee) * 10**6),
             taker_fee_e6=int(Decimal(terms.taker_fee) * 10**6),
             self_trade_prevention=MODE_NUMBERS[terms.self_trade_prevention],  # type: ignore[arg-type]
-            **given,  # type: ignore[arg-type]
+            **given,
         )
         self._admin.SetInstrument(admin_service_pb2.SetInstrumentRequest(instrument=instrument))
 
@@ -213,7 +213,7 @@ class HttpDoor:
 
     async def book(self, instrument: str) -> Ladder:
         """Read all of it."""
-        query = {"instrument": instrument, "levels": LEVELS_MAX}
+        query = {"instrument": instrument, "levels": str(LEVELS_MAX)}
         reply = self._http.get("/market/orderbook", params=query).json()
         bids, asks = (
             tuple((decimal(level["price"]), decimal(level["quantity"])) for level in reply[side])
@@ -265,8 +265,7 @@ def refused(response: httpx.Response) -> Refused:
 
 
 def refused_call(error: grpc.RpcError) -> Refused:
-    assert isinstance(error, grpc.Call)
-    status = rpc_status.from_call(error)
+    status = rpc_status.from_call(cast("grpc.Call", error))
     assert status is not None
     info = ErrorInfo()
     assert status.details[0].Unpack(info)

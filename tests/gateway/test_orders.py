@@ -110,7 +110,7 @@ def test_ends_by_the_rules_are_replies(
     market: Market, fields: dict[str, object], status: str, reason: str
 ) -> None:
     market.placed("sell", 1, 100, client_id="seller")
-    order = market.placed("buy", **{"quantity": 1, **fields})["order"]  # type: ignore[arg-type]
+    order = market.placed("buy", **{"quantity": 1, **fields})["order"]
     assert (order["status"], order["reject_reason"]) == (status, reason)
 
 

@@ -19,6 +19,8 @@ DIGITS_MAX: Final = 15
 
 EXACT: Final = 10**DIGITS_MAX
 E16: Final = 10**16
+LARGEST: Final = INT64_MAX / E8
+"""As near as a double comes; the exact bound is looked at once more."""
 
 FINITE: Final = "a finite number"
 FINE_ENOUGH: Final = f"a number of at most {DIGITS_MAX} significant digits and 8 decimals"
@@ -29,13 +31,13 @@ def e8_of(field: str, number: float) -> int:
     """The integer that a number of a request stands for, refusable numbers as `Given`."""
     if not isfinite(number):
         return unusable(field, number, FINITE)
+    if abs(number) > LARGEST:
+        return unusable(field, number, SMALL_ENOUGH)
     units = round(number * E8)
     # Up to 15 digits the product is less than half a unit off, and the division rounds correctly:
     # they meet exactly when `number` is the double of a decimal with 8 decimals.
     if -EXACT < units < EXACT:
         return units if units / E8 == number else unusable(field, number, FINE_ENOUGH)
-    if abs(number) * E8 > 2 * INT64_MAX:
-        return unusable(field, number, SMALL_ENOUGH)
     exact = units_of_shortest(number)
     if exact is None:
         return unusable(field, number, FINE_ENOUGH)

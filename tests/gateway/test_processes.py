@@ -1,0 +1,145 @@
+"""The gateway as a process: its configuration, its port, and a server that goes and comes."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any, cast
+
+import grpc
+import httpx
+import pytest
+
+from exchange.v1 import market_data_pb2, order_service_pb2
+from exchange.v1.market_data_pb2_grpc import MarketDataStub
+from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+from gateway import envoy
+from gateway.configuration import cluster, configuration, listener
+from gateway.routes import grpc_streams, json_routes, pattern_of
+from tests.gateway.door import Market, error_of
+from tests.running import Everything, Running, Starter, free_port, until
+
+ORDER = {"client_id": "a", "side": "buy", "type": "limit", "price": 100, "quantity": 1}
+
+
+def test_envoy_finds_the_configuration_valid() -> None:
+    command = [*envoy.command(envoy.DefaultAddresses()), "--mode", "validate"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+def test_addresses() -> None:
+    def address(host: str, server: str) -> tuple[object, object]:
+        addresses = envoy.DefaultAddresses(host, 3000, server)
+        upstream = cluster(addresses)
+        endpoint = upstream["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+        return (
+            listener(addresses)["address"]["socket_address"]["address"],
+            (upstream["type"], *endpoint["address"]["socket_address"].values()),
+        )
+
+    assert address("localhost", "[::1]:50051") == ("127.0.0.1", ("STATIC", "::1", 50051))
+    assert address("0.0.0.0", "server:9") == ("0.0.0.0", ("STRICT_DNS", "server", 9))
+
+
+def test_there_is_no_admin_interface() -> None:
+    assert "admin" not in configuration(envoy.DefaultAddresses())
+    assert '"enable_reuse_port": false' in json.dumps(configuration(envoy.DefaultAddresses()))
+
+
+def test_routes_are_those_of_the_contract() -> None:
+    routes = {(route.method, route.template): route.creates for route in json_routes()}
+    assert len(routes) == len(json_routes()) == 14
+    assert [route for route, creates in routes.items() if creates] == [("POST", "/orders")]
+    assert pattern_of("/orders/{order_id}/cancel") == "/orders/[^/]+/cancel"
+    assert "/exchange.v1.OrderService/TradingSession" in grpc_streams()
+    assert "/exchange.v1.OrderService/PlaceOrder" not in grpc_streams()
+
+
+def test_a_second_gateway_on_the_port_ends(exchange: Everything, http: httpx.Client) -> None:
+    addresses = envoy.DefaultAddresses("127.0.0.1", exchange.http_port, exchange.grpc)
+    ended = subprocess.run(
+        envoy.command(addresses), check=False, capture_output=True, timeout=60, text=True
+    )
+    assert ended.returncode != 0
+    assert "cannot bind" in ended.stderr
+    assert http.get("/healthz").status_code == 200
+
+
+def test_grpc_passes_through(channel: grpc.Channel, market: Market) -> None:
+    market.placed("buy", 0.5, 100)
+    request = market_data_pb2.GetOrderBookRequest(instrument=market.instrument)
+    (bid,) = MarketDataStub(channel).GetOrderBook(request).book.bids
+    assert (bid.price_e8, bid.quantity_e8) == (100 * 10**8, 5 * 10**7)
+    with pytest.raises(grpc.RpcError) as refused:
+        OrderServiceStub(channel).PlaceOrder(order_service_pb2.PlaceOrderRequest())
+    error = cast("Any", refused.value)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert dict(error.trailing_metadata())["grpc-status-details-bin"]
+    with pytest.raises(grpc.RpcError) as unknown:
+        cast("Any", channel.unary_unary("/exchange.v2.Nothing/Here"))(b"")
+    assert cast("Any", unknown.value).code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_streams_pass_through_as_they_come(exchange: Everything, market: Market) -> None:
+    async def stream() -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{exchange.http_port}") as channel:
+            request = market_data_pb2.StreamOrderBookRequest(instrument=market.instrument)
+            call = MarketDataStub(channel).StreamOrderBook(request)
+            async for message in call:
+                if message.snapshot:
+                    market.placed("buy", 0.5, 100)
+                elif message.bids:
+                    assert message.bids[0].quantity_e8 == 5 * 10**7
+                    break
+            call.cancel()
+
+    asyncio.run(asyncio.wait_for(stream(), 30))
+
+
+@pytest.fixture
+def apart(starter: Starter) -> Iterator[tuple[Running, str, httpx.Client]]:
+    """A server, and a gateway that nobody watches."""
+    server, address = starter.server()
+    port = free_port()
+    ports = ("--http-port", str(port), "--server", address)
+    starter.run("gateway", "--data-dir", str(starter.data_dir), *ports)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+
+        def serves() -> bool:
+            try:
+                return client.get("/healthz").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        until(serves, 30, "a gateway that serves")
+        yield server, address, client
+
+
+def test_server_goes_and_comes(starter: Starter, apart: tuple[Running, str, httpx.Client]) -> None:
+    server, address, client = apart
+    placed = client.post("/orders", json=ORDER | {"idempotency_key": "k"})
+    assert placed.status_code == 201
+    server.kill()
+    for response in (client.post("/orders", json=ORDER), client.get("/healthz")):
+        assert response.status_code == 503
+        assert response.elapsed.total_seconds() < 5, "I11"
+        error = error_of(response)
+        assert (error["code"], error["details"]) == (14, [])
+
+    starter.server(int(address.rpartition(":")[2]))
+    until(lambda: client.get("/healthz").status_code == 200, 30, "a server that is found again")
+    again = client.post("/orders", json=ORDER | {"idempotency_key": "k"})
+    assert again.status_code == 201
+    assert again.json()["order"] == placed.json()["order"], "I10"
+
+
+def test_snapshot_without_its_follower_is_not_available(
+    apart: tuple[Running, str, httpx.Client],
+) -> None:
+    _, _, client = apart
+    response = client.post("/market/orderbook/snapshot")
+    assert response.status_code == 503
+    assert error_of(response)["code"] == 14
+    health = client.get("/healthz").json()
+    assert (health["status"], health["checks"]["snapshots"]) == ("degraded", "unhealthy")
+    assert health["degraded"]
