@@ -1,9 +1,10 @@
 """The book of a place reply as the bytes of its `orderbook` field.
 
 Rendered for every record that holds an order, so it is written by hand: as messages of the
-generated code the 40 levels cost two and a half times as much. A level is three doubles, none of them 0, so
-each has the same 27 bytes: `price` (field 1), `quantity` (2) and `cumulative` (3), each a tag of
-one byte and eight bytes little-endian. A test compares the bytes with those of the generated code.
+generated code the 40 levels cost two and a half times as much. A level is three doubles, none of
+them 0, so each has the same 27 bytes: `price` (field 1), `quantity` (2) and `cumulative` (3), each
+a tag of one byte and eight bytes little-endian. A test compares the bytes with those of the
+generated code.
 """
 
 from struct import Struct
