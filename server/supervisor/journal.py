@@ -7,15 +7,19 @@ holds it, the same frames are read from that server's stream, up to what is dura
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 from server.exits import Exit
 from server.settings import Settings
 from server.supervisor.configuration import ConfigurationWrong
 from server.supervisor.parent import Parent
 
-STREAM_SECONDS: Final = 10.0
-"""For the server to answer at all."""
+if TYPE_CHECKING:
+    from server.journal.lock import DirectoryLocked
+
+ANSWER_SECONDS: Final = 10.0
+"""For the server to answer at all; how long the journal takes nobody knows."""
 
 
 def register(
@@ -81,8 +85,8 @@ def _verify(options: argparse.Namespace, settings: Settings) -> int:
     try:
         return inspect.verify(directory, sys.stdout, replay=replay)
     except DirectoryLocked as locked:
-        frames = _from_server(locked)
-        return inspect.verify_frames(frames, directory, sys.stdout, replay=replay)
+        with _from_server(locked) as frames:
+            return inspect.verify_frames(frames, directory, sys.stdout, replay=replay)
 
 
 def _show(options: argparse.Namespace, settings: Settings) -> int:
@@ -93,25 +97,33 @@ def _show(options: argparse.Namespace, settings: Settings) -> int:
     try:
         return inspect.show(settings.data_dir, sys.stdout, first, last, as_json=options.json)
     except DirectoryLocked as locked:
-        frames = _from_server(locked, max(first - 1, 0))
-        return inspect.show_frames(frames, sys.stdout, first, last, as_json=options.json)
+        with _from_server(locked, max(first - 1, 0)) as frames:
+            return inspect.show_frames(frames, sys.stdout, first, last, as_json=options.json)
 
 
-def _from_server(locked: Any, after_sequence: int = 0) -> Iterator[bytes]:
-    """The frames that the owner of the lock sends; the refusal stands if it does not answer."""
+@contextmanager
+def _from_server(locked: "DirectoryLocked", after_sequence: int = 0) -> Iterator[Iterator[bytes]]:
+    """The frames that the owner of the lock sends; the refusal stands if it serves nowhere."""
     if locked.address is None:
         raise locked
     import grpc
 
-    from exchange.v1.admin_service_pb2 import StreamJournalRequest
+    from exchange.v1.admin_service_pb2 import GetStatusRequest, StreamJournalRequest
     from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
     from server.followers.position import CHANNEL_OPTIONS, frames
 
     request = StreamJournalRequest(after_sequence=after_sequence, until_now=True)
     with grpc.insecure_channel(locked.address, options=CHANNEL_OPTIONS) as channel:
+        server = AdminServiceStub(channel)
         try:
-            grpc.channel_ready_future(channel).result(timeout=STREAM_SECONDS)
-            for message in AdminServiceStub(channel).StreamJournal(request):
-                yield from frames(message)
-        except (grpc.RpcError, grpc.FutureTimeoutError) as error:
-            raise OSError(f"the server at {locked.address} does not send it: {error}") from error
+            server.GetStatus(GetStatusRequest(), timeout=ANSWER_SECONDS)
+            messages = server.StreamJournal(request)
+            try:
+                yield (frame for message in messages for frame in frames(message))
+            finally:
+                messages.cancel()
+        except grpc.RpcError as error:
+            # The error is the call itself, which its class does not say.
+            details = getattr(error, "details", None)
+            why = details() if details else error
+            raise OSError(f"the server at {locked.address} does not send it: {why}") from error

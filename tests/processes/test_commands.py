@@ -1,0 +1,94 @@
+"""`exchange` as people type it: help, version, and the journal beside a running server."""
+
+import json
+import signal
+
+import pytest
+
+from server.exits import Exit
+from tests.processes.load import Load
+from tests.running import Running, Starter, free_port
+
+
+def said(starter: Starter, *command: str) -> Running:
+    running = starter.run(*command)
+    running.wait()
+    return running
+
+
+def test_help_names_every_command_and_setting(starter: Starter) -> None:
+    text = "\n".join(said(starter, "--help").lines)
+    for word in ("up", "server", "follower", "gateway", "journal", "place", "cancel", "trades"):
+        assert f"    {word} " in text
+    text = "\n".join(said(starter, "up", "--help").lines)
+    for word in ("--data-dir", "--http-port", "--grpc-port", "--host", "--config"):
+        assert f"  {word} " in text
+    for word in ("EXCHANGE_DATA_DIR", "PORT", "GRPC_PORT", "EXCHANGE_HOST", "EXCHANGE_CONFIG"):
+        assert f"({word};" in text
+    assert said(starter, "--version").lines[0].startswith("exchange 0.")
+
+
+@pytest.mark.parametrize("command", [(), ("fly",), ("up", "--fast"), ("journal",)])
+def test_wrong_usage_is_told(starter: Starter, command: tuple[str, ...]) -> None:
+    wrong = said(starter, *command)
+    assert wrong.wait() == 2
+    assert "error: " in wrong.lines[-1]
+
+
+def test_journal_is_read_beside_its_server_and_without(starter: Starter) -> None:
+    """While the server has the directory, the frames come from its stream."""
+    directory = ("--data-dir", str(starter.data_dir))
+    server, address = starter.server()
+    with Load(address, "j") as load:
+        load.wait(2)
+    beside = said(starter, "journal", "show", *directory, "--json", "5", "6")
+    verified_beside = said(starter, "journal", "verify", *directory)
+    server.signal(signal.SIGTERM)
+    assert server.wait() == Exit.CLEAN
+    alone = said(starter, "journal", "show", *directory, "--json", "5", "6")
+    verified_alone = said(starter, "journal", "verify", *directory)
+    assert beside.lines == alone.lines
+    documents = [json.loads(line) for line in alone.lines]
+    assert "j-0" in json.dumps(documents)
+    assert verified_beside.wait() == verified_alone.wait() == Exit.CLEAN
+    readable = said(starter, "journal", "show", *directory, "5", "6")
+    assert "j-0" in "\n".join(readable.lines)
+
+
+def test_damage_is_found(starter: Starter) -> None:
+    server, address = starter.server()
+    with Load(address, "j") as load:
+        load.wait(2)
+    assert server.terminate() == Exit.CLEAN
+    journal = starter.data_dir / "journal"
+    content = bytearray(journal.read_bytes())
+    content[len(content) // 2] ^= 1
+    journal.write_bytes(content)
+    verified = said(starter, "journal", "verify", "--data-dir", str(starter.data_dir))
+    assert verified.wait() == Exit.FAILED
+    assert "BAD" in "\n".join(verified.lines)
+    assert journal.read_bytes() == content
+
+
+def test_no_journal_is_said(starter: Starter) -> None:
+    verified = said(starter, "journal", "verify", "--data-dir", str(starter.data_dir / "none"))
+    assert verified.wait() == Exit.FAILED
+    assert "doesn't exist" in verified.lines[-1]
+
+
+def test_a_lock_without_a_server_is_named(starter: Starter) -> None:
+    """A server that starts has the lock and no address yet; nobody else opens its journal."""
+    server, _ = starter.server()
+    server.signal(signal.SIGSTOP)
+    try:
+        (starter.data_dir / "lock").write_text(json.dumps({"pid": server.pid}))
+        locked = said(starter, "journal", "show", "--data-dir", str(starter.data_dir))
+        assert locked.wait() == Exit.LOCKED
+        assert f"locked by pid {server.pid}" in locked.lines[-1]
+        address = f"127.0.0.1:{free_port()}"
+        (starter.data_dir / "lock").write_text(json.dumps({"pid": server.pid, "grpc": address}))
+        silent = starter.run("journal", "show", "--data-dir", str(starter.data_dir))
+        assert silent.wait() == Exit.FAILED
+        assert f"the server at {address} does not send it" in silent.lines[-1]
+    finally:
+        server.signal(signal.SIGCONT)
