@@ -21,7 +21,7 @@ from typing import Protocol, Self, TypeVar
 
 import grpc
 
-from clients import market_wire, order_wire
+from clients import ADDRESS, market_wire, order_wire
 from clients.errors import RefusedError, UnavailableError, error_of
 from clients.requests import (
     CancelOrder,
@@ -62,7 +62,6 @@ from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.market_data_pb2_grpc import MarketDataStub
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 
-ADDRESS = "127.0.0.1:50051"
 RECEIVE_BYTES_MAX = 64 * 1024 * 1024  # a reply to 1,000 orders that trade 400 times each
 SNAPSHOT_S = 30.0  # the exchange's longest deadline: a snapshot of a large state is waited for
 

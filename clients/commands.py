@@ -7,10 +7,9 @@ one of them runs. Exit codes: 0 done, 1 refused, 2 the command line is wrong, 3 
 import argparse
 import os
 
+from clients import ADDRESS
 from clients.decimals import NumberInvalidError, e8_of
 from clients.types import OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
-
-ADDRESS = "127.0.0.1:50051"
 
 EPILOG = (
     "Exit codes: 0 the exchange did it (read the status for what became of the order), 1 it "

@@ -10,9 +10,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from google.protobuf.any_pb2 import Any as Packed
-from google.rpc.error_details_pb2 import ErrorInfo
-from google.rpc.status_pb2 import Status
 
 from exchange.v1 import market_data_pb2 as market_pb2
 from exchange.v1 import order_service_pb2 as orders_pb2
@@ -22,53 +19,9 @@ from exchange.v1.order_service_pb2_grpc import (
     OrderServiceServicer,
     add_OrderServiceServicer_to_server,
 )
-
-Context = grpc.aio.ServicerContext[Any, Any]
-Fault = Callable[[Context], Awaitable[None]]
+from tests.clients.faults import Context, Fault, hang, refuse
 
 CREATED_NS = 1_704_067_200_123_456_789
-
-
-def refusal_details(
-    code: grpc.StatusCode, message: str, reason: str, retry_safe: bool, domain: str = "exchange"
-) -> tuple[tuple[str, bytes], ...]:
-    """Trailing metadata as the exchange sends it with a refusal."""
-    packed = Packed()
-    packed.Pack(
-        ErrorInfo(
-            reason=reason,
-            domain=domain,
-            metadata={
-                "field": "price_e8",
-                "limit": "100",
-                "value": "150",
-                "retry_safe": "true" if retry_safe else "false",
-            },
-        )
-    )
-    status = Status(code=code.value[0], message=message, details=[packed])
-    return (("grpc-status-details-bin", status.SerializeToString()),)
-
-
-def refuse(
-    code: grpc.StatusCode, reason: str = "", message: str = "no", *, retry_safe: bool = False
-) -> Fault:
-    """End the call before anything happened; without a reason as gRPC itself would."""
-
-    async def fault(context: Context) -> None:
-        details = refusal_details(code, message, reason, retry_safe) if reason else ()
-        await context.abort(code, message, details)
-
-    return fault
-
-
-async def hang(context: Context) -> None:
-    """Never answer."""
-    await asyncio.Event().wait()
-
-
-async def none(context: Context) -> None:
-    """Let one call through."""
 
 
 class FakeOrders(OrderServiceServicer):

@@ -23,7 +23,8 @@ from clients.types import (
     Side,
 )
 from exchange.v1 import types_pb2
-from tests.clients.fake_exchange import FakeExchange, hang, refuse
+from tests.clients.fake_exchange import FakeExchange
+from tests.clients.faults import hang, refuse
 
 pytestmark = pytest.mark.asyncio
 

@@ -10,7 +10,8 @@ import pytest
 
 from clients import actions, commands
 from exchange.v1 import types_pb2
-from tests.clients.fake_exchange import FakeExchange, a_trade, refuse
+from tests.clients.fake_exchange import FakeExchange, a_trade
+from tests.clients.faults import refuse
 
 pytestmark = pytest.mark.asyncio
 

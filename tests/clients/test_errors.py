@@ -12,7 +12,7 @@ from clients.errors import (
     error_of,
 )
 from clients.requests import PlaceOrder
-from tests.clients.fake_exchange import refusal_details
+from tests.clients.faults import refusal_details
 
 ORDER = PlaceOrder("alice", "BTC-USD", "buy", "1", price="2", idempotency_key="k-1")
 Code = grpc.StatusCode

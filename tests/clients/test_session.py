@@ -12,16 +12,8 @@ from clients.errors import ExchangeError, OutcomeUnknownError, RefusedError, Una
 from clients.requests import CancelOrder, CancelOrders, Command, PlaceOrder, ReplaceOrder
 from clients.types import Cancelled, CancelledAll, Placed, Replaced
 from exchange.v1 import order_service_pb2 as orders_pb2
-from tests.clients.fake_exchange import (
-    Context,
-    FakeExchange,
-    FakeOrders,
-    hang,
-    messages,
-    opened,
-    outcome_of,
-    refuse,
-)
+from tests.clients.fake_exchange import FakeExchange, FakeOrders, messages, opened, outcome_of
+from tests.clients.faults import Context, hang, refuse
 
 pytestmark = pytest.mark.asyncio
 
