@@ -141,6 +141,16 @@ def test_plain_data_comes_back_with_its_types(data: object) -> None:
 def test_nothing_but_plain_data_goes_in(data: object) -> None:
     with pytest.raises(TypeError, match="is not plain data"):
         pack(data)
+    assert unpack(pack((1, "after"))) == (1, "after")
+
+
+def test_a_large_document_leaves_no_large_buffer() -> None:
+    before = payloads._packers.packer
+    assert unpack(pack(bytes(payloads._BUFFER_BYTES_MAX))) == bytes(payloads._BUFFER_BYTES_MAX)
+    assert payloads._packers.packer is not before
+    kept = payloads._packers.packer
+    assert unpack(pack("small")) == "small"
+    assert payloads._packers.packer is kept
 
 
 def test_a_frame_comes_back() -> None:
