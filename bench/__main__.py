@@ -12,6 +12,9 @@ from bench import report, workloads
 from bench.comparison import Comparison
 from bench.workloads import MESSAGES_IN_FLIGHT, Plan
 
+TURNS_MAX = 9
+"""The order stream of the sessions is not longer."""
+
 NAMES = ("engine", "session", "unary", "http")
 
 
@@ -37,8 +40,10 @@ def arguments() -> argparse.Namespace:
     unknown = [name for name in options.only.split(",") if name not in NAMES]
     if unknown:
         parser.error(f"--only: there is no workload {unknown[0]!r}, only {', '.join(NAMES)}")
-    if options.seconds <= 0 or options.turns < 1:
-        parser.error("--seconds and --turns must be positive")
+    if options.seconds <= 0:
+        parser.error(f"--seconds must be positive, not {options.seconds:g}")
+    if not 1 <= options.turns <= TURNS_MAX:
+        parser.error(f"--turns must be from 1 to {TURNS_MAX}, not {options.turns}")
     return options
 
 

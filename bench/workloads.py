@@ -29,8 +29,6 @@ IN_FLIGHT = 50
 """Unary calls, or HTTP connections with one request each."""
 MESSAGES_IN_FLIGHT = {1: 32, 10: 16, 100: 8}
 """Messages of a session by their size: what keeps the server busy, within what it lets wait."""
-TURN_COMMANDS_MAX = 100_000
-"""Commands of one session turn, so that the stream of 1,000,000 lasts for all turns."""
 MIXED_ORDERS = 20_000
 """Prepared orders of the mix, sent again from the beginning where they don't last."""
 ENDLESS = 1 << 40
@@ -47,6 +45,8 @@ class Plan:
     seed: int
     directory: Path
     """Below it data directories are made, and removed."""
+    turn_commands_max: int = 100_000
+    """Of a session, so that the stream of 1,000,000 lasts for nine turns."""
 
     @property
     def warm_seconds(self) -> float:
@@ -81,7 +81,7 @@ def take_turns(plan: Plan, exchange: Lane, baseline: Lane) -> None:
 
 def unary(plan: Plan) -> Comparison:
     """`PlaceOrder` over gRPC."""
-    with _bench(plan) as directory, _server(directory) as (server, port):
+    with _bench(plan) as directory, exchange(directory) as (server, port):
         mixed = orders.mixed_orders(plan.seed, MIXED_ORDERS)
         requests, replies = directory / "requests", directory / "replies"
         write_messages(requests, [orders.grpc_message(order) for order in mixed])
@@ -102,7 +102,7 @@ def unary(plan: Plan) -> Comparison:
 
 def http(plan: Plan) -> Comparison:
     """`POST /orders` through the gateway."""
-    with _bench(plan) as directory, _server(directory) as (server, port):
+    with _bench(plan) as directory, exchange(directory) as (server, port):
         mixed = orders.mixed_orders(plan.seed, MIXED_ORDERS)
         transcoded, replies = directory / "transcoded", directory / "replies"
         requests = directory / "requests"
@@ -134,10 +134,10 @@ def http(plan: Plan) -> Comparison:
 def session(plan: Plan, size: int) -> Comparison:
     """`TradingSession` with `size` commands a message."""
     in_flight = MESSAGES_IN_FLIGHT[size]
-    turn_messages = TURN_COMMANDS_MAX // size
-    with _bench(plan) as directory, _server(directory) as (server, port):
+    turn_messages = plan.turn_commands_max // size
+    with _bench(plan) as directory, exchange(directory) as (server, port):
         requests, replies = directory / "requests", directory / "replies"
-        commands = _session_commands(TURN_COMMANDS_MAX * (plan.turns + 1))
+        commands = _session_commands(plan.turn_commands_max * (plan.turns + 1))
         write_messages(requests, messages(commands, size))
 
         def talk(port: int, first: int, seconds: float, **options: Path) -> Turn:
@@ -214,7 +214,8 @@ def _bench(plan: Plan) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _server(directory: Path) -> Iterator[tuple[Part, int]]:
+def exchange(directory: Path) -> Iterator[tuple[Part, int]]:
+    """A server with an empty data directory below this one, and its port."""
     port = free_port()
     command: Command = [
         *EXCHANGE,
