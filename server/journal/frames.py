@@ -118,9 +118,12 @@ def find(
         else:
             low = found.end
     while low < high:
-        found = step(storage.read(low, HEADER_BYTES))
+        try:
+            found = step(storage.read(low, HEADER_BYTES))
+        except FrameBad as bad:
+            raise FrameBad(f"the frame at offset {low}: {bad}") from bad
         if found.position != low or found.journal != journal:
-            raise FrameForeign(f"the frame at {low} says that it belongs to {found.position}")
+            raise FrameForeign(f"the frame at offset {low} belongs to offset {found.position}")
         if reached(found):
             return low
         low = found.end

@@ -17,6 +17,7 @@ directory. What lies before the snapshot isn't read: `exchange journal verify` d
 import gc
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -54,9 +55,10 @@ PROGRESS_SECONDS: Final = 1.0
 
 
 class Progress(NamedTuple):
-    """How far the replay is."""
+    """How far the recovery is."""
 
     last_sequence: int
+    """Of the commands re-applied; 0 while a snapshot is being loaded."""
     byte_count: int
     byte_count_all: int
     seconds: float
@@ -64,9 +66,9 @@ class Progress(NamedTuple):
     def sentence(self) -> str:
         """For the operator."""
         percent = 100 * self.byte_count // max(self.byte_count_all, 1)
+        place = f"sequence {self.last_sequence}" if self.last_sequence else "snapshot"
         return (
-            f"recovering: sequence {self.last_sequence}, {percent} % of {self.byte_count_all}"
-            f" bytes, {self.seconds:.0f} s"
+            f"recovering: {place}, {percent} % of {self.byte_count_all} bytes, {self.seconds:.0f} s"
         )
 
 
@@ -130,13 +132,12 @@ class _Pace:
         self._progress = progress
         self._due = self.began + PROGRESS_SECONDS
 
-    def tick(self, replay: Replay, size: int) -> None:
+    def tick(self, last_sequence: int, byte_count: int, byte_count_all: int) -> None:
         now = time.monotonic()
         if now >= self._due and self._progress is not None:
             self._due = now + PROGRESS_SECONDS
-            mark = replay.mark
             seconds = now - self.began
-            self._progress(Progress(mark.fence.last_sequence, mark.position, size, seconds))
+            self._progress(Progress(last_sequence, byte_count, byte_count_all, seconds))
 
 
 def _recover(directory: Path, pace: _Pace, shard: int) -> Recovered:
@@ -144,7 +145,7 @@ def _recover(directory: Path, pace: _Pace, shard: int) -> Recovered:
     storage, header = _open(directory, known, shard)
     try:
         _expect_all(storage, known)
-        found = newest_good(directory)
+        found = newest_good(directory, partial(pace.tick, 0))
         replay = _start(storage.path, header, found)
         cut = _replay(storage, replay, max((mark.position for mark in known), default=0), pace)
         if cut is not None:
@@ -227,7 +228,7 @@ def _replay(storage: Storage, replay: Replay, known: int, pace: _Pace) -> Cut | 
     try:
         while (record := reader.read()) is not None:
             replay.advance(record)
-            pace.tick(replay, size)
+            pace.tick(record.last_sequence, record.end, size)
     except PayloadInvalid as error:
         sequence = replay.mark.fence.last_sequence + 1
         raise RecordUnreadable(storage.path, reader.offset, sequence, str(error)) from error

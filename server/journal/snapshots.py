@@ -20,7 +20,7 @@ the reason, the one before it is used, and a longer tail is re-applied.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from struct import Struct
@@ -47,6 +47,10 @@ _PREFIX: Final = "snapshot-"
 _HEADER: Final = Struct("<8sIHHI16sQIQ16sQQ16s32s")
 _SECTION: Final = Struct("<II")
 _DIGEST_BYTES: Final = 16
+
+
+OnSection = Callable[[int, int], None]
+"""Told how many bytes of how many are loaded."""
 
 
 class SnapshotBad(Exception):
@@ -115,12 +119,12 @@ def drop_unfinished(directory: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def newest_good(directory: Path) -> Found:
+def newest_good(directory: Path, on_section: OnSection | None = None) -> Found:
     """Load the newest snapshot that is good in every respect."""
     passed_over = []
     for path in snapshot_paths(directory):
         try:
-            header, engine = load_snapshot(path)
+            header, engine = load_snapshot(path, on_section)
         except (SnapshotBad, OSError) as error:
             passed_over.append(PassedOver(path, str(error)))
         else:
@@ -128,12 +132,12 @@ def newest_good(directory: Path) -> Found:
     return Found(None, None, passed_over)
 
 
-def load_snapshot(path: Path) -> tuple[SnapshotHeader, Engine]:
+def load_snapshot(path: Path, on_section: OnSection | None = None) -> tuple[SnapshotHeader, Engine]:
     """The header and the engine; raises `SnapshotBad` or `OSError`."""
     storage = Storage.open(path, writable=False)
     try:
         header = _header(storage)
-        engine = _engine(storage)
+        engine = _engine(storage, on_section)
     finally:
         storage.close()
     if engine.sequence != header.mark.fence.last_sequence:
@@ -210,7 +214,7 @@ def _header(storage: Storage) -> SnapshotHeader:
     return SnapshotHeader(rules_version, Mark(journal, position, Fence(*fence)), state)
 
 
-def _sections(storage: Storage) -> Iterator[tuple[str, Any]]:
+def _sections(storage: Storage, on_section: OnSection | None = None) -> Iterator[tuple[str, Any]]:
     """Name and rows of each section; raises `SnapshotBad`, at the latest when it ends."""
     offset = _HEADER.size
     digest = blake2b(storage.read(0, offset), digest_size=_DIGEST_BYTES)
@@ -233,6 +237,8 @@ def _sections(storage: Storage) -> Iterator[tuple[str, Any]]:
         offset += length
         count += 1
         yield _named(section)
+        if on_section is not None:
+            on_section(offset, storage.size())
     if check_value != count:
         raise SnapshotBad(f"{count} sections, {check_value} announced")
     if storage.read(offset, _DIGEST_BYTES + 1) != digest.digest():
@@ -247,10 +253,10 @@ def _named(section: bytes) -> tuple[str, Any]:
     return name, rows
 
 
-def _engine(storage: Storage) -> Engine:
+def _engine(storage: Storage, on_section: OnSection | None) -> Engine:
     """An intact file whose state this release can't take is passed over like a damaged one."""
     try:
-        return load(_sections(storage))
+        return load(_sections(storage, on_section))
     except (AssertionError, KeyError, IndexError, TypeError, ValueError) as error:
         raise SnapshotBad(f"its state can't be loaded: {error!r}") from error
 

@@ -260,6 +260,10 @@ def test_damage_met_by_a_reader_is_said(tmp_path: Path) -> None:
     with pytest.raises(JournalCorrupt, match=f"corrupt at offset {middle.position}"):
         list(log.follow(0))
     assert log.read(3).first_sequence == 3
+    data[middle.position] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(JournalCorrupt, match=f"the frame at offset {middle.position}"):
+        log.read(2)
 
 
 def test_a_half_made_journal_is_made_anew(tmp_path: Path) -> None:

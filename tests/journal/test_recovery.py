@@ -386,6 +386,22 @@ def test_progress_is_told_while_it_takes_long(plain: Copy, monkeypatch: pytest.M
     assert "100 % of" in told[-1].sentence()
 
 
+def test_progress_is_told_while_a_snapshot_is_loaded(
+    with_snapshots: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "PROGRESS_SECONDS", 0.0)
+    told: list[Progress] = []
+    recover(with_snapshots.directory, told.append).log.close()
+    assert told[0].sentence().startswith("recovering: snapshot, ")
+    assert told[-1].last_sequence == with_snapshots.site.engine.sequence
+
+
+def test_no_progress_is_told_of_what_takes_no_time(plain: Copy) -> None:
+    told: list[Progress] = []
+    recover(plain.directory, told.append).log.close()
+    assert told == []
+
+
 def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     site = Site(tmp_path / "data")
     site.commit(*settings())
