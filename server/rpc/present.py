@@ -5,8 +5,9 @@ order stands after a command is said by the last of the command's events that co
 tells what is filled and what remains, every other event holds the whole order.
 
 Functions write into a message that is already where it belongs: an order built apart and copied
-into its place costs twice as much. Fields that have their default are left alone for the same
-reason, where they mostly have it.
+into its place costs twice as much. For the same reason fields that mostly have their default are
+left alone then, and an event is unpacked whole: reading its fields by name costs as much as writing
+them.
 """
 
 from collections.abc import Sequence
@@ -25,13 +26,41 @@ LISTED_MAX: Final = 1_000
 is to be had by paging or by stream."""
 
 
+Standing = tuple[int, int, int, int, int]
+"""Filled, remaining, cancelled (10^-8), status, and why it ended."""
+
 Placed = order_service_pb2.PlaceOrderResponse | order_service_pb2.ReplaceOrderResponse
 
 
-def order(into: types_pb2.Order, event: OrderEvent, updated_ns: int) -> None:
-    """The order as it stands after an event of its own."""
-    _terms(into, event, updated_ns)
-    _standing(into, event)
+def order(
+    into: types_pb2.Order,
+    event: OrderEvent,
+    updated_ns: int,
+    standing: Standing | None = None,
+) -> None:
+    """The order as it stands after an event of its own, or else as `standing` says."""
+    (
+        into.order_id, into.client_id, client_reference, into.instrument, into.side, into.type,
+        into.time_in_force, post_only, into.self_trade_prevention, into.price_e8, into.quantity_e8,
+        filled_e8, remaining_e8, cancelled_e8, status, into.placed_sequence, into.created_time_ns,
+        _, reason, _,
+    ) = event  # type: ignore[assignment]  # fmt: skip
+    if standing is not None:
+        filled_e8, remaining_e8, cancelled_e8, status, reason = standing
+    into.updated_time_ns = updated_ns
+    into.status = status  # type: ignore[assignment]
+    if client_reference:
+        into.client_reference = client_reference
+    if post_only:
+        into.post_only = True
+    if filled_e8:
+        into.filled_quantity_e8 = filled_e8
+    if remaining_e8:
+        into.remaining_quantity_e8 = remaining_e8
+    if cancelled_e8:
+        into.cancelled_quantity_e8 = cancelled_e8
+    if status >= CANCELLED:
+        into.end_reason = reason  # type: ignore[assignment]
 
 
 def trade(into: types_pb2.Trade, sequence: int, index: int, time_ns: int, traded: Traded) -> None:
@@ -40,16 +69,13 @@ def trade(into: types_pb2.Trade, sequence: int, index: int, time_ns: int, traded
     into.sequence = sequence
     into.index = index
     into.time_ns = time_ns
-    into.instrument = traded.instrument
-    into.price_e8 = traded.price_e8
-    into.quantity_e8 = traded.quantity_e8
-    into.aggressor_side = traded.aggressor_side  # type: ignore[assignment]
-    into.maker_order_id = traded.maker_order_id
-    into.maker_client_id = traded.maker_client_id
-    into.taker_order_id = traded.taker_order_id
-    into.taker_client_id = traded.taker_client_id
-    into.maker_fee = decimal_text(traded.maker_fee_e8) if traded.maker_fee_e8 else "0"
-    into.taker_fee = decimal_text(traded.taker_fee_e8) if traded.taker_fee_e8 else "0"
+    (
+        into.instrument, into.price_e8, into.quantity_e8, into.aggressor_side,
+        into.maker_order_id, into.maker_client_id, _, _, _, _, maker_fee_e8,
+        into.taker_order_id, into.taker_client_id, _, _, _, _, taker_fee_e8,
+    ) = traded  # type: ignore[assignment]  # fmt: skip
+    into.maker_fee = decimal_text(maker_fee_e8) if maker_fee_e8 else "0"
+    into.taker_fee = decimal_text(taker_fee_e8) if taker_fee_e8 else "0"
 
 
 def placed(into: Placed, applied: Applied, repeated: bool = False) -> None:
@@ -60,11 +86,10 @@ def placed(into: Placed, applied: Applied, repeated: bool = False) -> None:
     into.sequence = sequence
     if repeated:
         into.repeated = True
-    _terms(into.order, first, time_ns)
     if len(events) == 1:
-        _standing(into.order, first)
+        order(into.order, first, time_ns)
         return
-    _standing_after(into.order, first, events)
+    order(into.order, first, time_ns, _standing_after(first, events))
     add = into.trades.add
     count = 0
     for index, event in enumerate(events):
@@ -114,50 +139,26 @@ def position(into: account_service_pb2.Position, held: Position) -> None:
     into.updated_time_ns = held.updated_ns
 
 
-def _terms(into: types_pb2.Order, event: OrderEvent, updated_ns: int) -> None:
-    """What was asked for."""
-    into.order_id = event.order_id
-    into.client_id = event.client_id
-    if event.client_reference:
-        into.client_reference = event.client_reference
-    into.instrument = event.instrument
-    into.side = event.side  # type: ignore[assignment]
-    into.type = event.order_type  # type: ignore[assignment]
-    into.time_in_force = event.time_in_force  # type: ignore[assignment]
-    if event.post_only:
-        into.post_only = True
-    into.self_trade_prevention = event.self_trade_prevention  # type: ignore[assignment]
-    into.price_e8 = event.price_e8
-    into.quantity_e8 = event.quantity_e8
-    into.placed_sequence = event.placed_sequence
-    into.created_time_ns = event.created_ns
-    into.updated_time_ns = updated_ns
-
-
-def _standing(into: types_pb2.Order, event: OrderEvent) -> None:
-    """What became of it so far."""
-    if event.filled_e8:
-        into.filled_quantity_e8 = event.filled_e8
-    if event.remaining_e8:
-        into.remaining_quantity_e8 = event.remaining_e8
-    if event.cancelled_e8:
-        into.cancelled_quantity_e8 = event.cancelled_e8
-    into.status = event.status  # type: ignore[assignment]
-    if event.status >= CANCELLED:
-        into.end_reason = event.reason  # type: ignore[assignment]
-
-
-def _standing_after(into: types_pb2.Order, first: OrderEvent, events: Sequence[Event]) -> None:
-    """The same for the incoming order of a command with several events."""
+def _standing_after(first: OrderEvent, events: Sequence[Event]) -> Standing | None:
+    """How the incoming order of a command with several events stands after the last of its own."""
     placed_sequence = first.placed_sequence
     for event in reversed(events):
         if type(event) is Traded:
-            remaining_e8 = event.taker_remaining_e8
-            into.filled_quantity_e8 = event.taker_filled_e8
-            into.remaining_quantity_e8 = remaining_e8
-            into.cancelled_quantity_e8 = first.quantity_e8 - event.taker_filled_e8 - remaining_e8
-            into.status = PARTIALLY_FILLED if remaining_e8 else FILLED  # type: ignore[assignment]
-            return
+            filled_e8, remaining_e8 = event.taker_filled_e8, event.taker_remaining_e8
+            cancelled_e8 = first.quantity_e8 - filled_e8 - remaining_e8
+            return (
+                filled_e8,
+                remaining_e8,
+                cancelled_e8,
+                PARTIALLY_FILLED if remaining_e8 else FILLED,
+                0,
+            )
         if isinstance(event, OrderEvent) and event.placed_sequence == placed_sequence:
-            _standing(into, event)
-            return
+            return (
+                event.filled_e8,
+                event.remaining_e8,
+                event.cancelled_e8,
+                event.status,
+                event.reason,
+            )
+    return None
