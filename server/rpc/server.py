@@ -1,10 +1,11 @@
 """The gRPC server: its limits, standard health and reflection."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 
 from exchange.v1 import (
@@ -13,6 +14,7 @@ from exchange.v1 import (
     market_data_pb2,
     order_service_pb2,
 )
+from server.rpc.streams import register
 from server.settings import GrpcLimits
 
 SERVICES: Final = (
@@ -21,6 +23,8 @@ SERVICES: Final = (
     account_service_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name,
     admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
 )
+
+HEALTH: Final = cast("ServiceDescriptor", health_pb2.DESCRIPTOR.services_by_name["Health"])
 
 PING_INTERVAL_MIN_MS: Final = 10_000
 """Clients may ping an idle connection every ten seconds; more often is cut as abuse."""
@@ -81,7 +85,7 @@ class Health:
     def __init__(self, server: grpc.aio.Server, names: Iterable[str]) -> None:
         self._servicer = health.aio.HealthServicer()
         self._names = ("", *names)
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+        register(server, HEALTH, self._servicer)
 
     async def serving(self, yes: bool) -> None:
         """Tell, also those who watch."""
