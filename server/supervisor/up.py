@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import os
 import signal
 import socket
 import sys
@@ -72,9 +73,11 @@ def check_port(name: str, host: str, port: int, remedy: str) -> None:
 
 
 def say(line: str) -> None:
-    """One line for whoever watches; nobody may be there any more."""
-    with contextlib.suppress(BrokenPipeError):
+    """One line for whoever watches; once nobody does any more, for nobody."""
+    try:
         print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 async def _watch(settings: Settings, options: Sequence[str]) -> int:
@@ -108,18 +111,17 @@ async def _run(settings: Settings, watch: Watch) -> None:
     degraded = await watch.start()
     for sentence in degraded:
         say(f"degraded: {sentence}")
-    say(ready_line(settings))
+    say(ready_line(settings, with_http=watch.has_gateway))
     await watch.failure()
 
 
-def ready_line(settings: Settings) -> str:
-    """Where everything is."""
+def ready_line(settings: Settings, *, with_http: bool) -> str:
+    """Where everything is that is there."""
     host = reachable(settings.host)
     host = f"[{host}]" if ":" in host else host
-    return (
-        f"ready: HTTP http://{host}:{settings.http_port}, gRPC {settings.server_address}, "
-        f"data in {settings.data_dir.absolute()}"
-    )
+    http = f"HTTP http://{host}:{settings.http_port}, " if with_http else ""
+    directory = settings.data_dir.absolute()
+    return f"ready: {http}gRPC {settings.server_address}, data in {directory}"
 
 
 def _parts(settings: Settings, options: Sequence[str]) -> Watch:

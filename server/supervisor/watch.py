@@ -5,9 +5,9 @@ having been started again five times within a minute, its next end is the end of
 exit code says that starting again changes nothing (`server/exits.py`) is not started again: the
 exchange ends with it if it can't do without it, and is degraded otherwise.
 
-Order of a stop: first the follower, who only reads; then the server, which answers what is in
-flight; then the gateway, so that those answers still reach their callers and new requests get a
-clear refusal. Each has its time, then it is ended the hard way, which loses nothing that was
+Order of a stop: first the follower, who only reads, and with it the server, which answers what is
+in flight; then the gateway, so that those answers still reach their callers and new requests get
+a clear refusal. Each has its time, then it is ended the hard way, which loses nothing that was
 acknowledged.
 """
 
@@ -51,6 +51,7 @@ class Watched:
         self._essential = essential
         self._stopping = False
         self._clean = True
+        self._served = False
         self._restarts: deque[float] = deque()
 
     def begin(self) -> None:
@@ -71,13 +72,15 @@ class Watched:
     async def _run(self) -> None:
         """Until it is stopped, or is missing for good; GaveUp when the exchange has to end."""
         while True:
+            self._served = False
             serving = asyncio.create_task(self._note_serving())
             try:
                 code = await self.part.run()
             finally:
                 serving.cancel()
             if self._stopping:
-                self._clean = code == Exit.CLEAN or not self._essential
+                # Before it serves it has nothing to lose, and may not be listening yet.
+                self._clean = code == Exit.CLEAN or not self._essential or not self._served
                 return
             why = self._reason(code)
             if code in FINAL:
@@ -87,6 +90,7 @@ class Watched:
 
     async def _note_serving(self) -> None:
         await self.part.serving.wait()
+        self._served = True
         if self.missing:
             self._say(f"{self.part.name} is back")
         self.missing = ""
@@ -153,8 +157,21 @@ class Watch:
 
     async def stop(self) -> list[str]:
         """Stop all in order: the names of those that had to be made to, or complained."""
-        order = (self._follower, self._server, self._gateway)
-        return [watched.part.name for watched in order if not await watched.stop()]
+        in_order = ((self._follower, self._server), (self._gateway,))
+        unclean = []
+        for together in in_order:
+            stopped = await asyncio.gather(*(watched.stop() for watched in together))
+            unclean += [
+                watched.part.name
+                for watched, clean in zip(together, stopped, strict=True)
+                if not clean
+            ]
+        return unclean
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether HTTP is served."""
+        return self._gateway.settled.is_set() and not self._gateway.missing
 
     def kill(self) -> None:
         """End what is left, at once."""

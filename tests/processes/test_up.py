@@ -3,6 +3,8 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -190,6 +192,22 @@ def test_corrupt_journal_is_refused_in_the_servers_words(starter: Starter) -> No
     assert refused.wait() == Exit.JOURNAL_CORRUPT
     assert refused.lines[-1].startswith(f"exchange: {journal} is corrupt at offset 0")
     assert journal.read_bytes() == content
+
+
+def test_goes_on_when_nobody_reads_what_it_says() -> None:
+    source = (
+        "import sys\nfrom server.supervisor.up import say\nsys.stdin.read()\nsay('a')\nsay('b')\n"
+    )
+    speaker = subprocess.Popen(
+        [sys.executable, "-c", source],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert speaker.stdout is not None
+    speaker.stdout.close()
+    _, errors = speaker.communicate(timeout=10)
+    assert (speaker.returncode, errors) == (0, b"")
 
 
 def test_interrupt_stops_like_sigterm(starter: Starter) -> None:

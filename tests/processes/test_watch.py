@@ -149,6 +149,26 @@ async def test_one_that_does_not_stop_is_made_to(start: Callable[..., Exchange])
 
 
 @pytest.mark.asyncio
+async def test_stopped_before_it_serves(start: Callable[..., Exchange]) -> None:
+    exchange = start(server="import signal; signal.pause()")
+    starting = asyncio.create_task(exchange.watch.start())
+    await until(lambda: exchange.parts["server"].running)
+    assert await exchange.watch.stop() == []
+    assert not exchange.parts["server"].running
+    starting.cancel()
+
+
+@pytest.mark.asyncio
+async def test_stopped_while_one_waits_to_be_started_again(start: Callable[..., Exchange]) -> None:
+    exchange = start(follower=ENDS.format(code=1))
+    starting = asyncio.create_task(exchange.watch.start())
+    await until(lambda: bool(exchange.said) and "(in 0.8 s)" in exchange.said[-1])
+    assert await exchange.watch.stop() == []
+    starting.cancel()
+    assert not any(part.running for part in exchange.parts.values())
+
+
+@pytest.mark.asyncio
 async def test_lines_are_prefixed_and_long_ones_cut(start: Callable[..., Exchange]) -> None:
     exchange = start(server="print('recovered'); print('x' * 200_000)" + SERVES)
     await exchange.watch.start()
