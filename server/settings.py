@@ -91,8 +91,6 @@ class SnapshotSettings:
 
     interval_s: int = bounded(60, 1, 86_400)
     """Seconds between snapshots while there is anything new: bounds what a start re-applies."""
-    kept: int = bounded(2, 1, 1_000)
-    """Good snapshots kept: the newest, and one to fall back to."""
 
 
 @dataclass(frozen=True, slots=True)
