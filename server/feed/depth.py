@@ -12,7 +12,8 @@ doesn't gets each level once with its newest quantity, and both are the same cod
 - A snapshot is taken from the engine between two records and sent once it is durable, `PAGE_LEVELS`
   a side: a book that has more goes on in deltas that add the levels further out, page by page, each
   taken at its own moment together with what changed meanwhile, so that no book, however deep,
-  holds up the exchange.
+  holds up the exchange. Until the last page a message says that it is `partial`: who loses the
+  stream before that lacks levels which no delta would tell, and has to start afresh.
 - `sequence` of a delta is that of the last record that touched the book; `previous_sequence` is
   that of the reader's message before. A heartbeat says how far everything is published.
 - The checksum is made of the ten best levels a side, kept with each record that touched the book;
@@ -244,6 +245,7 @@ class BookReader(Reader):
             previous_sequence=self.sequence_sent,
             time_ns=time_ns,
             checksum=top,
+            partial=self._page is not None,
         )
         self.sequence_sent = sequence
         return body + header.SerializeToString()

@@ -173,6 +173,7 @@ class Mirror:
 
     def __init__(self) -> None:
         self.sequence: int | None = None
+        self.partial = False
         self.bids: dict[int, int] = {}
         self.asks: dict[int, int] = {}
         self.snapshots = 0
@@ -200,6 +201,7 @@ class Mirror:
                     assert not message.snapshot
                     side.pop(level.price_e8, None)
         self.sequence = message.sequence
+        self.partial = message.partial
         assert message.checksum == self.checksum()
 
     def depth(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:

@@ -208,7 +208,7 @@ class StreamOrderBookRequest(_message.Message):
     def __init__(self, instrument: _Optional[str] = ..., after_sequence: _Optional[int] = ...) -> None: ...
 
 class StreamOrderBookResponse(_message.Message):
-    __slots__ = ("sequence", "previous_sequence", "time_ns", "snapshot", "bids", "asks", "checksum")
+    __slots__ = ("sequence", "previous_sequence", "time_ns", "snapshot", "bids", "asks", "checksum", "partial")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TIME_NS_FIELD_NUMBER: _ClassVar[int]
@@ -216,6 +216,7 @@ class StreamOrderBookResponse(_message.Message):
     BIDS_FIELD_NUMBER: _ClassVar[int]
     ASKS_FIELD_NUMBER: _ClassVar[int]
     CHECKSUM_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     previous_sequence: int
     time_ns: int
@@ -223,7 +224,8 @@ class StreamOrderBookResponse(_message.Message):
     bids: _containers.RepeatedCompositeFieldContainer[_types_pb2.Level]
     asks: _containers.RepeatedCompositeFieldContainer[_types_pb2.Level]
     checksum: int
-    def __init__(self, sequence: _Optional[int] = ..., previous_sequence: _Optional[int] = ..., time_ns: _Optional[int] = ..., snapshot: _Optional[bool] = ..., bids: _Optional[_Iterable[_Union[_types_pb2.Level, _Mapping]]] = ..., asks: _Optional[_Iterable[_Union[_types_pb2.Level, _Mapping]]] = ..., checksum: _Optional[int] = ...) -> None: ...
+    partial: bool
+    def __init__(self, sequence: _Optional[int] = ..., previous_sequence: _Optional[int] = ..., time_ns: _Optional[int] = ..., snapshot: _Optional[bool] = ..., bids: _Optional[_Iterable[_Union[_types_pb2.Level, _Mapping]]] = ..., asks: _Optional[_Iterable[_Union[_types_pb2.Level, _Mapping]]] = ..., checksum: _Optional[int] = ..., partial: _Optional[bool] = ...) -> None: ...
 
 class StreamTradesRequest(_message.Message):
     __slots__ = ("instrument", "after_sequence")
