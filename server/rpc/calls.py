@@ -45,37 +45,42 @@ class Calls:
     ) -> Committed:
         """Submit, wait until it is durable; refuses the call where the command is refused.
         `render` is called once for `key` and record, right after the record."""
-        allowed_s = await self._deadlines.allowed_s(context)
+        timer_s = self._deadlines.timer_s(context)
+        if isinstance(timer_s, EdgeReject):
+            await self.refuse(context, timer_s)
         ticket = await self._submit((command,), context)
         outcome = ticket.outcomes[0]
         if render is not None and not isinstance(outcome, Reject):
             ticket.view(key, render)
-        repeated = False
-        try:
-            async with asyncio.timeout(allowed_s):
-                await ticket.released()
-                if type(outcome) is Repeat:
-                    outcome = await self.sequencer.first_outcome(outcome)
-                    repeated = True
-        except TimeoutError:
-            await self.refuse(context, outcome_unknown(allowed_s))
+        if timer_s is None:
+            await ticket.released()
+        else:
+            try:
+                async with asyncio.timeout(timer_s):
+                    await ticket.released()
+            except TimeoutError:
+                await self.refuse(context, outcome_unknown(timer_s))
+        repeated = isinstance(outcome, Repeat)
+        if isinstance(outcome, Repeat):
+            outcome = await self.sequencer.first_outcome(outcome)
         if isinstance(outcome, Reject):
             await self.refuse(context, outcome)
-        assert isinstance(outcome, Applied)
         return Committed(outcome, repeated, ticket.views)
 
     async def commit_all(
         self, commands: Sequence[Command], context: ServicerContext[Any, Any]
     ) -> list[tuple[Applied, bool] | Reject]:
         """The same for many, each with an outcome of its own and whether it is a repeat."""
-        allowed_s = await self._deadlines.allowed_s(context)
+        timer_s = self._deadlines.timer_s(context)
+        if isinstance(timer_s, EdgeReject):
+            await self.refuse(context, timer_s)
         ticket = await self._submit(commands, context)
         try:
-            async with asyncio.timeout(allowed_s):
+            async with asyncio.timeout(timer_s):
                 await ticket.released()
-                return await first_outcomes(self.sequencer, ticket)
         except TimeoutError:
-            await self.refuse(context, outcome_unknown(allowed_s))
+            await self.refuse(context, outcome_unknown(timer_s))
+        return await first_outcomes(self.sequencer, ticket)
 
     async def read(self, view: Callable[[Engine], T], context: ServicerContext[Any, Any]) -> T:
         """What `view` makes of the engine, once all of that is durable."""
@@ -85,12 +90,14 @@ class Calls:
         self, work: Callable[[], Awaitable[T]], context: ServicerContext[Any, Any]
     ) -> T:
         """What `work` gives inside the call's time; nothing is sequenced by it."""
-        allowed_s = await self._deadlines.allowed_s(context)
+        timer_s = self._deadlines.timer_s(context)
+        if isinstance(timer_s, EdgeReject):
+            await self.refuse(context, timer_s)
         try:
-            async with asyncio.timeout(allowed_s):
+            async with asyncio.timeout(timer_s):
                 return await work()
         except TimeoutError:
-            late = EdgeReject(EdgeReason.DEADLINE_PASSED, "deadline", f"{allowed_s:.3f} s")
+            late = EdgeReject(EdgeReason.DEADLINE_PASSED, "deadline", "", f"{timer_s:g} s")
             await self.refuse(context, late)
 
     async def refuse(self, context: ServicerContext[Any, Any], refused: Refused) -> NoReturn:

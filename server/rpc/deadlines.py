@@ -2,14 +2,18 @@
 
 A deadline that has passed on arrival is refused before anything is sequenced. One that passes later
 ends the wait, not the work: what was submitted is journaled all the same, so the caller is told
-that the outcome is unknown. Handlers ask for it: an interceptor would cost each call a coroutine.
+that the outcome is unknown. The transport itself ends a call whose own deadline passes; a timer is
+only for the others. Handlers ask: an interceptor would cost each call a coroutine, and so would
+a timer where none is needed.
 """
 
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from grpc.aio import ServicerContext
 
-from server.rpc.errors import EdgeReason, EdgeReject, refuse
+from server.rpc.errors import EdgeReason, EdgeReject
+
+PASSED: Final = EdgeReject(EdgeReason.DEADLINE_PASSED, "deadline", "", "0 s")
 
 
 class Deadlines(NamedTuple):
@@ -18,16 +22,16 @@ class Deadlines(NamedTuple):
     default_s: float
     max_s: float
 
-    async def allowed_s(self, context: ServicerContext[Any, Any]) -> float:
-        """What is left for the call; refuses it where nothing is."""
+    def timer_s(self, context: ServicerContext[Any, Any]) -> float | EdgeReject | None:
+        """What a timer has to allow, None where the transport keeps the time; or a refusal."""
         remaining_s = cast("float | None", context.time_remaining())
         if remaining_s is None:
             return self.default_s
         if remaining_s <= 0:
-            await refuse(context, EdgeReject(EdgeReason.DEADLINE_PASSED, "deadline", "some time"))
-        return min(remaining_s, self.max_s)
+            return PASSED
+        return self.max_s if remaining_s > self.max_s else None
 
 
-def outcome_unknown(allowed_s: float) -> EdgeReject:
+def outcome_unknown(allowed_s: float | None) -> EdgeReject:
     """For a call whose time is over while the journal is at work."""
-    return EdgeReject(EdgeReason.OUTCOME_UNKNOWN, "deadline", f"{allowed_s:.3f} s")
+    return EdgeReject(EdgeReason.OUTCOME_UNKNOWN, "deadline", "", f"{allowed_s:g} s")

@@ -222,7 +222,7 @@ RULES: Final[dict[IntEnum, Rule]] = {
     EdgeReason.DEADLINE_PASSED: Rule(
         _LATE,
         True,
-        "the {field} had passed by {value} before the request was sequenced: nothing happened,"
+        "the {field} passed with {limit} allowed, before anything was sequenced: nothing happened,"
         " allow more time",
     ),
     EdgeReason.SLOW_READER: Rule(
@@ -238,7 +238,7 @@ RULES: Final[dict[IntEnum, Rule]] = {
     EdgeReason.OUTCOME_UNKNOWN: Rule(
         _LATE,
         False,
-        "the {field} of {value} passed while the journal was at work, it may have happened or not:"
+        "the {field} of {limit} passed while the journal was at work, it may have happened or not:"
         " repeat the request with the same idempotency key, or read the order by its id",
     ),
 }
