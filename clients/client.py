@@ -9,9 +9,11 @@ The address is that of the server or of the HTTP gateway, which passes gRPC thro
 replace or cancel that names its client, gets an idempotency key if it has none, so that it can be
 repeated after a lost answer (`clients.retries` says when). Every answer is durable when it comes.
 
-Streams are async generators of whole messages and are not resumed by themselves: each message has
-the sequence to resume from and the one before, by which a reader knows that nothing is missing.
-Close one that is left early, e.g. with `contextlib.aclosing`.
+There are two kinds of streams, all async generators. `follow_…` goes on after every interruption,
+with nothing missing and nothing twice, and says when that was not possible (`clients.following`);
+`follow_book` gives a book that is kept right (`clients.mirror`). `stream_…` is one stream and ends
+with it: each message has the sequence to resume from and the one before, by which a reader knows
+that nothing is missing. Close one that is left early, e.g. with `contextlib.aclosing`.
 """
 
 import asyncio
@@ -23,6 +25,14 @@ import grpc
 
 from clients import ADDRESS, market_wire, order_wire
 from clients.errors import RefusedError, UnavailableError, error_of
+from clients.following import (
+    BookPosition,
+    OnInterruption,
+    followed,
+    order_events_position,
+    trades_position,
+)
+from clients.mirror import BookMirror
 from clients.requests import (
     CancelOrder,
     CancelOrders,
@@ -301,6 +311,56 @@ class ExchangeClient:
             client_id=client_id, instrument=instrument, after_sequence=after_sequence
         )
         return self._stream(self._orders.StreamOrderEvents, request, order_wire.order_events_of)
+
+    # Streams that are gone on with.
+
+    def follow_book(
+        self, instrument: str, *, on_interruption: OnInterruption | None = None
+    ) -> AsyncGenerator[BookMirror, None]:
+        """The book, always the same object, each time it has been brought up to date."""
+
+        def opened(
+            after_sequence: int | None,
+        ) -> AsyncGenerator[market_pb2.StreamOrderBookResponse, None]:
+            request = market_pb2.StreamOrderBookRequest(
+                instrument=instrument, after_sequence=after_sequence
+            )
+            return self._stream(self._market.StreamOrderBook, request, lambda message: message)
+
+        return followed(opened, BookPosition(instrument), self.retries, on_interruption)
+
+    def follow_trades(
+        self,
+        instrument: str = "",
+        after_sequence: int | None = None,
+        *,
+        on_interruption: OnInterruption | None = None,
+    ) -> AsyncGenerator[TradesMessage, None]:
+        """Every trade from now, or from a sequence on, across interruptions."""
+        return followed(
+            lambda after: self.stream_trades(instrument, after),
+            trades_position(after_sequence),
+            self.retries,
+            on_interruption,
+        )
+
+    def follow_order_events(
+        self,
+        *,
+        client_id: str = "",
+        instrument: str = "",
+        after_sequence: int | None = None,
+        on_interruption: OnInterruption | None = None,
+    ) -> AsyncGenerator[OrderEventsMessage, None]:
+        """Everything that happens to orders from now, or from a sequence on, likewise."""
+        return followed(
+            lambda after: self.stream_order_events(
+                client_id=client_id, instrument=instrument, after_sequence=after
+            ),
+            order_events_position(after_sequence),
+            self.retries,
+            on_interruption,
+        )
 
     # What they share.
 

@@ -49,6 +49,7 @@ def book_message_of(message: market_data_pb2.StreamOrderBookResponse) -> BookMes
         bids=levels_of(message.bids),
         asks=levels_of(message.asks),
         checksum=message.checksum,
+        partial=message.partial,
     )
 
 

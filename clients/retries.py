@@ -7,7 +7,8 @@ A call is repeated, with a growing delay, inside one overall deadline:
   idempotency key (the exchange then answers with the first outcome). Without a key, never.
 
 Delays double from `delay_first_s` to `delay_max_s`, each drawn from its upper half, so that clients
-which lost the same server don't come back in step. Once one attempt's outcome is unknown the call's
+which lost the same server don't come back in step (`Delays`; streams that are gone on with use it
+too, without an end). Once one attempt's outcome is unknown the call's
 is, until an answer comes: giving up later for another reason still raises OutcomeUnknownError.
 """
 
@@ -34,11 +35,31 @@ class Retries:
     """Before the second attempt: about what a shed queue needs to drain."""
     delay_max_s: float = 1.0
     """Longest delay: a server that is back is found within it."""
+    silence_s: float = 10.0
+    """Of a stream: ten of the exchange's heartbeats; one that says less is taken for lost."""
 
     def __post_init__(self) -> None:
-        for name in ("attempt_s", "overall_s", "delay_first_s", "delay_max_s"):
+        for name in ("attempt_s", "overall_s", "delay_first_s", "delay_max_s", "silence_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0 seconds; got {getattr(self, name)!r}")
+
+
+class Delays:
+    """The next delay, twice the one before up to the longest; each drawn from its upper half."""
+
+    def __init__(self, retries: Retries) -> None:
+        self._retries = retries
+        self.reset()
+
+    def reset(self) -> None:
+        """Things went well: begin with the shortest again."""
+        self._delay_s = self._retries.delay_first_s
+
+    def next_s(self) -> float:
+        """Seconds to wait now."""
+        drawn_s = random.uniform(self._delay_s / 2, self._delay_s)
+        self._delay_s = min(self._delay_s * 2, self._retries.delay_max_s)
+        return drawn_s
 
 
 async def repeated(
@@ -47,7 +68,7 @@ async def repeated(
     """`attempt(timeout_s)`, again while that is safe and the overall deadline has not come."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + retries.overall_s
-    delay_s = retries.delay_first_s
+    delays = Delays(retries)
     unknown: OutcomeUnknownError | None = None
     while True:
         try:
@@ -55,13 +76,12 @@ async def repeated(
         except ExchangeError as error:
             if isinstance(error, OutcomeUnknownError):
                 unknown = error
-            wait_s = random.uniform(delay_s / 2, delay_s)
+            wait_s = delays.next_s()
             if not _may_repeat(error, repeatable):
                 raise
             if clock() + wait_s >= deadline:
                 raise unknown or error from None
         await asyncio.sleep(wait_s)
-        delay_s = min(delay_s * 2, retries.delay_max_s)
 
 
 def _may_repeat(error: ExchangeError, repeatable: bool) -> bool:

@@ -287,6 +287,8 @@ class BookMessage:
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
     checksum: int
+    partial: bool
+    """A deep book's levels further out are still to come: a stream lost now can't be resumed."""
 
 
 @dataclass(frozen=True, slots=True)
