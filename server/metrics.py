@@ -9,6 +9,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -31,6 +32,8 @@ LATENCY_BOUNDS_S: Final = (
     0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
 )  # fmt: skip
 """From one order alone on a fast disk to the default deadline."""
+
+_TYPE_AND_SIDE: Final = attrgetter("order_type", "side")
 
 LATENCY_BOUNDS_NS: Final = tuple(round(bound * 1e9) for bound in LATENCY_BOUNDS_S)
 
@@ -55,13 +58,13 @@ class Metrics(Collector):
 
     def durable(self, record: ClosedRecord) -> None:
         """Count one record."""
-        accepted = self._accepted
-        for command, events in zip(record.commands, record.events, strict=True):
-            if type(command) is PlaceOrder:
-                accepted[command.order_type, command.side] += 1
-                if len(events) == 1:
-                    continue
-            self._count(events)
+        self._accepted.update(
+            map(_TYPE_AND_SIDE, [each for each in record.commands if type(each) is PlaceOrder])
+        )
+        for events in record.events:
+            # The first event of a command is never a trade, nor a rejection.
+            if len(events) > 1:
+                self._count(events)
         now_ns = time.monotonic_ns()
         for submitted_ns in record.submitted_ns:
             latency_ns = now_ns - submitted_ns

@@ -195,7 +195,8 @@ class _Session:
     ) -> _Answer:
         """Submit what a message holds, and build its answer."""
         session_id, client_id = self.session_id, self._client_id
-        items = message.commands
+        # As a list: each would be made again for each time that it is looked at.
+        items = list(message.commands)
         parsed = [parse.session_command(item, session_id, client_id) for item in items]
         commands = [command for command in parsed if not isinstance(command, EdgeReject)]
         repeats: list[tuple[SessionOutcome, Command, Repeat]] = []

@@ -53,6 +53,7 @@ from server.settings import SequencerLimits
 T = TypeVar("T")
 
 _DEFAULTS: Final = SequencerLimits()
+_new: Final = tuple.__new__
 
 
 class _Append(NamedTuple):
@@ -60,7 +61,7 @@ class _Append(NamedTuple):
 
     kind: int
     first_sequence: int
-    count: int
+    command_count: int
     time_ns: int
     payload: bytes
 
@@ -128,7 +129,7 @@ class Sequencer:
         outcomes: list[Outcome] = []
         for command in commands:
             try:
-                result = apply(command, Stamp(sequence + 1, time_ns))
+                result = apply(command, _new(Stamp, (sequence + 1, time_ns)))
             except Exception as error:
                 self._taking = False
                 self._on_failure(f"the engine failed on {type(command).__name__}: {error!r}")
@@ -139,7 +140,7 @@ class Sequencer:
                 sequence += 1
                 record.commands.append(command)
                 record.events.append(result)
-                outcomes.append(Applied(sequence, time_ns, result))
+                outcomes.append(_new(Applied, (sequence, time_ns, result)))
             else:
                 assert isinstance(result, Reject | Repeat)
                 outcomes.append(result)
