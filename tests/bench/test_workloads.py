@@ -35,7 +35,8 @@ def test_workload_yields_figures(
     for side in (figures.exchange, figures.baseline):
         assert len(side.turns) == 1
         assert side.turns[0].orders >= side.turns[0].requests > 0
-        assert all(used_us > 0 for used_us in side.cpu_us().values())
+        # Counted in ticks of the kernel, of which a small turn may use none.
+        assert all(used_us >= 0 for used_us in side.cpu_us().values())
         assert 0 < side.latencies_ms()[0] <= side.latencies_ms()[-1]
     assert list(tmp_path.iterdir()) == []
     rows = list(report.table([figures]))
