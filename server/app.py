@@ -49,8 +49,8 @@ from server.rpc.followers import Followers
 from server.rpc.http.services import add_http_services
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.order_service import OrderService
+from server.rpc.registration import register
 from server.rpc.server import SERVICES, Health, PortTaken, add_reflection, bind, make_server
-from server.rpc.streams import register
 from server.rpc.trading_session import TradingSessions
 from server.sequencer.configured import differences
 from server.sequencer.sequencer import Sequencer
@@ -201,6 +201,8 @@ def main(settings: Settings, on_serving: Callable[[], None]) -> int:
             uvloop.run(serve(settings, recovered, on_ready))
         except PortTaken as taken:
             return _refused(Exit.PORT_TAKEN, str(taken))
+        except JournalRefused as refused:
+            return _refused(Exit.APPEND_FAILED, str(refused))
     return Exit.CLEAN
 
 

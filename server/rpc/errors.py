@@ -38,6 +38,7 @@ class EdgeReason(IntEnum):
     TOO_MANY = 11
     CURSOR_INVALID = 12
     STATUS_INVALID = 13
+    MESSAGE_INVALID = 14
     OVERLOADED = 90
     NOT_SERVING = 91
     DEADLINE_PASSED = 92
@@ -124,6 +125,9 @@ RULES: Final[dict[IntEnum, Rule]] = {
         False,
         "{field} {value} is none of open (1), partially filled (2), filled (3), cancelled (4),"
         " rejected (5): send one of them, or nothing for all",
+    ),
+    EdgeReason.MESSAGE_INVALID: Rule(
+        _BAD, False, "{field} of {value} is no message of type {limit}: send one that is"
     ),
     RejectReason.INSTRUMENT_UNKNOWN: Rule(
         _MISSING, False, "{field} {value} is not listed: see ListInstruments"

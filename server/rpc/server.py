@@ -14,7 +14,7 @@ from exchange.v1 import (
     market_data_pb2,
     order_service_pb2,
 )
-from server.rpc.streams import register
+from server.rpc.registration import register
 from server.settings import GrpcLimits
 
 SERVICES: Final = (

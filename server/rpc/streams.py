@@ -1,19 +1,15 @@
-"""Sending what the feed has for a reader, and registering services whose streams send bytes.
+"""Sending what the feed has for a reader.
 
-The feed's messages are encoded already and the same bytes go to many, so the methods named in
-`encoded` have no serializer. A stream ends when its caller goes, when the server stops, or when the
-feed cuts a slow reader. The last one is told so without waiting for it: a status, like a write, may
-take until the reader reads, and its place stays taken until then, so that such calls are counted.
+A stream ends when its caller goes, when the server stops, or when the feed cuts a slow reader. The
+last one is told so without waiting for it: a status, like a write, may take until the reader reads,
+and its place stays taken until then, so that such calls are counted.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Set
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
-import grpc
-from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.message_factory import GetMessageClass
 from grpc.aio import ServicerContext
 
 from server.feed.fan_out import Reader, ReaderSlow, ServerStopping, TooManyReaders
@@ -22,40 +18,8 @@ from server.rpc.errors import EdgeReason, EdgeReject, Refused, refuse
 
 Context = ServicerContext[Any, Any]
 
-_HANDLERS: Final[dict[tuple[bool, bool], Callable[..., Any]]] = {
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
-"""By whether requests and replies are streams."""
-
 # The loop holds its tasks weakly.
 _goodbyes: set[asyncio.Task[None]] = set()
-
-
-def register(
-    server: grpc.aio.Server,
-    service: ServiceDescriptor,
-    servicer: object,
-    encoded: Set[str] = frozenset(),
-) -> None:
-    """Add a service; methods in `encoded` give bytes.
-
-    Generated code registers each method with the core besides. Then grpc.aio waits for the next
-    call of every method by itself, and looks at all those waits again for each call that comes: at
-    forty methods that is a tenth of what a call costs.
-    """
-    handlers = {}
-    for method in service.methods:
-        request = GetMessageClass(method.input_type).FromString
-        reply = GetMessageClass(method.output_type).SerializeToString
-        handlers[method.name] = _HANDLERS[method.client_streaming, method.server_streaming](
-            getattr(servicer, method.name),
-            request_deserializer=request,
-            response_serializer=None if method.name in encoded else reply,
-        )
-    generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
-    server.add_generic_rpc_handlers((generic,))
 
 
 async def send(context: Context, subscribe: Callable[[str], Reader]) -> None:

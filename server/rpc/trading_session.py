@@ -149,8 +149,8 @@ class _Session:
 
     async def _read_all(self) -> Refused | None:
         message = await self._next()
-        if message is None:
-            return None
+        if not isinstance(message, TradingSessionRequest):
+            return message
         answer = TradingSessionResponse()
         opened = self._begin(message.open, answer)
         if not isinstance(opened, Ticket):
@@ -162,16 +162,16 @@ class _Session:
                 return refused
             await self._answers.put(self._take(message, answer, ticket))
             message = await self._next()
-            if message is None:
-                return None
+            if not isinstance(message, TradingSessionRequest):
+                return message
             if message.HasField("open"):
                 return EdgeReject(EdgeReason.TOO_MANY, "open", 2, 1)
             answer, ticket = TradingSessionResponse(), None
 
-    async def _next(self) -> TradingSessionRequest | None:
-        """The next message, None where the client has no more."""
+    async def _next(self) -> TradingSessionRequest | Refused | None:
+        """The next message, None where the client has no more; or what is no message."""
         message: object = await self._context.read()
-        return message if isinstance(message, TradingSessionRequest) else None
+        return message if isinstance(message, TradingSessionRequest | EdgeReject) else None
 
     def _begin(self, wish: TradingSessionOpen, answer: TradingSessionResponse) -> Ticket | Refused:
         """Open the session as the first message says."""

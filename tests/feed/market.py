@@ -24,8 +24,8 @@ from server.rpc import market_data, order_events
 from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
 from server.rpc.event_formats import OrderEventFormat, TradeFormat
+from server.rpc.registration import register
 from server.rpc.server import make_server
-from server.rpc.streams import register
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import Outcome
 from server.settings import FeedLimits, GrpcLimits

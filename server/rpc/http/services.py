@@ -13,7 +13,7 @@ from server.rpc.http.calls import HttpCalls
 from server.rpc.http.market import HttpMarket
 from server.rpc.http.orders import HttpOrders
 from server.rpc.http.system import HttpSystem
-from server.rpc.streams import register
+from server.rpc.registration import register
 from server.sequencer.sequencer import Sequencer
 
 ORDERS: Final = order_service_pb2.DESCRIPTOR.services_by_name["OrderService"]

@@ -1,0 +1,131 @@
+"""Deadlines, sizes, and numbers of calls and commands."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import StatusCode
+
+from exchange.v1.order_service_pb2 import (
+    GetOrderRequest,
+    PlaceOrdersRequest,
+)
+from server.settings import SequencerLimits
+from tests.rpc.served import BUY, HeldJournal, Served, order, refused, serving, until
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_a_deadline_that_has_passed_is_refused_before_it_is_sequenced(
+    served: Served,
+) -> None:
+    before = served.engine.sequence
+    failure, _ = await refused(served.orders.PlaceOrder(order("A", BUY, 100), timeout=-1))
+    assert failure.code() == StatusCode.DEADLINE_EXCEEDED
+    assert served.engine.sequence == before
+
+
+async def test_nothing_is_shown_before_it_is_durable(served: Served) -> None:
+    with HeldJournal(served) as held:
+        placing = asyncio.ensure_future(served.place("A", BUY, 100, order_id="a1"))
+        await asyncio.to_thread(held.entered.wait)
+        reading = asyncio.ensure_future(served.orders.GetOrder(GetOrderRequest(order_id="a1")))
+        refusing = asyncio.ensure_future(refused(served.place("A", BUY, 100, order_id="a1")))
+        # Enough for any answer to come that were on its way.
+        _, waiting = await asyncio.wait({placing, reading, refusing}, timeout=0.1)
+        assert waiting == {placing, reading, refusing}
+        assert served.exchange.sequencer.durable_sequence < served.engine.sequence
+    assert (await placing).order == (await reading).order
+    assert (await refusing)[1].reason == "ORDER_ID_DUPLICATE"
+
+
+@pytest.mark.parametrize("deadline_s", [None, 60.0], ids=["none", "beyond-the-cap"])
+async def test_a_wait_that_takes_too_long_ends_and_the_commit_does_not(
+    tmp_path: Path, deadline_s: float | None
+) -> None:
+    async with serving(tmp_path / "data", grpc={"deadline_s": 1, "deadline_max_s": 1}) as served:
+        request = order("A", BUY, 100, order_id="a1", idempotency_key="k")
+        with HeldJournal(served):
+            failure, info = await refused(served.orders.PlaceOrder(request, timeout=deadline_s))
+            assert failure.code() == StatusCode.DEADLINE_EXCEEDED
+            assert info.reason == "OUTCOME_UNKNOWN"
+            assert info.metadata["retry_safe"] == "false"
+            assert "1 s" in (failure.details() or "")
+            reading = served.orders.GetOrder(GetOrderRequest(order_id="a1"))
+            assert (await refused(reading))[1].reason == "DEADLINE_PASSED"
+        found = await served.orders.GetOrder(GetOrderRequest(order_id="a1"))
+        assert found.order.remaining_quantity_e8 == 10
+        again = await served.orders.PlaceOrder(request)
+        assert again.repeated
+        assert again.order == found.order
+
+
+async def test_a_reply_that_is_lost_can_be_found_out(served: Served) -> None:
+    request = order("A", BUY, 100, order_id="a1", idempotency_key="k")
+    with HeldJournal(served) as held:
+        failure, _ = await refused(served.orders.PlaceOrder(request, timeout=0.2))
+        assert failure.code() == StatusCode.DEADLINE_EXCEEDED
+        call = served.orders.PlaceOrder(order("A", BUY, 101, order_id="a2"))
+        task = asyncio.ensure_future(_reply(call))
+        await asyncio.to_thread(held.entered.wait)
+        await until(lambda: served.engine.order("a2") is not None)
+        task.cancel()
+    for name in ("a1", "a2"):
+        found = await served.orders.GetOrder(GetOrderRequest(order_id=name))
+        assert found.order.remaining_quantity_e8 == 10
+    assert (await served.orders.PlaceOrder(request)).repeated
+
+
+async def test_more_than_may_wait_is_refused_and_safe_to_repeat(tmp_path: Path) -> None:
+    limits = SequencerLimits(commands_waiting_max=10)
+    async with serving(tmp_path / "data", sequencer=limits) as served:
+        with HeldJournal(served) as held:
+            first = asyncio.ensure_future(served.place("A", BUY, 100))
+            await asyncio.to_thread(held.entered.wait)
+            many = PlaceOrdersRequest(orders=[order("A", BUY, 100)] * 10)
+            waiting = asyncio.ensure_future(_reply(served.orders.PlaceOrders(many)))
+            sequence = served.engine.sequence
+            await until(lambda: served.engine.sequence == sequence + 10)
+            failure, info = await refused(served.place("A", BUY, 100))
+            assert failure.code() == StatusCode.RESOURCE_EXHAUSTED
+            assert (info.reason, info.metadata["limit"]) == ("OVERLOADED", "10")
+            assert info.metadata["retry_safe"] == "true"
+        await first
+        assert len((await waiting).outcomes) == 10
+        assert (await served.place("A", BUY, 100)).sequence == sequence + 11
+
+
+async def test_an_oversize_message_is_refused(served: Served) -> None:
+    before = served.engine.sequence
+    request = order("A", BUY, 100, client_reference="r" * (1 << 20))
+    failure, _ = await refused(served.orders.PlaceOrder(request))
+    assert failure.code() == StatusCode.RESOURCE_EXHAUSTED
+    assert "1048576" in (failure.details() or "")
+    assert served.engine.sequence == before
+    assert (await served.place("A", BUY, 100)).sequence == before + 1
+
+
+async def test_oversize_metadata_is_refused(served: Served) -> None:
+    before = served.engine.sequence
+    metadata = (("note", "n" * (64 << 10)),)
+    failure, _ = await refused(served.orders.PlaceOrder(order("A", BUY, 100), metadata=metadata))
+    assert failure.code() == StatusCode.RESOURCE_EXHAUSTED
+    assert served.engine.sequence == before
+    await served.place("A", BUY, 100)
+
+
+async def test_too_many_calls_at_once_are_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data", grpc={"calls_max": 2}) as served:
+        with HeldJournal(served) as held:
+            waiting = [asyncio.ensure_future(served.place("A", BUY, 100)) for _ in range(2)]
+            await asyncio.to_thread(held.entered.wait)
+            await until(lambda: len(served.engine.orders()) == 2)
+            failure, _ = await refused(served.place("A", BUY, 100))
+            assert failure.code() == StatusCode.RESOURCE_EXHAUSTED
+        await asyncio.gather(*waiting)
+        await served.place("A", BUY, 100)
+
+
+async def _reply(call: Any) -> Any:
+    return await call
