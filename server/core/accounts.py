@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from server.core.market import Market
 
 FEE_DIVISOR: Final = 10**14
-"""From notional (10^-16) x rate (10^-6) to a fee in 10^-8."""
+"""From notional (10^-16) x rate (10^-6) to a fee in 10^-8 of the quote currency."""
 
 
 def divide_half_even(numerator: int, denominator: int) -> int:
@@ -32,11 +32,6 @@ def divide_half_even(numerator: int, denominator: int) -> int:
     if twice > denominator or (twice == denominator and quotient & 1):
         return quotient + 1
     return quotient
-
-
-def fee_of(notional_e16: int, rate_e6: int) -> int:
-    """Fee in 10^-8 of the quote currency, rounded towards plus infinity."""
-    return -((-notional_e16 * rate_e6) // FEE_DIVISOR)
 
 
 class FeeAccount:
@@ -70,11 +65,14 @@ class Account:
 
     __slots__ = (
         "client",
+        "client_id",
         "cost_e16",
         "fees_e8",
         "market",
         "net_e8",
+        "open",
         "open_e8",
+        "placed",
         "realised_e16",
         "traded",
         "updated_ns",
@@ -82,7 +80,11 @@ class Account:
 
     def __init__(self, client: Client, market: Market) -> None:
         self.client = client
+        self.client_id = client.client_id
         self.market = market
+        # The client's own, at hand.
+        self.placed = client.placed
+        self.open = client.open
         self.net_e8 = 0
         self.cost_e16 = 0
         self.realised_e16 = 0
@@ -93,24 +95,33 @@ class Account:
         # Remaining quantity of resting orders, by side; the first entry is unused.
         self.open_e8 = [0, 0, 0]
 
-    def fill(self, change_e8: int, price_e8: int, fee_e8: int, time_ns: int) -> None:
-        """Book one side of a trade; `change_e8` is negative for a sale."""
-        if not self.traded:
-            self.start_trading()
+    def fill(self, change_e8: int, amount_e16: int, fee_e8: int, time_ns: int) -> None:
+        """Book one side of a trade; change and amount (change x price) are negative for a sale."""
         net_e8 = self.net_e8
-        self.net_e8 = after_e8 = net_e8 + change_e8
+        self.net_e8 = net_e8 + change_e8
         self.fees_e8 += fee_e8
         self.updated_ns = time_ns
-        if net_e8 == 0 or (net_e8 > 0) == (change_e8 > 0):
-            self.cost_e16 += change_e8 * price_e8
-        elif after_e8 == 0 or (after_e8 > 0) == (net_e8 > 0):
-            cost_e16 = self.cost_e16
-            share_e16 = (
-                divide_half_even(cost_e16 * abs(change_e8), abs(net_e8)) if after_e8 else cost_e16
-            )
-            self.cost_e16 = cost_e16 - share_e16
-            self.realised_e16 -= change_e8 * price_e8 + share_e16
+        if net_e8 * change_e8 > 0:
+            self.cost_e16 += amount_e16
         else:
+            self._turn(net_e8, change_e8, amount_e16)
+
+    def _turn(self, net_e8: int, change_e8: int, amount_e16: int) -> None:
+        """A fill from nothing, or against what was held."""
+        after_e8 = self.net_e8
+        if net_e8 == 0:
+            if not self.traded:
+                self.start_trading()
+            self.cost_e16 = amount_e16
+        elif after_e8 == 0:
+            self.realised_e16 -= amount_e16 + self.cost_e16
+            self.cost_e16 = 0
+        elif (after_e8 > 0) == (net_e8 > 0):
+            share_e16 = divide_half_even(self.cost_e16 * abs(change_e8), abs(net_e8))
+            self.realised_e16 -= amount_e16 + share_e16
+            self.cost_e16 -= share_e16
+        else:
+            price_e8 = amount_e16 // change_e8
             self.realised_e16 += net_e8 * price_e8 - self.cost_e16
             self.cost_e16 = after_e8 * price_e8
 
@@ -122,7 +133,7 @@ class Account:
     def row(self) -> tuple[str | int, ...]:
         """As plain data; what is open follows from the orders."""
         return (
-            self.client.client_id,
+            self.client_id,
             self.market.name,
             self.net_e8,
             self.cost_e16,

@@ -2,8 +2,9 @@
 
 A side is a dict from price to level and a sorted list of keys, a key being the price for bids and
 the negated price for asks: the best key of either side is the last one, and an incoming order with
-limit L crosses while the last key is at least `sign * L`. A level is a doubly linked queue threaded
-through its orders, oldest first.
+limit L crosses while the last key is at least `sign * L`. A level holds its orders in an
+`OrderedDict`, oldest first: its first entry is found, and any entry removed, in constant time,
+which a plain dict gives up once many of its first entries are gone.
 
 Invariants: no level is empty; a level's quantity is the sum of what its orders have remaining; the
 keys are exactly the prices of the levels; between commands the best bid is below the best ask.
@@ -16,9 +17,11 @@ whoever sends out deltas; it is not state.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import OrderedDict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from server.core.types import BUY
+from server.core.types import BUY, SELL
 
 if TYPE_CHECKING:
     from server.core.orders import Order
@@ -30,23 +33,24 @@ KEY_MIN: Final = -(2**63)
 class Level:
     """The orders resting at one price, in the order in which they trade."""
 
-    __slots__ = ("count", "head", "price_e8", "quantity_e8", "tail")
+    __slots__ = ("key", "orders", "price_e8", "quantity_e8", "side")
 
-    def __init__(self, price_e8: int) -> None:
+    def __init__(self, side: BookSide, price_e8: int) -> None:
+        self.side = side
         self.price_e8 = price_e8
+        self.key = side.sign * price_e8
         self.quantity_e8 = 0
-        self.count = 0
-        self.head: Order | None = None
-        self.tail: Order | None = None
+        self.orders: OrderedDict[Order, None] = OrderedDict()
 
 
 class BookSide:
     """The levels of one side."""
 
-    __slots__ = ("keys", "levels", "sign")
+    __slots__ = ("keys", "levels", "side", "sign")
 
-    def __init__(self, sign: int) -> None:
-        self.sign = sign
+    def __init__(self, side: int) -> None:
+        self.side = side
+        self.sign = 1 if side == BUY else -1
         self.levels: dict[int, Level] = {}
         self.keys: list[int] = []
 
@@ -55,26 +59,24 @@ class BookSide:
         """The best price; 0 when nothing rests."""
         return self.sign * self.keys[-1] if self.keys else 0
 
-    def drop(self, price_e8: int) -> None:
+    def drop(self, level: Level) -> None:
         """Remove a level that has become empty."""
-        del self.levels[price_e8]
+        del self.levels[level.price_e8]
         keys = self.keys
-        key = self.sign * price_e8
-        if keys[-1] == key:
+        if keys[-1] == level.key:
             keys.pop()
         else:
-            del keys[bisect_left(keys, key)]
+            del keys[bisect_left(keys, level.key)]
 
 
 class Book:
     """Both sides."""
 
-    __slots__ = ("asks", "bids", "order_count", "touched")
+    __slots__ = ("asks", "bids", "touched")
 
     def __init__(self) -> None:
-        self.bids = BookSide(1)
-        self.asks = BookSide(-1)
-        self.order_count = 0
+        self.bids = BookSide(BUY)
+        self.asks = BookSide(SELL)
         self.touched: dict[int, None] = {}
 
     def side(self, side: int) -> BookSide:
@@ -90,6 +92,11 @@ class Book:
     def best_ask(self) -> int:
         """Lowest ask, 10^-8; 0 when there is none."""
         return self.asks.best_e8
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing rests."""
+        return not self.bids.keys and not self.asks.keys
 
     def depth(self, side: int, levels: int) -> list[tuple[int, int]]:
         """(price, quantity) of the best levels, best first."""
@@ -109,51 +116,29 @@ class Book:
         """Number of prices at which something rests."""
         return len(self.side(side).keys)
 
-    def add(self, order: Order) -> None:
+    def add(self, side: BookSide, order: Order) -> None:
         """Queue an order behind what rests at its price."""
-        side = self.bids if order.side == BUY else self.asks
         price_e8 = order.price_e8
-        key = side.sign * price_e8
         level = side.levels.get(price_e8)
         if level is None:
-            level = side.levels[price_e8] = Level(price_e8)
-            level.head = order
-            insort(side.keys, key)
-        else:
-            tail = level.tail
-            assert tail is not None, "a level is never empty"
-            tail.later = order
-            order.earlier = tail
-        level.tail = order
+            level = side.levels[price_e8] = Level(side, price_e8)
+            insort(side.keys, level.key)
+        level.orders[order] = None
         level.quantity_e8 += order.remaining_e8
-        level.count += 1
         order.level = level
-        self.order_count += 1
-        self.touched[key] = None
+        self.touched[level.key] = None
 
     def remove(self, order: Order) -> None:
         """Take an order out of its queue, with what it has remaining."""
-        side = self.bids if order.side == BUY else self.asks
         level = order.level
         assert level is not None, "only a resting order can be removed"
-        self.touched[side.sign * level.price_e8] = None
-        self.order_count -= 1
-        if level.count == 1:
-            level.head = level.tail = order.level = None
-            side.drop(level.price_e8)
-            return
-        level.quantity_e8 -= order.remaining_e8
-        level.count -= 1
-        earlier, later = order.earlier, order.later
-        if earlier is None:
-            level.head = later
+        order.level = None
+        self.touched[level.key] = None
+        del level.orders[order]
+        if level.orders:
+            level.quantity_e8 -= order.remaining_e8
         else:
-            earlier.later = later
-        if later is None:
-            level.tail = earlier
-        else:
-            later.earlier = earlier
-        order.level = order.earlier = order.later = None
+            level.side.drop(level)
 
     def reduce(self, order: Order, change_e8: int) -> None:
         """Take quantity off a resting order that keeps its place and some of its quantity."""
@@ -161,7 +146,13 @@ class Book:
         assert level is not None, "only a resting order can be reduced"
         order.remaining_e8 -= change_e8
         level.quantity_e8 -= change_e8
-        self.touched[self.side(order.side).sign * level.price_e8] = None
+        self.touched[level.key] = None
+
+    def resting(self) -> Iterator[Order]:
+        """Every order: bids first, best price first, oldest first."""
+        for side in (self.bids, self.asks):
+            for key in reversed(side.keys):
+                yield from side.levels[side.sign * key].orders
 
     def take_touched(self) -> list[tuple[int, int, int]]:
         """(side, price, quantity now) of each level that changed since the last call."""
@@ -170,9 +161,9 @@ class Book:
         for key in self.touched:
             if key > 0:
                 level = bids.get(key)
-                changes.append((1, key, level.quantity_e8 if level is not None else 0))
+                changes.append((BUY, key, level.quantity_e8 if level is not None else 0))
             else:
                 level = asks.get(-key)
-                changes.append((2, -key, level.quantity_e8 if level is not None else 0))
+                changes.append((SELL, -key, level.quantity_e8 if level is not None else 0))
         self.touched.clear()
         return changes

@@ -13,15 +13,18 @@ from server.core.book import Book
 from server.core.commands import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder
 from server.core.instruments import Instrument, Limits
 from server.core.market import Market
-from server.core.orders import GENERATED_PREFIX, Order
+from server.core.orders import GENERATED_PREFIX, PREVENTIONS, Order
 from server.core.rejects import Reject, RejectReason
-from server.core.types import BUY, FOK, GTC, INT64_MAX, LIMIT, MARKET, SELL, OrderStatus
+from server.core.types import BUY, FOK, GTC, INT64_MAX, LIMIT, MARKET, SELL
 
 ID_PATTERN: Final = "[A-Za-z0-9._:-]{1,64}"
 """Client ids, order ids, keys and references. ASCII: what passes can be put in a URL and a key."""
 
 ID_LENGTH_MAX: Final = 64
 _ID: Final = re.compile(ID_PATTERN)
+
+is_own_id: Final = re.compile(f"(?!(?i:{re.escape(GENERATED_PREFIX)})){ID_PATTERN}").fullmatch
+"""Whether this can be an id that a client gives an order."""
 
 INSTRUMENT_PATTERN: Final = "[A-Z0-9]{1,16}-[A-Z0-9]{1,16}"
 _INSTRUMENT: Final = re.compile(INSTRUMENT_PATTERN)
@@ -31,8 +34,6 @@ ANY_INSTRUMENT: Final = Instrument("")
 
 FEE_E6_MAX: Final = 1_000_000
 """100 % of the notional, either way."""
-
-SELF_TRADE_PREVENTION_MAX: Final = 5
 
 LIMIT_MAX: Final = 1_000_000_000
 """Of each count in `Limits`: far beyond any memory, far below what could overflow a wire."""
@@ -74,7 +75,7 @@ def place_shape(command: PlaceOrder) -> Reject | None:
         return Reject(RejectReason.ID_INVALID, "idempotency_key", idempotency_key, ID_PATTERN)
     if client_reference and not is_id(client_reference):
         return Reject(RejectReason.ID_INVALID, "client_reference", client_reference, ID_PATTERN)
-    if order_id[:2].lower() == GENERATED_PREFIX:
+    if order_id[: len(GENERATED_PREFIX)].lower() == GENERATED_PREFIX:
         return Reject(RejectReason.ID_RESERVED, "order_id", order_id, GENERATED_PREFIX)
     if side != BUY and side != SELL:
         return Reject(RejectReason.SIDE_INVALID, "side", side)
@@ -82,7 +83,7 @@ def place_shape(command: PlaceOrder) -> Reject | None:
         return Reject(RejectReason.TYPE_INVALID, "order_type", order_type)
     if not 0 <= time_in_force <= FOK:
         return Reject(RejectReason.TIME_IN_FORCE_INVALID, "time_in_force", time_in_force)
-    if not 0 <= prevention <= SELF_TRADE_PREVENTION_MAX:
+    if prevention and prevention not in PREVENTIONS:
         return Reject(
             RejectReason.SELF_TRADE_PREVENTION_INVALID, "self_trade_prevention", prevention
         )
@@ -249,20 +250,6 @@ def change_numbers(
     )
 
 
-def key_conflict(idempotency_key: str, sequence: int) -> Reject:
-    """The key was used for something else, at this sequence."""
-    return Reject(RejectReason.KEY_CONFLICT, "idempotency_key", idempotency_key, sequence)
-
-
-def not_open(order_id: str, order: Order | None) -> Reject:
-    """The order named is unknown, or has ended."""
-    if order is None:
-        return Reject(RejectReason.ORDER_UNKNOWN, "order_id", order_id)
-    return Reject(
-        RejectReason.ORDER_CLOSED, "order_id", order_id, OrderStatus(order.status).name.lower()
-    )
-
-
 def plain(definition: Instrument) -> Instrument:
     """The definition with plain integers in place of any enum members."""
     return Instrument(definition.name, *(+value for value in definition[1:]))
@@ -271,14 +258,10 @@ def plain(definition: Instrument) -> Instrument:
 def redefinition(market: Market, definition: Instrument) -> Reject | None:
     """Whether an instrument may become this: tick and lot don't change while orders rest."""
     for field in ("tick_e8", "lot_e8"):
-        value = getattr(definition, field)
-        if value != getattr(market.definition, field) and market.book.order_count:
-            return Reject(
-                RejectReason.INSTRUMENT_IN_USE,
-                field,
-                value,
-                f"{getattr(market.definition, field)} while {market.book.order_count} orders rest",
-            )
+        value, held = getattr(definition, field), getattr(market.definition, field)
+        if value != held and not market.book.is_empty:
+            reason = RejectReason.INSTRUMENT_IN_USE
+            return Reject(reason, field, value, f"{held} while orders rest")
     return None
 
 
@@ -302,8 +285,8 @@ def instrument_setting(definition: Instrument) -> Reject | None:
         if not -FEE_E6_MAX <= value <= FEE_E6_MAX:
             return _setting(field, value, f"{-FEE_E6_MAX} to {FEE_E6_MAX}")
     mode = definition.self_trade_prevention
-    if not 1 <= mode <= SELF_TRADE_PREVENTION_MAX:
-        return _setting("self_trade_prevention", mode, f"1 to {SELF_TRADE_PREVENTION_MAX}")
+    if mode not in PREVENTIONS:
+        return _setting("self_trade_prevention", mode, f"1 to {PREVENTIONS[-1]}")
     return None
 
 

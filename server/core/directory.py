@@ -37,32 +37,29 @@ class Client:
     def __init__(self, client_id: str) -> None:
         self.client_id = client_id
         self.accounts: dict[str, Account] = {}
-        self.open: dict[int, Order] = {}
-        """Resting orders by placing sequence, in placing order."""
+        self.open: dict[Order, None] = {}
+        """Resting orders, in placing order; always this dict."""
         self.placed: list[Order] = []
-        """All orders in placing order, with some forgotten ones among them."""
+        """All orders in placing order, with some forgotten ones among them; always this list."""
         self.forgotten = 0
         """Number of orders in `placed` whose memory was to be given back."""
         self.traded = False
-
-    def account(self, market: Market) -> Account:
-        """The client's account in this instrument, made when first asked for."""
-        account = self.accounts.get(market.name)
-        if account is None:
-            account = self.accounts[market.name] = Account(self, market)
-        return account
 
 
 class Directory:
     """Orders and clients."""
 
-    __slots__ = ("_closed", "clients", "generations", "orders")
+    __slots__ = ("_closed", "_reused", "accounts", "clients", "generations", "orders")
 
     def __init__(self, capacity: int, window_ns: int) -> None:
         self.orders: dict[str, Order] = {}
         self.clients: dict[str, Client] = {}
+        self.accounts: dict[tuple[str, str], Account] = {}
+        """By client id and instrument."""
         self.generations = Generations(capacity, window_ns)
         self._closed: deque[Order] = deque()
+        # Orders in `_closed` that are no longer in `orders`, because their ids were used again.
+        self._reused = 0
 
     def find(self, order_id: str) -> Order | None:
         """The open or remembered order of this id."""
@@ -82,38 +79,60 @@ class Directory:
             client = self.clients[client_id] = Client(client_id)
         return client
 
+    def account(self, client: Client, market: Market) -> Account:
+        """The client's account in this instrument, made when first asked for."""
+        account = client.accounts.get(market.name)
+        if account is None:
+            account = client.accounts[market.name] = Account(client, market)
+            self.accounts[client.client_id, market.name] = account
+        return account
+
     def add(self, order: Order) -> None:
         """Enter a new order; its id is not that of an open or remembered one."""
-        orders = self.orders
-        if order.order_id in orders:
-            # A forgotten one goes first: the index is in placing order.
-            del orders[order.order_id]
-        orders[order.order_id] = order
-        order.account.client.placed.append(order)
+        self.make_way(order.head[0])
+        self.orders[order.head[0]] = order
+        order.account.placed.append(order)
+
+    def make_way(self, order_id: str) -> None:
+        """Before an id is used again, a forgotten order goes: the index is in placing order."""
+        if self.orders.pop(order_id, None) is not None:
+            self._reused += 1
 
     def close(self, order: Order, sequence: int, time_ns: int) -> None:
-        """The order has ended; it is remembered from now on."""
+        """Remember that an order was ended by the command that is being applied."""
         order.closed_sequence = sequence
         order.updated_ns = time_ns
         self._closed.append(order)
         self.generations.add(sequence, time_ns)
-        surplus = len(self._closed) - self.generations.kept
-        if surplus:
-            self._give_back(min(2, surplus))
+        if self.generations.surplus:
+            self._give_back(min(2, self.generations.surplus))
 
     def _give_back(self, count: int) -> None:
+        self.generations.surplus -= count
         for _ in range(count):
             order = self._closed.popleft()
             if self.orders.get(order.order_id) is order:
                 del self.orders[order.order_id]
+            else:
+                self._reused -= 1
             client = order.account.client
             client.forgotten += 1
             held = len(client.placed)
             if client.forgotten == held and not client.traded:
-                del self.clients[client.client_id]
+                self._drop(client)
             elif client.forgotten >= COMPACT_COUNT and 2 * client.forgotten >= held:
-                client.placed = [each for each in client.placed if not self.is_forgotten(each)]
+                client.placed[:] = [each for each in client.placed if not self.is_forgotten(each)]
                 client.forgotten = 0
+
+    def _drop(self, client: Client) -> None:
+        del self.clients[client.client_id]
+        for instrument in client.accounts:
+            del self.accounts[client.client_id, instrument]
+
+    @property
+    def open_count(self) -> int:
+        """Number of orders that are open."""
+        return len(self.orders) + self._reused - len(self._closed)
 
     def newest_first(self, client_id: str, before_sequence: int) -> Iterator[Order]:
         """Orders of a client, or of all, placed before this sequence (0: any)."""

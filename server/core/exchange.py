@@ -38,8 +38,8 @@ class Session:
 
     def __init__(self, client_id: str) -> None:
         self.client_id = client_id
-        self.open: dict[int, Order] = {}
-        """By placing sequence, in placing order."""
+        self.open: dict[Order, None] = {}
+        """In placing order."""
 
 
 class ExchangeState:
@@ -104,7 +104,7 @@ class ExchangeState:
 
     def order_event(self, order: Order) -> OrderEvent:
         """The order as it stands, in the layout of events."""
-        return event_of(OrderEvent, order, order.reason)
+        return event_of(OrderEvent, order, order.status, order.reason)
 
     @property
     def instruments(self) -> dict[str, Instrument]:
@@ -144,7 +144,7 @@ class ExchangeState:
     def counts(self) -> Counts:
         """How much is held."""
         return Counts(
-            sum(market.book.order_count for market in self.markets.values()),
+            self.directory.open_count,
             self.directory.generations.kept,
             self.keys.generations.kept,
             self.keys.generations.forgotten_sequence,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from server.core.accounts import Account, FeeAccount
 from server.core.book import Book
 from server.core.instruments import Instrument
+from server.core.orders import KINDS
 
 if TYPE_CHECKING:
     from server.core.events import Traded
@@ -84,9 +85,13 @@ class Market:
         "book",
         "definition",
         "fee_account",
+        "kinds",
         "last_price_e8",
         "maker_fee_e6",
         "name",
+        "placed_e8",
+        "prices",
+        "quantities",
         "taker_fee_e6",
         "trades",
     )
@@ -100,6 +105,9 @@ class Market:
         self.bars: deque[Bar] = deque()
         # Of the clients that traded here, by first fill.
         self.accounts: list[Account] = []
+        # At least the sum of all positions and open quantities: while it is within int64, so is
+        # the total of every level and every client. Not state: it only saves looking.
+        self.placed_e8 = 0
         self.define(definition)
 
     def define(self, definition: Instrument) -> None:
@@ -107,13 +115,31 @@ class Market:
         self.definition = definition
         self.maker_fee_e6 = definition.maker_fee_e6
         self.taker_fee_e6 = definition.taker_fee_e6
+        self.kinds = KINDS[definition.self_trade_prevention]
+        # What is allowed, as ranges: membership is one step, bounds and multiples at once.
+        tick_e8, lot_e8 = definition.tick_e8, definition.lot_e8
+        self.prices = range(
+            -(-definition.price_min_e8 // tick_e8) * tick_e8, definition.price_max_e8 + 1, tick_e8
+        )
+        self.quantities = range(
+            -(-definition.quantity_min_e8 // lot_e8) * lot_e8,
+            definition.quantity_max_e8 + 1,
+            lot_e8,
+        )
 
-    def record(self, prices_e8: tuple[int, int], sums: tuple[int, int, int], time_ns: int) -> None:
-        """Count the trades of one pass: (first, last) price and (quantity, notional, count).
+    def record(
+        self,
+        first_e8: int,
+        last_e8: int,
+        quantity_e8: int,
+        notional_e16: int,
+        count: int,
+        time_ns: int,
+    ) -> None:
+        """Count the trades of one pass: its first and last price, and the sums.
 
         The prices of a pass run one way, so the first and the last are also its extremes.
         """
-        first_e8, last_e8 = prices_e8
         self.last_price_e8 = last_e8
         minute = time_ns // MINUTE_NS
         bars = self.bars
@@ -130,7 +156,6 @@ class Market:
         if high_e8 > bar.high_e8:
             bar.high_e8 = high_e8
         bar.close_e8 = last_e8
-        quantity_e8, notional_e16, count = sums
         bar.volume_e8 += quantity_e8
         bar.notional_e16 += notional_e16
         bar.count += count

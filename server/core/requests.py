@@ -41,11 +41,11 @@ class Generations:
         "capacity",
         "count",
         "forgotten_sequence",
-        "kept",
         "last_sequence",
         "seal_count",
         "seal_ns",
         "sealed",
+        "surplus",
         "window_ns",
     )
 
@@ -54,8 +54,8 @@ class Generations:
         """(last sequence, time of sealing, entries) of each sealed generation, oldest first."""
         self.count = 0
         """Entries of the current generation."""
-        self.kept = 0
-        """Entries not forgotten."""
+        self.surplus = 0
+        """Entries forgotten whose memory is yet to be given back. Not state."""
         self.last_sequence = 0
         self.forgotten_sequence = 0
         self.seal_ns = 0
@@ -69,25 +69,33 @@ class Generations:
 
     def add(self, sequence: int, time_ns: int) -> None:
         """Count one entry of the command that is being applied."""
-        if sequence != self.last_sequence:
-            if self.count >= self.seal_count or time_ns >= self.seal_ns:
-                self._seal(time_ns)
-            self.last_sequence = sequence
+        # All entries of a command are of one generation: they are forgotten by its sequence.
+        if (
+            self.count >= self.seal_count or time_ns >= self.seal_ns
+        ) and sequence != self.last_sequence:
+            self._seal(time_ns)
+        self.last_sequence = sequence
         self.count += 1
-        self.kept += 1
 
     def _seal(self, time_ns: int) -> None:
         if self.count:
             self.sealed.append((self.last_sequence, time_ns, self.count))
             self.count = 0
         self.seal_ns = time_ns + self.window_ns // GENERATIONS
+        kept = self.kept
         while self.sealed:
             last_sequence, sealed_ns, entries = self.sealed[0]
-            if self.kept - entries < self.capacity and sealed_ns > time_ns - self.window_ns:
+            if kept - entries < self.capacity and sealed_ns > time_ns - self.window_ns:
                 break
             self.forgotten_sequence = last_sequence
-            self.kept -= entries
+            self.surplus += entries
+            kept -= entries
             self.sealed.popleft()
+
+    @property
+    def kept(self) -> int:
+        """Number of entries not forgotten."""
+        return self.count + sum(entries for _, _, entries in self.sealed)
 
     def dump(self) -> tuple[int, int, int, int, list[tuple[int, int, int]]]:
         """Everything but the bounds, as plain data."""
@@ -103,7 +111,6 @@ class Generations:
         """Take over what `dump` gave."""
         self.count, self.last_sequence, self.forgotten_sequence, self.seal_ns, sealed = row
         self.sealed = deque((sequence, time_ns, count) for sequence, time_ns, count in sealed)
-        self.kept = self.count + sum(count for _, _, count in self.sealed)
 
 
 class Keys:
@@ -141,7 +148,8 @@ class Keys:
     def _give_back(self) -> None:
         table, arrivals = self._table, self._arrivals
         last = (self.generations.forgotten_sequence + 1) << DIGEST_BITS
-        for _ in range(min(2, len(arrivals) - self.generations.kept)):
+        for _ in range(min(2, self.generations.surplus)):
+            self.generations.surplus -= 1
             name = arrivals.popleft()
             # It may have been entered again since then, or given back as an older arrival.
             if table.get(name, last) < last:

@@ -16,9 +16,9 @@ The sections, in this order, and why each is enough:
 - `trades`, `bars`: recent trades and 24 hours of minutes, oldest first;
 - `accounts`: those that traded, by first fill within an instrument;
 - `sessions`: open ones, oldest first;
-- `orders`: open and remembered, in placing order. Resting orders join their queues by
-  `queued_sequence`, which gives every queue its order back; levels, open quantities and what a
-  client or session has open follow from the orders;
+- `orders`: open and remembered, in placing order; open quantities and what a client or session has
+  open follow from them;
+- `queues`: the ids of the resting orders of each book, bids first, best price first, oldest first;
 - `generations`, `keys`: how far back orders and keys are remembered, and the keys by sequence.
 
 No command may be applied while a dump is being read.
@@ -65,6 +65,7 @@ def dump(engine: Engine) -> Iterator[Chunk]:
         ("accounts", (account.row() for market in markets for account in market.accounts)),
         ("sessions", ((number, each.client_id) for number, each in engine.sessions.items())),
         ("orders", (order.row() for order in engine.directory.kept_orders())),
+        ("queues", ((order.order_id,) for market in markets for order in market.book.resting())),
         ("generations", _generation_rows(engine)),
         ("keys", engine.keys.rows()),
     )
@@ -93,24 +94,21 @@ def _generation_rows(engine: Engine) -> Iterator[Row]:
 def load(chunks: Iterable[tuple[str, Iterable[Row]]]) -> Engine:
     """An engine with the state that was dumped."""
     engine = Engine()
-    queued: list[Order] = []
     closed: list[Order] = []
     for name, rows in chunks:
         if name == "orders":
             for row in rows:
                 order = _load_order(engine, row)
-                (closed if order.closed_sequence else queued).append(order)
+                if order.closed_sequence:
+                    closed.append(order)
         else:
             loader = _LOADERS[name]
             for row in rows:
                 loader(engine, row)
-    # In the order in which they ended, or joined their queues; both sorts are stable.
+    # In the order in which they ended, as far as the order matters: the sort is stable.
     closed.sort(key=lambda order: order.closed_sequence)
     for order in closed:
         engine.directory.load_closed(order)
-    queued.sort(key=lambda order: order.queued_sequence)
-    for order in queued:
-        order.account.market.book.add(order)
     for market in engine.markets.values():
         market.book.touched.clear()
     return engine
@@ -155,7 +153,7 @@ def _load_bar(engine: Engine, row: Row) -> None:
 def _load_account(engine: Engine, row: Row) -> None:
     client_id, instrument, *numbers = row
     market = engine.markets[instrument]
-    account = engine.directory.client(client_id).account(market)
+    account = engine.directory.account(engine.directory.client(client_id), market)
     account.start_trading()
     (
         account.net_e8,
@@ -164,6 +162,7 @@ def _load_account(engine: Engine, row: Row) -> None:
         account.fees_e8,
         account.updated_ns,
     ) = numbers
+    market.placed_e8 += abs(account.net_e8)
 
 
 def _load_session(engine: Engine, row: Row) -> None:
@@ -172,27 +171,33 @@ def _load_session(engine: Engine, row: Row) -> None:
 
 
 def _load_order(engine: Engine, row: Row) -> Order:
-    client_id, instrument, session_id = row[1], row[3], row[13]
-    account = engine.directory.client(client_id).account(engine.markets[instrument])
-    placed: Any = (*row[:14], account)
-    order = Order(*placed)
+    """Neither queued nor counted as closed yet."""
+    head, tail, (price_e8, quantity_e8), rest = row[:9], row[9:12], row[12:14], row[14:]
+    market = engine.markets[row[3]]
+    account = engine.directory.account(engine.directory.client(row[1]), market)
+    terms: Any = (tuple(head), tuple(tail), account, price_e8, quantity_e8, 0)
+    order = Order(*terms)
     (
         order.filled_e8,
         order.remaining_e8,
-        order.cancelled_e8,
-        order.status,
         order.reason,
         order.updated_ns,
-        order.queued_sequence,
         order.closed_sequence,
-    ) = row[14:]
+    ) = rest
     engine.directory.add(order)
     if not order.closed_sequence:
+        market.placed_e8 += order.remaining_e8
         account.open_e8[order.side] += order.remaining_e8
-        account.client.open[order.placed_sequence] = order
-        if session_id:
-            engine.sessions[session_id].open[order.placed_sequence] = order
+        account.open[order] = None
+        if order.session_id:
+            engine.sessions[order.session_id].open[order] = None
     return order
+
+
+def _load_queued(engine: Engine, row: Row) -> None:
+    order = engine.directory.orders[row[0]]
+    book = order.account.market.book
+    book.add(book.side(order.side), order)
 
 
 def _load_generations(engine: Engine, row: Row) -> None:
@@ -214,6 +219,7 @@ _LOADERS: Final = {
     "bars": _load_bar,
     "accounts": _load_account,
     "sessions": _load_session,
+    "queues": _load_queued,
     "generations": _load_generations,
     "keys": _load_key,
 }
