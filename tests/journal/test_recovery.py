@@ -5,6 +5,7 @@ hash) through `assert_recovered`, or that nothing on disk was changed where a st
 """
 
 import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,6 +156,41 @@ def test_every_cut_tail_gets_a_name_of_its_own(plain: Copy) -> None:
     assert (plain.directory / names[0]).stat().st_size == 5
 
 
+def test_a_tail_is_durable_elsewhere_before_it_is_cut(
+    plain: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def noted(name: str) -> None:
+        real = getattr(os, name)
+
+        def call(descriptor: int, *rest: object) -> object:
+            calls.append(f"{name} {Path(f'/proc/self/fd/{descriptor}').resolve().name}")
+            return real(descriptor, *rest)
+
+        monkeypatch.setattr(os, name, call)
+
+    for name in ("fsync", "fdatasync", "ftruncate"):
+        noted(name)
+    plain.put(plain.original[:-1])
+    recover(plain.directory).log.close()
+    kept = f"journal.cut-{plain.site.ends[-2][0]}"
+    directory = plain.directory.name
+    assert calls == [
+        f"fdatasync {kept}",
+        f"fsync {directory}",
+        "ftruncate journal",
+        "fsync journal",
+    ]
+
+
+def test_a_recovered_engine_has_nothing_to_tell_a_feed(with_snapshots: Copy, plain: Copy) -> None:
+    for copy in (with_snapshots, plain):
+        recovered = recover(copy.directory)
+        assert recovered.engine.take_touched() == {}
+        recovered.log.close()
+
+
 def bits_of(site: Site, record: int) -> list[int]:
     """Every bit of a record's header, and one of each byte of its payload."""
     start, end = site.ends[record - 1][0], site.ends[record][0]
@@ -227,6 +263,21 @@ def test_row_7_damage_is_refused_where_only_a_snapshot_knows_better(with_snapsho
     for size in range(older_position, position, 13):
         with_snapshots.put(with_snapshots.original[:size])
         assert_refused(with_snapshots, "a snapshot proves", str(position))
+
+
+def test_row_7_nothing_but_a_snapshot_header_vouches(with_snapshots: Copy) -> None:
+    """Every frame from the damage on is destroyed, so that no later one can say anything."""
+    newest, older = sorted((with_snapshots.directory / "snapshots").iterdir(), reverse=True)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    ends = {last: end for end, last in with_snapshots.site.ends}
+    data, first = with_snapshots.original, ends[int(older.name[-20:])]
+    with_snapshots.put(data[:first] + bytes(len(data) - first))
+    known = ends[int(newest.name[-20:])]
+    assert_refused(with_snapshots, f"offset {first}", f"everything before offset {known} was")
+    newest.unlink()
+    cut = recovered_to(with_snapshots, int(older.name[-20:])).report.cut
+    assert cut is not None
+    assert (cut.offset, cut.possibly_acknowledged) == (first, True)
 
 
 def test_a_journal_that_ends_before_its_snapshot_is_refused(with_snapshots: Copy) -> None:

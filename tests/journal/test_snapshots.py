@@ -205,6 +205,30 @@ def test_a_crash_while_writing_leaves_old_or_new(
     assert all(path.name[9:].isdigit() for path in (tmp_path / "snapshots").iterdir())
 
 
+def test_what_reads_back_differently_is_never_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the older ones stay, though there is a newer name for them to make room for."""
+    site = Site(tmp_path)
+    site.commit(*settings())
+    for seed in range(KEPT):
+        trade(site, 1, seed=seed)
+        site.snapshot()
+    before = sequences(tmp_path)
+    trade(site, 1, seed=9)
+    real = Storage.write
+
+    def altered(storage: Storage, data: bytes | memoryview) -> int:
+        return real(storage, bytes(data[:-1]) + bytes([data[-1] ^ 1]))
+
+    monkeypatch.setattr(Storage, "write", altered)
+    with pytest.raises(SnapshotBad):
+        site.snapshot()
+    monkeypatch.undo()
+    assert sequences(tmp_path) == before
+    site.close()
+
+
 def test_a_failed_snapshot_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
