@@ -1,0 +1,371 @@
+"""Trading sessions: order of outcomes, bounds, and cancel on disconnect."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc import StatusCode
+
+from exchange.v1 import types_pb2 as words
+from exchange.v1.order_service_pb2 import (
+    CancelOrderRequest,
+    CancelOrdersRequest,
+    PlaceOrderRequest,
+    ReplaceOrderRequest,
+    SessionCommand,
+    TradingSessionOpen,
+    TradingSessionRequest,
+    TradingSessionResponse,
+)
+from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+from server.core.commands import OpenSession
+from server.rpc import parse
+from server.settings import SequencerLimits
+from tests.rpc.served import BUY, SELL, HeldJournal, Served, info_of, order, serving, until
+
+pytestmark = pytest.mark.asyncio
+
+ON_DISCONNECT = TradingSessionOpen(cancel_on_disconnect=True)
+
+
+def places(*requests: PlaceOrderRequest) -> TradingSessionRequest:
+    """A message of orders, numbered from 1."""
+    commands = [SessionCommand(request_id=n, place=each) for n, each in enumerate(requests, 1)]
+    return TradingSessionRequest(commands=commands)
+
+
+async def answer(call: Any) -> TradingSessionResponse:
+    """The next message."""
+    message = await call.read()
+    assert isinstance(message, TradingSessionResponse)
+    return message
+
+
+async def replies(call: Any, count: int) -> list[TradingSessionResponse]:
+    """The next messages."""
+    return [await answer(call) for _ in range(count)]
+
+
+async def test_outcomes_come_in_the_order_of_the_commands(served: Served) -> None:
+    call = served.orders.TradingSession()
+    await call.write(
+        TradingSessionRequest(
+            open=TradingSessionOpen(client_id="A"),
+            commands=[
+                SessionCommand(request_id=11, place=order("", BUY, 100, order_id="a1")),
+                SessionCommand(request_id=12, place=order("B", SELL, 100, quantity_e8=4)),
+                SessionCommand(request_id=12, place=order("", BUY, 0)),
+                SessionCommand(request_id=13),
+                SessionCommand(
+                    request_id=14, replace=ReplaceOrderRequest(order_id="a1", price_e8=90)
+                ),
+                SessionCommand(request_id=15, cancel=CancelOrderRequest(order_id="a1")),
+                SessionCommand(request_id=16, cancel_all=CancelOrdersRequest()),
+            ],
+        )
+    )
+    reply = await answer(call)
+    assert reply.opened.session_id == 0
+    assert [each.request_id for each in reply.outcomes] == [11, 12, 12, 13, 14, 15, 16]
+    kinds = [each.WhichOneof("outcome") for each in reply.outcomes]
+    assert kinds == [
+        "placed", "placed", "refused", "refused", "replaced", "cancelled", "cancelled_all",
+    ]  # fmt: skip
+    first, second, no_price, nothing, replaced, cancelled, _ = reply.outcomes
+    assert first.placed.order.client_id == "A"
+    assert second.placed.trade_count == 1
+    assert no_price.refused.reason == words.REJECT_REASON_PRICE_REQUIRED
+    assert nothing.refused.reason == words.REJECT_REASON_FIELD_REQUIRED
+    assert nothing.refused.field == "command"
+    assert replaced.replaced.order.price_e8 == 90
+    assert cancelled.cancelled.order.cancelled_quantity_e8 == 6
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+    assert await call.code() == StatusCode.OK
+
+
+async def test_the_first_message_need_not_say_anything(served: Served) -> None:
+    call = served.orders.TradingSession()
+    await call.write(TradingSessionRequest())
+    reply = await answer(call)
+    assert reply.HasField("opened")
+    assert reply.opened.sequence == served.engine.sequence
+    assert not reply.outcomes
+    await call.write(places(order("A", BUY, 100)))
+    assert len((await answer(call)).outcomes) == 1
+    call.cancel()
+
+
+async def test_answers_come_once_durable_while_more_is_taken(served: Served) -> None:
+    call = served.orders.TradingSession()
+    with HeldJournal(served):
+        for number in range(5):
+            await call.write(places(order("A", BUY, 100, order_id=f"a{number}")))
+        await until(lambda: served.engine.order("a4") is not None)
+        reading = asyncio.ensure_future(answer(call))
+        # Enough for an answer to come that were on its way.
+        assert not (await asyncio.wait({reading}, timeout=0.05))[0]
+    first = await reading
+    rest = await replies(call, 4)
+    placed = [each.outcomes[0].placed.order.order_id for each in (first, *rest)]
+    assert placed == [f"a{number}" for number in range(5)]
+    call.cancel()
+
+
+async def test_a_repeat_gives_the_first_answer(served: Served) -> None:
+    call = served.orders.TradingSession()
+    await served.place("B", SELL, 100, quantity_e8=4)
+    keyed = order("A", BUY, 100, idempotency_key="k")
+    await call.write(places(keyed, keyed))
+    await call.write(places(keyed))
+    (first, second), (third,) = (each.outcomes for each in await replies(call, 2))
+    assert not first.placed.repeated
+    for again in (second, third):
+        assert again.placed.repeated
+        again.placed.repeated = False
+        assert again.placed == first.placed
+    call.cancel()
+
+
+async def test_no_more_is_read_while_many_answers_wait(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data", grpc={"session_messages_max": 2}) as served:
+        call = served.orders.TradingSession()
+        with HeldJournal(served):
+
+            async def send() -> None:
+                for number in range(8):
+                    await call.write(places(order("A", BUY, 100, order_id=f"a{number}")))
+
+            sending = asyncio.ensure_future(send())
+            await until(lambda: served.engine.order("a3") is not None)
+            # One in the writer's hands, two that wait, one that finds no room; enough for a fifth
+            # to come if it were taken.
+            await asyncio.wait({sending}, timeout=0.1)
+            assert served.engine.order("a4") is None
+        assert len(await replies(call, 8)) == 8
+        await sending
+        call.cancel()
+
+
+async def test_who_reads_no_answers_is_not_read_from(served: Served) -> None:
+    """Nothing of the server grows with what such a client sends."""
+    call = served.orders.TradingSession()
+    big = places(*[order("A", BUY, 100) for _ in range(1_000)])
+
+    async def send() -> None:
+        while True:
+            await call.write(big)
+
+    sending = asyncio.ensure_future(send())
+    sequence, quiet = -1, 0
+    while quiet < 5:
+        await asyncio.sleep(0.05)
+        quiet = quiet + 1 if served.engine.sequence == sequence else 0
+        sequence = served.engine.sequence
+    taken = sequence // 1_000
+    settings = served.exchange._settings.grpc
+    # What waits in the session, in the window and the write buffers of both sides.
+    assert taken < settings.session_messages_max + 60
+    await served.place("B", BUY, 100)
+    sending.cancel()
+    call.cancel()
+
+
+@pytest.mark.parametrize("how", ["closed", "cancelled", "lost"])
+async def test_cancel_on_disconnect(served: Served, how: str) -> None:
+    channel = served.connect()
+    call = OrderServiceStub(channel).TradingSession()
+    opening = places(order("A", BUY, 100, order_id="a1"), order("B", BUY, 99, order_id="b1"))
+    opening.open.CopyFrom(ON_DISCONNECT)
+    await call.write(opening)
+    session_id = (await answer(call)).opened.session_id
+    assert served.engine.open_sessions() == [session_id]
+    await served.place("A", BUY, 98, order_id="a2")
+
+    if how == "closed":
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+        assert await call.code() == StatusCode.OK
+        # The end of the stream says that the cancels are durable.
+        assert served.exchange.sequencer.durable_sequence == served.engine.sequence
+    elif how == "cancelled":
+        call.cancel()
+    else:
+        await channel.close()
+    await until(lambda: not served.engine.open_sessions())
+    for name in ("a1", "b1"):
+        ended = served.engine.order(name)
+        assert ended is not None
+        assert ended.status == words.ORDER_STATUS_CANCELLED
+        assert ended.reason == words.END_REASON_SESSION_ENDED
+    other = served.engine.order("a2")
+    assert other is not None
+    assert other.remaining_e8 == 10, "an order of the same client that is not of the session"
+    await channel.close()
+
+
+CLIENT = """
+import sys, time, grpc
+from exchange.v1.order_service_pb2 import *
+from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+opening = TradingSessionRequest.FromString(bytes.fromhex(sys.argv[2]))
+def messages():
+    yield opening
+    time.sleep(60)
+for reply in OrderServiceStub(grpc.insecure_channel(sys.argv[1])).TradingSession(messages()):
+    print("open", flush=True)
+"""
+
+
+async def test_cancel_on_disconnect_of_a_client_that_is_killed(served: Served) -> None:
+    opening = places(order("A", BUY, 100, order_id="a1"))
+    opening.open.CopyFrom(ON_DISCONNECT)
+    arguments = [sys.executable, "-c", CLIENT, served.address, opening.SerializeToString().hex()]
+    client = await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE)
+    assert client.stdout is not None
+    assert (await client.stdout.readline()).strip() == b"open"
+    assert len(served.engine.open_sessions()) == 1
+    client.kill()
+    await client.wait()
+    await until(lambda: not served.engine.open_sessions())
+    ended = served.engine.order("a1")
+    assert ended is not None
+    assert ended.reason == words.END_REASON_SESSION_ENDED
+
+
+async def test_a_session_that_the_server_lost_is_ended_by_its_next_start(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as served:
+        sequencer = served.exchange.sequencer
+        opened = sequencer.submit([OpenSession("A")])
+        await opened.released()
+        session_id = opened.outcomes[0].sequence  # type: ignore[union-attr]
+        placed = order("A", BUY, 100, order_id="a1")
+        await sequencer.submit([parse.place(placed, session_id)]).released()
+        # As after kill -9: nobody ends it.
+        served.exchange._end_sessions = _nothing  # type: ignore[method-assign]
+    async with serving(tmp_path / "data") as served:
+        assert not served.engine.open_sessions()
+        ended = served.engine.order("a1")
+        assert ended is not None
+        assert ended.reason == words.END_REASON_SESSION_ENDED
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def test_a_stopping_server_ends_its_sessions(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as served:
+        call = served.orders.TradingSession()
+        opening = places(order("A", BUY, 100, order_id="a1"))
+        opening.open.CopyFrom(ON_DISCONNECT)
+        await call.write(opening)
+        await call.read()
+        ending = asyncio.ensure_future(_end_of(call))
+        await served.exchange.stop()
+        failure = await ending
+        assert failure.code() == StatusCode.UNAVAILABLE
+        assert info_of(failure).reason == "NOT_SERVING"
+        ended = served.engine.order("a1")
+        assert ended is not None
+        assert ended.reason == words.END_REASON_SESSION_ENDED
+        served.exchange.stop = _nothing  # type: ignore[method-assign]
+
+
+async def _end_of(call: Any) -> grpc.aio.AioRpcError:
+    try:
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    except grpc.aio.AioRpcError as failure:
+        return failure
+    raise AssertionError("it ended well")
+
+
+BAD_BEGINNINGS: list[tuple[str, Sequence[TradingSessionRequest], str, str]] = [
+    (
+        "client",
+        [
+            TradingSessionRequest(
+                open=TradingSessionOpen(cancel_on_disconnect=True, client_id="A b")
+            )
+        ],
+        "ID_INVALID",
+        "client_id",
+    ),
+    (
+        "too-many",
+        [TradingSessionRequest(commands=[SessionCommand()] * 1_001)],
+        "TOO_MANY",
+        "commands",
+    ),
+    (
+        "twice",
+        [TradingSessionRequest(open=ON_DISCONNECT), TradingSessionRequest(open=ON_DISCONNECT)],
+        "TOO_MANY",
+        "open",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason", "field"),
+    [given[1:] for given in BAD_BEGINNINGS],
+    ids=[given[0] for given in BAD_BEGINNINGS],
+)
+async def test_a_bad_beginning_ends_the_session(
+    served: Served, messages: Sequence[TradingSessionRequest], reason: str, field: str
+) -> None:
+    call = served.orders.TradingSession(iter(messages))
+    failure = await _end_of(call)
+    info = info_of(failure)
+    assert failure.code() == StatusCode.INVALID_ARGUMENT
+    assert (info.reason, info.metadata["field"]) == (reason, field)
+    assert not served.engine.open_sessions()
+    assert not served.engine.orders()
+
+
+async def test_a_full_sequencer_refuses_each_command_and_the_session_goes_on(
+    tmp_path: Path,
+) -> None:
+    limits = SequencerLimits(commands_waiting_max=3)
+    async with serving(tmp_path / "data", sequencer=limits) as served:
+        call = served.orders.TradingSession()
+        with HeldJournal(served) as held:
+            await call.write(places(order("A", BUY, 100)))
+            await asyncio.to_thread(held.entered.wait)
+            await call.write(places(*[order("A", BUY, 100)] * 3))
+            await call.write(places(order("A", BUY, 100)))
+            (session,) = served.exchange._sessions._open
+            # The first is in the writer's hands.
+            await until(lambda: session._answers.qsize() == 2)
+        answers = await replies(call, 3)
+        assert [len(each.outcomes) for each in answers] == [1, 3, 1]
+        refusal = answers[2].outcomes[0].refused
+        assert refusal.reason == words.REJECT_REASON_OVERLOADED
+        assert refusal.retry_safe
+        await call.write(places(order("A", BUY, 100)))
+        assert (await answer(call)).outcomes[0].HasField("placed")
+        call.cancel()
+
+
+async def test_the_end_of_a_session_finds_room_in_a_full_sequencer(tmp_path: Path) -> None:
+    limits = SequencerLimits(commands_waiting_max=1)
+    async with serving(tmp_path / "data", sequencer=limits) as served:
+        call = served.orders.TradingSession()
+        await call.write(TradingSessionRequest(open=ON_DISCONNECT))
+        session_id = (await answer(call)).opened.session_id
+        with HeldJournal(served) as held:
+            placing = [asyncio.ensure_future(served.place("A", BUY, 100))]
+            await asyncio.to_thread(held.entered.wait)
+            placing.append(asyncio.ensure_future(served.place("A", BUY, 100)))
+            await until(lambda: len(served.engine.orders()) == 2)
+            call.cancel()
+            await until(lambda: bool(served.exchange._sessions._late))
+            assert served.engine.open_sessions() == [session_id]
+        await until(lambda: not served.engine.open_sessions())
+        await asyncio.gather(*placing)
