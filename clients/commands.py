@@ -9,6 +9,7 @@ import os
 
 from clients import ADDRESS
 from clients.decimals import NumberInvalidError, e8_of
+from clients.flow import options as flow_options
 from clients.types import OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
 
 EPILOG = (
@@ -26,6 +27,7 @@ def register(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     _add_order(subparsers)
     _add_book(subparsers)
     _add_trades(subparsers)
+    flow_options.register(subparsers)
 
 
 def _add(

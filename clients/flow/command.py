@@ -1,0 +1,65 @@
+"""What `exchange flow` does: trade, show how far it is, print the summary, give the exit code."""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from contextlib import suppress
+
+from clients.actions import DONE, NO_ANSWER, REFUSED
+from clients.errors import ExchangeError, RefusedError
+from clients.flow.plan import Plan
+from clients.flow.tally import Tally
+from clients.flow.trading import InstrumentUnknownError, trade
+from clients.loopback import NotLoopbackError, require_loopback
+from clients.progress import Progress
+
+USAGE = 2  # argparse's own code for a command line that is wrong
+
+
+def run(options: argparse.Namespace) -> int:
+    """Trades, and prints what was done, or one sentence that says why nothing was."""
+    try:
+        if not options.allow_remote:
+            require_loopback(options.address.rpartition(":")[0])
+        tally = asyncio.run(_trade(options))
+    except (NotLoopbackError, InstrumentUnknownError) as wrong:
+        return _failed(str(wrong), USAGE)
+    except RefusedError as error:
+        return _failed(str(error), REFUSED)
+    except ExchangeError as error:
+        return _failed(str(error), NO_ANSWER)
+    print(json.dumps(tally.plain(), indent=2) if options.json else "\n".join(tally.lines()))
+    return DONE
+
+
+async def _trade(options: argparse.Namespace) -> Tally:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # In a thread other than the main one there are no signals, and nobody to send them.
+        with suppress(RuntimeError, ValueError):
+            loop.add_signal_handler(number, stop.set)
+    progress = Progress()
+    plan = Plan(
+        rate=options.rate,
+        clients=options.clients,
+        instruments=options.instruments,
+        mix=options.mix,
+        seconds=options.seconds,
+        seed=options.seed,
+        name=options.name,
+        keep=options.keep,
+    )
+    try:
+        return await trade(
+            options.address, plan, stop, lambda tally: progress.show(tally.progress())
+        )
+    finally:
+        progress.end()
+
+
+def _failed(sentence: str, code: int) -> int:
+    print(f"exchange flow: {sentence}", file=sys.stderr)
+    return code

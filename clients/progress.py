@@ -1,0 +1,31 @@
+"""How far a long run is: one line that is overwritten on a terminal, now and then one elsewhere."""
+
+import sys
+import time
+
+LINES_EVERY_S = 10.0  # between lines in a file or a pipe, where each stays
+
+
+class Progress:
+    """Writes to standard error, so that what is printed stays the answer."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._next = 0.0
+        self._open = False
+
+    def show(self, line: str) -> None:
+        """The newest state."""
+        if self._terminal:
+            # Return, the line, and erase what an older, longer one has left behind it.
+            print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+            self._open = True
+        elif (now := time.monotonic()) >= self._next:
+            print(line, file=sys.stderr, flush=True)
+            self._next = now + LINES_EVERY_S
+
+    def end(self) -> None:
+        """Nothing more will be shown."""
+        if self._open:
+            print(file=sys.stderr)
+            self._open = False
