@@ -1,0 +1,190 @@
+"""The exchange for programs without asyncio: the same methods, each waiting for its answer.
+
+    with SyncExchangeClient("127.0.0.1:50051") as exchange:
+        placed = exchange.place(PlaceOrder("alice", "BTC-USD", "buy", 1, price=100))
+        for book in exchange.follow_book("BTC-USD"):
+            print(book.best_bid, book.best_ask)
+
+It is the asyncio client in an event loop of its own, in a thread of its own: what calls do, raise
+and promise is said there. What is an async generator there is a generator here; leaving it early
+closes the stream. Any number of threads may call at once, each generator belongs to one of them.
+Callbacks (`on_interruption`) run in the loop's thread while the caller waits, and must not call the
+client themselves.
+
+Raw messages of a trading session (`TradingSession.exchange`) are for programs that count
+microseconds and have no counterpart: a hop between threads costs about a hundred.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from clients import ADDRESS
+from clients.client import ExchangeClient
+from clients.order_wire import Outcome
+from clients.requests import Command
+from clients.retries import Retries
+from clients.session import SEND_S, TradingSession
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Loop:
+    """An event loop in a thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="exchange", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        if self.closed:
+            work.close()
+            raise RuntimeError("this client has been closed; open another one with `with`")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:  # of the work, or Ctrl-C in the thread that waits for it
+            future.cancel()
+            raise
+
+    @property
+    def closed(self) -> bool:
+        return self._loop.is_closed()
+
+    def close(self) -> None:
+        self.run(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def _waiting(
+    method: Callable[Concatenate[ExchangeClient, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["SyncExchangeClient", P], T]:
+    """The method, for a caller who waits."""
+
+    @wraps(method)
+    def call(self: "SyncExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._loop.run(method(self._client, *args, **kwargs))
+
+    return call
+
+
+def _generating(
+    method: Callable[Concatenate[ExchangeClient, P], AsyncGenerator[T, None]],
+) -> Callable[Concatenate["SyncExchangeClient", P], Generator[T, None, None]]:
+    """The async generator, for a caller who waits for each value."""
+
+    @wraps(method)
+    def call(
+        self: "SyncExchangeClient", /, *args: P.args, **kwargs: P.kwargs
+    ) -> Generator[T, None, None]:
+        values = method(self._client, *args, **kwargs)
+        try:
+            while True:
+                try:
+                    value = self._loop.run(_anext(values))
+                except StopAsyncIteration:
+                    return
+                yield value
+        finally:
+            if not self._loop.closed:
+                self._loop.run(values.aclose())
+
+    return call
+
+
+async def _anext(values: AsyncGenerator[T, None]) -> T:
+    return await anext(values)
+
+
+class SyncExchangeClient:
+    """One connection to the exchange; use with `with`."""
+
+    def __init__(self, address: str = ADDRESS, *, retries: Retries | None = None) -> None:
+        self._client = ExchangeClient(address, retries=retries)
+
+    def __enter__(self) -> Self:
+        self._loop = _Loop()
+        self._loop.run(self._client.__aenter__())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._loop.run(self._client.__aexit__(kind, error, traceback))
+        self._loop.close()
+
+    def trading_session(
+        self, *, client_id: str = "", cancel_on_disconnect: bool = False
+    ) -> "SyncTradingSession":
+        """A two-way stream of commands and outcomes: `with` opens it."""
+        session = self._client.trading_session(
+            client_id=client_id, cancel_on_disconnect=cancel_on_disconnect
+        )
+        return SyncTradingSession(self._loop, session)
+
+    connect = _waiting(ExchangeClient.connect)
+    place = _waiting(ExchangeClient.place)
+    place_many = _waiting(ExchangeClient.place_many)
+    replace = _waiting(ExchangeClient.replace)
+    cancel = _waiting(ExchangeClient.cancel)
+    cancel_all = _waiting(ExchangeClient.cancel_all)
+    order = _waiting(ExchangeClient.order)
+    orders = _generating(ExchangeClient.orders)
+    instruments = _waiting(ExchangeClient.instruments)
+    book = _waiting(ExchangeClient.book)
+    books = _waiting(ExchangeClient.books)
+    trades = _generating(ExchangeClient.trades)
+    ticker = _waiting(ExchangeClient.ticker)
+    positions = _waiting(ExchangeClient.positions)
+    status = _waiting(ExchangeClient.status)
+    create_snapshot = _waiting(ExchangeClient.create_snapshot)
+    stream_book = _generating(ExchangeClient.stream_book)
+    stream_trades = _generating(ExchangeClient.stream_trades)
+    stream_order_events = _generating(ExchangeClient.stream_order_events)
+    follow_book = _generating(ExchangeClient.follow_book)
+    follow_trades = _generating(ExchangeClient.follow_trades)
+    follow_order_events = _generating(ExchangeClient.follow_order_events)
+
+
+class SyncTradingSession:
+    """Open within `with`; from `SyncExchangeClient.trading_session`."""
+
+    def __init__(self, loop: _Loop, session: TradingSession) -> None:
+        self._loop = loop
+        self._session = session
+
+    def __enter__(self) -> Self:
+        self._loop.run(self._session.__aenter__())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._loop.run(self._session.__aexit__(kind, error, traceback))
+
+    @property
+    def session_id(self) -> int:
+        """The exchange's number for it; 0 without cancel on disconnect."""
+        return self._session.session_id
+
+    @property
+    def opened_sequence(self) -> int:
+        """The sequence at which it was opened."""
+        return self._session.opened_sequence
+
+    def send(self, commands: Sequence[Command], timeout_s: float = SEND_S) -> list[Outcome]:
+        """The commands' outcomes, in their order; any number of threads may send at once."""
+        return self._loop.run(self._session.send(commands, timeout_s))

@@ -1,0 +1,125 @@
+"""The mirror is the book, or says that it is not."""
+
+import random
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from google_crc32c import value
+
+from clients.mirror import BookMirror, OutOfStepError
+from clients.types import Level
+from exchange.v1.market_data_pb2 import StreamOrderBookResponse
+from tests.clients.book_messages import E8, BookServer
+
+BTC = "BTC-USD"
+
+
+def level(price: str, quantity: str) -> Level:
+    return Level(Decimal(price), Decimal(quantity))
+
+
+def test_snapshot_and_delta() -> None:
+    server, mirror = BookServer(), BookMirror(BTC)
+    assert (mirror.sequence, mirror.best_bid, mirror.mid) == (None, None, None)
+    server.change(7, bids={100 * E8: 2 * E8, 99 * E8: E8}, asks={101 * E8: 3 * E8})
+    mirror.take(server.snapshot())
+    assert (mirror.best_bid, mirror.best_ask) == (level("100", "2"), level("101", "3"))
+    assert mirror.mid == Decimal("100.5")
+    mirror.take(server.change(8, bids={100 * E8: 0}, asks={100 * E8 + 1: 1}))
+    book = mirror.book()
+    assert book.bids == (level("99", "1"),)
+    assert book.asks == (level("100.00000001", "0.00000001"), level("101", "3"))
+    assert (book.instrument, book.sequence) == (BTC, 8)
+    assert book.time == mirror.time == datetime(1970, 1, 1, 0, 0, 8, tzinfo=UTC)
+    assert (mirror.restarted, mirror.restart_count) == ("", 0)
+
+
+def test_levels_are_best_first_and_counted() -> None:
+    server, mirror = BookServer(), BookMirror(BTC)
+    server.change(1, bids={price * E8: E8 for price in range(1, 31)})
+    mirror.take(server.snapshot())
+    assert mirror.depth("buy") == len(mirror.levels("buy")) == 30
+    assert [each.price for each in mirror.levels("buy", 2)] == [30, 29]
+    assert mirror.levels("buy", 0) == ()
+    assert len(mirror.book().bids) == 20
+    assert len(mirror.book(None).bids) == 30
+    with pytest.raises(ValueError, match="middle"):
+        mirror.levels("middle")
+
+
+def test_checksum_is_the_contract_s() -> None:
+    """Computed here by hand from the contract's words, not by the code under test."""
+    mirror = BookMirror(BTC)
+    message = StreamOrderBookResponse(snapshot=True, sequence=3, previous_sequence=3)
+    for price in range(1, 13):
+        message.bids.add(price_e8=price, quantity_e8=5)
+    message.asks.add(price_e8=20, quantity_e8=6)
+    bids = ",".join(f"{price}:5" for price in range(12, 2, -1))
+    message.checksum = value(f"{bids}|20:6".encode())
+    mirror.take(message)
+    assert mirror.depth("buy") == 12
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_changes_give_the_book(seed: int) -> None:
+    draw = random.Random(seed)
+    server, mirror = BookServer(), BookMirror(BTC)
+    mirror.take(server.snapshot())
+    for sequence in range(1, 300):
+        bids = {draw.randint(1, 40): draw.choice((0, 1, 2)) for _ in range(draw.randint(0, 3))}
+        asks = {draw.randint(41, 80): draw.choice((0, 1, 2)) for _ in range(draw.randint(0, 3))}
+        mirror.take(server.change(sequence, bids, asks))
+        if draw.random() < 0.02:
+            mirror.take(server.snapshot())
+    assert server.book() == (mirror.levels("buy"), mirror.levels("sell"))
+
+
+def test_missing_message_is_seen() -> None:
+    server, mirror = BookServer(), BookMirror(BTC)
+    mirror.take(server.snapshot())
+    server.change(1, bids={5: 1})
+    with pytest.raises(OutOfStepError, match=r"stands at sequence 0, .* follows on 1: something"):
+        mirror.take(server.change(2, bids={6: 1}))
+
+
+def test_delta_before_any_snapshot_is_seen() -> None:
+    with pytest.raises(OutOfStepError, match="stands at sequence None"):
+        BookMirror(BTC).take(BookServer().change(1, bids={5: 1}))
+
+
+def test_wrong_level_is_seen() -> None:
+    server, mirror = BookServer(), BookMirror(BTC)
+    mirror.take(server.snapshot())
+    message = server.change(1, bids={5: 1})
+    message.bids[0].quantity_e8 = 2
+    with pytest.raises(OutOfStepError, match=r"at sequence 1 has checksum \d+, and .* has \d+"):
+        mirror.take(message)
+
+
+def test_second_snapshot_says_why() -> None:
+    server, mirror = BookServer(), BookMirror(BTC)
+    server.change(4, bids={5: 1, 6: 1})
+    mirror.take(server.snapshot())
+    server.change(5, bids={6: 0})
+    mirror.take(server.snapshot())
+    assert mirror.restarted == "the exchange no longer has the changes after sequence 4"
+    assert mirror.depth("buy") == 1
+    mirror.take(server.change(6, bids={7: 1}))
+    assert (mirror.restarted, mirror.restart_count) == ("", 1)
+    mirror.take(server.snapshot(), why="the test said so")
+    assert (mirror.restarted, mirror.restart_count) == ("the test said so", 2)
+
+
+def test_deep_book_is_partial_until_its_last_page() -> None:
+    server, mirror = BookServer(), BookMirror(BTC)
+    server.change(1, bids=dict.fromkeys(range(1, 101), 1))
+    first = server.snapshot(levels=60)
+    assert first.partial
+    mirror.take(first)
+    assert (mirror.partial, mirror.depth("buy")) == (True, 60)
+    mirror.take(server.change(2, bids={100: 0, 30: 2}, further=(30, 11)))
+    assert mirror.partial
+    mirror.take(server.change(3, further=(0, 30)))
+    assert (mirror.partial, mirror.depth("buy")) == (False, 99)
+    assert server.book() == (mirror.levels("buy"), mirror.levels("sell"))
