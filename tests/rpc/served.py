@@ -45,10 +45,17 @@ class Served:
         self.engine = exchange.sequencer.engine
         self.address = f"127.0.0.1:{port}"
         self.channel = self.connect()
+        self._running = True
         self.orders: OrderServiceAsyncStub = OrderServiceStub(self.channel)
         self.market: MarketDataAsyncStub = MarketDataStub(self.channel)
         self.accounts: AccountServiceAsyncStub = AccountServiceStub(self.channel)
         self.admin: AdminServiceAsyncStub = AdminServiceStub(self.channel)
+
+    async def stop(self) -> None:
+        """Stop the server, if it still runs."""
+        if self._running:
+            self._running = False
+            await self.exchange.stop()
 
     def connect(self) -> grpc.aio.Channel:
         """A connection of its own."""
@@ -108,7 +115,7 @@ async def serving(directory: Path, **changes: Any) -> AsyncIterator[Served]:
         yield served
     finally:
         await served.channel.close()
-        await exchange.stop()
+        await served.stop()
     assert not failures
 
 

@@ -267,14 +267,13 @@ async def test_a_stopping_server_ends_its_sessions(tmp_path: Path) -> None:
         await call.write(opening)
         await call.read()
         ending = asyncio.ensure_future(_end_of(call))
-        await served.exchange.stop()
+        await served.stop()
         failure = await ending
         assert failure.code() == StatusCode.UNAVAILABLE
         assert info_of(failure).reason == "NOT_SERVING"
         ended = served.engine.order("a1")
         assert ended is not None
         assert ended.reason == words.END_REASON_SESSION_ENDED
-        served.exchange.stop = _nothing  # type: ignore[method-assign]
 
 
 async def _end_of(call: Any) -> grpc.aio.AioRpcError:

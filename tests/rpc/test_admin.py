@@ -1,0 +1,335 @@
+"""Operation: status, instruments, snapshots, the journal's stream, health, reflection."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc import StatusCode
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from exchange.v1 import market_data_pb2
+from exchange.v1.admin_service_pb2 import (
+    CreateSnapshotRequest,
+    GetStatusRequest,
+    ReportFollowerRequest,
+    SetInstrumentRequest,
+    SnapshotReport,
+    StreamJournalRequest,
+    StreamJournalResponse,
+)
+from exchange.v1.order_service_pb2 import PlaceOrdersRequest
+from server.core.instruments import Instrument, Limits
+from server.core.types import INT64_MAX
+from server.journal.record import BATCH, decode_frame
+from server.rpc.followers import FOLLOWERS_MAX
+from server.rpc.server import SERVICES
+from tests.rpc.served import (
+    BTC,
+    BUY,
+    HeldJournal,
+    Served,
+    info_of,
+    order,
+    refused,
+    serving,
+    until,
+)
+
+pytestmark = pytest.mark.asyncio
+
+SNAPSHOTS = "snapshots"
+
+
+async def test_status(served: Served) -> None:
+    await served.place("A", BUY, 100, idempotency_key="k")
+    status = await served.admin.GetStatus(GetStatusRequest())
+    sequence = served.engine.sequence
+    assert (status.applied_sequence, status.durable_sequence) == (sequence, sequence)
+    assert (status.rules_version, status.epoch, status.version) == (1, 1, "0.1.0")
+    assert (status.open_orders, status.keys, status.closed_orders) == (1, 1, 0)
+    assert status.keys_guaranteed == Limits().keys_max
+    assert status.window_ns == Limits().window_ns
+    assert status.uptime_ns > 0
+    assert status.recovery.startswith("recovered in ")
+    assert [each for each in status.degraded if "snapshot follower" in each]
+
+
+async def test_an_instrument_is_listed_and_changed_while_running(served: Served) -> None:
+    given = market_data_pb2.Instrument(name="DOGE-USD", lot_e8=1_000)
+    reply = await served.admin.SetInstrument(SetInstrumentRequest(instrument=given))
+    assert reply.instrument == market_data_pb2.Instrument(
+        name="DOGE-USD",
+        tick_e8=1,
+        lot_e8=1_000,
+        price_min_e8=1,
+        price_max_e8=INT64_MAX,
+        quantity_min_e8=1,
+        quantity_max_e8=INT64_MAX,
+        self_trade_prevention=1,  # type: ignore[arg-type]
+    )
+    await served.place("A", BUY, 100, instrument="DOGE-USD", quantity_e8=1_000)
+    given.lot_e8 = 10
+    failure, info = await refused(
+        served.admin.SetInstrument(SetInstrumentRequest(instrument=given))
+    )
+    assert failure.code() == StatusCode.ABORTED
+    assert info.reason == "INSTRUMENT_IN_USE"
+    given.lot_e8, given.taker_fee_e6 = 1_000, 7
+    await served.admin.SetInstrument(SetInstrumentRequest(instrument=given))
+    assert served.engine.instruments["DOGE-USD"].taker_fee_e6 == 7
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"name": "doge"}, "name"),
+        ({"name": "A-B", "tick_e8": -1}, "tick_e8"),
+        ({"name": "A-B", "price_max_e8": 4, "price_min_e8": 5}, "price_max_e8"),
+        ({"name": "A-B", "maker_fee_e6": 1_000_001}, "maker_fee_e6"),
+    ],
+)
+async def test_a_bad_instrument_is_refused(
+    served: Served, given: dict[str, Any], field: str
+) -> None:
+    request = SetInstrumentRequest(instrument=market_data_pb2.Instrument(**given))
+    failure, info = await refused(served.admin.SetInstrument(request))
+    assert failure.code() == StatusCode.INVALID_ARGUMENT
+    assert (info.reason, info.metadata["field"]) == ("SETTING_INVALID", field)
+    _, info = await refused(served.admin.SetInstrument(SetInstrumentRequest()))
+    assert (info.reason, info.metadata["field"]) == ("FIELD_REQUIRED", "instrument")
+
+
+def sequences(message: StreamJournalResponse) -> list[int]:
+    """Of the commands in a message."""
+    found: list[int] = []
+    offset = 0
+    while offset < len(message.frames):
+        record = decode_frame(message.frames, offset)
+        offset += record.end - record.position
+        if record.kind == BATCH:
+            found += range(record.first_sequence, record.last_sequence + 1)
+    assert offset == len(message.frames)
+    return found
+
+
+async def journal(served: Served, **query: Any) -> list[int]:
+    """All sequences that a stream up to now gives."""
+    call = served.admin.StreamJournal(StreamJournalRequest(until_now=True, **query))
+    return [sequence async for message in call for sequence in sequences(message)]
+
+
+async def test_the_journal_from_any_sequence(served: Served) -> None:
+    for _ in range(5):
+        await served.place("A", BUY, 100)
+    last = served.engine.sequence
+    for after in range(last + 1):
+        assert await journal(served, after_sequence=after) == list(range(after + 1, last + 1))
+    failure, info = await refused(
+        served.admin.StreamJournal(StreamJournalRequest(after_sequence=last + 1)).read()
+    )
+    assert failure.code() == StatusCode.INVALID_ARGUMENT
+    assert info.reason == "CURSOR_INVALID"
+
+
+async def test_the_journal_as_it_comes_and_never_before_it_is_durable(served: Served) -> None:
+    call = served.admin.StreamJournal(StreamJournalRequest(follower="tape"))
+    taken: list[int] = []
+
+    async def take() -> None:
+        async for message in call:
+            new = sequences(message)
+            taken.extend(new)
+            assert not new or new[-1] <= message.durable_sequence
+
+    taking = asyncio.ensure_future(take())
+    await until(lambda: len(taken) == served.engine.sequence)
+    with HeldJournal(served) as held:
+        placing = asyncio.ensure_future(served.place("A", BUY, 100))
+        await asyncio.to_thread(held.entered.wait)
+        # Enough for a message to come that were on its way.
+        await asyncio.wait({taking}, timeout=0.1)
+        assert len(taken) == served.engine.sequence - 1
+    await placing
+    await until(lambda: len(taken) == served.engine.sequence)
+    assert taken == list(range(1, served.engine.sequence + 1))
+    (status,) = (await served.admin.GetStatus(GetStatusRequest())).followers or [None]
+    assert status is None, "a follower is listed once it reports"
+    await served.admin.ReportFollower(ReportFollowerRequest(follower="tape", sequence=taken[-1]))
+    (status,) = (await served.admin.GetStatus(GetStatusRequest())).followers
+    assert (status.name, status.sequence, status.connected) == ("tape", taken[-1], True)
+    call.cancel()
+    await until(lambda: not served.exchange.followers.connected["tape"])
+    await asyncio.wait({taking})
+
+
+async def test_a_long_journal_comes_in_messages_of_bounded_size(served: Served) -> None:
+    many = PlaceOrdersRequest(
+        orders=[order("A", BUY, 100, client_reference="r" * 60) for _ in range(1_000)]
+    )
+    for _ in range(12):
+        await served.orders.PlaceOrders(many)
+    call = served.admin.StreamJournal(StreamJournalRequest(until_now=True))
+    sizes, taken = [], []
+    async for message in call:
+        sizes.append(len(message.frames))
+        taken += sequences(message)
+    assert taken == list(range(1, served.engine.sequence + 1))
+    assert len(sizes) > 2
+    assert max(sizes) <= 1 << 20
+
+
+async def test_a_snapshot_is_asked_of_its_follower(served: Served) -> None:
+    failure, info = await refused(served.admin.CreateSnapshot(CreateSnapshotRequest()))
+    assert failure.code() == StatusCode.UNAVAILABLE
+    assert (info.reason, info.metadata["retry_safe"]) == ("FOLLOWER_MISSING", "true")
+
+    call = served.admin.StreamJournal(StreamJournalRequest(follower=SNAPSHOTS))
+    assert not (await _message(call)).snapshot_requested_sequence
+    await served.place("A", BUY, 100)
+    asking = asyncio.ensure_future(_reply(served.admin.CreateSnapshot(CreateSnapshotRequest())))
+    while not (wanted := (await _message(call)).snapshot_requested_sequence):
+        pass
+    assert wanted == served.engine.sequence
+    early = SnapshotReport(sequence=wanted - 1, state_hash="aa", file="snapshots/early")
+    late = SnapshotReport(sequence=wanted, state_hash="bb", file="snapshots/late")
+    for report in (early, late):
+        assert not asking.done()
+        await served.admin.ReportFollower(
+            ReportFollowerRequest(follower=SNAPSHOTS, sequence=wanted, snapshot=report)
+        )
+    reply = await asking
+    assert (reply.sequence, reply.state_hash, reply.file) == (wanted, "bb", "snapshots/late")
+    status = await served.admin.GetStatus(GetStatusRequest())
+    assert status.snapshot_sequence == wanted
+    assert not status.degraded
+    call.cancel()
+
+
+async def test_a_snapshot_that_does_not_come_ends_with_the_deadline(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data", grpc={"deadline_s": 1}) as served:
+        call = served.admin.StreamJournal(StreamJournalRequest(follower=SNAPSHOTS))
+        await _message(call)
+        failure, _ = await refused(served.admin.CreateSnapshot(CreateSnapshotRequest()))
+        assert failure.code() == StatusCode.DEADLINE_EXCEEDED
+        assert not served.exchange.followers.snapshot_wanted
+        call.cancel()
+
+
+@pytest.mark.parametrize("name", ["", "Snapshots", "a" * 33, "a b"])
+async def test_followers_have_names(served: Served, name: str) -> None:
+    _, info = await refused(
+        served.admin.ReportFollower(ReportFollowerRequest(follower=name, sequence=1))
+    )
+    assert (info.reason, info.metadata["field"]) == ("ID_INVALID", "follower")
+    if name:
+        call = served.admin.StreamJournal(StreamJournalRequest(follower=name))
+        assert (await refused(call.read()))[1].reason == "ID_INVALID"
+
+
+async def test_only_so_many_followers_are_remembered(served: Served) -> None:
+    for number in range(FOLLOWERS_MAX):
+        request = ReportFollowerRequest(follower=f"f{number}", sequence=1)
+        await served.admin.ReportFollower(request)
+    request.follower = "one-more"
+    failure, info = await refused(served.admin.ReportFollower(request))
+    assert failure.code() == StatusCode.INVALID_ARGUMENT
+    assert (info.reason, info.metadata["limit"]) == ("TOO_MANY", str(FOLLOWERS_MAX))
+
+
+async def test_a_stopping_server_ends_journal_streams(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as served:
+        call = served.admin.StreamJournal(StreamJournalRequest(follower="tape"))
+        await _message(call)
+        failing = asyncio.ensure_future(_failure(call))
+        await served.stop()
+        failure = await failing
+        assert failure.code() == StatusCode.UNAVAILABLE
+        assert info_of(failure).reason == "NOT_SERVING"
+
+
+async def test_health_of_every_service(served: Served) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(served.channel)
+    for name in ("", *SERVICES):
+        reply = await stub.Check(health_pb2.HealthCheckRequest(service=name))
+        assert reply.status == health_pb2.HealthCheckResponse.SERVING
+    failure, _ = await refused(stub.Check(health_pb2.HealthCheckRequest(service="no")))
+    assert failure.code() == StatusCode.NOT_FOUND
+
+
+async def test_health_says_that_the_server_stops(served: Served) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(served.channel)
+    call = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICES[0]))
+    assert (await call.read()).status == health_pb2.HealthCheckResponse.SERVING
+    await served.exchange._health.serving(False)
+    assert (await call.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    call.cancel()
+
+
+@pytest.mark.parametrize("on", [True, False])
+async def test_reflection_can_be_turned_off(tmp_path: Path, on: bool) -> None:
+    async with serving(tmp_path / "data", grpc={"reflection": on}) as served:
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        make_stub: Any = reflection_pb2_grpc.ServerReflectionStub
+        stub = make_stub(served.channel)
+        call = stub.ServerReflectionInfo(iter([request]))
+        if not on:
+            assert (await refused(call.read()))[0].code() == StatusCode.UNIMPLEMENTED
+            return
+        reply = await call.read()
+        assert set(SERVICES) <= {each.name for each in reply.list_services_response.service}
+
+
+async def test_what_the_configuration_changed_is_applied_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    directory = tmp_path / "data"
+    async with serving(directory, instruments=(Instrument(BTC, tick_e8=10),)) as served:
+        admins = market_data_pb2.Instrument(name=BTC, tick_e8=10, taker_fee_e6=5)
+        await served.admin.SetInstrument(SetInstrumentRequest(instrument=admins))
+        await served.place("A", BUY, 100)
+        before = served.engine.sequence
+    async with serving(directory, instruments=(Instrument(BTC, tick_e8=10),)) as served:
+        assert served.engine.sequence == before, "nothing changed in the file"
+    changed = Instrument(BTC, tick_e8=10, lot_e8=1, quantity_max_e8=50)
+    async with serving(directory, instruments=(changed, Instrument("NEW-USD"))) as served:
+        now = served.engine.instruments[BTC]
+        assert (now.quantity_max_e8, now.taker_fee_e6) == (50, 5), "what an admin changed stays"
+        assert list(served.engine.instruments) == [BTC, "NEW-USD"]
+        assert served.engine.sequence == before + 2
+    finer = changed._replace(tick_e8=1)
+    async with serving(directory, instruments=(finer,)) as served:
+        assert served.engine.instruments[BTC].tick_e8 == 10
+        assert "NEW-USD" in served.engine.instruments, "nothing is removed for missing in the file"
+        status = await served.admin.GetStatus(GetStatusRequest())
+        (sentence,) = [each for each in status.degraded if BTC in each]
+        assert "while orders rest" in sentence
+
+
+async def test_changed_limits_of_the_engine_are_applied_at_the_next_start(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as served:
+        before = served.engine.sequence
+    async with serving(tmp_path / "data", engine=Limits(keys_max=7)) as served:
+        assert served.engine.limits == Limits(keys_max=7)
+        assert served.engine.sequence == before + 1
+
+
+async def _reply(call: Any) -> Any:
+    return await call
+
+
+async def _message(call: Any) -> StreamJournalResponse:
+    message = await call.read()
+    assert isinstance(message, StreamJournalResponse)
+    return message
+
+
+async def _failure(call: Any) -> grpc.aio.AioRpcError:
+    try:
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    except grpc.aio.AioRpcError as failure:
+        return failure
+    raise AssertionError("it ended well")
