@@ -270,6 +270,9 @@ class Engine(ExchangeState):
         order.remaining_e8 = remaining_e8
         events: list[Event] = [event_of(OrderReplaced, order, order.status)]
         self._enter(market, order, events, sequence, time_ns)
+        # It kept its place among the client's open orders, in case it rests again.
+        if order.level is None:
+            del account.open[order]
         return events
 
     def _cancel_all(self, command: CancelOrders, sequence: int, time_ns: int) -> Outcome:
