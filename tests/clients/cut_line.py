@@ -35,6 +35,8 @@ class CutLine:
         try:
             with suppress(OSError):
                 back, there = await asyncio.open_connection(self._host, self._port)
+                if writer.is_closing():
+                    return  # cut before it led anywhere
                 self._writers.add(there)
                 await asyncio.gather(_copy(reader, there), _copy(back, writer))
         finally:

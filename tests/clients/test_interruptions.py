@@ -190,7 +190,7 @@ async def test_cut_lines_under_load(starter: Starter) -> None:
             line.cut()
         book = await assert_all_there(direct, own)
         assert len(book.bids) > 10
-        assert line.connections > CUTS
+        assert line.connections >= CUTS
         assert len(own.interruptions) >= CUTS  # of three streams
         # The exchange remembers more changes than any of these cuts lasted.
         assert own.book.restart_count == 0
