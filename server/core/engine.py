@@ -116,8 +116,15 @@ class Engine(ExchangeState):
                 )
             )
             is None
+            # A door's stand-in for what is no number is an integer of its own class, never positive,
+            # which a range would look for one by one.
+            or quantity_e8 <= 0
             or quantity_e8 not in market.quantities
-            or (price_e8 not in market.prices if order_type == LIMIT else price_e8)
+            or (
+                (price_e8 <= 0 or price_e8 not in market.prices)
+                if order_type == LIMIT
+                else price_e8
+            )
             or market.placed_e8 + quantity_e8 > INT64_MAX
             or (order_id and (order_id in directory.orders or not checks.is_own_id(order_id)))
             or (client_reference and not checks.is_id(client_reference))

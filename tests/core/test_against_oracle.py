@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
+from server.core import judge
 from server.core.commands import (
     CancelOrder,
     CancelOrders,
@@ -115,8 +116,11 @@ def drive(commands: list[Command], reload_every: int = 0) -> Engine:
     engine, plain, used = new_engine(), PlainExchange(), set[str]()
     for number, command in enumerate(commands):
         before = state_hash(engine) if len(commands) < 100 else b""
+        judged = judge.place(engine, command, 0) if type(command) is PlaceOrder else None
         sequence = engine.sequence + 1
         outcome = engine.apply(command, Stamp(sequence, sequence * 10**9))
+        if type(command) is PlaceOrder:
+            assert (outcome if isinstance(outcome, Reject) else None) == judged
         expected = by_oracle(plain, used, command)
         assert not isinstance(outcome, Repeat)
         if isinstance(outcome, Reject):

@@ -1,0 +1,171 @@
+"""What is remembered of keys and ended orders, and for how long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.core.commands import CancelOrder, Command, PlaceOrder, SetInstrument, SetLimits
+from server.core.engine import Engine
+from server.core.instruments import Instrument, Limits
+from server.core.rejects import Reject, RejectReason
+from server.core.state import dump, load, state_hash
+from server.core.types import BUY, E8, IOC, LIMIT, Repeat, Stamp
+
+HOUR_NS = 3_600 * 10**9
+
+
+def new_engine(keys_max: int = 8, closed_orders_max: int = 8) -> Engine:
+    """With small bounds."""
+    engine = Engine()
+    limits = Limits(keys_max=keys_max, closed_orders_max=closed_orders_max, window_ns=HOUR_NS)
+    for command in (SetLimits(limits), SetInstrument(Instrument("BTC-USD"))):
+        engine.apply(command, Stamp(engine.sequence + 1, 10**9))
+    return engine
+
+
+def apply(engine: Engine, command: Command, later_ns: int = 0) -> Any:
+    """Some time after the last command."""
+    return engine.apply(command, Stamp(engine.sequence + 1, engine.time_ns + later_ns))
+
+
+def ended(number: int, **fields: Any) -> PlaceOrder:
+    """An order that ends at once."""
+    order = PlaceOrder("A", "BTC-USD", BUY, LIMIT, E8, E8, IOC, order_id=f"o{number}")
+    return order._replace(**fields)
+
+
+def test_the_last_orders_are_remembered_and_at_most_some_more() -> None:
+    engine = new_engine()
+    for number in range(100):
+        assert type(apply(engine, ended(number))) is list
+        known = [each for each in range(number + 1) if engine.order(f"o{each}") is not None]
+        assert known == list(range(number + 1 - len(known), number + 1)), "the newest, gapless"
+        assert min(number + 1, 8) <= len(known) <= 8 + 4
+        assert engine.counts().orders_closed == len(known)
+        assert [order.order_id for order in engine.orders("A", limit=1000)] == [
+            f"o{each}" for each in reversed(known)
+        ]
+        assert engine.counts().orders_open == 0
+
+
+def test_nothing_within_the_window_is_forgotten_below_the_bound() -> None:
+    engine = new_engine()
+    for number in range(6):
+        apply(engine, ended(number), later_ns=HOUR_NS // 8)
+    assert all(engine.order(f"o{number}") for number in range(6))
+
+
+def test_what_is_older_than_the_window_goes_with_later_endings() -> None:
+    engine = new_engine()
+    apply(engine, ended(0))
+    apply(engine, ended(1), later_ns=2 * HOUR_NS)
+    apply(engine, ended(2), later_ns=2 * HOUR_NS)
+    assert engine.order("o0") is None
+    assert engine.order("o2") is not None
+
+
+def test_reading_forgets_nothing() -> None:
+    engine = new_engine()
+    apply(engine, ended(0))
+    apply(engine, PlaceOrder("A", "BTC-USD", BUY, LIMIT, E8, E8), later_ns=10 * HOUR_NS)
+    assert engine.order("o0") is not None, "only an ending turns the generation"
+
+
+def test_open_orders_are_never_forgotten() -> None:
+    engine = new_engine()
+    apply(engine, PlaceOrder("A", "BTC-USD", BUY, LIMIT, E8, E8, order_id="keep"))
+    for number in range(50):
+        apply(engine, ended(number), later_ns=HOUR_NS)
+    order = engine.order("keep")
+    assert order is not None
+    assert engine.orders("A", limit=1000)[-1] is order
+    assert type(apply(engine, CancelOrder("A", "keep"))) is list
+
+
+def test_a_forgotten_id_can_be_used_again() -> None:
+    engine = new_engine()
+    for number in range(40):
+        apply(engine, ended(number))
+    assert apply(engine, ended(39)).reason is RejectReason.ORDER_ID_DUPLICATE
+    assert apply(engine, CancelOrder("A", "o1")).reason is RejectReason.ORDER_UNKNOWN
+    assert type(apply(engine, ended(0, time_in_force=0))) is list
+    order = engine.order("o0")
+    assert order is not None
+    assert order.placed_sequence == engine.sequence
+    assert engine.orders("A", limit=1)[0] is order
+    assert engine.orders(limit=1)[0] is order
+    assert engine.counts().orders_open == 1
+
+
+def test_forgotten_clients_leave_nothing() -> None:
+    engine = new_engine()
+    for number in range(200):
+        apply(engine, ended(number, client_id=f"c{number}"))
+    assert len(engine.directory.clients) < 30
+    assert len(engine.directory.accounts) == len(engine.directory.clients)
+    assert len(engine.directory.orders) < 30
+
+
+def test_keys_of_the_last_commands_are_remembered() -> None:
+    engine = new_engine()
+    sequences: dict[int, int] = {}
+    for number in range(100):
+        command = ended(number, order_id="", idempotency_key=f"k{number}")
+        assert type(apply(engine, command)) is list
+        sequences[number] = engine.sequence
+        for recent in range(max(0, number - 7), number + 1):
+            again = ended(recent, order_id="", idempotency_key=f"k{recent}")
+            assert apply(engine, again) == Repeat(sequences[recent]), "I10"
+        assert engine.counts().keys <= 8 + 4
+        assert engine.counts().keys_after_sequence < sequences[max(0, number - 7)]
+
+
+def test_a_forgotten_key_is_new() -> None:
+    engine = new_engine()
+    for number in range(40):
+        apply(engine, ended(number, order_id="", idempotency_key=f"k{number}"))
+    assert type(apply(engine, ended(0, order_id="", idempotency_key="k0"))) is list
+    assert apply(engine, ended(0, order_id="", idempotency_key="k0")) == Repeat(engine.sequence)
+
+
+def test_a_repeat_is_given_whatever_has_changed() -> None:
+    engine = new_engine()
+    command = ended(0, time_in_force=0, idempotency_key="k")
+    apply(engine, command)
+    first = engine.sequence
+    strict = Instrument("BTC-USD", quantity_min_e8=5 * E8)
+    assert type(apply(engine, SetInstrument(strict))) is list
+    assert apply(engine, command) == Repeat(first), "I10"
+    assert apply(engine, command._replace(session_id=99)) == Repeat(first), "another session"
+    assert isinstance(apply(engine, command._replace(client_reference="r")), Reject)
+
+
+def test_smaller_bounds_count_from_the_next_turn() -> None:
+    engine = new_engine(closed_orders_max=400)
+    for number in range(300):
+        apply(engine, ended(number))
+    assert engine.counts().orders_closed == 300
+    apply(engine, SetLimits(Limits(closed_orders_max=8, window_ns=HOUR_NS)))
+    assert engine.counts().orders_closed == 300
+    for number in range(300, 320):
+        apply(engine, ended(number))
+    assert engine.counts().orders_closed <= 12
+
+
+def test_memory_not_yet_given_back_is_not_state_i8() -> None:
+    engine = new_engine(closed_orders_max=400)
+    for number in range(450):
+        apply(engine, ended(number, client_id=f"c{number % 5}", idempotency_key=f"k{number}"))
+    apply(engine, SetLimits(Limits(keys_max=8, closed_orders_max=8, window_ns=HOUR_NS)))
+    for number in range(450, 470):
+        apply(engine, ended(number))
+    assert len(engine.directory.orders) > 100, "not all is given back yet"
+    loaded = load(dump(engine))
+    assert len(loaded.directory.orders) <= 12
+    assert state_hash(loaded) == state_hash(engine)
+    for number in range(470, 600):
+        command = ended(number % 37, order_id=f"o{number % 37}", idempotency_key=f"k{number % 50}")
+        stamp = Stamp(engine.sequence + 1, engine.time_ns + 1)
+        assert loaded.apply(command, stamp) == engine.apply(command, stamp)
+    assert state_hash(loaded) == state_hash(engine)
+    assert loaded.counts()[:4] == engine.counts()[:4]
