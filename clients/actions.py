@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
@@ -12,15 +13,18 @@ from clients.presentation import (
     Answer,
     book_lines,
     cancelled_lines,
+    instruments_lines,
     json_of,
     order_lines,
     orders_lines,
     placed_lines,
+    positions_lines,
+    status_lines,
     trades_lines,
 )
-from clients.requests import CancelOrder, CancelOrders, PlaceOrder
+from clients.requests import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder
 from clients.retries import Retries
-from clients.types import Order, Trade
+from clients.terminal import colours_on, text_of
 
 DONE, REFUSED, NO_ANSWER = 0, 1, 3
 CONNECT_S = 3.0  # a person waits: a machine that drops packets is told apart by then
@@ -34,10 +38,34 @@ def run(options: argparse.Namespace) -> int:
     try:
         answer = asyncio.run(_ask(options))
     except ExchangeError as error:
-        _failed(options, error)
-        return REFUSED if isinstance(error, RefusedError) else NO_ANSWER
-    print(json_of(answer.value) if options.json else "\n".join(answer.lines))
+        return failed(options, error)
+    if options.json:
+        print(json_of(answer.value))
+        return DONE
+    coloured = colours_on(sys.stdout, os.environ)
+    for line in answer.lines:
+        print(text_of(line, coloured=coloured))
     return DONE
+
+
+def failed(options: argparse.Namespace, error: ExchangeError) -> int:
+    """Say why there is no answer: the exit code."""
+    unknown = isinstance(error, OutcomeUnknownError)
+    key = getattr(error.request, "idempotency_key", "") if unknown else ""
+    hint = f" (the key is {key})" if key else ""
+    print(f"exchange {options.command}: {error}{hint}", file=sys.stderr)
+    if options.json:
+        told = {
+            "reason": error.reason,
+            "field": error.field,
+            "limit": error.limit,
+            "value": error.value,
+            "code": error.code.name,
+            "message": error.message,
+            "idempotency_key": key,
+        }
+        print(json_of({"error": {name: value for name, value in told.items() if value}}))
+    return REFUSED if isinstance(error, RefusedError) else NO_ANSWER
 
 
 async def _ask(options: argparse.Namespace) -> Answer:
@@ -70,20 +98,37 @@ async def _place(exchange: ExchangeClient, options: argparse.Namespace) -> Answe
     return Answer(placed, placed_lines(placed))
 
 
+async def _replace(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
+    replaced = await exchange.replace(
+        ReplaceOrder(
+            options.order,
+            price=options.price,
+            quantity=options.quantity,
+            client_id=options.client,
+            idempotency_key=options.key,
+        )
+    )
+    return Answer(replaced, placed_lines(replaced))
+
+
 async def _cancel(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
-    if options.all:
-        cancel = CancelOrders(options.client, options.instrument, options.side)
-        many = await exchange.cancel_all(cancel)
-        return Answer(many, cancelled_lines(many))
-    one = await exchange.cancel(CancelOrder(options.order, options.client, options.key))
-    return Answer(one, order_lines(one.order))
+    cancelled = await exchange.cancel(CancelOrder(options.order, options.client, options.key))
+    return Answer(cancelled, order_lines(cancelled.order))
+
+
+async def _cancel_all(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
+    cancel = CancelOrders(options.client, options.instrument, options.side)
+    cancelled = await exchange.cancel_all(cancel)
+    return Answer(cancelled, cancelled_lines(cancelled))
 
 
 async def _order(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
-    if options.order:
-        order = await exchange.order(options.order)
-        return Answer(order, order_lines(order))
-    orders: list[Order] = await _first(
+    order = await exchange.order(options.order)
+    return Answer(order, order_lines(order))
+
+
+async def _orders(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
+    orders = await _first(
         options.limit,
         exchange.orders(
             client_id=options.client,
@@ -102,18 +147,39 @@ async def _book(exchange: ExchangeClient, options: argparse.Namespace) -> Answer
 
 
 async def _trades(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
-    trades: list[Trade] = await _first(
+    trades = await _first(
         options.limit, exchange.trades(options.instrument, page_size=options.limit)
     )
     return Answer(trades, trades_lines(trades))
 
 
+async def _positions(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
+    positions = await exchange.positions(options.client)
+    return Answer(positions, positions_lines(positions))
+
+
+async def _instruments(exchange: ExchangeClient, _: argparse.Namespace) -> Answer:
+    instruments = await exchange.instruments()
+    return Answer(instruments, instruments_lines(instruments))
+
+
+async def _status(exchange: ExchangeClient, _: argparse.Namespace) -> Answer:
+    status = await exchange.status()
+    return Answer(status, status_lines(status))
+
+
 _ACTIONS = {
     "place": _place,
+    "replace": _replace,
     "cancel": _cancel,
+    "cancel-all": _cancel_all,
     "order": _order,
+    "orders": _orders,
     "book": _book,
     "trades": _trades,
+    "positions": _positions,
+    "instruments": _instruments,
+    "status": _status,
 }
 
 
@@ -124,21 +190,3 @@ async def _first(limit: int, values: AsyncIterator[V]) -> list[V]:
         if len(taken) == limit:
             break
     return taken
-
-
-def _failed(options: argparse.Namespace, error: ExchangeError) -> None:
-    unknown = isinstance(error, OutcomeUnknownError)
-    key = getattr(error.request, "idempotency_key", "") if unknown else ""
-    hint = f" (the key is {key})" if key else ""
-    print(f"exchange {options.command}: {error}{hint}", file=sys.stderr)
-    if options.json:
-        told = {
-            "reason": error.reason,
-            "field": error.field,
-            "limit": error.limit,
-            "value": error.value,
-            "code": error.code.name,
-            "message": error.message,
-            "idempotency_key": key,
-        }
-        print(json_of({"error": {name: value for name, value in told.items() if value}}))

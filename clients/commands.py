@@ -1,4 +1,4 @@
-"""`exchange place|cancel|order|book|trades`: trading from a terminal.
+"""`exchange place`, `book` and so on: trading from a terminal.
 
 This module holds only what the options mean; `clients.actions`, and with it gRPC, is loaded when
 one of them runs. Exit codes: 0 done, 1 refused, 2 the command line is wrong, 3 no answer.
@@ -8,8 +8,10 @@ import argparse
 import os
 
 from clients import ADDRESS
+from clients.bounds import whole
 from clients.decimals import NumberInvalidError, e8_of
 from clients.flow import options as flow_options
+from clients.load import options as load_options
 from clients.types import OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
 
 EPILOG = (
@@ -23,11 +25,18 @@ Parsers = argparse._SubParsersAction  # its public name does not exist
 def register(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     """Adds the trading commands; each sets `run`, which takes the parsed options."""
     _add_place(subparsers)
+    _add_replace(subparsers)
     _add_cancel(subparsers)
+    _add_cancel_all(subparsers)
     _add_order(subparsers)
+    _add_orders(subparsers)
     _add_book(subparsers)
     _add_trades(subparsers)
+    _add_positions(subparsers)
+    _add(subparsers, "instruments", "show what can be traded", "exchange instruments")
+    _add(subparsers, "status", "show how the exchange is", "exchange status")
     flow_options.register(subparsers)
+    load_options.register(subparsers)
 
 
 def _add(
@@ -74,41 +83,76 @@ def _add_place(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     _add_key(parser)
 
 
-def _add_cancel(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
-    example = "exchange cancel order-1, or exchange cancel --all --client alice"
-    parser = _add(subparsers, "cancel", "cancel an order, or all of a client", example)
-    parser.add_argument("order", metavar="ORDER", nargs="?", help="order id")
-    parser.add_argument("--all", action="store_true", help="every open order of --client")
-    parser.add_argument("--client", default="", help="whose order it is")
-    parser.add_argument("--instrument", default="", help="with --all: only of this instrument")
-    parser.add_argument("--side", choices=list(map(str, Side)), help="with --all: only this side")
+def _add_replace(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    example = "exchange replace order-1 --price 70150"
+    parser = _add(subparsers, "replace", "change the price or quantity of an order", example)
+    _add_order_id(parser)
+    parser.add_argument("--price", type=_number, help="new price (as it is)")
+    parser.add_argument("--quantity", type=_number, help="new total, fills included (as it is)")
+    parser.add_argument("--client", default="", help="whose order it is; refused if not theirs")
     _add_key(parser)
-    parser.set_defaults(run=_run_cancel, refuse_usage=parser.error)
+    parser.set_defaults(run=_run_replace, refuse_usage=parser.error)
+
+
+def _add_cancel(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    parser = _add(subparsers, "cancel", "cancel an order", "exchange cancel order-1")
+    _add_order_id(parser)
+    parser.add_argument("--client", default="", help="whose order it is; refused if not theirs")
+    _add_key(parser)
+    parser.set_defaults(run=_run_keyed, refuse_usage=parser.error)
+
+
+def _add_cancel_all(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    example = "exchange cancel-all alice --side buy"
+    parser = _add(subparsers, "cancel-all", "cancel every open order of a client", example)
+    parser.add_argument("client", metavar="CLIENT", help="whose orders")
+    parser.add_argument("--instrument", default="", help="only of this instrument")
+    parser.add_argument("--side", choices=list(map(str, Side)), help="only this side")
 
 
 def _add_order(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
-    example = "exchange order order-1, or exchange order --client alice --status open"
-    parser = _add(subparsers, "order", "show an order, or list the newest", example)
-    parser.add_argument("order", metavar="ORDER", nargs="?", help="order id")
-    parser.add_argument("--client", default="", help="list: only this client's")
-    parser.add_argument("--instrument", default="", help="list: only of this instrument")
-    parser.add_argument("--side", choices=list(map(str, Side)), help="list: only this side")
-    parser.add_argument("--status", choices=list(map(str, OrderStatus)), help="list: only these")
-    _add_limit(parser, "list: at most so many")
+    _add_order_id(_add(subparsers, "order", "show an order", "exchange order order-1"))
+
+
+def _add_orders(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    example = "exchange orders --client alice --status open"
+    parser = _add(subparsers, "orders", "list orders, newest first", example)
+    parser.add_argument("--client", default="", help="only this client's")
+    parser.add_argument("--instrument", default="", help="only of this instrument")
+    parser.add_argument("--side", choices=list(map(str, Side)), help="only this side")
+    parser.add_argument("--status", choices=list(map(str, OrderStatus)), help="only these")
+    _add_limit(parser)
 
 
 def _add_book(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     parser = _add(subparsers, "book", "show the order book", "exchange book BTC-USD")
-    parser.add_argument("instrument", metavar="INSTRUMENT", help="e.g. BTC-USD")
+    _add_instrument(parser)
     parser.add_argument(
-        "--levels", type=_count, default=10, help="levels a side, at most 1000 (%(default)s)"
+        "--levels",
+        type=whole(1, 1000),
+        default=10,
+        help="levels a side, at most 1000 (%(default)s)",
     )
 
 
 def _add_trades(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     parser = _add(subparsers, "trades", "show the newest trades", "exchange trades BTC-USD")
+    _add_instrument(parser)
+    _add_limit(parser)
+
+
+def _add_positions(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    example = "exchange positions alice"
+    parser = _add(subparsers, "positions", "show what a client holds", example)
+    parser.add_argument("client", metavar="CLIENT", help="whose positions")
+
+
+def _add_order_id(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("order", metavar="ORDER", help="order id")
+
+
+def _add_instrument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instrument", metavar="INSTRUMENT", help="e.g. BTC-USD")
-    _add_limit(parser, "at most so many")
 
 
 def _add_key(parser: argparse.ArgumentParser) -> None:
@@ -119,14 +163,10 @@ def _add_key(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_limit(parser: argparse.ArgumentParser, meaning: str) -> None:
-    parser.add_argument("--limit", type=_count, default=20, help=f"{meaning} (%(default)s)")
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 1000):
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 1000; got {text!r}")
-    return int(text)
+def _add_limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--limit", type=whole(1, 1000), default=20, help="at most so many (%(default)s)"
+    )
 
 
 def _number(text: str) -> str:
@@ -137,17 +177,15 @@ def _number(text: str) -> str:
     return text
 
 
-def _run_cancel(options: argparse.Namespace, *_: object) -> int:
-    if options.all == bool(options.order):
-        options.refuse_usage("name one order, or say --all --client CLIENT")
-    if options.all and not options.client:
-        options.refuse_usage("--all needs --client CLIENT, whose orders to cancel")
-    if options.all and options.key:
-        options.refuse_usage("--key goes with one order, not with --all")
+def _run_replace(options: argparse.Namespace, *_: object) -> int:
+    if options.price is None and options.quantity is None:
+        options.refuse_usage("say what is to change: --price, --quantity, or both")
+    return _run_keyed(options)
+
+
+def _run_keyed(options: argparse.Namespace, *_: object) -> int:
     if options.key and not options.client:
         options.refuse_usage("a key belongs to a client: give --client with --key")
-    if not options.all and (options.instrument or options.side):
-        options.refuse_usage("--instrument and --side go with --all")
     return _run(options)
 
 

@@ -11,140 +11,262 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from clients.types import Book, CancelledAll, Level, Order, Placed, Trade
+from clients.terminal import Cell, Line, Span, Style, line, table
+from clients.types import (
+    Book,
+    CancelledAll,
+    Follower,
+    Instrument,
+    Level,
+    Order,
+    OrderStatus,
+    Placed,
+    Position,
+    Replaced,
+    SelfTradePrevention,
+    Side,
+    Status,
+    Trade,
+)
 
 ORDER_COLUMNS = ("order", "client", "side", "quantity", "instrument", "price", "filled", "status")
 TRADE_COLUMNS = ("time", "side", "quantity", "price", "maker", "taker")
+POSITION_COLUMNS = ("instrument", "net", "average price", "realised", "unrealised", "fees")
+INSTRUMENT_COLUMNS = (
+    "instrument",
+    "tick",
+    "lot",
+    "prices",
+    "quantities",
+    "maker fee",
+    "taker fee",
+    "self-trade",
+)
+SIDE_STYLES = {Side.BUY: Style.GOOD, Side.SELL: Style.BAD}
+STATUS_STYLES = {
+    OrderStatus.FILLED: Style.GOOD,
+    OrderStatus.CANCELLED: Style.QUIET,
+    OrderStatus.REJECTED: Style.BAD,
+}
 
 
 class Answer(NamedTuple):
     """What a command found, and how people read it."""
 
     value: object
-    lines: list[str]
+    lines: list[Line]
 
 
-def json_of(value: object) -> str:
-    """Indented, so that people can read it too."""
-    return json.dumps(_plain(value), indent=2)
+def json_of(value: object, indent: int | None = 2) -> str:
+    """Indented, so that people can read it too; None: on one line."""
+    return json.dumps(plain(value), indent=indent)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """The value in what JSON has."""
     if dataclasses.is_dataclass(value):
         return {
-            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
         }
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, datetime):
-        return _time(value)
+        return time_text(value)
     return value
 
 
-def placed_lines(placed: Placed) -> list[str]:
+def placed_lines(placed: Placed | Replaced) -> list[Line]:
     """The order, and its trades on arrival."""
     lines = order_lines(placed.order)
     if placed.repeated:
-        lines.append("as first answered: this key was used before")
+        lines.append(line("as first answered: this key was used before"))
     if placed.trades:
-        lines += ["", *trades_lines(placed.trades)]
+        lines += [(), *trades_lines(placed.trades)]
     if placed.trade_count > len(placed.trades):
-        lines.append(f"and {placed.trade_count - len(placed.trades)} more trades")
+        lines.append(line(f"and {placed.trade_count - len(placed.trades)} more trades"))
     return lines
 
 
-def cancelled_lines(cancelled: CancelledAll) -> list[str]:
+def cancelled_lines(cancelled: CancelledAll) -> list[Line]:
     """How many, and which, as they ended."""
-    lines = [f"{cancelled.cancelled_count} cancelled"]
+    lines = [line(f"{cancelled.cancelled_count} cancelled")]
     return lines + orders_lines(cancelled.orders) if cancelled.orders else lines
 
 
-def order_lines(order: Order) -> list[str]:
+def order_lines(order: Order) -> list[Line]:
     """One order, a line for what it is and a line for what became of it."""
     terms = [order.time_in_force.value]
     terms += ["post-only"] if order.post_only else []
-    price = "market" if order.price is None else f"@ {_decimal(order.price)}"
+    price = "market" if order.price is None else f"@ {decimal_text(order.price)}"
     ended = f" ({order.end_reason.value.replace('_', ' ')})" if order.end_reason else ""
-    what = f"{order.client_id} {order.side} {_decimal(order.quantity)} {order.instrument} {price}"
     became = (
-        f"filled {_decimal(order.filled_quantity)}, "
-        f"remaining {_decimal(order.remaining_quantity)}, "
-        f"cancelled {_decimal(order.cancelled_quantity)}"
+        f"filled {decimal_text(order.filled_quantity)}, "
+        f"remaining {decimal_text(order.remaining_quantity)}, "
+        f"cancelled {decimal_text(order.cancelled_quantity)}"
     )
     return [
-        f"{order.order_id}  {what} {' '.join(terms)}",
-        f"{order.status.replace('_', ' ')}{ended}: {became}",
+        line(
+            Span(order.order_id, Style.HEADING),
+            f"  {order.client_id} ",
+            side_span(order.side),
+            f" {decimal_text(order.quantity)} {order.instrument} {price} {' '.join(terms)}",
+        ),
+        line(status_span(order.status), f"{ended}: {became}"),
     ]
 
 
-def orders_lines(orders: Sequence[Order]) -> list[str]:
+def orders_lines(orders: Sequence[Order]) -> list[Line]:
     """A row for each."""
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (
             order.order_id,
             order.client_id,
-            order.side.value,
-            _decimal(order.quantity),
+            side_span(order.side),
+            decimal_text(order.quantity),
             order.instrument,
-            "market" if order.price is None else _decimal(order.price),
-            _decimal(order.filled_quantity),
-            order.status.value,
+            "market" if order.price is None else decimal_text(order.price),
+            decimal_text(order.filled_quantity),
+            status_span(order.status),
         )
         for order in orders
     ]
-    return _table(ORDER_COLUMNS, rows, right={"quantity", "price", "filled"}) or ["no orders"]
+    return table(ORDER_COLUMNS, rows, right={"quantity", "price", "filled"}) or [line("no orders")]
 
 
-def trades_lines(trades: Sequence[Trade]) -> list[str]:
+def trades_lines(trades: Sequence[Trade]) -> list[Line]:
     """The side is that of the taker."""
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (
-            _time(trade.time),
-            trade.aggressor_side.value,
-            _decimal(trade.quantity),
-            _decimal(trade.price),
+            time_text(trade.time),
+            side_span(trade.aggressor_side),
+            decimal_text(trade.quantity),
+            decimal_text(trade.price),
             trade.maker_order_id,
             trade.taker_order_id,
         )
         for trade in trades
     ]
-    return _table(TRADE_COLUMNS, rows, right={"quantity", "price"}) or ["no trades"]
+    return table(TRADE_COLUMNS, rows, right={"quantity", "price"}) or [line("no trades")]
 
 
-def book_lines(book: Book) -> list[str]:
+def book_lines(book: Book) -> list[Line]:
     """Asks above bids, the best two prices in the middle."""
-    rows = [("ask", *_level(level)) for level in reversed(book.asks)]
-    rows += [("bid", *_level(level)) for level in book.bids]
-    title = f"{book.instrument} at sequence {book.sequence}"
-    columns = ("", "price", "quantity")
-    return [title, *(_table(columns, rows, right={"price", "quantity"}) or ["empty"])]
+    rows = [_level_row("ask", Side.SELL, level) for level in reversed(book.asks)]
+    rows += [_level_row("bid", Side.BUY, level) for level in book.bids]
+    title = line(f"{book.instrument} at sequence {book.sequence}")
+    levels = table(("", "price", "quantity"), rows, right={"price", "quantity"})
+    return [title, *(levels or [line("empty")])]
 
 
-def _level(level: Level) -> tuple[str, str]:
-    return _decimal(level.price), _decimal(level.quantity)
+def positions_lines(positions: Sequence[Position]) -> list[Line]:
+    """A row for each instrument; a loss is told by its sign."""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            position.instrument,
+            decimal_text(position.net_quantity),
+            decimal_text(position.average_price),
+            _gain_span(position.realised_pnl),
+            _gain_span(position.unrealised_pnl),
+            decimal_text(position.fees),
+        )
+        for position in positions
+    ]
+    return table(POSITION_COLUMNS, rows, right=POSITION_COLUMNS[1:]) or [line("no positions")]
 
 
-def _decimal(value: Decimal) -> str:
+def instruments_lines(instruments: Sequence[Instrument]) -> list[Line]:
+    """A row for each; fees in percent of the notional."""
+    rows = [
+        (
+            each.name,
+            decimal_text(each.tick),
+            decimal_text(each.lot),
+            f"{decimal_text(each.price_min)} to {decimal_text(each.price_max)}",
+            f"{decimal_text(each.quantity_min)} to {decimal_text(each.quantity_max)}",
+            _percent_text(each.maker_fee),
+            _percent_text(each.taker_fee),
+            "allowed"
+            if each.self_trade_prevention is SelfTradePrevention.NONE
+            else each.self_trade_prevention.value.replace("_", " "),
+        )
+        for each in instruments
+    ]
+    return table(INSTRUMENT_COLUMNS, rows, right=INSTRUMENT_COLUMNS[1:-1]) or [
+        line("no instruments")
+    ]
+
+
+def status_lines(status: Status) -> list[Line]:
+    """What works worse than it should comes first."""
+    lines = [line(Span(f"degraded: {sentence}", Style.WARNING)) for sentence in status.degraded]
+    rows: list[tuple[Cell, ...]] = [
+        ("version", f"{status.version}, rules {status.rules_version}"),
+        ("up for", duration_text(status.uptime_s)),
+        ("durable up to", f"sequence {status.durable_sequence}"),
+        ("newest snapshot", f"sequence {status.snapshot_sequence}"),
+        ("open orders", f"{status.open_orders}"),
+        ("remembered", f"{status.closed_orders} closed orders, {status.keys} keys"),
+        ("trading sessions", f"{status.open_sessions}"),
+        (f"start {status.epoch}", status.recovery),
+    ]
+    rows += [
+        (f"follower {follower.name}", _follower_span(follower)) for follower in status.followers
+    ]
+    return lines + table(("", ""), rows)[1:]  # these columns need no names
+
+
+def side_span(side: Side) -> Span:
+    """Buy or sell."""
+    return Span(side.value, SIDE_STYLES[side])
+
+
+def status_span(status: OrderStatus) -> Span:
+    """A status, in words."""
+    return Span(status.value.replace("_", " "), STATUS_STYLES.get(status, Style.PLAIN))
+
+
+def decimal_text(value: Decimal) -> str:
+    """Exact, without an exponent."""
     return f"{value:f}"
 
 
-def _time(value: datetime) -> str:
+def time_text(value: datetime) -> str:
+    """RFC 3339, to the millisecond."""
     return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: set[str]) -> list[str]:
-    if not rows:
-        return []
-    cells = [columns, *rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-    return [
-        "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for cell, width, column in zip(row, widths, columns, strict=True)
-        ).rstrip()
-        for row in cells
-    ]
+def duration_text(seconds: float) -> str:
+    """In the two largest units: `3 h 12 min`."""
+    whole = int(seconds)
+    for name, unit, lower, lower_unit in (
+        ("d", 86_400, "h", 3_600),
+        ("h", 3_600, "min", 60),
+        ("min", 60, "s", 1),
+    ):
+        if whole >= unit:
+            return f"{whole // unit} {name} {whole % unit // lower_unit} {lower}"
+    return f"{seconds:.1f} s"
+
+
+def _level_row(name: str, side: Side, level: Level) -> tuple[Cell, ...]:
+    price = Span(decimal_text(level.price), SIDE_STYLES[side])
+    return name, price, decimal_text(level.quantity)
+
+
+def _gain_span(value: Decimal) -> Span:
+    style = Style.PLAIN if not value else Style.GOOD if value > 0 else Style.BAD
+    return Span(decimal_text(value), style)
+
+
+def _percent_text(rate: Decimal) -> str:
+    return f"{(rate * 100).normalize():f} %"
+
+
+def _follower_span(follower: Follower) -> Span:
+    if follower.connected:
+        return Span(f"at sequence {follower.sequence}")
+    return Span(f"not connected, last at sequence {follower.sequence}", Style.WARNING)

@@ -98,23 +98,36 @@ async def test_json_is_exact(type_in: Any) -> None:
 async def test_cancel(fake: FakeExchange, type_in: Any) -> None:
     printed = await type_in("cancel o-1 --client alice")
     assert "cancelled (cancel requested): " in printed.out
-    printed = await type_in("cancel --all --client alice --side buy")
+    printed = await type_in("cancel-all alice --side buy")
     assert printed.code == 0
     assert printed.out.startswith("1 cancelled\n")
     assert fake.orders.requests[1].side == types_pb2.SIDE_BUY
 
 
-async def test_order_and_list(type_in: Any) -> None:
-    assert (await type_in("order")).out == "no orders\n"
+async def test_replace(fake: FakeExchange, type_in: Any) -> None:
+    printed = await type_in("replace o-1 --price 2.5 --client alice --key k-1")
+    assert printed.code == 0
+    assert printed.out.startswith("o-1  alice buy ")
+    (sent,) = fake.orders.requests
+    assert (sent.order_id, sent.client_id, sent.idempotency_key) == ("o-1", "alice", "k-1")
+    assert sent.price_e8 == 250_000_000
+    assert not sent.HasField("quantity_e8")
+
+
+async def test_order(type_in: Any) -> None:
+    assert (await type_in("order o-1")).out.startswith("o-1  alice buy 0.000001 BTC-USD")
+
+
+async def test_orders(type_in: Any) -> None:
+    assert (await type_in("orders")).out == "no orders\n"
     for number in range(3):
         await type_in(f"place alice buy {number + 8} BTC-USD --price 1 --id o-{number}")
-    printed = await type_in("order --client alice --limit 2")
+    printed = await type_in("orders --client alice --limit 2")
     assert printed.out.splitlines() == [
         "order  client  side  quantity  instrument  price  filled  status",
         "o-2    alice   buy         10  BTC-USD         1       0  open",
         "o-1    alice   buy          9  BTC-USD         1       0  open",
     ]
-    assert (await type_in("order o-1")).out.startswith("o-1  alice buy 0.000001 BTC-USD")
 
 
 async def test_book(type_in: Any) -> None:
@@ -175,14 +188,14 @@ async def test_unknown_outcome_names_the_key(
         ("place alice buy 1e5 BTC-USD --price 1", "QUANTITY: must be a decimal"),
         ("place alice buy 1 BTC-USD --price 0.123456789", "--price: must be a number of at most 8"),
         ("place alice hold 1 BTC-USD --price 1", "invalid choice: 'hold'"),
-        ("cancel", "name one order, or say --all"),
-        ("cancel o-1 --all", "name one order, or say --all"),
-        ("cancel --all", "--all needs --client"),
-        ("cancel --all --client alice --key k", "--key goes with one order"),
+        ("cancel", "required: ORDER"),
+        ("cancel-all", "required: CLIENT"),
         ("cancel o-1 --key k", "a key belongs to a client"),
-        ("cancel o-1 --side buy", "--instrument and --side go with --all"),
-        ("trades BTC-USD --limit 1001", "a whole number from 1 to 1000; got '1001'"),
-        ("book BTC-USD --levels -1", "a whole number from 1 to 1000; got '-1'"),
+        ("replace o-1", "say what is to change: --price, --quantity, or both"),
+        ("replace o-1 --price 2 --key k", "a key belongs to a client"),
+        ("cancel-all alice --side up", "invalid choice: 'up'"),
+        ("trades BTC-USD --limit 1001", "a whole number from 1 to 1,000; got '1001'"),
+        ("book BTC-USD --levels -1", "a whole number from 1 to 1,000; got '-1'"),
     ],
 )
 async def test_wrong_command_lines(fake: FakeExchange, type_in: Any, line: str, said: str) -> None:

@@ -1,0 +1,61 @@
+"""The trading commands on a real server, one after the other as a person would."""
+
+import argparse
+import json
+from typing import Any
+
+import pytest
+
+from clients import commands
+from tests.running import Starter
+
+
+@pytest.fixture(scope="module")
+def address(module_starter: Starter) -> str:
+    _, address = module_starter.server()
+    return address
+
+
+@pytest.fixture
+def type_in(address: str, capsys: pytest.CaptureFixture[str]) -> Any:
+    parser = argparse.ArgumentParser("exchange")
+    commands.register(parser.add_subparsers(required=True))
+
+    def typed(line: str) -> str:
+        options = parser.parse_args([*line.split(), "--address", address])
+        assert options.run(options, None) == 0
+        return capsys.readouterr().out
+
+    return typed
+
+
+def test_a_day_at_the_market(type_in: Any) -> None:
+    type_in("place alice sell 0.25 BTC-USD --price 70150.5 --id day-1")
+    type_in("place bob buy 0.1 BTC-USD --type market")
+    assert type_in("replace day-1 --quantity 0.5 --price 70160").splitlines() == [
+        "day-1  alice sell 0.5 BTC-USD @ 70160 gtc",
+        "partially filled: filled 0.1, remaining 0.4, cancelled 0",
+    ]
+    assert type_in("positions alice").splitlines() == [
+        "instrument   net  average price  realised  unrealised  fees",
+        "BTC-USD     -0.1        70150.5         0           0     0",
+    ]
+    assert json.loads(type_in("positions bob --json"))[0]["net_quantity"] == "0.1"
+    assert "  partially filled" in type_in("orders --client alice")
+    assert type_in("cancel-all alice").startswith("1 cancelled\norder  client")
+    assert type_in("positions nobody") == "no positions\n"
+
+
+def test_what_can_be_traded(type_in: Any) -> None:
+    heading, *rows = type_in("instruments").splitlines()
+    assert heading.split()[:3] == ["instrument", "tick", "lot"]
+    assert [row.split()[0] for row in rows] == ["BTC-USD", "ETH-USD", "SOL-USD"]
+    assert "0 %" in rows[0]
+
+
+def test_status_tells_what_is_degraded_first(type_in: Any) -> None:
+    lines = type_in("status").splitlines()
+    assert lines[0].startswith("degraded: the snapshot follower is not connected")
+    told = dict(line.split("  ", 1) for line in lines[1:])
+    assert told["newest snapshot"].strip() == "sequence 0"
+    assert json.loads(type_in("status --json"))["durable_sequence"] > 0
