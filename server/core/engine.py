@@ -116,7 +116,7 @@ class Engine(ExchangeState):
                 )
             )
             is None
-            # A door's stand-in for what is no number is an integer of its own class, never positive,
+            # A door's stand-in for what is no number is an int of its own class, never positive,
             # which a range would look for one by one.
             or quantity_e8 <= 0
             or quantity_e8 not in market.quantities

@@ -30,16 +30,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from server.core.commands import Command, PlaceOrder
 from server.core.engine import Engine
-from server.core.rejects import Reject, RejectReason
-from server.core.types import Repeat, Stamp
+from server.core.rejects import Reject
+from server.core.types import BUY, LIMIT, MARKET, SELL, Repeat, Stamp
 from server.journal.log import Lost, Position, Unknown
 from server.journal.payload import encode_batch
 from server.journal.record import BATCH, IDLE, Record
 from server.sequencer.errors import NotServing, Overloaded
+from server.sequencer.stand_in import StandIn
 from server.sequencer.ticket import (
     Applied,
     ClosedRecord,
@@ -95,10 +97,10 @@ class Sequencer:
         self.durable_sequence = engine.sequence
         """Everything up to here may be shown."""
         self.listeners: list[RecordListener] = []
-        self.refused: Counter[RejectReason] = Counter()
+        self.refused: Counter[IntEnum] = Counter()
         """Refusals by reason, since the start."""
         self.orders_refused: Counter[tuple[int, int]] = Counter()
-        """Refused orders by type and side as given, since the start."""
+        """Refused orders by type and side, 0 for whatever is neither, since the start."""
         self._log = log
         self._clock = clock
         self._on_failure = on_failure
@@ -266,9 +268,13 @@ class Sequencer:
             self._quiet = None
 
     def _count_refusal(self, command: Command, reject: Reject) -> None:
-        self.refused[reject.reason] += 1
+        value = reject.value
+        self.refused[value.reason if isinstance(value, StandIn) else reject.reason] += 1
         if isinstance(command, PlaceOrder):
-            self.orders_refused[command.order_type, command.side] += 1
+            # A client makes numbers up: as they come they would be counted without an end.
+            order_type = command.order_type if command.order_type in (LIMIT, MARKET) else 0
+            side = command.side if command.side in (BUY, SELL) else 0
+            self.orders_refused[order_type, side] += 1
 
     # The journal's thread ---------------------------------------------------------------------
 

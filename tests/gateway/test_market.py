@@ -222,13 +222,15 @@ def test_metrics(market: Market) -> None:
     market.placed("buy", 1)
     market.post(side="buy", type="limit", price=-1, quantity=1)
     market.post(side="up", type="limit", price=1, quantity=1)
+    market.post(side="sell", type="limit", price="NaN", quantity=1)
+    market.post(side="sell", type="limit", price=1)
     after = figures(market.http)
 
     def grown(name: str, **labels: str) -> float:
         key = (name, tuple(sorted(labels.items())))
         return after[key] - before.get(key, 0)
 
-    assert grown("orders_received_total", type="limit", side="sell") == 2
+    assert grown("orders_received_total", type="limit", side="sell") == 4
     assert grown("orders_received_total", type="limit", side="buy") == 2
     assert grown("orders_received_total", type="market", side="buy") == 2
     assert grown("orders_received_total", type="limit", side="unknown") == 1
@@ -236,6 +238,8 @@ def test_metrics(market: Market) -> None:
     assert grown("orders_rejected_total", reason="no_liquidity") == 1
     assert grown("orders_rejected_total", reason="price_not_positive") == 1
     assert grown("orders_rejected_total", reason="side_invalid") == 1
+    assert grown("orders_rejected_total", reason="number_invalid") == 1
+    assert grown("orders_rejected_total", reason="field_required") == 1
     assert grown("trades_total") == 2
     assert grown("trade_volume_total", instrument=market.instrument) == 1
     assert grown("order_latency_seconds_count") == 5

@@ -18,6 +18,7 @@ from server.journal.payload import decode_commands
 from server.journal.record import BATCH, IDLE, Record
 from server.sequencer.errors import NotServing, Overloaded
 from server.sequencer.sequencer import Sequencer
+from server.sequencer.stand_in import StandIn
 from server.sequencer.ticket import Applied, ClosedRecord
 from server.settings import SequencerLimits
 
@@ -149,6 +150,24 @@ async def test_a_refusal_takes_no_sequence_and_waits_for_what_it_was_judged_by()
     await waiting
     assert desk.sequencer.refused[RejectReason.ORDER_ID_DUPLICATE] == 1
     assert desk.sequencer.orders_refused[1, 1] == 1
+    await desk.close()
+
+
+async def test_numbers_that_clients_make_up_are_counted_as_one() -> None:
+    desk = Desk()
+    desk.sequencer.submit([place()._replace(side=10 + each) for each in range(5)])
+    desk.sequencer.submit([place()._replace(order_type=-each) for each in range(5)])
+    assert desk.sequencer.orders_refused == {(1, 0): 5, (0, 1): 5}
+    await desk.close()
+
+
+async def test_a_stand_in_is_counted_as_what_it_stands_for() -> None:
+    desk = Desk()
+    price = StandIn(-1)
+    price.reason = RejectReason.FIELD_REQUIRED
+    ticket = desk.sequencer.submit([place()._replace(price_e8=price)])
+    assert ticket.outcomes[0].reason == RejectReason.PRICE_NOT_POSITIVE  # type: ignore[union-attr]
+    assert desk.sequencer.refused == {RejectReason.FIELD_REQUIRED: 1}
     await desk.close()
 
 

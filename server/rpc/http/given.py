@@ -6,9 +6,10 @@ in as a number that it is sure to refuse, and comes back in the refusal with wha
 """
 
 from server.rpc.errors import EdgeReject
+from server.sequencer.stand_in import StandIn
 
 
-class Given(int):
+class Given(StandIn):
     """A number sure to be refused, and the refusal that says why in the words of the request."""
 
     refusal: EdgeReject
@@ -16,4 +17,5 @@ class Given(int):
     def __new__(cls, number: int, refusal: EdgeReject) -> "Given":
         given = super().__new__(cls, number)
         given.refusal = refusal
+        given.reason = refusal.reason
         return given
