@@ -23,8 +23,7 @@ ID_PATTERN: Final = "[A-Za-z0-9._:-]{1,64}"
 ID_LENGTH_MAX: Final = 64
 _ID: Final = re.compile(ID_PATTERN)
 
-is_own_id: Final = re.compile(f"(?!(?i:{re.escape(GENERATED_PREFIX)})){ID_PATTERN}").fullmatch
-"""Whether this can be an id that a client gives an order."""
+_OWN_ID: Final = re.compile(f"(?!(?i:{re.escape(GENERATED_PREFIX)})){ID_PATTERN}")
 
 INSTRUMENT_PATTERN: Final = "[A-Z0-9]{1,16}-[A-Z0-9]{1,16}"
 _INSTRUMENT: Final = re.compile(INSTRUMENT_PATTERN)
@@ -48,6 +47,13 @@ def is_id(text: str) -> bool:
     if text.isalnum() and text.isascii():
         return len(text) <= ID_LENGTH_MAX
     return _ID.fullmatch(text) is not None
+
+
+def is_own_id(text: str) -> bool:
+    """Whether this can be an id that a client gives an order: not the engine's own, `x-…`."""
+    if text.isalnum() and text.isascii():
+        return len(text) <= ID_LENGTH_MAX
+    return _OWN_ID.fullmatch(text) is not None
 
 
 def _ids_reject(*fields: tuple[str, str]) -> Reject | None:

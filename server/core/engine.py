@@ -20,6 +20,7 @@ from typing import Final
 
 from server.core import checks, judge
 from server.core.book import KEY_MIN
+from server.core.checks import is_id, is_own_id
 from server.core.commands import (
     CancelOrder,
     CancelOrders,
@@ -126,8 +127,8 @@ class Engine(ExchangeState):
                 else price_e8
             )
             or market.placed_e8 + quantity_e8 > INT64_MAX
-            or (order_id and (order_id in directory.orders or not checks.is_own_id(order_id)))
-            or (client_reference and not checks.is_id(client_reference))
+            or (order_id and (order_id in directory.orders or not is_own_id(order_id)))
+            or (client_reference and not is_id(client_reference))
             or idempotency_key
             or session_id
         ):
@@ -145,14 +146,15 @@ class Engine(ExchangeState):
         if not order_id:
             order_id = f"{GENERATED_PREFIX}{sequence}"
         # The names already known are kept, not the copies that came with the command.
-        head = (order_id, account.client_id, client_reference, market.name, *kind)
+        names = (order_id, account.client_id, client_reference, market.name)
+        head = names + kind
         tail = (sequence, time_ns, session_id)
         order = Order(head, tail, account, price_e8, quantity_e8, time_ns)
         directory.orders[order_id] = order
         account.placed.append(order)
         market.placed_e8 += quantity_e8
-        changing = (price_e8, quantity_e8, 0, quantity_e8, 0, OPEN)
-        events: list[Event] = [_new(OrderAccepted, head + changing + tail + NO_CHANGE)]
+        standing = (price_e8, quantity_e8, 0, quantity_e8, 0, OPEN)
+        events: list[Event] = [_new(OrderAccepted, head + standing + tail + NO_CHANGE)]
 
         book = market.book
         if not book.touched:

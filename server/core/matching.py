@@ -147,7 +147,7 @@ def match(
         else:
             maker_account.fill(quantity_e8, amount_e16, maker_fee_e8, time_ns)
             account.fill(-quantity_e8, -amount_e16, taker_fee_e8, time_ns)
-        maker_id, maker_client_id, maker_reference, _, _, _, _, _, _ = maker.head
+        maker_head = maker.head
         trade = _new(
             Traded,
             (
@@ -155,9 +155,9 @@ def match(
                 price_e8,
                 quantity_e8,
                 side,
-                maker_id,
-                maker_client_id,
-                maker_reference,
+                maker_head[0],
+                maker_head[1],
+                maker_head[2],
                 maker.tail[0],
                 maker_filled_e8,
                 left_e8,
