@@ -1,0 +1,66 @@
+"""What the examples' command lines share: where the exchange is, for how long, how it ends."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+
+from clients import ADDRESS
+from clients.client import ExchangeClient
+from clients.errors import ExchangeError
+from clients.following import Interruption
+
+DONE, FAILED = 0, 1
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options of every example."""
+    own = argparse.ArgumentParser(description=description.partition("\n")[0])
+    own.add_argument(
+        "--address",
+        default=os.environ.get("EXCHANGE_GRPC") or ADDRESS,
+        metavar="HOST:PORT",
+        help="where the exchange serves gRPC (EXCHANGE_GRPC; %(default)s)",
+    )
+    own.add_argument("--instrument", default="BTC-USD", help="what to trade (%(default)s)")
+    own.add_argument(
+        "--seconds", type=float, help="end after so many; without it Ctrl-C ends the program"
+    )
+    return own
+
+
+def run(work: Callable[[ExchangeClient], Awaitable[None]], options: argparse.Namespace) -> int:
+    """Works until it is done, the seconds are over or somebody presses Ctrl-C: the exit code."""
+
+    async def limited() -> None:
+        async with ExchangeClient(options.address) as exchange:
+            await exchange.connect()
+            try:
+                async with asyncio.timeout(options.seconds) as time:
+                    await work(exchange)
+            except TimeoutError:
+                if not time.expired():
+                    raise
+
+    code = DONE
+    try:
+        asyncio.run(limited())
+    except* ExchangeError as errors:
+        print(f"ended: {_first(errors)}", file=sys.stderr)
+        code = FAILED
+    except* KeyboardInterrupt:
+        pass  # how it is meant to end
+    return code
+
+
+def say_interruption(interruption: Interruption) -> None:
+    """For people who watch."""
+    print(f"interrupted: {interruption.error}; again in {interruption.delay_s:.1f} s", flush=True)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
