@@ -52,14 +52,10 @@ class Calls:
         outcome = ticket.outcomes[0]
         if render is not None and not isinstance(outcome, Reject):
             ticket.view(key, render)
-        if timer_s is None:
-            await ticket.released()
-        else:
-            try:
-                async with asyncio.timeout(timer_s):
-                    await ticket.released()
-            except TimeoutError:
-                await self.refuse(context, outcome_unknown(timer_s))
+        try:
+            await ticket.released(timer_s)
+        except TimeoutError:
+            await self.refuse(context, outcome_unknown(timer_s))
         repeated = isinstance(outcome, Repeat)
         if isinstance(outcome, Repeat):
             outcome = await self.sequencer.first_outcome(outcome)
@@ -76,8 +72,7 @@ class Calls:
             await self.refuse(context, timer_s)
         ticket = await self._submit(commands, context)
         try:
-            async with asyncio.timeout(timer_s):
-                await ticket.released()
+            await ticket.released(timer_s)
         except TimeoutError:
             await self.refuse(context, outcome_unknown(timer_s))
         return await first_outcomes(self.sequencer, ticket)

@@ -53,12 +53,22 @@ class OpenRecord:
         self.closed = False
         self.durable = False
 
-    async def released(self) -> None:
-        """Return once the record is durable. Cancelling one waiter disturbs no other."""
-        if not self.durable:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self.waiters.append(waiter)
+    async def released(self, allowed_s: float | None = None) -> None:
+        """Return once the record is durable; raises `TimeoutError` where that takes longer than is
+        allowed. Giving up one waiter disturbs no other."""
+        if self.durable:
+            return
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self.waiters.append(waiter)
+        if allowed_s is None:
             await waiter
+            return
+        timer = loop.call_later(allowed_s, _give_up, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
 
     def release(self) -> None:
         """Let everybody go who waits."""
@@ -97,10 +107,16 @@ class Ticket:
         elif key not in self.views:
             self.views[key] = render(self._engine)
 
-    async def released(self) -> None:
-        """Return once everything that the outcomes show is durable."""
+    async def released(self, allowed_s: float | None = None) -> None:
+        """Return once everything that the outcomes show is durable; raises `TimeoutError` where
+        that takes longer than is allowed."""
         if self._record is not None:
-            await self._record.released()
+            await self._record.released(allowed_s)
+
+
+def _give_up(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
 
 
 class ClosedRecord:
