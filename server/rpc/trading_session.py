@@ -15,6 +15,7 @@ server that dies leaves the session open in the journal, and the next start ends
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from grpc.aio import ServicerContext
@@ -40,7 +41,7 @@ from server.rpc import parse, present
 from server.rpc.errors import EdgeReason, EdgeReject, Refused, not_taken, refusal, refuse
 from server.sequencer.errors import NotServing, Overloaded
 from server.sequencer.sequencer import Sequencer
-from server.sequencer.ticket import Applied, Ticket
+from server.sequencer.ticket import Applied, Outcome, Ticket
 
 Context = ServicerContext[TradingSessionRequest, TradingSessionResponse]
 
@@ -52,7 +53,7 @@ class _Answer(NamedTuple):
 
     message: TradingSessionResponse
     ticket: Ticket | None
-    repeats: list[tuple[SessionOutcome, Command, Repeat]]
+    repeats: list[tuple[SessionOutcome, Command | EdgeReject, Repeat]]
     """Outcomes that are read back from the journal before the message goes."""
 
 
@@ -199,7 +200,7 @@ class _Session:
         items = list(message.commands)
         parsed = [parse.session_command(item, session_id, client_id) for item in items]
         commands = [command for command in parsed if not isinstance(command, EdgeReject)]
-        repeats: list[tuple[SessionOutcome, Command, Repeat]] = []
+        repeats: list[tuple[SessionOutcome, Command | EdgeReject, Repeat]] = []
         add = answer.outcomes.add
         try:
             ticket = self._sequencer.submit(commands)
@@ -208,14 +209,12 @@ class _Session:
             for item in items:
                 refusal(refused, add(request_id=item.request_id).refused)
             return _Answer(answer, ticket, repeats)
-        outcomes = iter(ticket.outcomes)
-        for item, command in zip(items, parsed, strict=True):
+        outcomes: Iterable[Outcome | EdgeReject] = ticket.outcomes
+        if len(commands) < len(parsed):
+            outcomes = _woven(parsed, ticket.outcomes)
+        for item, command, outcome in zip(items, parsed, outcomes, strict=True):
             into = add()
             into.request_id = item.request_id
-            if isinstance(command, EdgeReject):
-                refusal(command, into.refused)
-                continue
-            outcome = next(outcomes)
             if isinstance(outcome, Applied):
                 _present(into, command, outcome)
             elif isinstance(outcome, Repeat):
@@ -236,8 +235,16 @@ class _Session:
             await write(message)
 
 
+def _woven(
+    parsed: Iterable[Command | EdgeReject], outcomes: Iterable[Outcome]
+) -> list[Outcome | EdgeReject]:
+    """The outcomes, with what was never submitted at its place."""
+    rest = iter(outcomes)
+    return [each if isinstance(each, EdgeReject) else next(rest) for each in parsed]
+
+
 def _present(
-    into: SessionOutcome, command: Command, applied: Applied, repeated: bool = False
+    into: SessionOutcome, command: Command | EdgeReject, applied: Applied, repeated: bool = False
 ) -> None:
     kind = type(command)
     if kind is PlaceOrder:
