@@ -1,4 +1,4 @@
-"""`exchange place`, `book` and so on: trading from a terminal.
+"""`exchange place`, `book`, `watch` and so on: trading from a terminal.
 
 This module holds only what the options mean; `clients.actions`, and with it gRPC, is loaded when
 one of them runs. Exit codes: 0 done, 1 refused, 2 the command line is wrong, 3 no answer.
@@ -35,6 +35,7 @@ def register(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     _add_positions(subparsers)
     _add(subparsers, "instruments", "show what can be traded", "exchange instruments")
     _add(subparsers, "status", "show how the exchange is", "exchange status")
+    _add_watch(subparsers)
     flow_options.register(subparsers)
     load_options.register(subparsers)
 
@@ -147,6 +148,21 @@ def _add_positions(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     parser.add_argument("client", metavar="CLIENT", help="whose positions")
 
 
+def _add_watch(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    example = "exchange watch BTC-USD --client alice"
+    parser = _add(
+        subparsers, "watch", "watch book, trades and own orders until q or Ctrl-C", example
+    )
+    _add_instrument(parser)
+    parser.add_argument("--client", default="", help="show this client's orders too")
+    parser.add_argument(
+        "--lines",
+        action="store_true",
+        help="print a line for each change; without a terminal, and with --json, it always does",
+    )
+    parser.set_defaults(run=_run_watch)
+
+
 def _add_order_id(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("order", metavar="ORDER", help="order id")
 
@@ -187,6 +203,12 @@ def _run_keyed(options: argparse.Namespace, *_: object) -> int:
     if options.key and not options.client:
         options.refuse_usage("a key belongs to a client: give --client with --key")
     return _run(options)
+
+
+def _run_watch(options: argparse.Namespace, *_: object) -> int:
+    from clients.watch import command
+
+    return command.run(options)
 
 
 def _run(options: argparse.Namespace, *_: object) -> int:

@@ -1,0 +1,140 @@
+"""What `exchange load` does: read or draw, send, print the summary, give the exit code."""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from urllib.parse import urlsplit
+
+from clients.actions import DONE, NO_ANSWER, REFUSED
+from clients.errors import ExchangeError
+from clients.load.figures import Figures
+from clients.load.options import SECONDS_MAX
+from clients.load.order_mix import drawn_orders
+from clients.load.orders_file import FileWrongError, read_orders
+from clients.load.over_http import (
+    FilesLimitError,
+    NotReachableError,
+    http_body,
+    send_over_http,
+)
+from clients.load.over_session import send_over_session
+from clients.loopback import NotLoopbackError, require_loopback
+from clients.order_wire import place_message
+from clients.progress import Progress
+from clients.requests import PlaceOrder
+
+USAGE = 2  # argparse's own code for a command line that is wrong
+TOTAL, SECONDS = 2_000, 60  # of a load without a file, as documented
+PROGRESS_S = 1.0
+
+
+class UrlWrongError(ValueError):
+    """Not an address that can be used; the message is the sentence to show."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Sends, and prints what became of it, or one sentence that says why nothing was sent."""
+    try:
+        figures = asyncio.run(_load(options))
+    except (NotLoopbackError, UrlWrongError, FileWrongError, FilesLimitError) as wrong:
+        return _failed(str(wrong), USAGE)
+    except (NotReachableError, ExchangeError) as error:
+        return _failed(str(error), NO_ANSWER)
+    print(json.dumps(figures.plain(), indent=2) if options.json else "\n".join(figures.lines()))
+    return REFUSED if figures.errors else DONE
+
+
+async def _load(options: argparse.Namespace) -> Figures:
+    via = options.via or ("grpc" if options.file else "http")
+    host, port = _place(options, via)
+    if not options.allow_remote:
+        require_loopback(host)
+    orders, total = _orders(options)
+    seconds = options.seconds or (SECONDS_MAX if options.file else SECONDS)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # In a thread other than the main one there are no signals, and nobody to send them.
+        with suppress(RuntimeError, ValueError):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if via == "http":
+        figures = Figures(f"over HTTP, {options.clients:,} clients at once")
+        # Made before the clock starts where they are few enough to be kept.
+        bodies = map(http_body, orders)
+        sending = send_over_http(
+            host,
+            port,
+            iter(list(bodies)) if options.file else bodies,
+            figures,
+            clients=options.clients,
+            seconds=seconds,
+            stop=stop,
+        )
+    else:
+        figures = Figures(f"through one gRPC session, {options.batch:,} in a message")
+        messages = map(place_message, orders)
+        sending = send_over_session(
+            f"{host}:{port}",
+            iter(list(messages)) if options.file else messages,
+            figures,
+            batch=options.batch,
+            seconds=seconds,
+            stop=stop,
+        )
+    progress = asyncio.create_task(_show(figures, total))
+    try:
+        await sending
+    finally:
+        progress.cancel()
+        with suppress(asyncio.CancelledError):
+            await progress
+    return figures
+
+
+def _orders(options: argparse.Namespace) -> tuple[Iterator[PlaceOrder], int]:
+    """The orders to send, and how many they are."""
+    if not options.file:
+        total = options.total or TOTAL
+        drawn = drawn_orders(options.seed, options.clients, options.instrument)
+        return islice(drawn, total), total
+    read = read_orders(options.file)[: options.total]
+    return iter(read), len(read)
+
+
+def _place(options: argparse.Namespace, via: str) -> tuple[str, int]:
+    """Host and port."""
+    text = options.url if via == "http" else f"grpc://{options.address}"
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port, parts = None, None, urlsplit("")
+    if via == "http" and (parts.scheme != "http" or parts.path not in ("", "/") or parts.query):
+        host = None
+    if not host or (via == "grpc" and not port):
+        wanted = "like http://127.0.0.1:3000" if via == "http" else "HOST:PORT"
+        given = options.url if via == "http" else options.address
+        name = "--url (BASE_URL)" if via == "http" else "--address"
+        raise UrlWrongError(f"{name} must be {wanted}; got {given!r}")
+    return host, port or 80
+
+
+async def _show(figures: Figures, total: int) -> None:
+    progress = Progress()
+    began = time.monotonic()
+    try:
+        while True:
+            progress.show(figures.progress(time.monotonic() - began, total))
+            await asyncio.sleep(PROGRESS_S)
+    finally:
+        progress.end()
+
+
+def _failed(sentence: str, code: int) -> int:
+    print(f"exchange load: {sentence}", file=sys.stderr)
+    return code

@@ -1,0 +1,280 @@
+"""`exchange load` on a running exchange, and against servers that misbehave."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Awaitable, Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clients.client import ExchangeClient
+from clients.load.figures import Figures
+from clients.load.order_mix import drawn_orders
+from clients.load.over_http import NotReachableError, http_body, send_over_http
+from clients.types import OrderType
+from tests.running import Everything, Starter, free_port
+
+PERCENTILES = ["p50", "p75", "p90", "p95", "p99", "p99.9"]
+
+
+@pytest.fixture(scope="module")
+def everything(module_starter: Starter) -> Everything:
+    return module_starter.up()
+
+
+def load(starter: Starter, *options: str | Path, **environment: str) -> tuple[int, Any]:
+    """The exit code and the summary."""
+    running = starter.run("load", "--json", *map(str, options), **environment)
+    code = running.wait(60)
+    text = "\n".join(running.lines)
+    assert "{" in text, running.lines
+    return code, json.loads(text[text.index("{") :])
+
+
+# What is drawn.
+
+
+def test_drawn_orders_are_seven_limit_to_three_market() -> None:
+    orders = list(islice(drawn_orders(1, 50, "BTC-USD"), 10_000))
+    assert orders == list(islice(drawn_orders(1, 50, "BTC-USD"), 10_000))
+    limits = [order for order in orders if order.type is OrderType.LIMIT]
+    assert 0.68 < len(limits) / len(orders) < 0.72
+    assert all((order.price is None) == (order.type is OrderType.MARKET) for order in orders)
+    assert {order.client_id for order in orders} == {f"load-{n}" for n in range(1, 51)}
+    numbers = {float(str(order.quantity)) for order in orders}
+    assert (min(numbers), max(numbers), len(numbers)) == (0.01, 1.0, 100)
+
+
+# On a running exchange.
+
+
+def test_the_documented_variables_drive_it(starter: Starter, everything: Everything) -> None:
+    code, summary = load(
+        starter,
+        BASE_URL=everything.http,
+        CONCURRENT_REQUESTS="20",
+        TOTAL_REQUESTS="300",
+        DURATION_SECONDS="30",
+    )
+    assert code == 0
+    assert (summary["orders"], summary["accepted"], summary["error_rate"]) == (300, 300, 0)
+    assert summary["trades"] > 20
+    assert list(summary["answered_ms"]) == PERCENTILES
+    assert 0 < summary["answered_ms"]["p50"] <= summary["answered_ms"]["p99.9"]
+
+
+def test_a_thousand_clients_at_once(starter: Starter, everything: Everything) -> None:
+    code, summary = load(
+        starter, "--url", everything.http, "--clients", "1000", "--total", "1500", "--seconds", "60"
+    )
+    assert summary["orders"] == 1500
+    assert summary["failed"] == {}, summary
+    assert (code, summary["refused"]) == (0, {}), summary
+
+
+def test_it_ends_when_its_seconds_are_over(starter: Starter, everything: Everything) -> None:
+    options = ("--url", everything.http, "--clients", "2", "--total", "5000000", "--seconds", "1")
+    code, summary = load(starter, *options)
+    assert code == 0
+    assert 0 < summary["orders"] < 50_000
+    assert 0.9 < summary["seconds"] < 10
+
+
+def orders_file(path: Path, run: str, count: int = 250) -> Path:
+    header = "order_id,client_id,instrument,side,type,price,quantity,idempotency_key"
+    rows = []
+    for n in range(count):
+        side = ("buy", "sell")[n % 2]
+        rows.append(f"{run}-{n},client-{n % 7},SOL-USD,{side},limit,{150 + n % 3},0.5,{run}-k{n}")
+    path.write_text("\n".join([header, *rows]))
+    return path
+
+
+@pytest.mark.parametrize("via", ["grpc", "http"])
+def test_a_file(via: str, starter: Starter, everything: Everything, tmp_path: Path) -> None:
+    path = orders_file(tmp_path / "orders.csv", via)
+    places = ("--address", everything.grpc, "--url", everything.http, "--clients", "4")
+    code, summary = load(starter, path, "--via", via, *places)
+    assert code == 0
+    assert (summary["orders"], summary["accepted"], summary["repeated"]) == (250, 250, 0)
+    assert summary["trades"] > 50
+    # The keys of the file make it safe to send again.
+    code, again = load(starter, path, "--via", via, *places)
+    assert (code, again["accepted"]) == (0, 250)
+    assert again["repeated"] == (250 if via == "grpc" else 0)
+
+    async def stored() -> None:
+        async with ExchangeClient(everything.grpc) as exchange:
+            assert (await exchange.order(f"{via}-249")).client_id == "client-4"
+
+    asyncio.run(stored())
+
+
+def test_refusals_are_counted_by_kind(
+    starter: Starter, everything: Everything, tmp_path: Path
+) -> None:
+    order = {"client_id": "a", "side": "buy", "type": "limit", "price": 1, "quantity": 1}
+    lines = [order, order | {"instrument": "NO-SUCH"}, order | {"quantity": 0}]
+    path = tmp_path / "orders.ndjson"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    places = ("--address", everything.grpc, "--url", everything.http)
+    code, summary = load(starter, path, *places)
+    assert (code, summary["accepted"]) == (1, 1)
+    assert summary["refused"] == {"INSTRUMENT_UNKNOWN": 1, "QUANTITY_NOT_POSITIVE": 1}
+    code, summary = load(starter, path, "--via", "http", *places)
+    assert (code, summary["accepted"]) == (1, 1)
+    assert summary["refused"] == {"HTTP 404": 1, "HTTP 400": 1}
+    assert summary["error_rate"] == pytest.approx(2 / 3, abs=1e-5)
+
+
+def test_a_killed_server_is_an_unknown_outcome(starter: Starter) -> None:
+    server, address = starter.server()
+    options = ("--via", "grpc", "--address", address, "--total", "5000000", "--json")
+    running = starter.run("load", *options)
+    running.wait_line("   0 s")
+
+    async def placed() -> None:
+        async with ExchangeClient(address) as exchange, asyncio.timeout(30):
+            while not (await exchange.status()).applied_sequence > 1000:
+                pass
+
+    asyncio.run(placed())
+    server.kill()
+    assert running.wait(60) == 1
+    text = "\n".join(running.lines)
+    summary = json.loads(text[text.index("{") :])
+    assert summary["accepted"] > 0
+    assert [kind for kind in summary["failed"] if kind.startswith("session lost")]
+
+
+def test_ctrl_c_ends_it_with_its_summary(starter: Starter, everything: Everything) -> None:
+    running = starter.run("load", "--url", everything.http, "--total", "5000000")
+    running.wait_line("   0 s")
+    running.signal(signal.SIGINT)
+    assert running.wait(60) == 0
+    assert (
+        any(line.startswith("p99.9 ") for line in running.lines) or "0 orders" in running.lines[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--url", "http://10.0.0.1:3000"], 2, "'10.0.0.1' is not a loopback address"),
+        (["--via", "grpc", "--address", "example.org:1"], 2, "'example.org' is not a loopback"),
+        (["--url", "https://127.0.0.1"], 2, "--url (BASE_URL) must be like http://127.0.0.1:3000"),
+        (["--url", "http://127.0.0.1:99999"], 2, "--url (BASE_URL) must be like"),
+        (["--via", "grpc", "--address", "127.0.0.1"], 2, "--address must be HOST:PORT"),
+        (["no-such-file"], 2, "no-such-file can't be read"),
+        (["--via", "grpc", "--address", "127.0.0.1:1"], 3, "is not reachable"),
+        (["--url", "http://127.0.0.1:1"], 3, "http://127.0.0.1:1 took 0 of 100 connections"),
+    ],
+)
+def test_what_cannot_begin(options: list[str], code: int, said: str, starter: Starter) -> None:
+    running = starter.run("load", *options)
+    assert running.wait() == code
+    assert running.lines[-1].startswith("exchange load: ")
+    assert said in running.lines[-1]
+
+
+def test_a_wrong_variable_is_refused(starter: Starter) -> None:
+    running = starter.run("load", CONCURRENT_REQUESTS="many")
+    assert running.wait() == 2
+    assert "must be a whole number from 1 to 10,000; got 'many'" in running.lines[-1]
+
+
+# Against servers that misbehave.
+
+Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+GOOD = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}"
+
+
+async def sent_to(behaviour: Behaviour, total: int, clients: int = 1) -> Figures:
+    figures = Figures("to a double")
+    bodies = map(http_body, islice(drawn_orders(1, 1, "BTC-USD"), total))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await behaviour(reader, writer)
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(20):
+            await send_over_http(
+                "127.0.0.1",
+                port,
+                bodies,
+                figures,
+                clients=clients,
+                seconds=15,
+                stop=asyncio.Event(),
+            )
+    return figures
+
+
+async def request(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
+    return await reader.readexactly(length)
+
+
+@pytest.mark.asyncio
+async def test_replies_in_pieces() -> None:
+    async def behaviour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            await request(reader)
+            for byte in GOOD:
+                writer.write(bytes([byte]))
+                await writer.drain()
+
+    figures = await sent_to(behaviour, total=2)
+    assert (figures.accepted, figures.errors, len(figures.answers_ms)) == (2, 0, 2)
+
+
+@pytest.mark.asyncio
+async def test_a_closed_connection_is_opened_again() -> None:
+    async def behaviour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(GOOD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+
+    figures = await sent_to(behaviour, total=3)
+    assert (figures.accepted, figures.errors) == (3, 0)
+
+
+@pytest.mark.asyncio
+async def test_a_lost_connection_and_an_unreadable_reply_are_no_answers() -> None:
+    replies = [
+        b"",
+        b"SMTP ready\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n",
+        GOOD,
+    ]
+
+    async def behaviour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(replies.pop(0))
+        await writer.drain()
+        await reader.read(1 if len(replies) == 0 else 0)
+
+    figures = await sent_to(behaviour, total=4)
+    assert figures.accepted == 1
+    assert figures.failed == {"connection lost": 1, "unreadable reply": 2}
+
+
+@pytest.mark.asyncio
+async def test_nobody_there() -> None:
+    with pytest.raises(NotReachableError, match="took 0 of 3 connections"):
+        await send_over_http(
+            "127.0.0.1",
+            free_port(),
+            iter(()),
+            Figures(""),
+            clients=3,
+            seconds=1,
+            stop=asyncio.Event(),
+        )
