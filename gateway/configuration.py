@@ -39,6 +39,11 @@ HEAP_BYTES_MAX: Final = 1024 * MIB
 """Near it Envoy gives back what it can, and then refuses requests rather than die."""
 REQUESTS_IN_FLIGHT_MAX: Final = 1_900
 """Below the server's own bound of 2,000, so that it keeps room for those who call it directly."""
+UPSTREAM_STREAMS_MAX: Final = 500
+"""Calls in flight on one connection to the server, of which there are as many as are needed. Well
+below what the server allows (1,000): it counts a call until the last byte of its reply is gone, a
+little longer than Envoy does, and at the bound itself a thousand callers at once had every
+fiftieth call refused."""
 CALL_SECONDS_MAX: Final = 35
 """From the first byte of a call that is no stream to the last of its reply. The server ends its own
 part within 30 s; this is for one that hangs, and for a caller who sends a byte a minute."""
@@ -307,6 +312,7 @@ def cluster(addresses: Addresses) -> dict[str, Any]:
                 "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": {
                     "http2_protocol_options": {
+                        "max_concurrent_streams": UPSTREAM_STREAMS_MAX,
                         "initial_stream_window_size": STREAM_WINDOW_BYTES,
                         "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
                     }
