@@ -70,6 +70,8 @@ CALL: Final = {
     "cluster": UPSTREAM,
     "max_stream_duration": {"max_stream_duration": f"{CALL_SECONDS_MAX}s"},
 }
+# A stream lasts as long as both sides like: heartbeats show that the other one is there.
+STREAM: Final = {"cluster": UPSTREAM, "timeout": "0s", "idle_timeout": "0s"}
 
 
 class Addresses(Protocol):
@@ -187,6 +189,8 @@ def transcoder() -> dict[str, Any]:
             "print_options": {
                 "always_print_primitive_fields": True,
                 "preserve_proto_field_names": True,
+                # A stream is a line for each message, not one array that never ends.
+                "stream_newline_delimited": True,
             },
             "request_validation_options": {
                 "reject_unknown_query_parameters": True,
@@ -226,11 +230,9 @@ def routes() -> list[dict[str, Any]]:
 
 
 def grpc_route(match: dict[str, Any], *, streaming: bool) -> dict[str, Any]:
-    # A stream lasts as long as both sides like: heartbeats show that the other one is there.
-    forever = {"cluster": UPSTREAM, "timeout": "0s", "idle_timeout": "0s"}
     return {
         "match": match | {"grpc": {}},
-        "route": forever if streaming else CALL,
+        "route": STREAM if streaming else CALL,
         "typed_per_filter_config": dict.fromkeys((LUA, BODY_LIMIT, TRANSCODER), DISABLED),
     }
 
@@ -239,7 +241,7 @@ def json_route(route: JsonRoute) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "match": path_match(route.template)
         | {"headers": [{"name": ":method", "string_match": {"exact": route.method}}]},
-        "route": CALL,
+        "route": STREAM if route.streams else CALL,
     }
     if route.creates:
         entry["typed_per_filter_config"] = {

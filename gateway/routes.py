@@ -41,6 +41,8 @@ class JsonRoute(NamedTuple):
     """As annotated, e.g. `/orders/{order_id}`."""
     creates: bool
     """Whether success is 201 instead of 200."""
+    streams: bool
+    """Whether the reply lasts for as long as the caller reads."""
 
 
 def json_services() -> list[str]:
@@ -51,7 +53,11 @@ def json_services() -> list[str]:
 def json_routes() -> list[JsonRoute]:
     """Every annotated route, in the order of the contract."""
     return [
-        JsonRoute(*verb_of(rule), creates=method.name == "PlaceOrder")
+        JsonRoute(
+            *verb_of(rule),
+            creates=method.name == "PlaceOrder",
+            streams=method.server_streaming,
+        )
         for service in services(JSON_FILES)
         for method in service.methods
         for rule in rules_of(method)

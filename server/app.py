@@ -47,6 +47,7 @@ from server.rpc.errors import sentence
 from server.rpc.event_formats import OrderEventFormat, TradeFormat
 from server.rpc.followers import Followers
 from server.rpc.http.services import add_http_services
+from server.rpc.http.streams import JsonTradeFormat
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.order_service import OrderService
 from server.rpc.registration import register
@@ -94,7 +95,10 @@ class Exchange:
         )
 
         self.feed = Feed(
-            self.sequencer, log, Formats(TradeFormat(), OrderEventFormat()), settings.feed
+            self.sequencer,
+            log,
+            Formats(TradeFormat(), OrderEventFormat(), JsonTradeFormat()),
+            settings.feed,
         )
         self.followers = Followers(report.snapshot_sequence or 0)
         self._journal_streams = JournalStreams(log, self.followers)
@@ -128,7 +132,7 @@ class Exchange:
         )
         admin = AdminService(calls, self.followers, self._journal_streams, start)
         register(server, admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin)
-        add_http_services(server, self.sequencer, deadlines, admin, metrics.text)
+        add_http_services(server, self.sequencer, self.feed, deadlines, admin, metrics.text)
         if limits.reflection:
             add_reflection(server, SERVICES)
 

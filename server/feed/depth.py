@@ -78,7 +78,8 @@ class Depth:
         self.time_ns = time_ns
         self.floor = sequence
         """Every change after this sequence is remembered."""
-        self.readers: set[BookReader] = set()
+        self.readers: set[Reader] = set()
+        """Those that a change wakes."""
         self._changes: OrderedDict[int, tuple[int, int]] = OrderedDict()
         self._changes_max = changes_max
         self._top = top

@@ -8,14 +8,17 @@ said where they are made: `depth.py`, `event_streams.py`, `fan_out.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from server.core.engine import Engine
+from server.feed.activity import Activity
 from server.feed.depth import BookReader, Depth, Top, top_of
 from server.feed.event_streams import EventReader, EventStreams, Format
 from server.feed.fan_out import Readers
 from server.feed.history import Frames
+from server.feed.ticker import Rendered, TickerReader
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import ClosedRecord
 from server.settings import FeedLimits
@@ -29,6 +32,8 @@ class Formats(NamedTuple):
 
     trades: Format
     orders: Format
+    json_trades: Format
+    """Trades as the JSON door shows them."""
 
 
 class SequenceAhead(ValueError):
@@ -61,6 +66,8 @@ class Feed:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="feed")
         self.trades = EventStreams(self.readers, log, self._pool, formats.trades)
         self.orders = EventStreams(self.readers, log, self._pool, formats.orders)
+        self.json_trades = EventStreams(self.readers, log, self._pool, formats.json_trades)
+        self.activity = Activity()
         sequencer.listeners.append(self)
 
     def closing(self, record: ClosedRecord, engine: Engine) -> None:
@@ -73,6 +80,7 @@ class Feed:
     def durable(self, record: ClosedRecord) -> None:
         """Publish the record."""
         readers = self.readers
+        self.activity.count(record)
         if readers.stopping:
             # Streams end where they are, however much goes on: what comes now is resumed later.
             return
@@ -83,6 +91,7 @@ class Feed:
             self._depth(name).change(sequence, time_ns, levels, top)
         self.trades.publish(record)
         self.orders.publish(record)
+        self.json_trades.publish(record)
 
     def is_listed(self, instrument: str) -> bool:
         """Whether there is such an instrument to subscribe to."""
@@ -104,6 +113,19 @@ class Feed:
         """A stream of trades, of one instrument or of all."""
         self._check(after_sequence)
         return self.trades.open(peer, "", instrument, after_sequence)
+
+    def read_json_trades(
+        self, peer: str, instrument: str = "", after_sequence: int | None = None
+    ) -> EventReader:
+        """The same for the JSON door."""
+        self._check(after_sequence)
+        return self.json_trades.open(peer, "", instrument, after_sequence)
+
+    def read_ticker(
+        self, peer: str, instrument: str, render: Callable[[Engine], Rendered]
+    ) -> TickerReader:
+        """A stream of what `render` makes of a listed instrument whenever it changed."""
+        return TickerReader(self.readers, peer, self._sequencer, self._depth(instrument), render)
 
     def read_orders(
         self,

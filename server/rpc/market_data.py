@@ -10,6 +10,7 @@ from server.core.engine import Engine
 from server.core.rejects import RejectReason
 from server.core.types import INT64_MAX
 from server.feed.feed import Feed
+from server.feed.ticker import Rendered
 from server.rpc import market_view as view
 from server.rpc.calls import Calls
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
@@ -17,7 +18,16 @@ from server.rpc.streams import send
 
 Context = ServicerContext[Any, Any]
 
-ENCODED: Final = frozenset({"GetOrderBook", "GetOrderBooks", "StreamOrderBook", "StreamTrades"})
+ENCODED: Final = frozenset(
+    {
+        "GetOrderBook",
+        "GetOrderBooks",
+        "GetTicker",
+        "StreamOrderBook",
+        "StreamTrades",
+        "StreamTicker",
+    }
+)
 """Methods that give bytes."""
 
 LEVELS_DEFAULT: Final = 20
@@ -41,6 +51,7 @@ class MarketData:
         self._calls = calls
         self._feed = feed
         self._books = view.Books()
+        self._tickers = view.Tickers()
 
     async def ListInstruments(
         self, request: messages.ListInstrumentsRequest, context: Context
@@ -83,11 +94,9 @@ class MarketData:
             await _refuse_unknown(context, query.instrument)
         return reply
 
-    async def GetTicker(
-        self, request: messages.GetTickerRequest, context: Context
-    ) -> messages.GetTickerResponse:
+    async def GetTicker(self, request: messages.GetTickerRequest, context: Context) -> bytes:
         name = request.instrument
-        reply = await self._calls.read(lambda engine: view.ticker(engine, name), context)
+        reply = await self._calls.read(lambda engine: self._tickers.reply(engine, name), context)
         if reply is None:
             await _refuse_unknown(context, name)
         return reply
@@ -100,7 +109,13 @@ class MarketData:
     async def GetStatistics(
         self, request: messages.GetStatisticsRequest, context: Context
     ) -> messages.GetStatisticsResponse:
-        await _refuse_later(context, "GetStatistics")
+        name, activity = request.instrument, self._feed.activity
+        reply = await self._calls.read(
+            lambda engine: view.statistics(engine, activity, name), context
+        )
+        if reply is None:
+            await _refuse_unknown(context, name)
+        return reply
 
     async def StreamOrderBook(
         self, request: messages.StreamOrderBookRequest, context: Context
@@ -119,7 +134,16 @@ class MarketData:
         await send(context, lambda peer: self._feed.read_trades(peer, name, after))
 
     async def StreamTicker(self, request: messages.StreamTickerRequest, context: Context) -> None:
-        await _refuse_later(context, "StreamTicker")
+        name = request.instrument
+        if not self._feed.is_listed(name):
+            await _refuse_unknown(context, name)
+
+        def render(engine: Engine) -> Rendered:
+            message = self._tickers.reply(engine, name)
+            assert message is not None, "what is listed stays listed"
+            return engine.sequence, message
+
+        await send(context, lambda peer: self._feed.read_ticker(peer, name, render))
 
 
 async def _refuse_unknown(context: Context, name: str) -> NoReturn:

@@ -5,9 +5,12 @@ from typing import Final, NamedTuple
 from exchange.v1 import market_data_pb2 as messages
 from exchange.v1.types_pb2 import Level
 from server.core.engine import Engine
+from server.core.market import Ticker
 from server.core.types import BUY, SELL
+from server.feed.activity import Activity
 from server.rpc import present
 from server.rpc.decimals import E16_PLACES, decimal_text
+from server.rpc.market_figures import Days, statistics_of
 
 BOOKS_KEPT_MAX: Final = 1_000
 """Encoded books of one sequence: callers mostly ask for the same few."""
@@ -83,13 +86,32 @@ def trades(engine: Engine, query: TradesQuery) -> messages.ListTradesResponse | 
     return reply
 
 
-def ticker(engine: Engine, instrument: str) -> messages.GetTickerResponse | None:
+class Tickers:
+    """Encoded tickers: each is made once for all who ask for the same at one sequence."""
+
+    def __init__(self) -> None:
+        self._sequence = -1
+        self._encoded: dict[str, bytes] = {}
+        self._days = Days()
+
+    def reply(self, engine: Engine, instrument: str) -> bytes | None:
+        """An encoded `GetTickerResponse`, None where the instrument is not listed. It is a
+        `StreamTickerResponse` too, which has its ticker in the same field."""
+        if instrument not in engine.markets:
+            return None
+        if engine.sequence != self._sequence:
+            self._sequence = engine.sequence
+            self._encoded.clear()
+        found = self._encoded.get(instrument)
+        if found is None:
+            reply = messages.GetTickerResponse()
+            _ticker(reply.ticker, engine, instrument, self._days.ticker(engine, instrument))
+            found = self._encoded[instrument] = reply.SerializeToString()
+        return found
+
+
+def _ticker(into: messages.Ticker, engine: Engine, instrument: str, found: Ticker) -> None:
     """Last, best and the 24 hours up to the last command."""
-    if instrument not in engine.markets:
-        return None
-    reply = messages.GetTickerResponse()
-    into = reply.ticker
-    found = engine.ticker(instrument)
     book = engine.book(instrument)
     into.instrument = instrument
     into.last_price_e8 = found.last_price_e8
@@ -104,7 +126,35 @@ def ticker(engine: Engine, instrument: str) -> messages.GetTickerResponse | None
     into.trade_count = found.trade_count
     into.sequence = engine.sequence
     into.time_ns = engine.time_ns
-    return reply
+
+
+def statistics(
+    engine: Engine, activity: Activity, instrument: str
+) -> messages.GetStatisticsResponse | None:
+    """What a market holds, and what it did."""
+    if instrument not in engine.markets:
+        return None
+    found = statistics_of(engine, activity, instrument)
+    return messages.GetStatisticsResponse(
+        open_orders=found.open_orders,
+        sequence=engine.sequence,
+        instrument=instrument,
+        time_ns=engine.time_ns,
+        since_time_ns=activity.since_ns,
+        orders=found.done.orders,
+        trades=found.done.trades,
+        volume=decimal_text(found.done.volume_e8),
+        recent_orders=found.done.recent_orders,
+        recent_trades=found.done.recent_trades,
+        recent_seconds=activity.recent_seconds,
+        day_trades=found.day.trade_count,
+        day_volume=decimal_text(found.day.volume_e8),
+        bid_levels=found.bid_levels,
+        ask_levels=found.ask_levels,
+        bid_depth=decimal_text(found.bid_depth_e8),
+        ask_depth=decimal_text(found.ask_depth_e8),
+        spread_e8=found.spread_e8,
+    )
 
 
 def _best(levels: list[tuple[int, int]]) -> Level:

@@ -7,8 +7,8 @@ and its place stays taken until then, so that such calls are counted.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
 
 from grpc.aio import ServicerContext
 
@@ -22,8 +22,17 @@ Context = ServicerContext[Any, Any]
 _goodbyes: set[asyncio.Task[None]] = set()
 
 
-async def send(context: Context, subscribe: Callable[[str], Reader]) -> None:
-    """Subscribe for the call's connection, and send until the stream ends."""
+Refuse = Callable[[Context, Refused], Awaitable[NoReturn]]
+
+
+async def send(
+    context: Context,
+    subscribe: Callable[[str], Reader],
+    shown: Callable[[bytes], bytes] = bytes,
+    refuse: Refuse = refuse,
+) -> None:
+    """Subscribe for the call's connection, and send until the stream ends. A door that shows
+    messages, or words refusals, in its own way says how."""
     try:
         reader = subscribe(context.peer())
     except (SequenceAhead, TooManyReaders, ServerStopping) as error:
@@ -32,14 +41,14 @@ async def send(context: Context, subscribe: Callable[[str], Reader]) -> None:
     try:
         async with contextlib.aclosing(reader.messages()) as messages:
             async for message in messages:
-                await context.write(message)
+                await context.write(shown(message))
     except ServerStopping as ending:
         await refuse(context, _refused(ending))
     except asyncio.CancelledError:
         if reader.ended is None:
             raise
         left_open = True
-        _say_goodbye(context, reader, reader.ended)
+        _say_goodbye(refuse(context, _refused(reader.ended)), reader)
         # The status is on its way, so that nothing else is said, once that task has begun.
         await asyncio.sleep(0)
     finally:
@@ -47,20 +56,20 @@ async def send(context: Context, subscribe: Callable[[str], Reader]) -> None:
             reader.close()
 
 
-def _say_goodbye(context: Context, reader: Reader, ended: ReaderSlow) -> None:
+def _say_goodbye(refusal: Awaitable[NoReturn], reader: Reader) -> None:
     task = asyncio.current_task()
     assert task is not None
     task.uncancel()
-    goodbye = asyncio.create_task(_end_slow(context, reader, ended))
+    goodbye = asyncio.create_task(_end_slow(refusal, reader))
     _goodbyes.add(goodbye)
     goodbye.add_done_callback(_goodbyes.discard)
 
 
-async def _end_slow(context: Context, reader: Reader, ended: ReaderSlow) -> None:
+async def _end_slow(refusal: Awaitable[NoReturn], reader: Reader) -> None:
     try:
         # Ends with an error in any case: that of an aborted call, or of one whose caller is gone.
         with contextlib.suppress(Exception):
-            await refuse(context, _refused(ended))
+            await refusal
     finally:
         reader.close()
 

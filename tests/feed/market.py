@@ -24,6 +24,7 @@ from server.rpc import market_data, order_events
 from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
 from server.rpc.event_formats import OrderEventFormat, TradeFormat
+from server.rpc.http.streams import JsonTradeFormat
 from server.rpc.registration import register
 from server.rpc.server import make_server
 from server.sequencer.sequencer import Sequencer
@@ -69,7 +70,10 @@ class Market:
         self.failures: list[str] = []
         self.sequencer = Sequencer(self.engine, self.log, on_failure=self.failures.append)
         self.feed = Feed(
-            self.sequencer, self.log, Formats(TradeFormat(), OrderEventFormat()), limits
+            self.sequencer,
+            self.log,
+            Formats(TradeFormat(), OrderEventFormat(), JsonTradeFormat()),
+            limits,
         )
         self.server = make_server(GrpcLimits())
         calls = Calls(self.sequencer, Deadlines(5, 30))

@@ -4,6 +4,7 @@ import json
 from enum import IntEnum
 from typing import Any, Final, NoReturn
 
+from google.rpc.status_pb2 import Status
 from grpc.aio import ServicerContext
 
 from server.core.rejects import RejectReason
@@ -51,17 +52,23 @@ class HttpCalls(Calls):
     """Calls whose refusals name the fields, words and decimals of the JSON request."""
 
     async def refuse(self, context: ServicerContext[Any, Any], refused: Refused) -> NoReturn:
-        if isinstance(refused.value, Given):
-            refused = refused.value.refusal
-        refused = worded(refused)
-        status = status_of(in_decimals(refused))
-        status.message = message_of(refused)
+        reason, status = told(refused)
         await context.abort(
-            RULES[refused.reason].code,
+            RULES[reason].code,
             status.message,
             ((DETAILS_KEY, status.SerializeToString()),),
         )
         raise AssertionError("abort always raises")
+
+
+def told(refused: Refused) -> tuple[IntEnum, Status]:
+    """Why it is refused, in the words of the request."""
+    if isinstance(refused.value, Given):
+        refused = refused.value.refusal
+    refused = worded(refused)
+    status = status_of(in_decimals(refused))
+    status.message = message_of(refused)
+    return refused.reason, status
 
 
 def worded(refused: Refused) -> Refused:

@@ -1,7 +1,7 @@
 """Market data, positions and snapshots over HTTP JSON: parse, read, present."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from grpc.aio import ServicerContext
 
@@ -9,21 +9,32 @@ from exchange.http.v1 import market_service_pb2 as messages
 from exchange.v1 import admin_service_pb2
 from server.core.engine import Engine
 from server.core.rejects import RejectReason
+from server.feed.feed import Feed
 from server.rpc.admin_service import AdminService
 from server.rpc.errors import EdgeReject
 from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls
+from server.rpc.http.streams import HttpStreams
+from server.rpc.market_figures import Days, statistics_of
 
 Context = ServicerContext[Any, Any]
 Reply = TypeVar("Reply")
+
+ENCODED: Final = frozenset({"StreamTrades", "StreamOrderBook"})
+"""Methods that give bytes."""
 
 
 class HttpMarket:
     """`exchange.http.v1.MarketService`."""
 
-    def __init__(self, calls: HttpCalls, admin: AdminService) -> None:
+    def __init__(self, calls: HttpCalls, admin: AdminService, feed: Feed) -> None:
         self._calls = calls
         self._admin = admin
+        self._activity = feed.activity
+        self._days = Days()
+        streams = HttpStreams(calls, feed)
+        self.StreamTrades = streams.trades
+        self.StreamOrderBook = streams.book
 
     async def GetOrderBook(
         self, request: messages.GetOrderBookRequest, context: Context
@@ -69,6 +80,35 @@ class HttpMarket:
                 sequence=engine.sequence,
             )
             present.quotes(reply, engine, instrument)
+            return reply
+
+        return await self._of_listed(request.instrument, view, context)
+
+    async def GetTicker(
+        self, request: messages.GetTickerRequest, context: Context
+    ) -> messages.GetTickerResponse:
+        def view(engine: Engine, instrument: str) -> messages.GetTickerResponse:
+            reply = messages.GetTickerResponse(
+                instrument=instrument,
+                timestamp=present.time_text(engine.time_ns),
+                sequence=engine.sequence,
+            )
+            present.ticker(reply, engine, instrument, self._days.ticker(engine, instrument))
+            return reply
+
+        return await self._of_listed(request.instrument, view, context)
+
+    async def GetStatistics(
+        self, request: messages.GetStatisticsRequest, context: Context
+    ) -> messages.GetStatisticsResponse:
+        def view(engine: Engine, instrument: str) -> messages.GetStatisticsResponse:
+            reply = messages.GetStatisticsResponse(
+                instrument=instrument,
+                timestamp=present.time_text(engine.time_ns),
+                sequence=engine.sequence,
+            )
+            found = statistics_of(engine, self._activity, instrument)
+            present.statistics(reply, found, self._activity)
             return reply
 
         return await self._of_listed(request.instrument, view, context)

@@ -13,12 +13,13 @@ from grpc.aio import ServicerContext
 from exchange.http.v1 import order_service_pb2 as messages
 from server.core.engine import Engine
 from server.core.events import OrderEvent
-from server.core.rejects import RejectReason
+from server.core.rejects import Reject, RejectReason
 from server.rpc.errors import EdgeReject
 from server.rpc.http import parse, present
-from server.rpc.http.calls import HttpCalls
+from server.rpc.http.calls import HttpCalls, told
 from server.rpc.http.encoded_depth import encoded_depth
 from server.rpc.parse import OrdersQuery
+from server.rpc.present import LISTED_MAX
 
 Context = ServicerContext[Any, Any]
 
@@ -42,6 +43,27 @@ class HttpOrders:
         present.placed(reply, committed.applied)
         book: bytes = committed.views[key]
         return reply.SerializeToString() + book
+
+    async def PlaceOrders(
+        self, request: messages.PlaceOrdersRequest, context: Context
+    ) -> messages.PlaceOrdersResponse:
+        commands = parse.places(request)
+        if isinstance(commands, EdgeReject):
+            await self._calls.refuse(context, commands)
+        reply = messages.PlaceOrdersResponse()
+        trades_max = LISTED_MAX
+        for outcome in await self._calls.commit_all(commands, context):
+            into = reply.results.add()
+            if isinstance(outcome, Reject):
+                _, status = told(outcome)
+                into.error = into.message = status.message
+                into.code = status.code
+                into.details.extend(status.details)
+            else:
+                into.trade_count = 0
+                present.placed(into, outcome[0], trades_max)
+                trades_max -= len(into.trades)
+        return reply
 
     async def CancelOrder(
         self, request: messages.CancelOrderRequest, context: Context

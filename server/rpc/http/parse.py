@@ -11,7 +11,7 @@ from server.rpc.errors import EdgeReason, EdgeReject
 from server.rpc.http.doubles import e8_of
 from server.rpc.http.given import Given
 from server.rpc.http.words import PREVENTIONS, SIDES, STATUSES, TIMES_IN_FORCE, TYPES
-from server.rpc.parse import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, OrdersQuery, page_before
+from server.rpc.parse import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, OrdersQuery, page_before, too_many
 
 INSTRUMENT_DEFAULT: Final = "BTC-USD"
 LEVELS_DEFAULT: Final = 20
@@ -21,6 +21,8 @@ TRADES_MAX: Final = 1_000
 """As many as the engine remembers."""
 
 _WHOLE: Final = re.compile("[0-9]{1,9}")
+
+_SEQUENCE: Final = re.compile("[0-9]{1,19}")
 
 _new: Final = tuple.__new__
 
@@ -66,7 +68,27 @@ def orders_query(request: order_service_pb2.ListOrdersRequest) -> OrdersQuery | 
             return value
     assert isinstance(limit, int)
     assert isinstance(before_sequence, int)
-    return OrdersQuery(request.client_id, request.instrument, side, status, before_sequence, limit)
+    client_id = request.client_id or request.user_id
+    return OrdersQuery(client_id, request.instrument, side, status, before_sequence, limit)
+
+
+def places(
+    request: order_service_pb2.PlaceOrdersRequest,
+) -> list[PlaceOrder] | EdgeReject:
+    """Each order as a command of its own."""
+    if not request.orders:
+        return EdgeReject(RejectReason.FIELD_REQUIRED, "orders", "")
+    return too_many("orders", len(request.orders)) or [place(each) for each in request.orders]
+
+
+def from_sequence(text: str, newest: int) -> int | EdgeReject | None:
+    """The sequence after which a stream begins; None where it begins now."""
+    if not text:
+        return None
+    if _SEQUENCE.fullmatch(text) and int(text) <= newest + 1:
+        return max(int(text) - 1, 0)
+    limit = f"a whole number up to {newest + 1}, the sequence that comes next"
+    return EdgeReject(EdgeReason.NUMBER_INVALID, "from_sequence", text, limit)
 
 
 def whole(field: str, text: str, default: int, maximum: int) -> int | EdgeReject:

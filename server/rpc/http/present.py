@@ -13,7 +13,9 @@ from server.core.accounts import Position
 from server.core.engine import Engine
 from server.core.events import Event, OrderEvent, Traded
 from server.core.instruments import Instrument
+from server.core.market import Ticker
 from server.core.types import BUY, CANCELLED, FILLED, LIMIT, PARTIALLY_FILLED, SELL
+from server.feed.activity import Activity
 from server.rpc.decimals import average_price_e8
 from server.rpc.http.doubles import E16, double_of
 from server.rpc.http.words import (
@@ -24,6 +26,7 @@ from server.rpc.http.words import (
     TIMES_IN_FORCE,
     TYPES,
 )
+from server.rpc.market_figures import Statistics
 from server.rpc.present import LISTED_MAX
 from server.sequencer.ticket import Applied
 
@@ -52,8 +55,12 @@ def order(into: types_pb2.Order, event: OrderEvent, updated_ns: int) -> None:
     _standing(into, standing_of(event))
 
 
-def placed(into: order_service_pb2.PlaceOrderResponse, applied: Applied) -> None:
-    """The reply to a place, but for its book."""
+def placed(
+    into: order_service_pb2.PlaceOrderResponse | order_service_pb2.PlaceOrderResult,
+    applied: Applied,
+    trades_max: int = LISTED_MAX,
+) -> None:
+    """The reply to a place, but for its book, with at most so many of its trades."""
     sequence, time_ns, events = applied
     first = events[0]
     assert isinstance(first, OrderEvent)
@@ -66,7 +73,7 @@ def placed(into: order_service_pb2.PlaceOrderResponse, applied: Applied) -> None
     count = 0
     for index, event in enumerate(events):
         if type(event) is Traded:
-            if count < LISTED_MAX:
+            if count < trades_max:
                 trade(into.trades.add(), sequence, index, time_ns, event)
             count += 1
     into.trade_count = count
@@ -114,6 +121,52 @@ def quotes(into: market_service_pb2.GetBestQuotesResponse, engine: Engine, instr
         into.spread = double_of(ask_e8 - bid_e8)
         # Times ten, since half of a unit is five of the next smaller one.
         into.mid = double_of((bid_e8 + ask_e8) * 5, 10**9)
+
+
+def ticker(
+    into: market_service_pb2.GetTickerResponse, engine: Engine, instrument: str, day: Ticker
+) -> None:
+    """What there is of last price, best quotes and 24 hours."""
+    book = engine.book(instrument)
+    bid_e8, ask_e8 = book.best_bid, book.best_ask
+    if day.last_price_e8:
+        into.last = double_of(day.last_price_e8)
+    if bid_e8:
+        into.bid = double_of(bid_e8)
+        into.bid_quantity = double_of(book.quantity(BUY, bid_e8))
+    if ask_e8:
+        into.ask = double_of(ask_e8)
+        into.ask_quantity = double_of(book.quantity(SELL, ask_e8))
+    if day.trade_count:
+        into.open = double_of(day.open_e8)
+        into.high = double_of(day.high_e8)
+        into.low = double_of(day.low_e8)
+        into.change = double_of(day.last_price_e8 - day.open_e8)
+    into.volume = double_of(day.volume_e8)
+    into.notional = double_of(day.notional_e16, E16)
+    into.trade_count = day.trade_count
+
+
+def statistics(
+    into: market_service_pb2.GetStatisticsResponse, found: Statistics, activity: Activity
+) -> None:
+    """What a market holds, and what it did."""
+    done, day, seconds = found.done, found.day, activity.recent_seconds
+    into.open_orders = found.open_orders
+    into.orders = done.orders
+    into.trades = done.trades
+    into.volume = double_of(done.volume_e8)
+    into.orders_per_second = done.recent_orders / seconds
+    into.trades_per_second = done.recent_trades / seconds
+    into.trades_24h = day.trade_count
+    into.volume_24h = double_of(day.volume_e8)
+    into.bid_levels = found.bid_levels
+    into.ask_levels = found.ask_levels
+    into.bid_depth = double_of(found.bid_depth_e8)
+    into.ask_depth = double_of(found.ask_depth_e8)
+    if found.bid_levels and found.ask_levels:
+        into.spread = double_of(found.spread_e8)
+    into.since = time_text(activity.since_ns)
 
 
 def position(into: market_service_pb2.Position, held: Position) -> None:

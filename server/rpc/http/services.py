@@ -6,9 +6,10 @@ from typing import Final
 import grpc
 
 from exchange.http.v1 import market_service_pb2, order_service_pb2, system_service_pb2
+from server.feed.feed import Feed
 from server.rpc.admin_service import AdminService
 from server.rpc.deadlines import Deadlines
-from server.rpc.http import orders
+from server.rpc.http import market, orders
 from server.rpc.http.calls import HttpCalls
 from server.rpc.http.market import HttpMarket
 from server.rpc.http.orders import HttpOrders
@@ -24,6 +25,7 @@ SYSTEM: Final = system_service_pb2.DESCRIPTOR.services_by_name["SystemService"]
 def add_http_services(
     server: grpc.aio.Server,
     sequencer: Sequencer,
+    feed: Feed,
     deadlines: Deadlines,
     admin: AdminService,
     metrics: Callable[[], bytes],
@@ -32,5 +34,5 @@ def add_http_services(
     figures (`server.metrics.Metrics.text`)."""
     calls = HttpCalls(sequencer, deadlines)
     register(server, ORDERS, HttpOrders(calls), orders.ENCODED)
-    register(server, MARKET, HttpMarket(calls, admin))
+    register(server, MARKET, HttpMarket(calls, admin, feed), market.ENCODED)
     register(server, SYSTEM, HttpSystem(admin, metrics))

@@ -192,12 +192,44 @@ class GetStatisticsRequest(_message.Message):
     def __init__(self, instrument: _Optional[str] = ...) -> None: ...
 
 class GetStatisticsResponse(_message.Message):
-    __slots__ = ("open_orders", "sequence")
+    __slots__ = ("open_orders", "sequence", "instrument", "time_ns", "since_time_ns", "orders", "trades", "volume", "recent_orders", "recent_trades", "recent_seconds", "day_trades", "day_volume", "bid_levels", "ask_levels", "bid_depth", "ask_depth", "spread_e8")
     OPEN_ORDERS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    TRADES_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    RECENT_ORDERS_FIELD_NUMBER: _ClassVar[int]
+    RECENT_TRADES_FIELD_NUMBER: _ClassVar[int]
+    RECENT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    DAY_TRADES_FIELD_NUMBER: _ClassVar[int]
+    DAY_VOLUME_FIELD_NUMBER: _ClassVar[int]
+    BID_LEVELS_FIELD_NUMBER: _ClassVar[int]
+    ASK_LEVELS_FIELD_NUMBER: _ClassVar[int]
+    BID_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    ASK_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_E8_FIELD_NUMBER: _ClassVar[int]
     open_orders: int
     sequence: int
-    def __init__(self, open_orders: _Optional[int] = ..., sequence: _Optional[int] = ...) -> None: ...
+    instrument: str
+    time_ns: int
+    since_time_ns: int
+    orders: int
+    trades: int
+    volume: str
+    recent_orders: int
+    recent_trades: int
+    recent_seconds: int
+    day_trades: int
+    day_volume: str
+    bid_levels: int
+    ask_levels: int
+    bid_depth: str
+    ask_depth: str
+    spread_e8: int
+    def __init__(self, open_orders: _Optional[int] = ..., sequence: _Optional[int] = ..., instrument: _Optional[str] = ..., time_ns: _Optional[int] = ..., since_time_ns: _Optional[int] = ..., orders: _Optional[int] = ..., trades: _Optional[int] = ..., volume: _Optional[str] = ..., recent_orders: _Optional[int] = ..., recent_trades: _Optional[int] = ..., recent_seconds: _Optional[int] = ..., day_trades: _Optional[int] = ..., day_volume: _Optional[str] = ..., bid_levels: _Optional[int] = ..., ask_levels: _Optional[int] = ..., bid_depth: _Optional[str] = ..., ask_depth: _Optional[str] = ..., spread_e8: _Optional[int] = ...) -> None: ...
 
 class StreamOrderBookRequest(_message.Message):
     __slots__ = ("instrument", "after_sequence")

@@ -134,7 +134,7 @@ class MarketDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetStatistics(self, request, context):
-        """Orders, trades, depth and rates. UNIMPLEMENTED in this release.
+        """Orders, trades, depth and rates.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,7 +156,7 @@ class MarketDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamTicker(self, request, context):
-        """Tickers as they change. UNIMPLEMENTED in this release.
+        """A ticker as it changes. A slow reader gets the newest one only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

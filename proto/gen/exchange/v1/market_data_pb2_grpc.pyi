@@ -46,7 +46,7 @@ class MarketDataStub:
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]
     """Trades by interval. UNIMPLEMENTED in this release."""
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]
-    """Orders, trades, depth and rates. UNIMPLEMENTED in this release."""
+    """Orders, trades, depth and rates."""
     StreamOrderBook: _grpc.UnaryStreamMultiCallable[_market_data_pb2.StreamOrderBookRequest, _market_data_pb2.StreamOrderBookResponse]
     """A snapshot of one book, then deltas. A slow reader gets several deltas as one."""
     StreamTrades: _grpc.UnaryStreamMultiCallable[_market_data_pb2.StreamTradesRequest, _market_data_pb2.StreamTradesResponse]
@@ -54,7 +54,7 @@ class MarketDataStub:
     resumes from its last sequence.
     """
     StreamTicker: _grpc.UnaryStreamMultiCallable[_market_data_pb2.StreamTickerRequest, _market_data_pb2.StreamTickerResponse]
-    """Tickers as they change. UNIMPLEMENTED in this release."""
+    """A ticker as it changes. A slow reader gets the newest one only."""
 
 @_typing.type_check_only
 class MarketDataAsyncStub(MarketDataStub):
@@ -74,7 +74,7 @@ class MarketDataAsyncStub(MarketDataStub):
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
     """Trades by interval. UNIMPLEMENTED in this release."""
     GetStatistics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]  # type: ignore[assignment]
-    """Orders, trades, depth and rates. UNIMPLEMENTED in this release."""
+    """Orders, trades, depth and rates."""
     StreamOrderBook: _aio.UnaryStreamMultiCallable[_market_data_pb2.StreamOrderBookRequest, _market_data_pb2.StreamOrderBookResponse]  # type: ignore[assignment]
     """A snapshot of one book, then deltas. A slow reader gets several deltas as one."""
     StreamTrades: _aio.UnaryStreamMultiCallable[_market_data_pb2.StreamTradesRequest, _market_data_pb2.StreamTradesResponse]  # type: ignore[assignment]
@@ -82,7 +82,7 @@ class MarketDataAsyncStub(MarketDataStub):
     resumes from its last sequence.
     """
     StreamTicker: _aio.UnaryStreamMultiCallable[_market_data_pb2.StreamTickerRequest, _market_data_pb2.StreamTickerResponse]  # type: ignore[assignment]
-    """Tickers as they change. UNIMPLEMENTED in this release."""
+    """A ticker as it changes. A slow reader gets the newest one only."""
 
 class MarketDataServicer(metaclass=_abc_1.ABCMeta):
     """Shows the market. Every reply says at which sequence it is true, and shows only what is durable."""
@@ -141,7 +141,7 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.GetStatisticsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.GetStatisticsResponse, _abc.Awaitable[_market_data_pb2.GetStatisticsResponse]]:
-        """Orders, trades, depth and rates. UNIMPLEMENTED in this release."""
+        """Orders, trades, depth and rates."""
 
     @_abc_1.abstractmethod
     def StreamOrderBook(
@@ -167,6 +167,6 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.StreamTickerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_market_data_pb2.StreamTickerResponse], _abc.AsyncIterator[_market_data_pb2.StreamTickerResponse]]:
-        """Tickers as they change. UNIMPLEMENTED in this release."""
+        """A ticker as it changes. A slow reader gets the newest one only."""
 
 def add_MarketDataServicer_to_server(servicer: MarketDataServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

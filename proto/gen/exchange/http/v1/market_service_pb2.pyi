@@ -78,6 +78,146 @@ class GetBestQuotesResponse(_message.Message):
     sequence: int
     def __init__(self, instrument: _Optional[str] = ..., bid_price: _Optional[float] = ..., bid_quantity: _Optional[float] = ..., ask_price: _Optional[float] = ..., ask_quantity: _Optional[float] = ..., spread: _Optional[float] = ..., mid: _Optional[float] = ..., timestamp: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
 
+class GetTickerRequest(_message.Message):
+    __slots__ = ("instrument",)
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    instrument: str
+    def __init__(self, instrument: _Optional[str] = ...) -> None: ...
+
+class GetTickerResponse(_message.Message):
+    __slots__ = ("instrument", "last", "bid", "bid_quantity", "ask", "ask_quantity", "open", "high", "low", "change", "volume", "notional", "trade_count", "timestamp", "sequence")
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    BID_FIELD_NUMBER: _ClassVar[int]
+    BID_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    ASK_FIELD_NUMBER: _ClassVar[int]
+    ASK_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    NOTIONAL_FIELD_NUMBER: _ClassVar[int]
+    TRADE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    instrument: str
+    last: float
+    bid: float
+    bid_quantity: float
+    ask: float
+    ask_quantity: float
+    open: float
+    high: float
+    low: float
+    change: float
+    volume: float
+    notional: float
+    trade_count: int
+    timestamp: str
+    sequence: int
+    def __init__(self, instrument: _Optional[str] = ..., last: _Optional[float] = ..., bid: _Optional[float] = ..., bid_quantity: _Optional[float] = ..., ask: _Optional[float] = ..., ask_quantity: _Optional[float] = ..., open: _Optional[float] = ..., high: _Optional[float] = ..., low: _Optional[float] = ..., change: _Optional[float] = ..., volume: _Optional[float] = ..., notional: _Optional[float] = ..., trade_count: _Optional[int] = ..., timestamp: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class GetStatisticsRequest(_message.Message):
+    __slots__ = ("instrument",)
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    instrument: str
+    def __init__(self, instrument: _Optional[str] = ...) -> None: ...
+
+class GetStatisticsResponse(_message.Message):
+    __slots__ = ("instrument", "open_orders", "orders", "trades", "volume", "orders_per_second", "trades_per_second", "trades_24h", "volume_24h", "bid_levels", "ask_levels", "bid_depth", "ask_depth", "spread", "since", "timestamp", "sequence")
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    OPEN_ORDERS_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    TRADES_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    TRADES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    TRADES_24H_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_24H_FIELD_NUMBER: _ClassVar[int]
+    BID_LEVELS_FIELD_NUMBER: _ClassVar[int]
+    ASK_LEVELS_FIELD_NUMBER: _ClassVar[int]
+    BID_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    ASK_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    instrument: str
+    open_orders: int
+    orders: float
+    trades: float
+    volume: float
+    orders_per_second: float
+    trades_per_second: float
+    trades_24h: int
+    volume_24h: float
+    bid_levels: int
+    ask_levels: int
+    bid_depth: float
+    ask_depth: float
+    spread: float
+    since: str
+    timestamp: str
+    sequence: int
+    def __init__(self, instrument: _Optional[str] = ..., open_orders: _Optional[int] = ..., orders: _Optional[float] = ..., trades: _Optional[float] = ..., volume: _Optional[float] = ..., orders_per_second: _Optional[float] = ..., trades_per_second: _Optional[float] = ..., trades_24h: _Optional[int] = ..., volume_24h: _Optional[float] = ..., bid_levels: _Optional[int] = ..., ask_levels: _Optional[int] = ..., bid_depth: _Optional[float] = ..., ask_depth: _Optional[float] = ..., spread: _Optional[float] = ..., since: _Optional[str] = ..., timestamp: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class StreamTradesRequest(_message.Message):
+    __slots__ = ("instrument", "from_sequence")
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    FROM_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    instrument: str
+    from_sequence: str
+    def __init__(self, instrument: _Optional[str] = ..., from_sequence: _Optional[str] = ...) -> None: ...
+
+class StreamTradesResponse(_message.Message):
+    __slots__ = ("trades", "sequence", "previous_sequence", "restarted")
+    TRADES_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    RESTARTED_FIELD_NUMBER: _ClassVar[int]
+    trades: _containers.RepeatedCompositeFieldContainer[_types_pb2.Trade]
+    sequence: int
+    previous_sequence: int
+    restarted: bool
+    def __init__(self, trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., sequence: _Optional[int] = ..., previous_sequence: _Optional[int] = ..., restarted: _Optional[bool] = ...) -> None: ...
+
+class StreamOrderBookRequest(_message.Message):
+    __slots__ = ("instrument",)
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    instrument: str
+    def __init__(self, instrument: _Optional[str] = ...) -> None: ...
+
+class StreamOrderBookResponse(_message.Message):
+    __slots__ = ("instrument", "type", "bids", "asks", "sequence", "previous_sequence", "timestamp", "checksum", "partial")
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    BIDS_FIELD_NUMBER: _ClassVar[int]
+    ASKS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUM_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    instrument: str
+    type: str
+    bids: _containers.RepeatedCompositeFieldContainer[LevelChange]
+    asks: _containers.RepeatedCompositeFieldContainer[LevelChange]
+    sequence: int
+    previous_sequence: int
+    timestamp: str
+    checksum: int
+    partial: bool
+    def __init__(self, instrument: _Optional[str] = ..., type: _Optional[str] = ..., bids: _Optional[_Iterable[_Union[LevelChange, _Mapping]]] = ..., asks: _Optional[_Iterable[_Union[LevelChange, _Mapping]]] = ..., sequence: _Optional[int] = ..., previous_sequence: _Optional[int] = ..., timestamp: _Optional[str] = ..., checksum: _Optional[int] = ..., partial: _Optional[bool] = ...) -> None: ...
+
+class LevelChange(_message.Message):
+    __slots__ = ("price", "quantity")
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    price: float
+    quantity: float
+    def __init__(self, price: _Optional[float] = ..., quantity: _Optional[float] = ...) -> None: ...
+
 class ListPositionsRequest(_message.Message):
     __slots__ = ("client_id",)
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]

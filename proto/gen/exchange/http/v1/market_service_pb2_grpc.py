@@ -51,6 +51,26 @@ class MarketServiceStub:
                 request_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetBestQuotesRequest.SerializeToString,
                 response_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetBestQuotesResponse.FromString,
                 _registered_method=True)
+        self.GetTicker = channel.unary_unary(
+                '/exchange.http.v1.MarketService/GetTicker',
+                request_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetTickerRequest.SerializeToString,
+                response_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetTickerResponse.FromString,
+                _registered_method=True)
+        self.GetStatistics = channel.unary_unary(
+                '/exchange.http.v1.MarketService/GetStatistics',
+                request_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetStatisticsRequest.SerializeToString,
+                response_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetStatisticsResponse.FromString,
+                _registered_method=True)
+        self.StreamTrades = channel.unary_stream(
+                '/exchange.http.v1.MarketService/StreamTrades',
+                request_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.StreamTradesRequest.SerializeToString,
+                response_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.StreamTradesResponse.FromString,
+                _registered_method=True)
+        self.StreamOrderBook = channel.unary_stream(
+                '/exchange.http.v1.MarketService/StreamOrderBook',
+                request_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.StreamOrderBookRequest.SerializeToString,
+                response_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.StreamOrderBookResponse.FromString,
+                _registered_method=True)
         self.ListPositions = channel.unary_unary(
                 '/exchange.http.v1.MarketService/ListPositions',
                 request_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.ListPositionsRequest.SerializeToString,
@@ -94,6 +114,34 @@ class MarketServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTicker(self, request, context):
+        """Last price, best bid and offer, and the last 24 hours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatistics(self, request, context):
+        """What goes on in one market.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamTrades(self, request, context):
+        """Trades as they happen, a line of JSON for each message, for as long as the caller reads.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamOrderBook(self, request, context):
+        """One book as it changes, a line of JSON for each message: a snapshot, then deltas.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListPositions(self, request, context):
         """A client's positions. An unknown client has none: an empty list.
         """
@@ -132,6 +180,26 @@ def add_MarketServiceServicer_to_server(servicer, server):
                     servicer.GetBestQuotes,
                     request_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetBestQuotesRequest.FromString,
                     response_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetBestQuotesResponse.SerializeToString,
+            ),
+            'GetTicker': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTicker,
+                    request_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetTickerRequest.FromString,
+                    response_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetTickerResponse.SerializeToString,
+            ),
+            'GetStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatistics,
+                    request_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetStatisticsRequest.FromString,
+                    response_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetStatisticsResponse.SerializeToString,
+            ),
+            'StreamTrades': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamTrades,
+                    request_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.StreamTradesRequest.FromString,
+                    response_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.StreamTradesResponse.SerializeToString,
+            ),
+            'StreamOrderBook': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamOrderBook,
+                    request_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.StreamOrderBookRequest.FromString,
+                    response_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.StreamOrderBookResponse.SerializeToString,
             ),
             'ListPositions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPositions,
@@ -232,6 +300,114 @@ class MarketService:
             '/exchange.http.v1.MarketService/GetBestQuotes',
             exchange_dot_http_dot_v1_dot_market__service__pb2.GetBestQuotesRequest.SerializeToString,
             exchange_dot_http_dot_v1_dot_market__service__pb2.GetBestQuotesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTicker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.http.v1.MarketService/GetTicker',
+            exchange_dot_http_dot_v1_dot_market__service__pb2.GetTickerRequest.SerializeToString,
+            exchange_dot_http_dot_v1_dot_market__service__pb2.GetTickerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.http.v1.MarketService/GetStatistics',
+            exchange_dot_http_dot_v1_dot_market__service__pb2.GetStatisticsRequest.SerializeToString,
+            exchange_dot_http_dot_v1_dot_market__service__pb2.GetStatisticsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamTrades(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/exchange.http.v1.MarketService/StreamTrades',
+            exchange_dot_http_dot_v1_dot_market__service__pb2.StreamTradesRequest.SerializeToString,
+            exchange_dot_http_dot_v1_dot_market__service__pb2.StreamTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamOrderBook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/exchange.http.v1.MarketService/StreamOrderBook',
+            exchange_dot_http_dot_v1_dot_market__service__pb2.StreamOrderBookRequest.SerializeToString,
+            exchange_dot_http_dot_v1_dot_market__service__pb2.StreamOrderBookResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,14 @@ class MarketServiceStub:
     """Recent trades of one instrument, newest first."""
     GetBestQuotes: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetBestQuotesRequest, _market_service_pb2.GetBestQuotesResponse]
     """The best bid and offer."""
+    GetTicker: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetTickerRequest, _market_service_pb2.GetTickerResponse]
+    """Last price, best bid and offer, and the last 24 hours."""
+    GetStatistics: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetStatisticsRequest, _market_service_pb2.GetStatisticsResponse]
+    """What goes on in one market."""
+    StreamTrades: _grpc.UnaryStreamMultiCallable[_market_service_pb2.StreamTradesRequest, _market_service_pb2.StreamTradesResponse]
+    """Trades as they happen, a line of JSON for each message, for as long as the caller reads."""
+    StreamOrderBook: _grpc.UnaryStreamMultiCallable[_market_service_pb2.StreamOrderBookRequest, _market_service_pb2.StreamOrderBookResponse]
+    """One book as it changes, a line of JSON for each message: a snapshot, then deltas."""
     ListPositions: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.ListPositionsRequest, _market_service_pb2.ListPositionsResponse]
     """A client's positions. An unknown client has none: an empty list."""
     CreateSnapshot: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.CreateSnapshotRequest, _market_service_pb2.CreateSnapshotResponse]
@@ -61,6 +69,14 @@ class MarketServiceAsyncStub(MarketServiceStub):
     """Recent trades of one instrument, newest first."""
     GetBestQuotes: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetBestQuotesRequest, _market_service_pb2.GetBestQuotesResponse]  # type: ignore[assignment]
     """The best bid and offer."""
+    GetTicker: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetTickerRequest, _market_service_pb2.GetTickerResponse]  # type: ignore[assignment]
+    """Last price, best bid and offer, and the last 24 hours."""
+    GetStatistics: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetStatisticsRequest, _market_service_pb2.GetStatisticsResponse]  # type: ignore[assignment]
+    """What goes on in one market."""
+    StreamTrades: _aio.UnaryStreamMultiCallable[_market_service_pb2.StreamTradesRequest, _market_service_pb2.StreamTradesResponse]  # type: ignore[assignment]
+    """Trades as they happen, a line of JSON for each message, for as long as the caller reads."""
+    StreamOrderBook: _aio.UnaryStreamMultiCallable[_market_service_pb2.StreamOrderBookRequest, _market_service_pb2.StreamOrderBookResponse]  # type: ignore[assignment]
+    """One book as it changes, a line of JSON for each message: a snapshot, then deltas."""
     ListPositions: _aio.UnaryUnaryMultiCallable[_market_service_pb2.ListPositionsRequest, _market_service_pb2.ListPositionsResponse]  # type: ignore[assignment]
     """A client's positions. An unknown client has none: an empty list."""
     CreateSnapshot: _aio.UnaryUnaryMultiCallable[_market_service_pb2.CreateSnapshotRequest, _market_service_pb2.CreateSnapshotResponse]  # type: ignore[assignment]
@@ -96,6 +112,38 @@ class MarketServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_market_service_pb2.GetBestQuotesResponse, _abc.Awaitable[_market_service_pb2.GetBestQuotesResponse]]:
         """The best bid and offer."""
+
+    @_abc_1.abstractmethod
+    def GetTicker(
+        self,
+        request: _market_service_pb2.GetTickerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_market_service_pb2.GetTickerResponse, _abc.Awaitable[_market_service_pb2.GetTickerResponse]]:
+        """Last price, best bid and offer, and the last 24 hours."""
+
+    @_abc_1.abstractmethod
+    def GetStatistics(
+        self,
+        request: _market_service_pb2.GetStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_market_service_pb2.GetStatisticsResponse, _abc.Awaitable[_market_service_pb2.GetStatisticsResponse]]:
+        """What goes on in one market."""
+
+    @_abc_1.abstractmethod
+    def StreamTrades(
+        self,
+        request: _market_service_pb2.StreamTradesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_market_service_pb2.StreamTradesResponse], _abc.AsyncIterator[_market_service_pb2.StreamTradesResponse]]:
+        """Trades as they happen, a line of JSON for each message, for as long as the caller reads."""
+
+    @_abc_1.abstractmethod
+    def StreamOrderBook(
+        self,
+        request: _market_service_pb2.StreamOrderBookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_market_service_pb2.StreamOrderBookResponse], _abc.AsyncIterator[_market_service_pb2.StreamOrderBookResponse]]:
+        """One book as it changes, a line of JSON for each message: a snapshot, then deltas."""
 
     @_abc_1.abstractmethod
     def ListPositions(

@@ -1,5 +1,6 @@
 from exchange.http.v1 import types_pb2 as _types_pb2
 from google.api import annotations_pb2 as _annotations_pb2
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -48,6 +49,38 @@ class PlaceOrderResponse(_message.Message):
     orderbook: _types_pb2.Depth
     def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., trade_count: _Optional[int] = ..., sequence: _Optional[int] = ..., orderbook: _Optional[_Union[_types_pb2.Depth, _Mapping]] = ...) -> None: ...
 
+class PlaceOrdersRequest(_message.Message):
+    __slots__ = ("orders",)
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    orders: _containers.RepeatedCompositeFieldContainer[PlaceOrderRequest]
+    def __init__(self, orders: _Optional[_Iterable[_Union[PlaceOrderRequest, _Mapping]]] = ...) -> None: ...
+
+class PlaceOrdersResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[PlaceOrderResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[PlaceOrderResult, _Mapping]]] = ...) -> None: ...
+
+class PlaceOrderResult(_message.Message):
+    __slots__ = ("order", "trades", "trade_count", "sequence", "error", "code", "message", "details")
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    TRADES_FIELD_NUMBER: _ClassVar[int]
+    TRADE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    order: _types_pb2.Order
+    trades: _containers.RepeatedCompositeFieldContainer[_types_pb2.Trade]
+    trade_count: int
+    sequence: int
+    error: str
+    code: int
+    message: str
+    details: _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]
+    def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., trade_count: _Optional[int] = ..., sequence: _Optional[int] = ..., error: _Optional[str] = ..., code: _Optional[int] = ..., message: _Optional[str] = ..., details: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ...) -> None: ...
+
 class CancelOrderRequest(_message.Message):
     __slots__ = ("order_id", "client_id", "idempotency_key", "instrument")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -83,20 +116,22 @@ class GetOrderResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class ListOrdersRequest(_message.Message):
-    __slots__ = ("client_id", "instrument", "side", "status", "page_size", "page_token")
+    __slots__ = ("client_id", "instrument", "side", "status", "page_size", "page_token", "user_id")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
     SIDE_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     instrument: str
     side: str
     status: str
     page_size: str
     page_token: str
-    def __init__(self, client_id: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[str] = ..., status: _Optional[str] = ..., page_size: _Optional[str] = ..., page_token: _Optional[str] = ...) -> None: ...
+    user_id: str
+    def __init__(self, client_id: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[str] = ..., status: _Optional[str] = ..., page_size: _Optional[str] = ..., page_token: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
 
 class ListOrdersResponse(_message.Message):
     __slots__ = ("orders", "next_page_token", "sequence")

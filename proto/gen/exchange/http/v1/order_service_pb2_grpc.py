@@ -42,6 +42,11 @@ class OrderServiceStub:
                 request_serializer=exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrderRequest.SerializeToString,
                 response_deserializer=exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrderResponse.FromString,
                 _registered_method=True)
+        self.PlaceOrders = channel.unary_unary(
+                '/exchange.http.v1.OrderService/PlaceOrders',
+                request_serializer=exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrdersRequest.SerializeToString,
+                response_deserializer=exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrdersResponse.FromString,
+                _registered_method=True)
         self.CancelOrder = channel.unary_unary(
                 '/exchange.http.v1.OrderService/CancelOrder',
                 request_serializer=exchange_dot_http_dot_v1_dot_order__service__pb2.CancelOrderRequest.SerializeToString,
@@ -67,6 +72,13 @@ class OrderServiceServicer:
 
     def PlaceOrder(self, request, context):
         """Places an order. Answers 201.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlaceOrders(self, request, context):
+        """Places up to 1,000 orders, one after the other, each with an outcome of its own. Answers 200.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,6 +112,11 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.PlaceOrder,
                     request_deserializer=exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrderRequest.FromString,
                     response_serializer=exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrderResponse.SerializeToString,
+            ),
+            'PlaceOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlaceOrders,
+                    request_deserializer=exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrdersRequest.FromString,
+                    response_serializer=exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrdersResponse.SerializeToString,
             ),
             'CancelOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelOrder,
@@ -147,6 +164,33 @@ class OrderService:
             '/exchange.http.v1.OrderService/PlaceOrder',
             exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrderRequest.SerializeToString,
             exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlaceOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.http.v1.OrderService/PlaceOrders',
+            exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrdersRequest.SerializeToString,
+            exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

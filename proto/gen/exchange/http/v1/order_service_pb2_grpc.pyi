@@ -38,6 +38,8 @@ class OrderServiceStub:
     def __new__(cls, channel: _aio.Channel) -> OrderServiceAsyncStub: ...
     PlaceOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.PlaceOrderRequest, _order_service_pb2.PlaceOrderResponse]
     """Places an order. Answers 201."""
+    PlaceOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.PlaceOrdersRequest, _order_service_pb2.PlaceOrdersResponse]
+    """Places up to 1,000 orders, one after the other, each with an outcome of its own. Answers 200."""
     CancelOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]
     """Ends an open order."""
     GetOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]
@@ -55,6 +57,8 @@ class OrderServiceAsyncStub(OrderServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PlaceOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.PlaceOrderRequest, _order_service_pb2.PlaceOrderResponse]  # type: ignore[assignment]
     """Places an order. Answers 201."""
+    PlaceOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.PlaceOrdersRequest, _order_service_pb2.PlaceOrdersResponse]  # type: ignore[assignment]
+    """Places up to 1,000 orders, one after the other, each with an outcome of its own. Answers 200."""
     CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]  # type: ignore[assignment]
     """Ends an open order."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]  # type: ignore[assignment]
@@ -75,6 +79,14 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.PlaceOrderResponse, _abc.Awaitable[_order_service_pb2.PlaceOrderResponse]]:
         """Places an order. Answers 201."""
+
+    @_abc_1.abstractmethod
+    def PlaceOrders(
+        self,
+        request: _order_service_pb2.PlaceOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.PlaceOrdersResponse, _abc.Awaitable[_order_service_pb2.PlaceOrdersResponse]]:
+        """Places up to 1,000 orders, one after the other, each with an outcome of its own. Answers 200."""
 
     @_abc_1.abstractmethod
     def CancelOrder(

@@ -1,0 +1,109 @@
+"""What each market did since the start: orders, trades and volume, and how many of late.
+
+Counted once durable, a record at a time: about 0.1 µs for an order or a trade. The recent past is
+kept in whole seconds, at most `RECENT_SECONDS` of them for each market. Nothing of this is state:
+it begins at 0 with the process, like the metrics; what goes on through a restart is the engine's.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from server.core.commands import PlaceOrder
+from server.core.events import Traded
+from server.sequencer.ticket import ClosedRecord
+
+RECENT_SECONDS: Final = 60
+"""Long enough for a steady rate, short enough to be called recent."""
+
+SECOND_NS: Final = 1_000_000_000
+
+
+class Done(NamedTuple):
+    """What one market did."""
+
+    orders: int
+    """Accepted since the start."""
+    trades: int
+    volume_e8: int
+    recent_orders: int
+    recent_trades: int
+
+
+class _Second(NamedTuple):
+    second: int
+    orders: int
+    trades: int
+
+
+class _Market:
+    __slots__ = ("orders", "recent", "trades", "volume_e8")
+
+    def __init__(self) -> None:
+        self.orders = 0
+        self.trades = 0
+        self.volume_e8 = 0
+        self.recent: deque[_Second] = deque()
+
+    def add(self, second: int, orders: int, trades: int) -> None:
+        """Count what happened in a second, which is not before the last one."""
+        self.orders += orders
+        self.trades += trades
+        recent = self.recent
+        if recent and recent[-1].second == second:
+            last = recent.pop()
+            orders, trades = orders + last.orders, trades + last.trades
+        recent.append(_Second(second, orders, trades))
+        while recent[0].second <= second - RECENT_SECONDS:
+            recent.popleft()
+
+
+class Activity:
+    """Counts of all markets."""
+
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        self.since_ns: Final = clock()
+        """When the counting began."""
+        self._clock = clock
+        self._markets: dict[str, _Market] = {}
+
+    @property
+    def recent_seconds(self) -> int:
+        """How much the recent counts cover."""
+        return max(1, min(RECENT_SECONDS, (self._clock() - self.since_ns) // SECOND_NS))
+
+    def count(self, record: ClosedRecord) -> None:
+        """Count a record that is durable."""
+        orders = Counter([each.instrument for each in record.commands if type(each) is PlaceOrder])
+        trades: Counter[str] = Counter()
+        volume_e8: Counter[str] = Counter()
+        for events in record.events:
+            # The first event of a command is never a trade.
+            if len(events) > 1:
+                for event in events:
+                    if type(event) is Traded:
+                        trades[event.instrument] += 1
+                        volume_e8[event.instrument] += event.quantity_e8
+        second = record.time_ns // SECOND_NS
+        for name in orders | trades:
+            market = self._markets.get(name)
+            if market is None:
+                market = self._markets[name] = _Market()
+            market.add(second, orders[name], trades[name])
+            market.volume_e8 += volume_e8[name]
+
+    def of(self, instrument: str) -> Done:
+        """What one market did so far."""
+        market = self._markets.get(instrument)
+        if market is None:
+            return Done(0, 0, 0, 0, 0)
+        after = self._clock() // SECOND_NS - RECENT_SECONDS
+        recent = [each for each in market.recent if each.second > after]
+        return Done(
+            market.orders,
+            market.trades,
+            market.volume_e8,
+            sum(each.orders for each in recent),
+            sum(each.trades for each in recent),
+        )

@@ -1,0 +1,92 @@
+"""Figures of one market that several doors show: its 24 hours, and its statistics."""
+
+from typing import NamedTuple
+
+from server.core.engine import Engine
+from server.core.market import MINUTE_NS, WINDOW_MINUTES, Bar, Ticker
+from server.core.types import BUY, SELL
+from server.feed.activity import Activity, Done
+
+
+class Statistics(NamedTuple):
+    """What a market holds, and what it did."""
+
+    open_orders: int
+    bid_levels: int
+    ask_levels: int
+    bid_depth_e8: int
+    """A sum of quantities: may exceed 64 bits, like the other."""
+    ask_depth_e8: int
+    spread_e8: int
+    """0 where a side is empty."""
+    day: Ticker
+    done: Done
+
+
+def statistics_of(engine: Engine, activity: Activity, instrument: str) -> Statistics:
+    """Of a listed instrument. Looks at every level: 0.1 ms for each 1,000."""
+    book = engine.book(instrument)
+    bids = list(book.side(BUY).levels.values())
+    asks = list(book.side(SELL).levels.values())
+    return Statistics(
+        sum(len(level.orders) for side in (bids, asks) for level in side),
+        len(bids),
+        len(asks),
+        sum(level.quantity_e8 for level in bids),
+        sum(level.quantity_e8 for level in asks),
+        book.best_ask - book.best_bid if bids and asks else 0,
+        engine.ticker(instrument),
+        activity.of(instrument),
+    )
+
+
+class Days:
+    """The 24 hours of each market, summed anew only once a minute.
+
+    The engine sums up to 1,440 bars, a third of a millisecond: too much for each record of a busy
+    market. All bars but the last no longer change, so their sum holds for as long as neither the
+    last bar nor the first minute is another.
+    """
+
+    def __init__(self) -> None:
+        self._closed: dict[str, tuple[tuple[int, int], Ticker]] = {}
+
+    def ticker(self, engine: Engine, instrument: str) -> Ticker:
+        """What `engine.ticker` gives."""
+        bars = engine.markets[instrument].bars
+        first = engine.time_ns // MINUTE_NS - WINDOW_MINUTES + 1
+        if not bars or bars[-1].minute < first:
+            return engine.ticker(instrument)
+        last = bars[-1]
+        key = (first, last.minute)
+        found = self._closed.get(instrument)
+        if found is None or found[0] != key:
+            earlier = [bar for bar in bars if first <= bar.minute < last.minute]
+            found = self._closed[instrument] = (
+                key,
+                _sum(earlier or [Bar(last.minute, last.open_e8)]),
+            )
+        day = found[1]
+        return Ticker(
+            engine.markets[instrument].last_price_e8,
+            day.open_e8,
+            max(day.high_e8, last.high_e8),
+            min(day.low_e8, last.low_e8),
+            last.close_e8,
+            day.volume_e8 + last.volume_e8,
+            day.notional_e16 + last.notional_e16,
+            day.trade_count + last.count,
+        )
+
+
+def _sum(bars: list[Bar]) -> Ticker:
+    return Ticker(
+        0,
+        bars[0].open_e8,
+        max(bar.high_e8 for bar in bars),
+        min(bar.low_e8 for bar in bars),
+        bars[-1].close_e8,
+        sum(bar.volume_e8 for bar in bars),
+        sum(bar.notional_e16 for bar in bars),
+        sum(bar.count for bar in bars),
+    )
