@@ -49,7 +49,14 @@ def test_there_is_no_admin_interface() -> None:
 def test_routes_are_those_of_the_contract() -> None:
     routes = {(route.method, route.template): route.creates for route in json_routes()}
     assert len(routes) == len(json_routes()) == 24
-    assert [route for route, creates in routes.items() if creates] == [("POST", "/orders")]
+    assert [route for route, creates in routes.items() if creates] == [
+        ("POST", "/orders"),
+        ("POST", "/api/v1/orders"),
+    ]
+    assert [route.template for route in json_routes() if route.streams] == [
+        "/market/trades/stream",
+        "/market/orderbook/stream",
+    ]
     assert pattern_of("/orders/{order_id}/cancel") == "/orders/[^/]+/cancel"
     assert "/exchange.v1.OrderService/TradingSession" in grpc_streams()
     assert "/exchange.v1.OrderService/PlaceOrder" not in grpc_streams()
@@ -139,7 +146,7 @@ def test_snapshot_without_its_follower_is_not_available(
     _, _, client = apart
     response = client.post("/market/orderbook/snapshot")
     assert response.status_code == 503
-    assert error_of(response)["code"] == 24
+    assert error_of(response)["code"] == 14
     health = client.get("/healthz").json()
     assert (health["status"], health["checks"]["snapshots"]) == ("degraded", "unhealthy")
     assert health["degraded"]
