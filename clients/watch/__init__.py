@@ -1,0 +1,1 @@
+"""`exchange watch`: a live view of one market."""

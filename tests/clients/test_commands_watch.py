@@ -1,0 +1,309 @@
+"""`exchange watch`: the picture at any size, and the view over restarts of a real server."""
+
+import asyncio
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from clients.client import ExchangeClient
+from clients.requests import CancelOrder, PlaceOrder
+from clients.terminal import text_of, width_of
+from clients.types import OrderStatus, Side, Trade
+from clients.watch.screen import aligned, picture
+from clients.watch.view import Change, Interrupted, OrderRow, Restored, Stream, View
+from tests.clients.book_messages import E8, BookServer
+from tests.running import EXCHANGE, Running, Starter, until
+
+BTC = "BTC-USD"
+FRAME = re.compile(r"\x1b\[\?2026h\x1b\[H(.*?)\x1b\[\?2026l", re.DOTALL)
+SEQUENCE = re.compile(r"\x1b\[[?0-9;]*[a-zA-Z]")
+
+
+def a_view(client: str = "alice") -> View:
+    view = View(BTC, client, lambda _: None)
+    book = BookServer()
+    book.change(
+        9,
+        bids={(100 - n) * E8: (n + 1) * E8 for n in range(40)},
+        asks={(102 + n) * E8: E8 // 4 for n in range(40)},
+    )
+    view.book.take(book.snapshot())
+    for number in range(50):
+        view.trades.append(a_trade(number))
+        view.orders[f"o-{number}"] = OrderRow(
+            f"o-{number}", Side.BUY, Decimal(99), Decimal(2), Decimal(1), OrderStatus.OPEN
+        )
+    return view
+
+
+def a_trade(number: int) -> Trade:
+    return Trade(
+        trade_id=f"T{number}-1",
+        sequence=number,
+        index=1,
+        time=datetime(2024, 1, 1, 0, 0, number, 123_000, tzinfo=UTC),
+        instrument=BTC,
+        price=Decimal("101.5"),
+        quantity=Decimal("0.25"),
+        aggressor_side=Side.SELL,
+        maker_order_id="m",
+        maker_client_id="alice" if number == 49 else "bob",
+        taker_order_id="t",
+        taker_client_id="carol",
+        maker_fee=Decimal(0),
+        taker_fee=Decimal(0),
+    )
+
+
+def shown(view: View, width: int, height: int) -> list[str]:
+    return [text_of(each, coloured=False) for each in picture(view, width, height, "#")]
+
+
+def test_wide_picture_has_book_trades_and_orders() -> None:
+    lines = shown(a_view(), 90, 20)
+    assert lines[0] == "BTC-USD" + "live at sequence 9".rjust(83)
+    assert lines[1] == "bid 100  ask 102  spread 2  last 101.5"
+    assert lines[3].split() == ["price", "quantity", "time", "trade", "quantity", "price"]
+    assert lines[4].split() == [
+        *("105", "0.25", "#"),
+        *("00:00:49.123", "sell", "0.25", "101.5", "own"),
+    ]
+    assert [line[:15].split() for line in lines[6:11]] == [
+        ["103", "0.25"],
+        ["102", "0.25"],
+        ["---------------"],
+        ["100", "1.00"],
+        ["99", "2.00"],
+    ]
+    assert lines[13] == "open orders of alice: 50"
+    assert lines[15].split() == ["o-49", "buy", "2", "99", "1", "open"]
+    assert lines[19] == "q or Ctrl-C ends"
+
+
+def test_narrow_picture_has_trades_below_the_book() -> None:
+    lines = shown(a_view(client=""), 50, 20)
+    assert lines[3].split() == ["price", "quantity"]
+    (heading,) = [line for line in lines if line.startswith("time")]
+    assert lines.index(heading) > lines.index(next(line for line in lines if "---" in line))
+    assert "open orders" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("width", [1, 7, 40, 71, 72, 200])
+@pytest.mark.parametrize("height", [1, 2, 5, 9, 24, 100])
+def test_picture_fills_any_size_and_no_more(width: int, height: int) -> None:
+    for view in (a_view(), a_view(client=""), View(BTC, "alice", lambda _: None)):
+        lines = picture(view, width, height)
+        assert len(lines) == height
+        assert max(map(width_of, lines)) <= width
+
+
+def test_picture_says_what_is_not_live() -> None:
+    view = View(BTC, "", lambda _: None)
+    assert "waiting for the book" in shown(view, 80, 10)[0]
+    view = a_view()
+    view.interruptions[Stream.BOOK] = Interrupted(Stream.BOOK, "the server stopped")
+    assert "book interrupted, trying again: the server stopped" in shown(view, 120, 10)[0]
+    view.interruptions.clear()
+    view.restarts = 2
+    assert "live at sequence 9, started afresh 2 times" in shown(view, 120, 10)[0]
+
+
+def test_points_stand_in_a_column() -> None:
+    assert aligned([Decimal("1.50"), Decimal("20"), Decimal("0.125")]) == [
+        "1.500",
+        "20.000",
+        "0.125",
+    ]
+    assert aligned([Decimal("1000")]) == ["1000"]
+    assert aligned([]) == []
+
+
+async def come_true(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def trade(address: str, number: int) -> None:
+    """A resting order of alice that is hit, and one that is placed and cancelled."""
+    async with ExchangeClient(address) as exchange:
+        await exchange.place(PlaceOrder("alice", BTC, "sell", 2, price=100, order_id=f"a-{number}"))
+        await exchange.place(PlaceOrder("bob", BTC, "buy", 1, price=100))
+        await exchange.cancel(CancelOrder(f"a-{number}"))
+        await exchange.place(PlaceOrder("alice", BTC, "buy", 1, price=10, order_id=f"b-{number}"))
+
+
+def test_view_holds_what_the_exchange_holds(starter: Starter) -> None:
+    """Begun in the middle, interrupted by kill -9 and a restart on the same port."""
+    server, address = starter.server()
+    port = int(address.rpartition(":")[2])
+    told: list[Change] = []
+
+    async def watched() -> None:
+        await trade(address, 1)
+        view = View(BTC, "alice", told.append)
+        async with ExchangeClient(address) as exchange:
+            following = asyncio.create_task(view.follow(exchange))
+            await come_true(lambda: "b-1" in view.orders and view.book.best_bid is not None)
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(starter.server, port)
+            await trade(address, 2)
+            await come_true(lambda: "b-2" in view.orders and len(view.trades) == 2)
+            book = await exchange.book(BTC)
+            await come_true(lambda: (view.book.sequence or 0) >= book.sequence)
+            await come_true(lambda: not view.interruptions)
+            following.cancel()
+            assert (view.book.levels("buy"), view.book.levels("sell")) == (book.bids, book.asks)
+            trades = [trade async for trade in exchange.trades(BTC)]
+            assert list(view.trades) == trades[::-1]
+        assert list(view.orders) == ["b-1", "b-2"]
+        assert not view.interruptions
+
+    asyncio.run(watched())
+    interrupted = {change.stream for change in told if isinstance(change, Interrupted)}
+    restored = {change.stream for change in told if isinstance(change, Restored)}
+    assert interrupted == restored == set(Stream)
+
+
+@pytest.fixture(scope="module")
+def address(module_starter: Starter) -> str:
+    _, address = module_starter.server()
+    return address
+
+
+def watch(starter: Starter, address: str, *options: str) -> Running:
+    return starter.run("watch", BTC, "--client", "alice", "--address", address, *options)
+
+
+def test_without_a_terminal_it_prints_lines(starter: Starter, address: str) -> None:
+    plain, as_json = watch(starter, address), watch(starter, address, "--json")
+    until(lambda: bool(plain.lines and as_json.lines), 30, "a first line of each")
+    asyncio.run(trade(address, 3))
+    until(lambda: "b-3" in "".join(plain.lines[-1:]), 30, "the last order, in text")
+    until(lambda: "b-3" in "".join(as_json.lines[-2:]), 30, "the last order, in JSON")
+    plain.signal(signal.SIGINT)
+    as_json.signal(signal.SIGTERM)
+    assert (plain.wait(), as_json.wait()) == (0, 0)
+    said = [line.partition(" ")[2] for line in plain.lines]
+    assert "trade buy 1 @ 100" in said
+    assert "order a-3 filled: sell @ 100, filled 1, remaining 1" in said
+    assert "order b-3 accepted: buy @ 10, filled 0, remaining 1" in said
+    assert any(line.startswith("book  bid ") for line in said)
+    documents = [json.loads(line) for line in as_json.lines]
+    assert {document["kind"] for document in documents} == {"book", "trade", "order"}
+    (filled,) = [it for it in documents if it.get("event", {}).get("kind") == "filled"]
+    assert filled["event"]["trade"]["price"] == "100"
+
+
+@pytest.mark.parametrize(
+    ("instrument", "at", "code", "said"),
+    [
+        ("NO-SUCH", "", 1, 'exchange watch: instrument "NO-SUCH" is not listed'),
+        (BTC, "127.0.0.1:1", 3, "exchange watch: the exchange at 127.0.0.1:1 is not reachable"),
+    ],
+)
+def test_what_can_not_be_watched(
+    starter: Starter, address: str, instrument: str, at: str, code: int, said: str
+) -> None:
+    ended = starter.run("watch", instrument, "--address", at or address)
+    assert ended.wait() == code
+    assert ended.lines[-1].startswith(said)
+
+
+class Terminal:
+    """A terminal in which `exchange watch` runs."""
+
+    def __init__(self, columns: int, lines: int, *command: str) -> None:
+        self._own, its = pty.openpty()
+        termios.tcsetwinsize(its, (lines, columns))
+        self._its = its
+        self.before = termios.tcgetattr(its)
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", EXCHANGE, *command],
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            start_new_session=True,
+            env={**os.environ, "TERM": "xterm-256color", "PYTHONUTF8": "1", "NO_COLOR": ""},
+        )
+        self._said = bytearray()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def said(self) -> str:
+        return self._said.decode(errors="replace")
+
+    @property
+    def frame(self) -> list[str]:
+        """The newest picture."""
+        frames = FRAME.findall(self.said)
+        return SEQUENCE.sub("", frames[-1]).replace("\r", "").split("\n") if frames else [""]
+
+    @property
+    def mode(self) -> list[object]:
+        return termios.tcgetattr(self._its)
+
+    def resize(self, columns: int, lines: int) -> None:
+        termios.tcsetwinsize(self._its, (lines, columns))
+        # What the kernel sends where the terminal is the process's controlling one.
+        self.process.send_signal(signal.SIGWINCH)
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._own, keys)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(30)
+        os.close(self._its)
+        self._reader.join(30)
+        os.close(self._own)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                self._said += os.read(self._own, 65_536)
+            except OSError:  # how a terminal ends that nobody has open any more
+                return
+
+
+@pytest.fixture
+def terminal(address: str) -> Iterator[Terminal]:
+    terminal = Terminal(100, 24, "watch", BTC, "--client", "alice", "--address", address)
+    yield terminal
+    terminal.close()
+
+
+def test_on_a_terminal_it_draws_resizes_and_gives_it_back(terminal: Terminal, address: str) -> None:
+    until(lambda: "live at sequence" in terminal.frame[0], 30, "a picture")
+    asyncio.run(trade(address, 4))
+    until(lambda: any(line.startswith("b-4 ") for line in terminal.frame), 30, "the order")
+    assert len(terminal.frame) == 24
+    terminal.resize(60, 12)
+    until(lambda: len(terminal.frame) == 12, 30, "the smaller picture")
+    assert max(map(len, terminal.frame)) <= 60
+    assert terminal.mode != terminal.before
+    assert "\x1b[32m" in terminal.said
+    terminal.type(b"q")
+    assert terminal.process.wait(30) == 0
+    until(lambda: terminal.said.endswith("\x1b[?1049l"), 30, "the first screen")
+    assert terminal.mode == terminal.before
+
+
+def test_interrupt_ends_it_well(terminal: Terminal) -> None:
+    until(lambda: "live at sequence" in terminal.frame[0], 30, "a picture")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.process.wait(30) == 0
+    assert terminal.mode == terminal.before
