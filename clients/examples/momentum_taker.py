@@ -55,6 +55,7 @@ class MomentumTaker:
             if position.instrument == terms.instrument:
                 self.position = position.net_quantity
         stream = self.exchange.follow_trades(terms.instrument, on_interruption=say_interruption)
+        print(f"watching the trades of {terms.instrument}, holding {self.position:f}", flush=True)
         async with aclosing(stream) as messages:
             async for message in messages:
                 self._prices.extend(trade.price for trade in message.trades if self._is_news(trade))
