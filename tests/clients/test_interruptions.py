@@ -4,11 +4,12 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from clients.client import ExchangeClient
+from clients.client import OPTIONS, ExchangeClient
 from clients.following import Interruption
 from clients.mirror import BookMirror
 from clients.requests import CancelOrder, CancelOrders, Command, PlaceOrder, ReplaceOrder
@@ -219,6 +220,40 @@ async def test_server_killed_and_restarted(starter: Starter) -> None:
         assert own.book.restart_count == 1
         assert any("no longer has the changes after" in why for why in own.restarts)
         assert own.interruptions
+
+
+async def test_slow_reader_is_cut_and_misses_nothing(
+    starter: Starter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The line by itself holds some 5 MB, if it is let.
+    little = (("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0))
+    monkeypatch.setattr("clients.client.OPTIONS", (*OPTIONS, *little))
+    settings = tmp_path / "small.toml"
+    settings.write_text("[feed]\nsubscriber_bytes_max = 65536\n")
+    _, address = starter.server(None, "--config", str(settings))
+    crowd = Crowd(9)
+    async with (
+        ExchangeClient(address) as direct,
+        ExchangeClient(address, retries=PATIENT) as exchange,
+        direct.trading_session() as session,
+    ):
+        interruptions: list[Interruption] = []
+        events: list[Name] = []
+        stream = exchange.follow_order_events(on_interruption=interruptions.append)
+        async with asyncio.timeout(60), aclosing(stream):
+            await anext(stream)
+            # It looks at nothing, until far more waits than the exchange and the line hold.
+            for _ in range(4):
+                await session.send(crowd.commands(1_000))
+            last = (await direct.status()).durable_sequence
+            async for message in stream:
+                events += map(event_name, message.events)
+                assert not message.restarted
+                if message.sequence >= last:
+                    break
+        assert events == (await everything(direct))[0]
+        reasons = {each.error.reason for each in interruptions if hasattr(each.error, "reason")}
+        assert "SLOW_READER" in reasons
 
 
 async def test_deep_book_cut_while_it_is_sent(starter: Starter) -> None:
