@@ -7,6 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import pytest
 
 from clients.client import OPTIONS, ExchangeClient
@@ -16,7 +17,7 @@ from clients.requests import CancelOrder, CancelOrders, Command, PlaceOrder, Rep
 from clients.retries import Retries
 from clients.types import Book, OrderEvent, OrderEventsMessage, TradesMessage
 from tests.clients.cut_line import cut_line
-from tests.running import Starter, free_port
+from tests.running import Everything, Starter, free_port
 
 pytestmark = pytest.mark.asyncio
 
@@ -283,3 +284,30 @@ async def test_deep_book_cut_while_it_is_sent(starter: Starter) -> None:
         assert [level.price for level in book.levels("buy")] == list(range(9_999, 4_999, -1))
         assert cuts == 3
         await direct.cancel_all(CancelOrders("deep"))
+
+
+async def test_parts_killed_behind_the_gateway(starter: Starter) -> None:
+    """First the gateway, then the server; each is started again, and the streams go on."""
+    everything_up = starter.up()
+    crowd = Crowd(10)
+    address = f"127.0.0.1:{everything_up.http_port}"
+    async with ExchangeClient(address, retries=PATIENT) as exchange, reading(exchange) as own:
+        for part in ("envoy", "server"):
+            async with exchange.trading_session() as session:
+                await session.send(crowd.commands(100))
+            sequence = (await exchange.status()).durable_sequence
+            await until(lambda sequence=sequence: own.reached(sequence))  # type: ignore[misc]
+            seen = len(own.interruptions)
+            part_of(everything_up, part).kill()
+            await until(lambda seen=seen: len(own.interruptions) > seen)  # type: ignore[misc]
+            await exchange.place(PlaceOrder("alice", BTC, "buy", 1, price=1))
+        await assert_all_there(exchange, own)
+
+
+def part_of(everything_up: Everything, name: str) -> psutil.Process:
+    """The gateway's Envoy, or the process that was started as a part of this name."""
+    for process_id in everything_up.running.children():
+        process = psutil.Process(process_id)
+        if process.name() == name or name in process.cmdline():
+            return process
+    raise AssertionError(f"no process is a {name}")
