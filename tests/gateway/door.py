@@ -87,6 +87,13 @@ class Market:
         reply: dict[str, Any] = response.json()
         return reply
 
+    def get_order(self, order_id: str) -> dict[str, Any]:
+        """An order that there is."""
+        response = self.http.get(f"/orders/{order_id}")
+        assert response.status_code == 200, response.text
+        order: dict[str, Any] = response.json()["order"]
+        return order
+
 
 class HttpDoor:
     """The shared cases over HTTP; what it has no route for, over gRPC on the same port."""

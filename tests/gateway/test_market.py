@@ -247,3 +247,58 @@ def test_metrics(market: Market) -> None:
     assert grown("order_latency_seconds_sum") > 0
     assert grown("current_orderbook_depth", instrument=market.instrument, side="buy") == 1
     assert grown("current_orderbook_depth", instrument=market.instrument, side="sell") == 0
+
+
+def test_ticker(market: Market) -> None:
+    empty = market.get("/market/ticker")
+    assert TIME.fullmatch(empty.pop("timestamp"))
+    assert empty.pop("sequence").isdecimal()
+    nothing = {"instrument": market.instrument, "volume": 0, "notional": 0, "trade_count": 0}
+    assert empty == nothing
+    market.placed("sell", 1, 100, client_id=f"{market.prefix}S")
+    market.placed("sell", 1, 98.5, client_id=f"{market.prefix}S")
+    market.placed("buy", 1.5, 100)
+    market.placed("buy", 2, 90)
+    ticker = market.get("/market/ticker")
+    assert {field: ticker[field] for field in ticker if field not in ("timestamp", "sequence")} == {
+        "instrument": market.instrument,
+        "last": 100,
+        "bid": 90,
+        "bid_quantity": 2,
+        "ask": 100,
+        "ask_quantity": 0.5,
+        "open": 98.5,
+        "high": 100,
+        "low": 98.5,
+        "change": 1.5,
+        "volume": 1.5,
+        "notional": 148.5,
+        "trade_count": 2,
+    }
+
+
+def test_statistics(market: Market) -> None:
+    market.placed("sell", 1, 100, client_id=f"{market.prefix}S")
+    market.placed("sell", 1, 101, client_id=f"{market.prefix}S")
+    market.placed("buy", 1.5, 101)
+    market.placed("buy", 2, 90)
+    found = market.get("/market/statistics")
+    for field in ("since", "timestamp"):
+        assert TIME.fullmatch(found.pop(field))
+    assert found.pop("sequence").isdecimal()
+    assert 4 / 60 <= found.pop("orders_per_second") <= 4
+    assert 2 / 60 <= found.pop("trades_per_second") <= 2
+    assert found == {
+        "instrument": market.instrument,
+        "open_orders": 2,
+        "orders": 4,
+        "trades": 2,
+        "volume": 1.5,
+        "trades_24h": 2,
+        "volume_24h": 1.5,
+        "bid_levels": 1,
+        "ask_levels": 1,
+        "bid_depth": 2,
+        "ask_depth": 0.5,
+        "spread": 11,
+    }

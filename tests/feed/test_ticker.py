@@ -1,0 +1,178 @@
+"""Tickers, their stream, and statistics: what a market did and what it is now."""
+
+import random
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import pytest
+
+from exchange.v1.market_data_pb2 import (
+    GetStatisticsRequest,
+    GetTickerRequest,
+    StreamTickerRequest,
+    Ticker,
+)
+from server.core.commands import PlaceOrder, SetInstrument
+from server.core.engine import Engine
+from server.core.instruments import Instrument
+from server.core.market import MINUTE_NS, WINDOW_MINUTES
+from server.core.types import BUY, E8, IOC, LIMIT, SELL, Stamp
+from server.feed.activity import RECENT_SECONDS, SECOND_NS, Activity
+from server.rpc.market_figures import Days
+from server.sequencer.ticket import ClosedRecord, OpenRecord
+from tests.feed.market import BTC, ETH, Failure, running, seconds
+
+
+NEVER: Final = 2**63
+
+
+async def ticker_at(stream: Any, sequence: int) -> Ticker:
+    """The first that is at least as new."""
+    ticker: Ticker = (await seconds(stream.read())).ticker
+    while ticker.sequence < sequence:
+        newer = (await seconds(stream.read())).ticker
+        assert newer.sequence >= ticker.sequence
+        ticker = newer
+    return ticker
+
+
+@pytest.mark.asyncio
+async def test_ticker_stream_follows_its_market(tmp_path: Path) -> None:
+    async with running(tmp_path, heartbeat_ms=20) as market:
+        stub = market.data()
+        stream = stub.StreamTicker(StreamTickerRequest(instrument=BTC))
+        empty = (await seconds(stream.read())).ticker
+        assert (empty.instrument, empty.last_price_e8, empty.sequence) == (BTC, 0, 2)
+        for quantity in (1, 2, 3):
+            ticker = await ticker_at(stream, await market.trade(BTC, quantity))
+            assert ticker == (await stub.GetTicker(GetTickerRequest(instrument=BTC))).ticker
+            assert ticker.trade_count == quantity
+        # A quiet market is told again; nothing of it is new.
+        assert (await seconds(stream.read())).ticker == ticker
+        # Nor does another market wake it with something else.
+        await market.trade(ETH)
+        assert (await ticker_at(stream, market.sequencer.durable_sequence)).trade_count == 3
+        stream.cancel()
+
+
+@pytest.mark.asyncio
+async def test_slow_reader_of_tickers_gets_the_newest(tmp_path: Path) -> None:
+    async with running(tmp_path) as market:
+
+        def render(engine: Engine) -> tuple[int, bytes]:
+            return engine.sequence, str(engine.ticker(BTC).trade_count).encode()
+
+        reader = market.feed.read_ticker("peer", BTC, render)
+        messages = reader.messages()
+        assert await seconds(anext(messages)) == b"0"
+        for _ in range(20):
+            await market.trade(BTC)
+        assert await seconds(anext(messages)) == b"20"
+        assert reader.sequence_sent == market.sequencer.durable_sequence
+        assert reader.bytes_waiting == 0
+        await messages.aclose()
+        reader.close()
+        assert not market.feed.readers.open
+
+
+@pytest.mark.asyncio
+async def test_ticker_stream_ends_with_the_server(tmp_path: Path) -> None:
+    async with running(tmp_path) as market:
+        stream = market.data().StreamTicker(StreamTickerRequest(instrument=BTC))
+        await seconds(stream.read())
+        market.feed.stop()
+        with pytest.raises(Failure) as ended:
+            await ticker_at(stream, NEVER)
+        assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.asyncio
+async def test_statistics(tmp_path: Path) -> None:
+    async with running(tmp_path) as market:
+        stub = market.data()
+        request = GetStatisticsRequest(instrument=BTC)
+        empty = await stub.GetStatistics(request)
+        assert (empty.orders, empty.trades, empty.volume, empty.open_orders) == (0, 0, "0", 0)
+        await market.commit(
+            PlaceOrder("a", BTC, SELL, LIMIT, 2 * E8, 101 * E8),
+            PlaceOrder("a", BTC, SELL, LIMIT, E8, 101 * E8),
+            PlaceOrder("a", BTC, SELL, LIMIT, E8, 102 * E8),
+            PlaceOrder("b", BTC, BUY, LIMIT, E8 // 2, 101 * E8, IOC),
+            PlaceOrder("b", BTC, BUY, LIMIT, E8, 99 * E8),
+            PlaceOrder("b", BTC, BUY, LIMIT, E8, 0),
+            PlaceOrder("b", ETH, BUY, LIMIT, E8, 99 * E8),
+        )
+        found = await stub.GetStatistics(request)
+        assert (found.instrument, found.sequence) == (BTC, 8)
+        assert (found.orders, found.recent_orders) == (5, 5)
+        assert (found.trades, found.recent_trades, found.day_trades) == (1, 1, 1)
+        assert (found.volume, found.day_volume) == ("0.5", "0.5")
+        assert (found.open_orders, found.bid_levels, found.ask_levels) == (4, 1, 2)
+        assert (found.bid_depth, found.ask_depth, found.spread_e8) == ("1", "3.5", 2 * E8)
+        assert 1 <= found.recent_seconds <= RECENT_SECONDS
+        assert 0 < found.since_time_ns <= found.time_ns
+
+
+@pytest.mark.asyncio
+async def test_the_day_outlives_a_restart_and_the_counters_begin_anew(tmp_path: Path) -> None:
+    async with running(tmp_path) as market:
+        await market.trade(BTC, E8)
+    async with running(tmp_path) as market:
+        found = await market.data().GetStatistics(GetStatisticsRequest(instrument=BTC))
+        assert (found.orders, found.trades, found.volume) == (0, 0, "0")
+        assert (found.day_trades, found.day_volume) == (1, "1")
+
+
+def record(engine: Engine, sequence: int, time_ns: int, *commands: PlaceOrder) -> ClosedRecord:
+    opened = OpenRecord(sequence, time_ns)
+    for number, command in enumerate(commands, sequence):
+        events = engine.apply(command, Stamp(number, time_ns))
+        assert isinstance(events, list)
+        opened.commands.append(command)
+        opened.events.append(events)
+    return ClosedRecord(opened)
+
+
+def test_recent_counts_are_those_of_the_last_minute() -> None:
+    engine = Engine()
+    engine.apply(SetInstrument(Instrument(BTC)), Stamp(1, 0))
+    now_ns = 1_000 * SECOND_NS
+    activity = Activity(lambda: now_ns)
+    assert activity.recent_seconds == 1
+    pair = (
+        PlaceOrder("a", BTC, SELL, LIMIT, 3, 7),
+        PlaceOrder("b", BTC, BUY, LIMIT, 3, 7),
+    )
+    for each in range(200):
+        now_ns = (1_000 + each) * SECOND_NS
+        activity.count(record(engine, 2 + 4 * each, now_ns, *pair))
+        activity.count(record(engine, 4 + 4 * each, now_ns, *pair))
+        done = activity.of(BTC)
+        assert (done.orders, done.trades) == (4 * (each + 1), 2 * (each + 1))
+        assert done.volume_e8 == 6 * (each + 1)
+        last = min(each + 1, RECENT_SECONDS)
+        assert (done.recent_orders, done.recent_trades) == (4 * last, 2 * last)
+    assert activity.recent_seconds == RECENT_SECONDS
+    now_ns += 2 * RECENT_SECONDS * SECOND_NS
+    assert activity.of(BTC)[3:] == (0, 0)
+    assert activity.of(ETH).orders == 0
+
+
+def test_days_are_summed_as_the_engine_sums_them() -> None:
+    draw = random.Random(4)
+    engine, days = Engine(), Days()
+    engine.apply(SetInstrument(Instrument(BTC)), Stamp(1, 0))
+    steps = (0, 1, MINUTE_NS // 3, MINUTE_NS, 100 * MINUTE_NS, (WINDOW_MINUTES - 1) * MINUTE_NS)
+    sequence = 1
+    found = [days.ticker(engine, BTC)]
+    for _ in range(2_000):
+        time_ns = engine.time_ns + draw.choices(steps, (40, 20, 20, 15, 4, 1))[0]
+        side = draw.choice((BUY, SELL))
+        order = PlaceOrder("c", BTC, side, LIMIT, draw.randint(1, 9), draw.randint(90, 110))
+        sequence += 1
+        assert isinstance(engine.apply(order, Stamp(sequence, time_ns)), list)
+        found.append(days.ticker(engine, BTC))
+        assert found[-1] == engine.ticker(BTC)
+    assert any(later.trade_count < earlier.trade_count for earlier, later in pairwise(found))
