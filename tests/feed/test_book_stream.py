@@ -28,6 +28,12 @@ async def until_at(mirror: Mirror, stream: Any, sequence: int) -> None:
         mirror.take(await seconds(stream.read()))
 
 
+async def until_whole(mirror: Mirror, stream: Any) -> None:
+    """Read until all levels are there."""
+    while mirror.partial:
+        mirror.take(await seconds(stream.read()))
+
+
 async def test_snapshot_and_deltas_rebuild_the_book(tmp_path: Path) -> None:
     """At random points the rebuilt book, with its checksum, is what GetOrderBook answers."""
     async with running(tmp_path, heartbeat_ms=20) as market:
@@ -172,8 +178,7 @@ async def test_deep_book_comes_in_pages(tmp_path: Path) -> None:
             CancelOrders("b"),
         )
         await until_at(mirror, stream, market.sequencer.durable_sequence)
-        while mirror.partial:
-            mirror.take(await seconds(stream.read()))
+        await until_whole(mirror, stream)
         assert mirror.depth() == depth_of(market, BTC)
         assert mirror.snapshots == 1
         stream.cancel()

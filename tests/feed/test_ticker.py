@@ -24,7 +24,6 @@ from server.rpc.market_figures import Days
 from server.sequencer.ticket import ClosedRecord, OpenRecord
 from tests.feed.market import BTC, ETH, Failure, running, seconds
 
-
 NEVER: Final = 2**63
 
 
