@@ -13,20 +13,20 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from server.core.engine import RULES_VERSION, Engine
 from server.core.instruments import Instrument, Limits
 from server.core.state import state_hash
+from server.journal.export_files import time_text
 from server.journal.fence import Fence, Refused, admit, new_fence
 from server.journal.file_log import FILE_HEADER_BYTES, FILE_NAME, read_header
-from server.journal.frames import FrameReader
+from server.journal.frames import FrameReader, find
 from server.journal.lock import DirectoryLock
 from server.journal.log import Mark
 from server.journal.payload import PayloadInvalid
-from server.journal.record import BATCH, KIND_NAMES, FrameBad, Record, decode_frame
+from server.journal.record import BATCH, KIND_NAMES, FrameBad, Record, Step, decode_frame
 from server.journal.refusals import JournalCorrupt, JournalRefused, RecordUnreadable
 from server.journal.replay import Replay
 from server.journal.snapshots import (
@@ -49,10 +49,12 @@ def verify(directory: Path, out: TextIO, *, replay: bool = True) -> int:
         print(f"{directory / FILE_NAME} doesn't exist; name a data directory", file=out)
         return 1
     with DirectoryLock(directory):
-        tail = _Tail()
+        tail = Tail()
         known = max((header.mark.position for _, header in _headers(directory)), default=0)
         try:
-            code = verify_frames(_frames(directory, known, tail), directory, out, replay=replay)
+            code = verify_frames(
+                directory_frames(directory, known, tail), directory, out, replay=replay
+            )
         except JournalRefused as error:
             print(f"BAD  {error}", file=out)
             return 1
@@ -89,8 +91,8 @@ def show(
         print(f"{directory / FILE_NAME} doesn't exist; name a data directory", file=out)
         return 1
     with DirectoryLock(directory):
-        tail = _Tail()
-        frames = _frames(directory, 0, tail)
+        tail = Tail()
+        frames = directory_frames(directory, 0, tail)
         code = show_frames(frames, out, from_sequence, to_sequence, as_json=as_json)
     if tail.cut is not None and not as_json:
         print(f"tail {tail.cut.sentence()}", file=out)
@@ -121,18 +123,22 @@ def show_frames(
     return 0
 
 
-class _Tail:
-    """Where `_frames` leaves what it found behind the last whole record."""
+class Tail:
+    """Where `directory_frames` leaves what it found behind the last whole record."""
 
     cut: Cut | None = None
 
 
-def _frames(directory: Path, known: int, tail: _Tail) -> Iterator[bytes]:
-    """Every frame of the file; a torn end ends them, corruption is raised."""
+def directory_frames(
+    directory: Path, known: int, tail: Tail, after_sequence: int = 0
+) -> Iterator[bytes]:
+    """The frames of a directory whose lock the caller holds: all, or those that end after a
+    sequence. A torn end ends them, corruption is raised. `known`: as in `judge`."""
     storage = Storage.open(directory / FILE_NAME, writable=False)
     try:
         journal = read_header(storage).journal
-        reader = FrameReader(storage, journal, FILE_HEADER_BYTES, storage.size())
+        start = _start(storage, journal, after_sequence)
+        reader = FrameReader(storage, journal, start, storage.size())
         try:
             yield from reader.frames()
         except PayloadInvalid as error:
@@ -144,6 +150,20 @@ def _frames(directory: Path, known: int, tail: _Tail) -> Iterator[bytes]:
             tail.cut = verdict
     finally:
         storage.close()
+
+
+def _start(storage: Storage, journal: bytes, after_sequence: int) -> int:
+    """Where to begin to read, so that all frames that end after the sequence are met."""
+    if after_sequence <= 0:
+        return FILE_HEADER_BYTES
+
+    def later(frame: Step) -> bool:
+        return frame.first_sequence + frame.command_count > after_sequence + 1
+
+    try:
+        return find(storage, journal, FILE_HEADER_BYTES, storage.size(), later)
+    except FrameBad:
+        return FILE_HEADER_BYTES  # Where something is damaged, whoever reads from there says it.
 
 
 def _headers(directory: Path) -> Iterator[tuple[Path, SnapshotHeader]]:
@@ -271,15 +291,10 @@ def _within(record: Record, first: int, last: int) -> Iterator[tuple[int, Any, l
             yield sequence, command, events
 
 
-def _time_text(time_ns: int) -> str:
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
-
-
 def _text_lines(record: Record, first: int, last: int) -> Iterator[str]:
     yield (
         f"{KIND_NAMES[record.kind]} at offset {record.position}, epoch {record.epoch}, owner"
-        f" {record.owner.hex()}, {_time_text(record.time_ns)}, {record.command_count} commands from"
+        f" {record.owner.hex()}, {time_text(record.time_ns)}, {record.command_count} commands from"
         f" sequence {record.first_sequence}, durable before {record.durable_position}"
     )
     for sequence, command, events in _within(record, first, last):

@@ -49,14 +49,16 @@ def register(
     show.add_argument("--json", action="store_true", help="one JSON document a line")
     for verb, run in ((verify, _verify), (show, _show)):
         add_settings(verb, "http_port", "grpc_port", "host", "server", "insecure_public")
-        verb.set_defaults(run=_guarded(run, settings_of))
+        verb.set_defaults(run=guarded(run, settings_of))
 
 
-def _guarded(
+def guarded(
     run: Callable[[argparse.Namespace, Settings], int],
     settings_of: Callable[[argparse.Namespace], Settings],
 ) -> Callable[[argparse.Namespace, Parent], int]:
-    def guarded(options: argparse.Namespace, _: Parent) -> int:
+    """A command that reads a journal, with what may be in its way told in a sentence."""
+
+    def run_guarded(options: argparse.Namespace, _: Parent) -> int:
         from server.journal.lock import DirectoryLocked
         from server.supervisor.up import error
 
@@ -74,7 +76,7 @@ def _guarded(
             error(f"the journal can't be read: {failure}")
             return Exit.FAILED
 
-    return guarded
+    return run_guarded
 
 
 def _verify(options: argparse.Namespace, settings: Settings) -> int:
@@ -85,7 +87,7 @@ def _verify(options: argparse.Namespace, settings: Settings) -> int:
     try:
         return inspect.verify(directory, sys.stdout, replay=replay)
     except DirectoryLocked as locked:
-        with _from_server(locked) as frames:
+        with frames_from_server(locked) as frames:
             return inspect.verify_frames(frames, directory, sys.stdout, replay=replay)
 
 
@@ -97,12 +99,14 @@ def _show(options: argparse.Namespace, settings: Settings) -> int:
     try:
         return inspect.show(settings.data_dir, sys.stdout, first, last, as_json=options.json)
     except DirectoryLocked as locked:
-        with _from_server(locked, max(first - 1, 0)) as frames:
+        with frames_from_server(locked, max(first - 1, 0)) as frames:
             return inspect.show_frames(frames, sys.stdout, first, last, as_json=options.json)
 
 
 @contextmanager
-def _from_server(locked: "DirectoryLocked", after_sequence: int = 0) -> Iterator[Iterator[bytes]]:
+def frames_from_server(
+    locked: "DirectoryLocked", after_sequence: int = 0
+) -> Iterator[Iterator[bytes]]:
     """The frames that the owner of the lock sends; the refusal stands if it serves nowhere."""
     if locked.address is None:
         raise locked

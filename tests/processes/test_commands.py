@@ -18,7 +18,7 @@ def said(starter: Starter, *command: str) -> Running:
 
 def test_help_names_every_command_and_setting(starter: Starter) -> None:
     text = "\n".join(said(starter, "--help").lines)
-    for word in ("up", "server", "follower", "gateway", "journal", "place", "cancel", "trades"):
+    for word in ("up", "server", "follower", "gateway", "journal", "export", "place", "trades"):
         assert f"    {word} " in text
     text = "\n".join(said(starter, "up", "--help").lines)
     for word in ("--data-dir", "--http-port", "--grpc-port", "--host", "--config"):

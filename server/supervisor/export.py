@@ -1,0 +1,213 @@
+"""`exchange export`: trades, orders or events of the journal, as a file that other programs read.
+
+Read like `exchange journal` does: with the directory's lock, or through the server that holds it.
+A file gets its name when it is whole; before that it has `.part` behind it.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from server.exits import Exit
+from server.settings import Settings
+from server.supervisor.journal import frames_from_server, guarded
+from server.supervisor.up import error
+
+if TYPE_CHECKING:
+    from server.journal.export import Column, Range, Row
+    from server.journal.export_files import RowWriter
+    from server.journal.record import Record
+
+TABLES: Final = ("trades", "orders", "events")
+FORMATS: Final = ("csv", "ndjson", "parquet")
+PROGRESS_SECONDS: Final = 1.0
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+DESCRIPTION: Final = """\
+Writes what the journal holds, in its order, in one pass: `trades`, each of them; `orders`, each
+that was placed in the range, as it stood at the end of the range; `events`, everything that
+happened. Works beside a running server, and tells on standard error how far it is."""
+
+EPILOG: Final = """\
+--from and --to are sequences (both belong to the range) or times (the first belongs to it, the last
+does not): 1000, 2026-01-31, 2026-01-31T12:00:00Z. A time without a zone is UTC.
+Prices and quantities are exact decimals. Parquet needs pyarrow."""
+
+
+def register(
+    commands: Any,
+    add_settings: Callable[..., None],
+    settings_of: Callable[[argparse.Namespace], Settings],
+) -> None:
+    """Add `export`."""
+    export = commands.add_parser(
+        "export",
+        help="write trades, orders or events as CSV, NDJSON or Parquet",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export.add_argument("table", choices=TABLES, help="what to write")
+    export.add_argument("--from", dest="first", type=bound, metavar="FROM", help="(the beginning)")
+    export.add_argument("--to", dest="last", type=bound, metavar="TO", help="(now)")
+    export.add_argument(
+        "--format", choices=FORMATS, help="(what the name of the output ends with, else csv)"
+    )
+    export.add_argument(
+        "--output", type=Path, metavar="FILE", help="where to write (standard output)"
+    )
+    add_settings(export, "http_port", "grpc_port", "host", "server", "insecure_public")
+    export.set_defaults(run=guarded(_export, settings_of))
+
+
+def bound(text: str) -> int | datetime:
+    """One end of a range: a sequence or a time."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as wrong:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a sequence (1000) nor a time (2026-01-31T12:00:00Z)"
+        ) from wrong
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _range(first: int | datetime | None, last: int | datetime | None) -> "Range":
+    from server.journal.export import Range
+
+    chosen = Range()
+    if isinstance(first, datetime):
+        chosen = chosen._replace(from_ns=_nanoseconds(first))
+    elif first is not None:
+        chosen = chosen._replace(first_sequence=first)
+    if isinstance(last, datetime):
+        chosen = chosen._replace(until_ns=_nanoseconds(last))
+    elif last is not None:
+        chosen = chosen._replace(last_sequence=last)
+    return chosen
+
+
+def _nanoseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000
+
+
+def _format(options: argparse.Namespace) -> str:
+    if options.format is not None:
+        return str(options.format)
+    ending = "" if options.output is None else options.output.suffix[1:]
+    return ending if ending in FORMATS else "csv"
+
+
+def _export(options: argparse.Namespace, settings: Settings) -> int:
+    from server.journal.file_log import FILE_NAME
+    from server.journal.lock import DirectoryLocked
+    from server.journal.payload import PayloadInvalid
+    from server.journal.record import FrameBad
+    from server.journal.refusals import JournalRefused
+
+    journal = settings.data_dir / FILE_NAME
+    if not journal.exists():
+        error(f"{journal} doesn't exist; name a data directory with --data-dir")
+        return Exit.FAILED
+    if _format(options) == "parquet" and options.output is None:
+        error("a Parquet file can't be written to standard output: name one with --output")
+        return Exit.CONFIGURATION
+    try:
+        _write(options, settings)
+    except ImportError as missing:
+        error(f"Parquet needs pyarrow ({missing}): pip install pyarrow, or choose another --format")
+        return Exit.PART_MISSING
+    except DirectoryLocked:
+        raise
+    except (JournalRefused, FrameBad, PayloadInvalid) as bad:
+        error(f"what was written ends before the damage: {bad}")
+        return Exit.FAILED
+    return Exit.CLEAN
+
+
+def _write(options: argparse.Namespace, settings: Settings) -> None:
+    from server.journal import export
+
+    chosen = _range(options.first, options.last)
+    table = export.TABLES[options.table]
+    progress = _Progress(settings.data_dir)
+    with _output(options, table.columns) as writer, ExitStack() as stack:
+        records = _records(settings.data_dir, chosen.first_sequence - 1, stack)
+        rows = table.rows(chosen.happened(progress.watched(records)))
+        writer.write(progress.counted(rows))
+    progress.say()
+
+
+@contextmanager
+def _output(options: argparse.Namespace, columns: Sequence["Column"]) -> Iterator["RowWriter"]:
+    """What writes the rows; it ends, and gets its name, only if all went well."""
+    from server.journal.export_files import CsvWriter, NdjsonWriter, ParquetWriter
+
+    path = options.output
+    text = CsvWriter if _format(options) == "csv" else NdjsonWriter
+    if path is None:
+        yield text(columns, sys.stdout)
+        return
+    unfinished = path.with_name(f"{path.name}.part")
+    if _format(options) == "parquet":
+        writer = ParquetWriter(columns, unfinished)
+        yield writer
+        writer.close()
+    else:
+        with unfinished.open("w", encoding="utf-8", newline="") as out:
+            yield text(columns, out)
+    unfinished.replace(path)
+
+
+def _records(directory: Path, after_sequence: int, stack: ExitStack) -> "Iterator[Record]":
+    from server.journal.inspect import Tail, directory_frames
+    from server.journal.lock import DirectoryLock, DirectoryLocked
+    from server.journal.record import decode_frame
+
+    try:
+        stack.enter_context(DirectoryLock(directory))
+    except DirectoryLocked as locked:
+        frames = stack.enter_context(frames_from_server(locked, max(after_sequence, 0)))
+    else:
+        frames = directory_frames(directory, 0, Tail(), after_sequence)
+    return map(decode_frame, frames)
+
+
+class _Progress:
+    """Says once a second, on standard error, how far the export is."""
+
+    def __init__(self, directory: Path) -> None:
+        from server.journal.file_log import FILE_NAME
+
+        self._journal = directory / FILE_NAME
+        self._began = time.monotonic()
+        self._due = self._began + PROGRESS_SECONDS
+        self._rows = 0
+        self._sequence = 0
+
+    def watched(self, records: "Iterable[Record]") -> "Iterator[Record]":
+        for record in records:
+            self._sequence = record.last_sequence
+            if time.monotonic() >= self._due:
+                self._due = time.monotonic() + PROGRESS_SECONDS
+                self.say(f", {100 * record.end // self._journal.stat().st_size} % of the journal")
+            yield record
+
+    def counted(self, rows: "Iterable[Row]") -> "Iterator[Row]":
+        for row in rows:
+            self._rows += 1
+            yield row
+
+    def say(self, place: str = "") -> None:
+        seconds = time.monotonic() - self._began
+        print(
+            f"{self._rows} rows up to sequence {self._sequence}{place}, {seconds:.1f} s",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -1,0 +1,98 @@
+"""`exchange export` as people type it, beside a server and without one."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from server.exits import Exit
+from tests.processes.load import Load
+from tests.running import Running, Starter
+
+
+def exported(starter: Starter, *options: str) -> Running:
+    running = starter.run("export", *options, "--data-dir", str(starter.data_dir))
+    running.wait()
+    return running
+
+
+def test_export_beside_a_server_and_without(starter: Starter, tmp_path: Path) -> None:
+    """The same rows in each kind of file, told from the stream and from the file."""
+    server, address = starter.server()
+    with Load(address, "e") as load:
+        load.wait(5)
+    paths = {kind: tmp_path / f"trades.{kind}" for kind in ("csv", "ndjson", "parquet")}
+    for kind, path in paths.items():
+        running = exported(starter, "trades", "--from", "5", "--to", "90", "--output", str(path))
+        assert running.wait() == Exit.CLEAN, running.lines
+        assert "rows up to sequence" in running.lines[-1]
+        assert not path.with_name(f"{path.name}.part").exists(), kind
+    assert server.terminate() == Exit.CLEAN
+    rows = list(csv.DictReader(io.StringIO(paths["csv"].read_text())))
+    assert rows
+    assert all(5 <= int(row["sequence"]) <= 90 for row in rows)
+    lines = [json.loads(line) for line in paths["ndjson"].read_text().splitlines()]
+    assert [line["trade_id"] for line in lines] == [row["trade_id"] for row in rows]
+    assert pyarrow.parquet.read_table(paths["parquet"]).num_rows == len(rows)
+    alone = exported(starter, "trades", "--from", "5", "--to", "90", "--format", "ndjson")
+    assert alone.wait() == Exit.CLEAN
+    assert [json.loads(it) for it in alone.lines if it.startswith("{")] == lines
+    orders = exported(starter, "orders", "--from", "2020-01-01", "--format", "csv")
+    assert sum("e-" in line for line in orders.lines) > 50
+    none = exported(starter, "events", "--to", "2020-01-01T00:00:00Z")
+    assert none.lines[0].split(",")[0] == "sequence"
+    assert none.lines[-1].startswith("0 rows")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("trades", "--format", "parquet"), Exit.CONFIGURATION, "name one with --output"),
+        (("trades", "--from", "yesterday"), 2, "'yesterday' is neither a sequence (1000)"),
+        (("fills",), 2, "invalid choice: 'fills'"),
+    ],
+)
+def test_wrong_options_are_told(
+    starter: Starter, options: tuple[str, ...], code: int, words: str
+) -> None:
+    starter.data_dir.mkdir(exist_ok=True)
+    (starter.data_dir / "journal").touch()
+    wrong = exported(starter, *options)
+    assert wrong.wait() == code
+    assert words in wrong.lines[-1]
+
+
+def test_what_is_missing_is_told(starter: Starter, tmp_path: Path) -> None:
+    """No journal; and Parquet asked for where pyarrow can't be loaded."""
+    nothing = exported(starter, "trades")
+    assert nothing.wait() == Exit.FAILED
+    assert "doesn't exist" in nothing.lines[-1]
+    server, _ = starter.server()
+    assert server.terminate() == Exit.CLEAN
+    hidden = tmp_path / "hidden" / "pyarrow"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ImportError('hidden')\n")
+    running = starter.run(
+        "export", "trades", "--output", str(tmp_path / "t.parquet"),
+        "--data-dir", str(starter.data_dir), PYTHONPATH=str(hidden.parent),
+    )  # fmt: skip
+    assert running.wait() == Exit.PART_MISSING
+    assert "Parquet needs pyarrow (hidden): pip install pyarrow" in running.lines[-1]
+
+
+def test_damage_ends_an_export(starter: Starter) -> None:
+    server, address = starter.server()
+    with Load(address, "d") as load:
+        load.wait(2)
+    assert server.terminate() == Exit.CLEAN
+    journal = starter.data_dir / "journal"
+    content = bytearray(journal.read_bytes())
+    content[len(content) // 2] ^= 1
+    journal.write_bytes(content)
+    running = exported(starter, "events")
+    assert running.wait() == Exit.FAILED
+    assert "ends before the damage" in running.lines[-1]
+    assert "corrupt at offset" in running.lines[-1]
