@@ -9,6 +9,7 @@ import os
 
 from clients import ADDRESS
 from clients.bounds import whole
+from clients.completion import SHELLS, script
 from clients.decimals import NumberInvalidError, e8_of
 from clients.flow import options as flow_options
 from clients.load import options as load_options
@@ -38,6 +39,7 @@ def register(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     _add_watch(subparsers)
     flow_options.register(subparsers)
     load_options.register(subparsers)
+    _add_completion(subparsers)
 
 
 def _add(
@@ -161,6 +163,24 @@ def _add_watch(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
         help="print a line for each change; without a terminal, and with --json, it always does",
     )
     parser.set_defaults(run=_run_watch)
+
+
+def _add_completion(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "completion",
+        help="print what a shell needs to complete this command",
+        description="Prints what a shell has to read, so that TAB completes commands and options.",
+        epilog="For this shell only: source <(exchange completion bash), the same with zsh, or "
+        "exchange completion fish | source. For every new one put that line into ~/.bashrc, "
+        "~/.zshrc after compinit, or ~/.config/fish/config.fish.",
+    )
+    parser.add_argument("shell", choices=SHELLS)
+
+    def run(options: argparse.Namespace, *_: object) -> int:
+        print(script(options.shell, parser.prog.split()[0], subparsers), end="")
+        return 0
+
+    parser.set_defaults(run=run)
 
 
 def _add_order_id(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,87 @@
+"""What shells propose, made from the parser: the scripts, and bash asked for real."""
+
+import argparse
+import shutil
+import subprocess
+
+import pytest
+
+from clients.completion import SHELLS, script
+
+INSTALLED = [shell for shell in SHELLS if shutil.which(shell)]
+ASK = """
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+_exchange; printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture
+def commands() -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    parser = argparse.ArgumentParser("exchange")
+    commands = parser.add_subparsers(required=True)
+    place = commands.add_parser("place", help="place an order: it's easy")
+    place.add_argument("client", metavar="CLIENT")
+    place.add_argument("side", choices=["buy", "sell"])
+    place.add_argument("--tif", choices=["gtc", "ioc"], help="100 %% of $HOME `x`")
+    place.add_argument("--price")
+    place.add_argument("--post-only", "-p", action="store_true")
+    journal = commands.add_parser("journal", help="read a journal").add_subparsers()
+    verify = journal.add_parser("verify", help="check it")
+    verify.add_argument("--data-dir", metavar="DIR")
+    journal.add_parser("show").add_argument("file", metavar="FILE")
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("typed", "proposed"),
+    [
+        ("", ["place", "journal"]),
+        ("pl", ["place"]),
+        ("place ", ["buy", "sell", "--help", "--tif", "--price", "--post-only"]),
+        ("place alice b", ["buy"]),
+        ("place alice buy --p", ["--price", "--post-only"]),
+        ("place --tif ", ["gtc", "ioc"]),
+        ("place --tif ioc s", ["sell"]),
+        ("place --price ", []),
+        ("place journal ve", []),  # a client of that name: no way into another command
+        ("journal ", ["verify", "show", "--help"]),
+        ("journal verify --d", ["--data-dir"]),
+        ("journal show --h", ["--help"]),
+        ("unknown ", ["place", "journal"]),
+    ],
+)
+def test_bash_proposes(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    typed: str,
+    proposed: list[str],
+) -> None:
+    words = typed.split(" ")
+    asked = subprocess.run(
+        ["bash", "-c", script("bash", "exchange", commands) + ASK, "-", "exchange", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert asked.stderr == ""
+    assert asked.stdout.split() == proposed
+
+
+@pytest.mark.parametrize("shell", INSTALLED)
+def test_script_is_well_formed(
+    shell: str, commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
+) -> None:
+    text = script(shell, "exchange", commands)
+    subprocess.run([shell, "-n"], input=text, text=True, check=True, timeout=30)
+
+
+def test_meanings_are_quoted(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> None:
+    zsh = script("zsh", "exchange", commands)
+    assert """'place:place an order: it'"'"'s easy'""" in zsh
+    assert "'--tif:100 % of $HOME `x`'" in zsh
+    fish = script("fish", "exchange", commands)
+    assert "-a 'place' -d 'place an order: it\\'s easy'" in fish
+    assert "-l tif -d '100 % of $HOME `x`' -x -a 'gtc ioc'" in fish
+    assert "-l data-dir -d '' -r -F" in fish
