@@ -16,15 +16,13 @@ with it: each message has the sequence to resume from and the one before, by whi
 that nothing is missing. Close one that is left early, e.g. with `contextlib.aclosing`.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
-
-import grpc
+from typing import Self
 
 from clients import ADDRESS, market_wire, order_wire
-from clients.errors import RefusedError, UnavailableError, error_of
+from clients.connection import CONNECT_S, Connection
+from clients.errors import RefusedError
 from clients.following import (
     BookPosition,
     OnInterruption,
@@ -38,10 +36,9 @@ from clients.requests import (
     CancelOrders,
     PlaceOrder,
     ReplaceOrder,
-    Request,
     keyed,
 )
-from clients.retries import Retries, repeated
+from clients.retries import Retries
 from clients.session import TradingSession
 from clients.types import (
     Book,
@@ -72,40 +69,7 @@ from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.market_data_pb2_grpc import MarketDataStub
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 
-RECEIVE_BYTES_MAX = 64 * 1024 * 1024  # a reply to 1,000 orders that trade 400 times each
 SNAPSHOT_S = 30.0  # the exchange's longest deadline: a snapshot of a large state is waited for
-
-OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
-    # A peer that is gone without a word is noticed within 40 s, also on a quiet stream.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # A server that is back is found within a second; gRPC's own delay grows to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    # Each client has a connection of its own, with its own flow control.
-    ("grpc.use_local_subchannel_pool", 1),
-    # Orders go straight to the address named, whatever proxy the environment has for web pages.
-    ("grpc.enable_http_proxy", 0),
-)
-
-Q = TypeVar("Q")
-A = TypeVar("A")
-M = TypeVar("M")
-V = TypeVar("V")
-
-
-class Call(Protocol[Q, A]):
-    """A unary call of a generated stub."""
-
-    def __call__(self, request: Q, /, *, timeout: float) -> "grpc.aio.UnaryUnaryCall[Q, A]": ...
-
-
-class Stream(Protocol[Q, A]):
-    """A server stream of a generated stub."""
-
-    def __call__(self, request: Q, /) -> "grpc.aio.UnaryStreamCall[Q, A]": ...
 
 
 class ExchangeClient:
@@ -116,11 +80,12 @@ class ExchangeClient:
         self.retries = retries or Retries()
 
     async def __aenter__(self) -> Self:
-        self.channel = grpc.aio.insecure_channel(self.address, options=OPTIONS)
-        self._orders = OrderServiceStub(self.channel)
-        self._market = MarketDataStub(self.channel)
-        self._accounts = AccountServiceStub(self.channel)
-        self._admin = AdminServiceStub(self.channel)
+        self._connection = Connection(self.address, self.retries)
+        channel = self._connection.channel
+        self._orders = OrderServiceStub(channel)
+        self._market = MarketDataStub(channel)
+        self._accounts = AccountServiceStub(channel)
+        self._admin = AdminServiceStub(channel)
         return self
 
     async def __aexit__(
@@ -129,20 +94,11 @@ class ExchangeClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.channel.close()
+        await self._connection.close()
 
-    async def connect(self, timeout_s: float = 5.0) -> None:
+    async def connect(self, timeout_s: float = CONNECT_S) -> None:
         """Connects now, or raises UnavailableError; without it the first call connects."""
-        state = self.channel.get_state(try_to_connect=True)
-        try:
-            async with asyncio.timeout(timeout_s):
-                while state is not grpc.ChannelConnectivity.READY:
-                    if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                        raise self._not_reachable("no connection could be made")
-                    await self.channel.wait_for_state_change(state)
-                    state = self.channel.get_state(try_to_connect=True)
-        except TimeoutError:
-            raise self._not_reachable(f"no connection within {timeout_s:g} s") from None
+        await self._connection.connect(timeout_s)
 
     # Orders.
 
@@ -150,38 +106,40 @@ class ExchangeClient:
         """Places an order; raises RefusedError where the exchange does not take it."""
         order = keyed(order)
         message = order_wire.place_message(order)
-        return order_wire.placed_of(await self._command(self._orders.PlaceOrder, message, order))
+        return order_wire.placed_of(
+            await self._connection.command(self._orders.PlaceOrder, message, order)
+        )
 
     async def place_many(self, orders: Sequence[PlaceOrder]) -> list[Placed | RefusedError]:
         """Places up to 1,000 orders in this order, each with an outcome of its own."""
         orders = [keyed(order) for order in orders]
         message = orders_pb2.PlaceOrdersRequest(orders=map(order_wire.place_message, orders))
-        reply = await self._command(self._orders.PlaceOrders, message, orders)
+        reply = await self._connection.command(self._orders.PlaceOrders, message, orders)
         return [order_wire.place_outcome_of(outcome) for outcome in reply.outcomes]
 
     async def replace(self, change: ReplaceOrder) -> Replaced:
         """Changes an open order; refused, the old order stands."""
         change = keyed(change)
         message = order_wire.replace_message(change)
-        reply = await self._command(self._orders.ReplaceOrder, message, change)
+        reply = await self._connection.command(self._orders.ReplaceOrder, message, change)
         return order_wire.replaced_of(reply)
 
     async def cancel(self, cancel: CancelOrder) -> Cancelled:
         """Ends an open order."""
         cancel = keyed(cancel)
         message = order_wire.cancel_message(cancel)
-        reply = await self._command(self._orders.CancelOrder, message, cancel)
+        reply = await self._connection.command(self._orders.CancelOrder, message, cancel)
         return order_wire.cancelled_of(reply)
 
     async def cancel_all(self, cancel: CancelOrders) -> CancelledAll:
         """Ends all open orders of a client; it has no key, so a lost answer is not asked again."""
         message = order_wire.cancel_all_message(cancel)
-        reply = await self._command(self._orders.CancelOrders, message, cancel)
+        reply = await self._connection.command(self._orders.CancelOrders, message, cancel)
         return order_wire.cancelled_all_of(reply)
 
     async def order(self, order_id: str) -> Order:
         """The newest order that had this id, open or remembered."""
-        reply = await self._read(
+        reply = await self._connection.read(
             self._orders.GetOrder, orders_pb2.GetOrderRequest(order_id=order_id)
         )
         return order_wire.order_of(reply.order)
@@ -204,7 +162,7 @@ class ExchangeClient:
             page_size=page_size,
         )
         while True:
-            page = await self._read(self._orders.ListOrders, request)
+            page = await self._connection.read(self._orders.ListOrders, request)
             for order in page.orders:
                 yield order_wire.order_of(order)
             if not page.next_page_token:
@@ -226,13 +184,15 @@ class ExchangeClient:
 
     async def instruments(self) -> list[Instrument]:
         """What can be traded."""
-        reply = await self._read(self._market.ListInstruments, market_pb2.ListInstrumentsRequest())
+        reply = await self._connection.read(
+            self._market.ListInstruments, market_pb2.ListInstrumentsRequest()
+        )
         return [market_wire.instrument_of(instrument) for instrument in reply.instruments]
 
     async def book(self, instrument: str, levels: int = 20) -> Book:
         """The best levels of one book."""
         request = market_pb2.GetOrderBookRequest(instrument=instrument, levels=levels)
-        reply = await self._read(self._market.GetOrderBook, request)
+        reply = await self._connection.read(self._market.GetOrderBook, request)
         return market_wire.book_of(reply.book)
 
     async def books(self, instruments: Sequence[str], levels: int = 20) -> list[Book]:
@@ -243,14 +203,14 @@ class ExchangeClient:
                 for instrument in instruments
             ]
         )
-        reply = await self._read(self._market.GetOrderBooks, request)
+        reply = await self._connection.read(self._market.GetOrderBooks, request)
         return [market_wire.book_of(book) for book in reply.books]
 
     async def trades(self, instrument: str, page_size: int = 50) -> AsyncGenerator[Trade, None]:
         """The trades of an instrument that are kept in memory, newest first, page by page."""
         request = market_pb2.ListTradesRequest(instrument=instrument, page_size=page_size)
         while True:
-            page = await self._read(self._market.ListTrades, request)
+            page = await self._connection.read(self._market.ListTrades, request)
             for trade in page.trades:
                 yield order_wire.trade_of(trade)
             if not page.next_page_token:
@@ -260,7 +220,7 @@ class ExchangeClient:
     async def ticker(self, instrument: str) -> Ticker:
         """Last price, best bid and ask, and the last 24 hours."""
         request = market_pb2.GetTickerRequest(instrument=instrument)
-        reply = await self._read(self._market.GetTicker, request)
+        reply = await self._connection.read(self._market.GetTicker, request)
         return market_wire.ticker_of(reply.ticker)
 
     # Accounts and the server.
@@ -268,17 +228,17 @@ class ExchangeClient:
     async def positions(self, client_id: str) -> list[Position]:
         """What a client holds; an unknown client holds nothing."""
         request = accounts_pb2.ListPositionsRequest(client_id=client_id)
-        reply = await self._read(self._accounts.ListPositions, request)
+        reply = await self._connection.read(self._accounts.ListPositions, request)
         return [market_wire.position_of(position) for position in reply.positions]
 
     async def status(self) -> Status:
         """How the server is."""
-        reply = await self._read(self._admin.GetStatus, admin_pb2.GetStatusRequest())
+        reply = await self._connection.read(self._admin.GetStatus, admin_pb2.GetStatusRequest())
         return market_wire.status_of(reply)
 
     async def create_snapshot(self) -> Snapshot:
         """Has a snapshot written that holds everything durable now, and waits for it."""
-        reply = await self._read(
+        reply = await self._connection.read(
             self._admin.CreateSnapshot, admin_pb2.CreateSnapshotRequest(), attempt_s=SNAPSHOT_S
         )
         return market_wire.snapshot_of(reply)
@@ -292,7 +252,9 @@ class ExchangeClient:
         request = market_pb2.StreamOrderBookRequest(
             instrument=instrument, after_sequence=after_sequence
         )
-        return self._stream(self._market.StreamOrderBook, request, market_wire.book_message_of)
+        return self._connection.stream(
+            self._market.StreamOrderBook, request, market_wire.book_message_of
+        )
 
     def stream_trades(
         self, instrument: str = "", after_sequence: int | None = None
@@ -301,7 +263,9 @@ class ExchangeClient:
         request = market_pb2.StreamTradesRequest(
             instrument=instrument, after_sequence=after_sequence
         )
-        return self._stream(self._market.StreamTrades, request, market_wire.trades_message_of)
+        return self._connection.stream(
+            self._market.StreamTrades, request, market_wire.trades_message_of
+        )
 
     def stream_order_events(
         self, *, client_id: str = "", instrument: str = "", after_sequence: int | None = None
@@ -310,7 +274,9 @@ class ExchangeClient:
         request = orders_pb2.StreamOrderEventsRequest(
             client_id=client_id, instrument=instrument, after_sequence=after_sequence
         )
-        return self._stream(self._orders.StreamOrderEvents, request, order_wire.order_events_of)
+        return self._connection.stream(
+            self._orders.StreamOrderEvents, request, order_wire.order_events_of
+        )
 
     # Streams that are gone on with.
 
@@ -325,7 +291,9 @@ class ExchangeClient:
             request = market_pb2.StreamOrderBookRequest(
                 instrument=instrument, after_sequence=after_sequence
             )
-            return self._stream(self._market.StreamOrderBook, request, lambda message: message)
+            return self._connection.stream(
+                self._market.StreamOrderBook, request, lambda message: message
+            )
 
         return followed(opened, BookPosition(instrument), self.retries, on_interruption)
 
@@ -361,48 +329,3 @@ class ExchangeClient:
             self.retries,
             on_interruption,
         )
-
-    # What they share.
-
-    async def _command(self, call: Call[Q, A], message: Q, request: Request) -> A:
-        async def attempt(timeout_s: float) -> A:
-            try:
-                return await call(message, timeout=timeout_s)
-            except grpc.aio.AioRpcError as error:
-                raise error_of(error, self.address, request) from None
-
-        return await repeated(attempt, self.retries, repeatable=_has_key(request))
-
-    async def _read(self, call: Call[Q, A], message: Q, attempt_s: float | None = None) -> A:
-        async def attempt(timeout_s: float) -> A:
-            try:
-                return await call(message, timeout=attempt_s or timeout_s)
-            except grpc.aio.AioRpcError as error:
-                raise error_of(error, self.address, None) from None
-
-        return await repeated(attempt, self.retries, repeatable=True)
-
-    async def _stream(
-        self, open_stream: Stream[Q, M], request: Q, convert: Callable[[M], V]
-    ) -> AsyncGenerator[V, None]:
-        call = open_stream(request)
-        try:
-            async for message in call:
-                yield convert(message)
-        except grpc.aio.AioRpcError as error:
-            raise error_of(error, self.address, None) from None
-        finally:
-            call.cancel()
-
-    def _not_reachable(self, why: str) -> UnavailableError:
-        return UnavailableError(
-            f"the exchange at {self.address} is not reachable: {why}; check that it runs there",
-            code=grpc.StatusCode.UNAVAILABLE,
-        )
-
-
-def _has_key(request: Request) -> bool:
-    commands = request if isinstance(request, Sequence) else [request]
-    return all(
-        not isinstance(command, CancelOrders) and command.idempotency_key for command in commands
-    )

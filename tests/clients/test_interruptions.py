@@ -10,7 +10,8 @@ from typing import TypeVar
 import psutil
 import pytest
 
-from clients.client import OPTIONS, ExchangeClient
+from clients.client import ExchangeClient
+from clients.connection import OPTIONS
 from clients.following import Interruption
 from clients.mirror import BookMirror
 from clients.requests import CancelOrder, CancelOrders, Command, PlaceOrder, ReplaceOrder
@@ -228,7 +229,7 @@ async def test_slow_reader_is_cut_and_misses_nothing(
 ) -> None:
     # The line by itself holds some 5 MB, if it is let.
     little = (("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0))
-    monkeypatch.setattr("clients.client.OPTIONS", (*OPTIONS, *little))
+    monkeypatch.setattr("clients.connection.OPTIONS", (*OPTIONS, *little))
     settings = tmp_path / "small.toml"
     settings.write_text("[feed]\nsubscriber_bytes_max = 65536\n")
     _, address = starter.server(None, "--config", str(settings))

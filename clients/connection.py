@@ -1,0 +1,124 @@
+"""One gRPC channel to the exchange, and how calls over it are made, repeated and told of.
+
+Failures of gRPC become the errors of `clients.errors` here and nowhere else; `clients.retries` says
+when a call is made again.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Protocol, TypeVar
+
+import grpc
+
+from clients.errors import UnavailableError, error_of
+from clients.requests import CancelOrders, Request
+from clients.retries import Retries, repeated
+
+RECEIVE_BYTES_MAX = 64 * 1024 * 1024  # a reply to 1,000 orders that trade 400 times each
+CONNECT_S = 5.0  # until a connection is there: the default deadline of a call
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
+    # A peer that is gone without a word is noticed within 40 s, also on a quiet stream.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # A server that is back is found within a second; gRPC's own delay grows to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Each client has a connection of its own, with its own flow control.
+    ("grpc.use_local_subchannel_pool", 1),
+    # Orders go straight to the address named, whatever proxy the environment has for web pages.
+    ("grpc.enable_http_proxy", 0),
+)
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+M = TypeVar("M")
+V = TypeVar("V")
+
+
+class Call(Protocol[Q, A]):
+    """A unary call of a generated stub."""
+
+    def __call__(self, request: Q, /, *, timeout: float) -> "grpc.aio.UnaryUnaryCall[Q, A]": ...
+
+
+class Stream(Protocol[Q, A]):
+    """A server stream of a generated stub."""
+
+    def __call__(self, request: Q, /) -> "grpc.aio.UnaryStreamCall[Q, A]": ...
+
+
+class Connection:
+    """Made within a running event loop, and belongs to it."""
+
+    def __init__(self, address: str, retries: Retries) -> None:
+        self.address = address
+        self.retries = retries
+        self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+
+    async def close(self) -> None:
+        """Ends whatever goes on over it."""
+        await self.channel.close()
+
+    async def connect(self, timeout_s: float) -> None:
+        """Connects now, or raises UnavailableError."""
+        state = self.channel.get_state(try_to_connect=True)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while state is not grpc.ChannelConnectivity.READY:
+                    if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                        raise self._not_reachable("no connection could be made")
+                    await self.channel.wait_for_state_change(state)
+                    state = self.channel.get_state(try_to_connect=True)
+        except TimeoutError:
+            raise self._not_reachable(f"no connection within {timeout_s:g} s") from None
+
+    async def command(self, call: Call[Q, A], message: Q, request: Request) -> A:
+        """Something that changes the exchange; repeated if every command has a key."""
+
+        async def attempt(timeout_s: float) -> A:
+            try:
+                return await call(message, timeout=timeout_s)
+            except grpc.aio.AioRpcError as error:
+                raise error_of(error, self.address, request) from None
+
+        return await repeated(attempt, self.retries, repeatable=_has_key(request))
+
+    async def read(self, call: Call[Q, A], message: Q, attempt_s: float | None = None) -> A:
+        """Something that changes nothing."""
+
+        async def attempt(timeout_s: float) -> A:
+            try:
+                return await call(message, timeout=attempt_s or timeout_s)
+            except grpc.aio.AioRpcError as error:
+                raise error_of(error, self.address, None) from None
+
+        return await repeated(attempt, self.retries, repeatable=True)
+
+    async def stream(
+        self, open_stream: Stream[Q, M], request: Q, convert: Callable[[M], V]
+    ) -> AsyncGenerator[V, None]:
+        """One stream, until it ends or is left."""
+        call = open_stream(request)
+        try:
+            async for message in call:
+                yield convert(message)
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error, self.address, None) from None
+        finally:
+            call.cancel()
+
+    def _not_reachable(self, why: str) -> UnavailableError:
+        return UnavailableError(
+            f"the exchange at {self.address} is not reachable: {why}; check that it runs there",
+            code=grpc.StatusCode.UNAVAILABLE,
+        )
+
+
+def _has_key(request: Request) -> bool:
+    commands = request if isinstance(request, Sequence) else [request]
+    return all(
+        not isinstance(command, CancelOrders) and command.idempotency_key for command in commands
+    )
