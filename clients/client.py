@@ -25,6 +25,7 @@ from clients.connection import CONNECT_S, Connection
 from clients.errors import RefusedError
 from clients.following import (
     BookPosition,
+    NewestPosition,
     OnInterruption,
     followed,
     order_events_position,
@@ -54,6 +55,7 @@ from clients.types import (
     Replaced,
     Side,
     Snapshot,
+    Statistics,
     Status,
     Ticker,
     Trade,
@@ -223,6 +225,12 @@ class ExchangeClient:
         reply = await self._connection.read(self._market.GetTicker, request)
         return market_wire.ticker_of(reply.ticker)
 
+    async def statistics(self, instrument: str) -> Statistics:
+        """Orders, trades, depth and rates of one market."""
+        request = market_pb2.GetStatisticsRequest(instrument=instrument)
+        reply = await self._connection.read(self._market.GetStatistics, request)
+        return market_wire.statistics_of(reply)
+
     # Accounts and the server.
 
     async def positions(self, client_id: str) -> list[Position]:
@@ -254,6 +262,15 @@ class ExchangeClient:
         )
         return self._connection.stream(
             self._market.StreamOrderBook, request, market_wire.book_message_of
+        )
+
+    def stream_ticker(self, instrument: str) -> AsyncGenerator[Ticker, None]:
+        """The ticker whenever it changes; a slow reader gets the newest one only."""
+        request = market_pb2.StreamTickerRequest(instrument=instrument)
+        return self._connection.stream(
+            self._market.StreamTicker,
+            request,
+            lambda message: market_wire.ticker_of(message.ticker),
         )
 
     def stream_trades(
@@ -296,6 +313,17 @@ class ExchangeClient:
             )
 
         return followed(opened, BookPosition(instrument), self.retries, on_interruption)
+
+    def follow_ticker(
+        self, instrument: str, *, on_interruption: OnInterruption | None = None
+    ) -> AsyncGenerator[Ticker, None]:
+        """The newest ticker, again after each interruption."""
+        return followed(
+            lambda _: self.stream_ticker(instrument),
+            NewestPosition[Ticker](),
+            self.retries,
+            on_interruption,
+        )
 
     def follow_trades(
         self,

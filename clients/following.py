@@ -115,6 +115,20 @@ def may_go_on(error: ExchangeError | OutOfStepError) -> bool:
     return not isinstance(error, RefusedError) or error.retry_safe
 
 
+class NewestPosition(Generic[M]):
+    """Of a stream whose every message is the newest state: there is nothing to miss."""
+
+    @property
+    def after_sequence(self) -> None:
+        return None
+
+    def take(self, message: M) -> M:
+        return message
+
+    def lost(self, error: ExchangeError | OutOfStepError) -> bool:
+        return may_go_on(error)
+
+
 class BookPosition:
     """How far a book has been read: `Position` of its mirror."""
 

@@ -13,6 +13,7 @@ from clients.types import (
     Level,
     Position,
     Snapshot,
+    Statistics,
     Status,
     Ticker,
     TradesMessage,
@@ -77,6 +78,29 @@ def ticker_of(ticker: market_data_pb2.Ticker) -> Ticker:
         trade_count=ticker.trade_count,
         sequence=ticker.sequence,
         time=time_of(ticker.time_ns),
+    )
+
+
+def statistics_of(reply: market_data_pb2.GetStatisticsResponse) -> Statistics:
+    return Statistics(
+        instrument=reply.instrument,
+        since_time=time_of(reply.since_time_ns),
+        orders=reply.orders,
+        trades=reply.trades,
+        volume=money_of(reply.volume),
+        recent_orders=reply.recent_orders,
+        recent_trades=reply.recent_trades,
+        recent_s=reply.recent_seconds,
+        day_trades=reply.day_trades,
+        day_volume=money_of(reply.day_volume),
+        open_orders=reply.open_orders,
+        bid_levels=reply.bid_levels,
+        ask_levels=reply.ask_levels,
+        bid_depth=money_of(reply.bid_depth),
+        ask_depth=money_of(reply.ask_depth),
+        spread=decimal_of_e8(reply.spread_e8) if reply.bid_levels and reply.ask_levels else None,
+        sequence=reply.sequence,
+        time=time_of(reply.time_ns),
     )
 
 

@@ -201,6 +201,33 @@ class Ticker:
 
 
 @dataclass(frozen=True, slots=True)
+class Statistics:
+    """What goes on in one market; counters begin with the server's start, the day does not."""
+
+    instrument: str
+    since_time: datetime
+    """When the server was started, and began to count."""
+    orders: int
+    trades: int
+    volume: Decimal
+    recent_orders: int
+    recent_trades: int
+    recent_s: int
+    """The recent seconds: 60, or those since the start where these are fewer."""
+    day_trades: int
+    day_volume: Decimal
+    open_orders: int
+    bid_levels: int
+    ask_levels: int
+    bid_depth: Decimal
+    ask_depth: Decimal
+    spread: Decimal | None
+    """None where a side is empty."""
+    sequence: int
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """What a client holds of an instrument; negative is short."""
 

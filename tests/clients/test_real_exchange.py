@@ -123,6 +123,26 @@ async def test_streams_show_what_happens(exchange: ExchangeClient) -> None:
         assert seen[-1] == bought.trades[0].trade_id
 
 
+async def test_ticker_and_statistics(exchange: ExchangeClient) -> None:
+    before = await exchange.statistics(BTC)
+    async with asyncio.timeout(10), aclosing(exchange.follow_ticker(BTC)) as tickers:
+        await anext(tickers)
+        await exchange.place(order("alice", "sell", "2", "100"))
+        await exchange.place(order("bob", "buy", "1", "100"))
+        await exchange.place(order("bob", "buy", "3", "99"))
+        while (ticker := await anext(tickers)).bid is None:
+            pass
+    assert (ticker.last_price, ticker.ask) == (Decimal(100), Level(Decimal(100), Decimal(1)))
+    after = await exchange.statistics(BTC)
+    assert (after.orders - before.orders, after.trades - before.trades) == (3, 1)
+    assert after.volume - before.volume == after.day_volume - before.day_volume == Decimal(1)
+    assert (after.bid_depth, after.ask_depth) == (Decimal(3), Decimal(1))
+    assert after.spread == Decimal(1)
+    assert (after.bid_levels, after.ask_levels, after.open_orders) == (1, 1, 2)
+    assert before.spread is None
+    assert after.since_time < after.time
+
+
 async def test_session_cancels_on_disconnect(exchange: ExchangeClient) -> None:
     async with exchange.trading_session(cancel_on_disconnect=True) as session:
         answers = await asyncio.gather(
