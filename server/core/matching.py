@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from server.core.accounts import FEE_DIVISOR
-from server.core.book import KEY_MIN, BookSide
+from server.core.accounts import FEE_DIVISOR, Account
+from server.core.book import KEY_MIN, BookSide, Level
 from server.core.events import Event, OrderCancelled, OrderReduced, OrderRejected, Traded
 from server.core.market import Market
 from server.core.orders import Order, event_of
@@ -34,6 +34,7 @@ from server.core.types import (
     LIMIT,
     OPEN,
     PARTIALLY_FILLED,
+    SELL,
     EndReason,
     SelfTradePrevention,
 )
@@ -79,14 +80,9 @@ def fillable(market: Market, taker: Order) -> bool:
 
 
 def match(
-    market: Market,
-    taker: Order,
-    opposite: BookSide,
-    lowest_key: int,
-    sequence: int,
-    time_ns: int,
-    events: list[Event],
-) -> list[Order]:
+    market: Market, taker: Order, opposite: BookSide, lowest_key: int,
+    sequence: int, time_ns: int, events: list[Event],
+) -> list[Order]:  # fmt: skip
     """Trade an incoming order with the levels down to this key, of which there is at least one.
 
     Gives the resting orders that it ended. Afterwards the taker has nothing remaining, or nothing
@@ -95,10 +91,9 @@ def match(
     keys, levels, sign, touched = opposite.keys, opposite.levels, opposite.sign, market.book.touched
     order_id, client_id, reference, _, side, _, _, _, prevention = taker.head
     taker_sequence, account, prevents = taker.tail[0], taker.account, prevention != _NONE
-    maker_rate_e6, taker_rate_e6 = market.maker_fee_e6, market.taker_fee_e6
     filled_e8 = before_e8 = taker.filled_e8
     remaining_e8 = taker.remaining_e8
-    first_e8 = price_e8 = sum_e16 = fees_e8 = count = 0
+    first_e8 = price_e8 = sum_e16 = count = 0
     ended: list[Order] = []
     while remaining_e8 and keys and keys[-1] >= lowest_key:
         level = levels[sign * keys[-1]]
@@ -122,55 +117,24 @@ def match(
             quantity_e8 = left_e8
             remaining_e8 -= quantity_e8
             left_e8 = 0
-            maker.level = None
-            del level.orders[maker]
-            if level.orders:
-                level.quantity_e8 -= quantity_e8
-            else:
-                opposite.drop(level)
-            del maker.account.open[maker]
+            _unqueue(opposite, level, maker)
             ended.append(maker)
         maker.remaining_e8 = left_e8
         maker.filled_e8 = maker_filled_e8 = maker.filled_e8 + quantity_e8
         filled_e8 += quantity_e8
 
-        # Fees are rounded towards plus infinity.
         amount_e16 = price_e8 * quantity_e8
-        maker_fee_e8 = -((-amount_e16 * maker_rate_e6) // FEE_DIVISOR)
-        taker_fee_e8 = -((-amount_e16 * taker_rate_e6) // FEE_DIVISOR)
-        fees_e8 += maker_fee_e8 + taker_fee_e8
-        maker_account = maker.account
-        maker_account.open_e8[opposite.side] -= quantity_e8
-        if side == BUY:
-            maker_account.fill(-quantity_e8, -amount_e16, maker_fee_e8, time_ns)
-            account.fill(quantity_e8, amount_e16, taker_fee_e8, time_ns)
-        else:
-            maker_account.fill(quantity_e8, amount_e16, maker_fee_e8, time_ns)
-            account.fill(-quantity_e8, -amount_e16, taker_fee_e8, time_ns)
-        maker_head = maker.head
-        trade = _new(
-            Traded,
-            (
-                market.name,
-                price_e8,
-                quantity_e8,
-                side,
-                maker_head[0],
-                maker_head[1],
-                maker_head[2],
-                maker.tail[0],
-                maker_filled_e8,
-                left_e8,
-                maker_fee_e8,
-                order_id,
-                client_id,
-                reference,
-                taker_sequence,
-                filled_e8,
-                remaining_e8,
-                taker_fee_e8,
-            ),
+        maker_fee_e8, taker_fee_e8 = _settle(
+            market, maker.account, account, side, quantity_e8, amount_e16, time_ns
         )
+        maker_head = maker.head
+        trade = _new(Traded, (
+            market.name, price_e8, quantity_e8, side,
+            maker_head[0], maker_head[1], maker_head[2], maker.tail[0],
+            maker_filled_e8, left_e8, maker_fee_e8,
+            order_id, client_id, reference, taker_sequence,
+            filled_e8, remaining_e8, taker_fee_e8,
+        ))  # fmt: skip
         market.trades.append((sequence, len(events), time_ns, trade))
         events.append(trade)
         sum_e16 += amount_e16
@@ -179,9 +143,43 @@ def match(
         count += 1
     if count:
         taker.filled_e8, taker.remaining_e8 = filled_e8, remaining_e8
-        market.fee_account.balance_e8 += fees_e8
         market.record(first_e8, price_e8, filled_e8 - before_e8, sum_e16, count, time_ns)
     return ended
+
+
+def _unqueue(side: BookSide, level: Level, maker: Order) -> None:
+    """Take out a resting order that is about to be filled."""
+    maker.level = None
+    del level.orders[maker]
+    if level.orders:
+        level.quantity_e8 -= maker.remaining_e8
+    else:
+        side.drop(level)
+    del maker.account.open[maker]
+
+
+def _settle(
+    market: Market,
+    maker: Account,
+    taker: Account,
+    side: int,
+    quantity_e8: int,
+    amount_e16: int,
+    time_ns: int,
+) -> tuple[int, int]:
+    """Book a trade on both accounts; gives the fees of both, rounded towards plus infinity."""
+    maker_fee_e8 = -((-amount_e16 * market.maker_fee_e6) // FEE_DIVISOR)
+    taker_fee_e8 = -((-amount_e16 * market.taker_fee_e6) // FEE_DIVISOR)
+    market.fee_account.balance_e8 += maker_fee_e8 + taker_fee_e8
+    if side == BUY:
+        maker.open_e8[SELL] -= quantity_e8
+        maker.fill(-quantity_e8, -amount_e16, maker_fee_e8, time_ns)
+        taker.fill(quantity_e8, amount_e16, taker_fee_e8, time_ns)
+    else:
+        maker.open_e8[BUY] -= quantity_e8
+        maker.fill(quantity_e8, amount_e16, maker_fee_e8, time_ns)
+        taker.fill(-quantity_e8, -amount_e16, taker_fee_e8, time_ns)
+    return maker_fee_e8, taker_fee_e8
 
 
 def end_resting(market: Market, order: Order, reason: int) -> OrderCancelled:
