@@ -23,6 +23,7 @@ from server.core.events import (
 from server.core.types import BUY, FILLED, PARTIALLY_FILLED, SELL
 from server.feed.event_streams import Filter, Wanted
 from server.rpc import present
+from server.rpc.delimited import delimited
 
 Entries = Iterator[tuple[Sequence[Filter], bytes]]
 
@@ -36,8 +37,6 @@ _KINDS: Final[dict[type[Event], int]] = {
 
 # Looking a name up in a generated enum costs a microsecond.
 _FILLED: Final = OrderEventKind.ORDER_EVENT_KIND_FILLED
-_EVENTS_TAG: Final = StreamOrderEventsResponse.EVENTS_FIELD_NUMBER << 3 | 2
-"""In front of an element of `events`: the field, and that a length follows."""
 
 
 class TradeFormat:
@@ -104,14 +103,9 @@ class OrderEventFormat:
 
 def _entry(event: Message, rest: bytes = b"") -> bytes:
     """The reply that holds this event, some of whose fields may be encoded already."""
-    body = event.SerializeToString() + rest
-    length = len(body)
-    prefix = bytearray((_EVENTS_TAG,))
-    while length > 0x7F:
-        prefix.append(length & 0x7F | 0x80)
-        length >>= 7
-    prefix.append(length)
-    return bytes(prefix) + body
+    return delimited(
+        StreamOrderEventsResponse.EVENTS_FIELD_NUMBER, event.SerializeToString() + rest
+    )
 
 
 def _begun(sequence: int, index: int, time_ns: int) -> Message:

@@ -19,7 +19,8 @@ from exchange.v1.market_data_pb2 import (
 from server.core.commands import PlaceOrder
 from server.core.types import BUY, E8, LIMIT, SELL
 from server.rpc.market_data import BOOKS_LEVELS_MAX, BOOKS_MAX, LEVELS_MAX, TRADES_MAX
-from tests.feed.market import BTC, ETH, Failure, running, seconds
+from server.rpc.market_view import LEVELS_KEPT_MAX
+from tests.feed.market import BTC, ETH, Crowd, Failure, running, seconds
 
 pytestmark = pytest.mark.asyncio
 
@@ -77,6 +78,28 @@ async def test_books_are_all_of_one_sequence(tmp_path: Path) -> None:
         most = [GetOrderBookRequest(instrument=BTC)] * BOOKS_MAX
         reply = await stub.GetOrderBooks(GetOrderBooksRequest(requests=most))
         assert len(reply.books) == BOOKS_MAX
+
+
+async def test_books_change_with_their_levels(tmp_path: Path) -> None:
+    """Kept books are shown again only while they are true, at whatever sequence."""
+    async with running(tmp_path) as market:
+        stub, crowd = market.data(), Crowd(9)
+        asked = [
+            GetOrderBookRequest(instrument=name, levels=levels)
+            for name in (BTC, ETH)
+            for levels in (1, 5, LEVELS_KEPT_MAX, LEVELS_KEPT_MAX + 1)
+        ]
+        for _ in range(30):
+            await market.commit(*crowd.commands(3))
+            reply = await stub.GetOrderBooks(GetOrderBooksRequest(requests=asked))
+            for request, book in zip(asked, reply.books, strict=True):
+                assert (book.instrument, book.sequence) == (
+                    request.instrument,
+                    market.engine.sequence,
+                )
+                for side, shown in ((BUY, book.bids), (SELL, book.asks)):
+                    expected = market.engine.book(request.instrument).depth(side, request.levels)
+                    assert [(level.price_e8, level.quantity_e8) for level in shown] == expected
 
 
 async def test_books_that_are_refused(tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange.http.v1 import order_service_pb2
+from exchange.v1 import market_data_pb2
 from server.core.commands import PlaceOrder, SetInstrument
 from server.core.engine import Engine
 from server.core.instruments import Instrument
-from server.core.types import INT64_MAX, Stamp
+from server.core.types import Stamp
+from server.rpc.delimited import delimited
 from server.rpc.http import present
 from server.rpc.http.doubles import E16, double_of, e8_of
-from server.rpc.http.encoded_depth import encoded_depth, varint
+from server.rpc.http.encoded_depth import encoded_depth
 from server.rpc.http.given import Given
 
 DIGITS_15 = 10**15
@@ -101,8 +103,8 @@ def test_book_written_by_hand_is_that_of_the_generated_code() -> None:
         assert encoded_depth(engine.book("BTC-USD"), 20) == reply.SerializeToString()
 
 
-@pytest.mark.parametrize("number", [0, 127, 128, 16_383, 16_384, INT64_MAX])
-def test_varint(number: int) -> None:
-    message = order_service_pb2.PlaceOrderResponse(sequence=number)
-    encoded = bytes((4 << 3, *varint(number))) if number else b""
-    assert encoded == message.SerializeToString()
+@pytest.mark.parametrize("length", [2, 3, 100, 127, 128, 129, 130, 16_383, 16_384, 100_000])
+def test_delimited(length: int) -> None:
+    inner = market_data_pb2.OrderBook(instrument="i" * length)
+    outer = market_data_pb2.GetOrderBookResponse(book=inner)
+    assert delimited(1, inner.SerializeToString()) == outer.SerializeToString()

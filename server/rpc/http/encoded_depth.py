@@ -13,9 +13,9 @@ from typing import Final
 from exchange.http.v1 import order_service_pb2, types_pb2
 from server.core.book import Book
 from server.core.types import BUY, E8, SELL
+from server.rpc.delimited import LENGTH_DELIMITED, delimited
 from server.rpc.http.doubles import EXACT, double_of
 
-LENGTH_DELIMITED: Final = 2
 FIXED64: Final = 1
 
 
@@ -28,10 +28,9 @@ ASKS: Final = tag(types_pb2.Depth, "asks", LENGTH_DELIMITED)
 PRICE: Final = tag(types_pb2.Level, "price", FIXED64)
 QUANTITY: Final = tag(types_pb2.Level, "quantity", FIXED64)
 CUMULATIVE: Final = tag(types_pb2.Level, "cumulative", FIXED64)
-ORDERBOOK: Final = (
-    order_service_pb2.PlaceOrderResponse.DESCRIPTOR.fields_by_name["orderbook"].number << 3
-    | LENGTH_DELIMITED
-)
+ORDERBOOK: Final = order_service_pb2.PlaceOrderResponse.DESCRIPTOR.fields_by_name[
+    "orderbook"
+].number
 
 LEVEL: Final = Struct("<BBBdBdBd")
 """Tag and length of the level, then its fields."""
@@ -59,14 +58,4 @@ def encoded_depth(book: Book, levels: int) -> bytes:
                     cumulative_e8 / E8 if cumulative_e8 < EXACT else double_of(cumulative_e8),
                 )
             )
-    body = b"".join(parts)
-    return bytes((ORDERBOOK, *varint(len(body)))) + body
-
-
-def varint(number: int) -> list[int]:
-    """Seven bits a byte, the lowest first."""
-    found = []
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= 7
-    return [*found, number]
+    return delimited(ORDERBOOK, b"".join(parts))
