@@ -37,7 +37,7 @@ Exit codes: 0 stopped cleanly, 2 a setting is wrong, 3 the data directory is in 
 is corrupt, 5 a port is taken, 6 the journal could not be written, 7 a follower diverged, 8 a
 program is not installed, 1 anything else."""
 
-OWN: Final = ("up", "server", "follower", "gateway", "journal", "export")
+OWN: Final = ("up", "server", "follower", "gateway", "journal", "export", "doctor")
 PARTS: Final = {
     "up": ("start the whole exchange on this machine", UP, ("server",)),
     "server": (
@@ -90,9 +90,11 @@ def _parser(*, with_trading: bool) -> argparse.ArgumentParser:
         _add_settings(part, *without)
         part.set_defaults(run=_run_part, part=name)
     from server.supervisor import export, journal
+    from server.supervisor.doctor import command as doctor
 
     journal.register(commands, _add_settings, settings_of)
     export.register(commands, _add_settings, settings_of)
+    doctor.register(commands, _add_settings, settings_of)
     if with_trading:
         from clients.commands import register
 

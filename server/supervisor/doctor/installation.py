@@ -1,0 +1,147 @@
+"""Python, its packages, Envoy, the limits of the system and its clock."""
+
+import ctypes
+import importlib
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from server.settings import Settings
+from server.supervisor.doctor.finding import Finding, bad, good, note
+
+DISTRIBUTION: Final = "exchange-backend"
+PYTHONS: Final = ((3, 11), (3, 12))
+INSTALL: Final = "install what requirements.lock lists: make setup, or `pip install -r` it"
+REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)\s*>=\s*([0-9.]+)", re.ASCII)
+ENVOY_VERSION: Final = re.compile(r"/([0-9]+\.[0-9]+\.[0-9]+)/", re.ASCII)
+ENVOY_SECONDS: Final = 20.0
+"""For Envoy to say its version: it is 150 MB to read from a cold disk."""
+FILES_SPARE: Final = 256
+"""Descriptors that the server needs besides one for each subscriber's connection."""
+CLOCK_UNSYNCHRONISED: Final = 5
+"""What `adjtimex` answers then: TIME_ERROR."""
+TIMEX_BYTES: Final = 512
+"""More than its structure takes on any machine."""
+YEAR_FIRST: Final = 2025
+"""This program is not older."""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """In the order in which one thing needs the other."""
+    yield _python()
+    yield from _packages()
+    yield _envoy()
+    yield _files(settings)
+    yield _clock()
+
+
+def _python() -> Finding:
+    said = f"{sys.version.split()[0]} at {sys.executable}"
+    if sys.version_info[:2] in PYTHONS:
+        return good("python", said)
+    wanted = " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
+    return note("python", f"{said}, which was not tried", f"use Python {wanted}")
+
+
+def _packages() -> Iterator[Finding]:
+    wrong = []
+    wanted = [REQUIREMENT.match(row) for row in metadata.requires(DISTRIBUTION) or ()]
+    for row in filter(None, wanted):
+        name, least = row.groups()
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{name} is missing")
+        else:
+            if _numbers(found) < _numbers(least):
+                wrong.append(f"{name} is {found}, at least {least} is needed")
+    if wrong:
+        yield bad("packages", "; ".join(wrong), INSTALL)
+        return
+    slow = _slow_packages()
+    if slow:
+        yield note("packages", f"{', '.join(slow)} run without their compiled part: slow", INSTALL)
+    else:
+        yield good("packages", f"all {len(wanted)} there, compiled")
+
+
+def _slow_packages() -> list[str]:
+    """Those that fall back on Python by themselves where a wheel doesn't fit."""
+    crc = importlib.import_module("google_crc32c")
+    protobuf = importlib.import_module("google.protobuf.internal.api_implementation")
+    msgpack = importlib.import_module("msgpack")
+    slow = {
+        "google-crc32c": crc.implementation != "c",
+        "protobuf": protobuf.Type() == "python",
+        "msgpack": msgpack.Packer.__module__ != "msgpack._cmsgpack",
+    }
+    return [name for name, is_slow in slow.items() if is_slow]
+
+
+def _envoy() -> Finding:
+    from gateway import envoy
+
+    try:
+        program = envoy.program()
+        asked = subprocess.run(
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=ENVOY_SECONDS,
+            check=False,
+        )
+    except envoy.EnvoyMissing as missing:
+        return bad("envoy", str(missing), INSTALL)
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        return bad("envoy", f"it does not run: {failure}", f"{INSTALL}; is it made for this CPU?")
+    found = ENVOY_VERSION.search(asked.stdout)
+    if asked.returncode or not found:
+        last = (asked.stderr or asked.stdout).strip().splitlines()[-1:]
+        said = f"it does not run: {' '.join(last) or f'exit code {asked.returncode}'}"
+        return bad("envoy", said, f"{INSTALL}; is it made for this system?")
+    return good("envoy", f"{found[1]} at {program}")
+
+
+def _files(settings: Settings) -> Finding:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = settings.feed.subscribers_max + FILES_SPARE
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return good("open files", f"up to {soft}")
+    more = f"ulimit -n {needed}" if hard >= needed else "have the hard limit raised"
+    return note(
+        "open files", f"up to {soft}, and {needed} are needed if every subscriber connects", more
+    )
+
+
+def _clock() -> Finding:
+    now = time.gmtime()
+    said = time.strftime("%Y-%m-%d %H:%M:%S UTC", now)
+    if now.tm_year < YEAR_FIRST:
+        return bad("clock", f"it says {said}", "set it, and let NTP keep it")
+    if not _is_synchronised():
+        return note("clock", f"{said}, not synchronised", "let chrony or systemd-timesyncd keep it")
+    return good("clock", f"{said}, synchronised")
+
+
+def _is_synchronised() -> bool:
+    """What the kernel thinks; true where it can't be asked."""
+    try:
+        answer = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+    except (OSError, AttributeError):
+        return True
+    return bool(answer != CLOCK_UNSYNCHRONISED)
+
+
+def newer_than_now(path: Path) -> bool:
+    """Whether a file was written in what the clock takes for the future."""
+    return path.stat().st_mtime > time.time() + 1
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall("[0-9]+", version)[:3])

@@ -1,0 +1,130 @@
+"""The ports, and the server behind them if there is one."""
+
+import asyncio
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from clients.client import ExchangeClient
+from clients.errors import ExchangeError
+from clients.retries import Retries
+from clients.types import Status
+from server.journal.lock import DirectoryLocked
+from server.journal.snapshots import snapshot_paths
+from server.settings import Settings, address, reachable
+from server.supervisor.doctor.finding import Finding, bad, good, note
+from server.supervisor.doctor.installation import newer_than_now
+from server.supervisor.up import check_port
+from server.supervisor.watch import GaveUp
+
+ANSWER_SECONDS: Final = 3.0
+"""For an answer from this machine: it comes in milliseconds, or something is wrong."""
+HEALTH_BYTES_MAX: Final = 65_536
+SNAPSHOT_INTERVALS_MAX: Final = 3
+"""Missed one after the other before it is told."""
+
+
+def examine(settings: Settings, owner: DirectoryLocked | None) -> Iterator[Finding]:
+    """`owner` has the data directory."""
+    at = owner.address if owner is not None else None
+    yield _http_port(settings, is_running=owner is not None)
+    yield _grpc_port(settings, at)
+    at = at or (settings.server_address if owner is not None or settings.server else None)
+    status: Status | None = None
+    if at is None:
+        yield note("server", "it does not run", "exchange up")
+    else:
+        begun = time.perf_counter()
+        try:
+            status = asyncio.run(_status(at))
+        except ExchangeError as error:
+            yield bad("server", str(error), "look at what exchange up or exchange server said")
+        else:
+            took_ms = (time.perf_counter() - begun) * 1000
+            said = f"{at} answers in {took_ms:.0f} ms, durable up to {status.durable_sequence}"
+            yield good("server", said)
+            yield from (note("server", sentence) for sentence in status.degraded)
+    yield from _snapshot(settings, status)
+
+
+def _http_port(settings: Settings, *, is_running: bool) -> Finding:
+    at = address(reachable(settings.host), settings.http_port)
+    try:
+        check_port("http_port", settings.host, settings.http_port, "--http-port (PORT)")
+    except GaveUp as taken:
+        if not is_running or not _is_exchange(at):
+            said, _, remedy = str(taken).partition(": ")
+            return bad("HTTP port", said, remedy)
+        return good("HTTP port", f"{at}, served by this exchange")
+    if is_running:
+        return note("HTTP port", f"{at} is free: the gateway does not run here")
+    return good("HTTP port", f"{at} is free")
+
+
+def _is_exchange(at: str) -> bool:
+    """Whether the gateway of an exchange answers there, well or not."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://{at}/healthz", timeout=ANSWER_SECONDS) as reply:
+            body = reply.read(HEALTH_BYTES_MAX)
+    except urllib.error.HTTPError as error:
+        body = error.read(HEALTH_BYTES_MAX)
+    except OSError:
+        return False
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and bool({"status", "error"} & told.keys())
+
+
+def _grpc_port(settings: Settings, at: str | None) -> Finding:
+    own = address(reachable(settings.host), settings.grpc_port)
+    if at in (own, settings.grpc_address):
+        return good("gRPC port", f"{own}, served by this exchange")
+    try:
+        check_port("grpc_port", settings.host, settings.grpc_port, "--grpc-port (GRPC_PORT)")
+    except GaveUp as taken:
+        said, _, remedy = str(taken).partition(": ")
+        return bad("gRPC port", said, remedy)
+    if at is not None:
+        return note("gRPC port", f"{own} is free: the server is at {at}")
+    return good("gRPC port", f"{own} is free")
+
+
+async def _status(at: str) -> Status:
+    retries = Retries(attempt_s=ANSWER_SECONDS, overall_s=ANSWER_SECONDS)
+    async with ExchangeClient(at, retries=retries) as exchange:
+        await exchange.connect(ANSWER_SECONDS)
+        return await exchange.status()
+
+
+def _snapshot(settings: Settings, status: Status | None) -> Iterator[Finding]:
+    """Of this directory; how much a start has to apply again depends on it."""
+    newest = max(_snapshots(settings.data_dir), key=lambda it: it.stat().st_mtime, default=None)
+    if newest is None:
+        if status is None or status.durable_sequence == 0:
+            yield note("snapshot", "there is none yet")
+            return
+        behind = status.durable_sequence
+        said = f"none yet: a start would apply {behind:,} commands again"
+        yield note("snapshot", said, "the follower writes one each minute: does it run?")
+        return
+    if newer_than_now(newest):
+        yield bad("clock", f"{newest} was written in the future", "set the clock right")
+    age_s = max(time.time() - newest.stat().st_mtime, 0)
+    said = f"{age_s:,.0f} s old"
+    behind = 0 if status is None else status.durable_sequence - status.snapshot_sequence
+    said += f", {behind:,} commands behind" if status is not None else ""
+    if behind > 0 and age_s > SNAPSHOT_INTERVALS_MAX * settings.snapshots.interval_s:
+        yield bad("snapshot", said, "start the follower (exchange up does), and read what it says")
+    else:
+        yield good("snapshot", said)
+
+
+def _snapshots(directory: Path) -> list[Path]:
+    return snapshot_paths(directory) if directory.exists() else []

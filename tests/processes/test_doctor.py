@@ -1,0 +1,193 @@
+"""`exchange doctor`: what it finds, with and without a running exchange, and what it says to do."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+from collections import namedtuple
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import envoy
+from server.settings import Settings
+from server.supervisor import main as exchange
+from server.supervisor.doctor import directory, installation
+from server.supervisor.doctor.finding import Finding, State
+from tests.processes.load import Load
+from tests.running import Starter, free_port
+
+Examined = dict[str, dict[str, str]]
+
+
+@pytest.fixture
+def doctor(
+    starter: Starter, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, Examined]]:
+    for name in ("EXCHANGE_GRPC", "EXCHANGE_CONFIG", "EXCHANGE_DATA_DIR", "PORT", "GRPC_PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+    def examined(
+        *options: str, http_port: int | None = None, grpc_port: int | None = None
+    ) -> tuple[int, Examined]:
+        places = ["--data-dir", str(starter.data_dir)]
+        places += ["--http-port", str(http_port or free_port())]
+        places += ["--grpc-port", str(grpc_port or free_port())]
+        code = exchange.main(["doctor", "--json", *places, *options])
+        told = json.loads(capsys.readouterr().out)
+        assert told["good"] is (code == 0)
+        return code, {finding["name"]: finding for finding in told["findings"]}
+
+    return examined
+
+
+def bad(examined: Examined) -> list[str]:
+    return [name for name, finding in examined.items() if finding["state"] == "bad"]
+
+
+def test_before_the_first_start_nothing_is_bad_and_nothing_is_made(
+    doctor: Any, starter: Starter
+) -> None:
+    code, examined = doctor()
+    assert (code, bad(examined)) == (0, [])
+    assert "is not there yet" in examined["data directory"]["said"]
+    assert examined["server"]["remedy"] == "exchange up"
+    assert examined["envoy"]["said"].startswith("1.")
+    assert " ms for 4 KiB" in examined["fdatasync"]["said"]
+    assert not starter.data_dir.exists()
+
+
+def test_running_and_stopped(doctor: Any, starter: Starter) -> None:
+    everything = starter.up()
+    ports = {"http_port": everything.http_port, "grpc_port": everything.grpc_port}
+    with Load(everything.grpc, "d") as load:
+        load.wait(2)
+    code, examined = doctor(**ports)
+    assert (code, bad(examined)) == (0, [])
+    assert " has it" in examined["data directory"]["said"]
+    assert "open in the server" in examined["journal"]["said"]
+    for port in ("HTTP port", "gRPC port"):
+        assert "served by this exchange" in examined[port]["said"]
+    assert "answers in" in examined["server"]["said"]
+    everything.running.signal(signal.SIGTERM)
+    assert everything.running.wait() == 0
+    code, examined = doctor(**ports)
+    assert (code, bad(examined)) == (0, [])
+    assert "nobody has it" in examined["data directory"]["said"]
+    assert "last sequence" in examined["journal"]["said"]
+    assert examined["snapshot"]["said"].endswith(" s old")
+
+
+def test_server_that_hangs_is_bad(doctor: Any, starter: Starter) -> None:
+    server, address = starter.server()
+    server.signal(signal.SIGSTOP)
+    try:
+        code, examined = doctor(grpc_port=int(address.rpartition(":")[2]))
+    finally:
+        server.signal(signal.SIGCONT)
+    assert (code, bad(examined)) == (1, ["server"])
+
+
+def test_taken_ports_are_bad_with_what_to_do(doctor: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, examined = doctor(http_port=port)
+        assert (code, bad(examined)) == (1, ["HTTP port"])
+        assert examined["HTTP port"]["said"].endswith("is taken by another process")
+        assert "--http-port (PORT)" in examined["HTTP port"]["remedy"]
+        code, examined = doctor(grpc_port=port)
+        assert (code, bad(examined)) == (1, ["gRPC port"])
+
+
+def test_damaged_journal_is_bad(doctor: Any, starter: Starter) -> None:
+    server, address = starter.server()
+    with Load(address, "d") as load:
+        load.wait(5)
+    server.kill()
+    (path,) = starter.data_dir.glob("journal")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    code, examined = doctor()
+    assert (code, bad(examined)) == (1, ["journal"])
+    assert str(path) in examined["journal"]["said"]
+    assert "keep a copy" in examined["journal"]["remedy"]
+
+
+def test_directory_that_is_none_is_bad(doctor: Any, starter: Starter) -> None:
+    starter.data_dir.write_text("a file")
+    code, examined = doctor()
+    assert (code, bad(examined)) == (1, ["data directory"])
+    assert "--data-dir" in examined["data directory"]["remedy"]
+
+
+def test_wrong_settings_are_a_finding(doctor: Any) -> None:
+    code, examined = doctor("--host", "nowhere")
+    assert (code, bad(examined)) == (1, ["settings"])
+    assert "'nowhere' (option --host)" in examined["settings"]["said"]
+
+
+def test_people_read_marks_and_remedies(
+    starter: Starter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    starter.data_dir.write_text("a file")
+    assert exchange.main(["doctor", "--data-dir", str(starter.data_dir)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("good  python          3.")
+    (at,) = [n for n, each in enumerate(lines) if each.startswith("BAD   data directory")]
+    assert lines[at + 1].strip().startswith("-> choose another with --data-dir")
+    assert lines[-1].endswith("bad: do what stands below each")
+
+
+def found(name: str, findings: Any) -> Finding:
+    (finding,) = [finding for finding in findings if finding.name == name]
+    assert isinstance(finding, Finding)
+    return finding
+
+
+def test_missing_and_old_packages_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "requires", lambda _: ["no-such-thing>=1", "grpcio>=999"])
+    packages = found("packages", installation.examine(Settings()))
+    assert packages.state is State.BAD
+    assert "no-such-thing is missing; grpcio is 1." in packages.said
+    assert "requirements.lock" in packages.remedy
+
+
+def test_envoy_that_is_missing_or_does_not_run_is_bad(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "envoy"
+    broken.write_text("#!/bin/sh\necho no such instruction >&2\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(envoy, "program", lambda: broken)
+    finding = found("envoy", installation.examine(Settings()))
+    assert (finding.state, finding.said) == (
+        State.BAD,
+        "it does not run: no such instruction",
+    )
+
+    def missing() -> Path:
+        raise envoy.EnvoyMissing("there is no Envoy")
+
+    monkeypatch.setattr(envoy, "program", missing)
+    assert found("envoy", installation.examine(Settings())).state is State.BAD
+
+
+def test_full_disk_and_one_that_does_not_sync_are_bad(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12, 10**6))
+    monkeypatch.setattr(os, "fdatasync", fails)
+    findings = list(directory.examine(tmp_path))
+    assert found("disk space", findings).state is State.BAD
+    assert found("disk space", findings).said == "0 MiB free"
+    assert found("fdatasync", findings).state is State.BAD
+    assert "Input/output error" in found("fdatasync", findings).said
