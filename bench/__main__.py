@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import report, workloads
+from bench import ghz_runs, report, workloads
 from bench.comparison import Comparison
 from bench.workloads import MESSAGES_IN_FLIGHT, Plan
 
 TURNS_MAX = 9
 """The order stream of the sessions is not longer."""
 
-NAMES = ("engine", "session", "unary", "http")
+NAMES = ("engine", "session", "unary", "http", "ghz")
 
 
 def arguments() -> argparse.Namespace:
@@ -58,6 +58,20 @@ def chosen(names: list[str], plan: Plan) -> Iterator[Callable[[], Comparison]]:
         yield partial(workloads.http, plan)
 
 
+def measured_by_ghz(plan: Plan) -> tuple[list[ghz_runs.Beside], str]:
+    """What ghz says beside our own drivers; or nothing, and why."""
+    measured = []
+    try:
+        for each in ghz_runs.measure(plan, ghz_runs.program(plan.directory)):
+            measured.append(each)
+            rates = f"ghz {each.ghz.rate:,.0f}, own driver {each.own.rate:,.0f} {each.counted}/s"
+            print(f"{each.call}: {rates}", file=sys.stderr, flush=True)
+    except ghz_runs.Unavailable as error:
+        print(f"no figures of ghz: {error}", file=sys.stderr, flush=True)
+        return [], f"There are none: {error}."
+    return measured, ""
+
+
 def main() -> int:
     """Measure and print; 0 whatever the figures are."""
     options = arguments()
@@ -69,13 +83,24 @@ def main() -> int:
     ]
     began = time.monotonic()
     comparisons = []
-    for run in chosen(options.only.split(","), plan):
+    names = options.only.split(",")
+    for run in chosen(names, plan):
         comparisons.append(run())
         print(report.line(comparisons[-1]), file=sys.stderr, flush=True)
+    beside, why = measured_by_ghz(plan) if "ghz" in names else ([], "")
     header.append(f"- the run took {time.monotonic() - began:.0f} s")
-    print("\n".join([*header, "", *report.table(comparisons)]))
+    print("\n".join([*header, ""]))
+    if comparisons:
+        print("\n".join([*report.table(comparisons), ""]))
+    if beside or why:
+        told = [why] if why else ghz_runs.table(beside)
+        print("\n".join(["ghz beside our own drivers:", "", *told]))
     if options.json:
-        plain = {"header": header, "workloads": [each.to_plain() for each in comparisons]}
+        plain = {
+            "header": header,
+            "workloads": [each.to_plain() for each in comparisons],
+            "ghz": ghz_runs.to_plain(beside),
+        }
         options.json.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
     return 0
 

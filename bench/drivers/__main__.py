@@ -6,7 +6,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.drivers import http1, http2, session
+from bench.drivers import book_stream, http1, http2, session
 from bench.drivers.loop import ClosedLoop
 from bench.figures import Turn, read_messages, write_messages
 
@@ -14,7 +14,7 @@ from bench.figures import Turn, read_messages, write_messages
 def arguments() -> argparse.Namespace:
     """What to send where, for how long."""
     parser = argparse.ArgumentParser(prog="python -m bench.drivers", description=__doc__)
-    parser.add_argument("way", choices=["session", "unary", "http"])
+    parser.add_argument("way", choices=["session", "unary", "http", "book"])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--requests", type=Path, required=True, help="file of prepared requests")
     parser.add_argument("--first", type=int, default=0, help="the request to begin with")
@@ -43,6 +43,8 @@ async def drive(options: argparse.Namespace) -> Turn:
         turn = await session.drive(host, port, loop, options.size, in_flight, replies)
     elif options.way == "unary":
         turn = await http2.drive(host, port, options.path, loop, in_flight, replies)
+    elif options.way == "book":
+        turn = await book_stream.drive(host, port, loop, in_flight)
     else:
         turn = await http1.drive(host, port, loop, in_flight)
     if options.replies:
