@@ -170,7 +170,7 @@ class EventsPosition(Generic[E]):
         self._entries: Callable[[E], Sequence[_Sequenced]] = entries
         self._without_first: Callable[[E, int], E] = without_first
         self._begun = False
-        self._ahead = 0  # entries of later sequences than `_after` that have been handed out
+        self._ahead: list[int] = []  # later sequences than `_after` of what has been handed out
         self._repeated = 0  # of these, how many are about to come again
         self._afresh = False
 
@@ -181,27 +181,26 @@ class EventsPosition(Generic[E]):
     def take(self, message: E) -> E:
         if message.restarted or self._afresh:
             message = replace(message, restarted=True)
-            self._ahead = self._repeated = 0
+            self._ahead, self._repeated = [], 0
         elif self._after is not None and message.previous_sequence != self._after:
             raise OutOfStepError(
                 f"the stream stands at sequence {self._after}, and the next message follows on "
                 f"{message.previous_sequence}: something between is missing"
             )
         self._begun, self._afresh = True, False
-        later = sum(entry.sequence > message.sequence for entry in self._entries(message))
-        known = min(self._repeated, len(self._entries(message)))
+        sequences = [entry.sequence for entry in self._entries(message)]
+        known = min(self._repeated, len(sequences))
         self._repeated -= known
-        if message.sequence != self._after:
-            self._after, self._ahead = message.sequence, later + self._repeated
-        else:
-            self._ahead += later - known
+        self._ahead += sequences[known:]
+        self._ahead = [sequence for sequence in self._ahead if sequence > message.sequence]
+        self._after = message.sequence
         return self._without_first(message, known) if known else message
 
     def lost(self, error: ExchangeError | OutOfStepError) -> bool:
         if self._begun and _position_unknown(error):
             self._after, self._afresh = None, True
             return True
-        self._repeated = self._ahead
+        self._repeated = len(self._ahead)
         return may_go_on(error)
 
 

@@ -149,6 +149,8 @@ async def test_maker_knows_its_position_exactly(starter: Starter) -> None:
                 await noise(exchange, "buy", 10)
                 held = await net_quantity(exchange, "maker")
                 await until(lambda maker=maker, held=held: maker.position == held)  # type: ignore[misc]
+                resting = [each async for each in exchange.orders(client_id="maker", status="open")]
+                assert len({each.side for each in resting}) == len(resting) <= 2
             assert held < 0
 
 

@@ -229,6 +229,8 @@ class LongCommands:
             del left[: len(taken)]
             # Complete up to the command before the next one that is still to come.
             up_to = left[0][0] - 1 if left else self.last
+            if draw.random() < 0.3:
+                up_to = draw.randint(complete, up_to)  # it need not say all that it could
             events = tuple(trade(*each) for each in taken)
             yield OrderEventsMessage(up_to, complete, events, restarted=False)  # type: ignore[arg-type]
             complete = up_to
