@@ -8,6 +8,7 @@ equal, and if it passes over, nothing can be said of this one.
 
 import asyncio
 import sys
+from collections import deque
 from contextlib import aclosing
 
 from clients.client import ExchangeClient
@@ -17,6 +18,7 @@ from clients.types import Book
 
 LEVELS = 100  # a side, of a comparison
 PAUSE_S = 0.1  # between two comparisons
+HELD_MAX = 100  # answers that wait for the copy: ten seconds' worth, then the oldest are let go
 
 
 class BookDiffersError(AssertionError):
@@ -32,7 +34,7 @@ class MirroredBook:
         self.mirror = BookMirror(instrument)
         self.equal_count = 0
         """Comparisons, which found no difference."""
-        self._held: list[Book] = []
+        self._held: deque[Book] = deque(maxlen=HELD_MAX)
 
     async def run(self) -> None:
         """Follows and compares until it is cancelled; raises `BookDiffersError`."""
@@ -57,13 +59,13 @@ class MirroredBook:
     def _compare(self) -> None:
         """Judge what the copy has reached."""
         sequence = self.mirror.sequence or 0
-        for book in self._held:
+        while self._held and self._held[0].sequence <= sequence:
+            book = self._held.popleft()
             if book.sequence == sequence:
                 own = self.mirror.book(LEVELS)
                 if (own.bids, own.asks) != (book.bids, book.asks):
                     raise BookDiffersError(f"at sequence {sequence}: {own} is not {book}")
                 self.equal_count += 1
-        self._held = [book for book in self._held if book.sequence > sequence]
 
 
 def main(arguments: list[str] | None = None) -> int:
