@@ -24,7 +24,7 @@ from clients.presentation import (
 )
 from clients.requests import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder
 from clients.retries import Retries
-from clients.terminal import colours_on, text_of
+from clients.terminal import colours_on, end_output, text_of
 
 DONE, REFUSED, NO_ANSWER = 0, 1, 3
 CONNECT_S = 3.0  # a person waits: a machine that drops packets is told apart by then
@@ -39,13 +39,19 @@ def run(options: argparse.Namespace) -> int:
         answer = asyncio.run(_ask(options))
     except ExchangeError as error:
         return failed(options, error)
-    if options.json:
-        print(json_of(answer.value))
-        return DONE
-    coloured = colours_on(sys.stdout, os.environ)
-    for line in answer.lines:
-        print(text_of(line, coloured=coloured))
+    try:
+        _print(answer, as_json=options.json)
+    except BrokenPipeError:
+        end_output()
     return DONE
+
+
+def _print(answer: Answer, *, as_json: bool) -> None:
+    coloured = colours_on(sys.stdout, os.environ)
+    lines = [json_of(answer.value)] if as_json else answer.lines
+    for each in lines:
+        print(each if isinstance(each, str) else text_of(each, coloured=coloured))
+    sys.stdout.flush()
 
 
 def failed(options: argparse.Namespace, error: ExchangeError) -> int:

@@ -162,6 +162,9 @@ def _add_watch(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
         action="store_true",
         help="print a line for each change; without a terminal, and with --json, it always does",
     )
+    parser.add_argument(
+        "--seconds", type=whole(1, 86_400), help="end after so long, at most a day (never)"
+    )
     parser.set_defaults(run=_run_watch)
 
 

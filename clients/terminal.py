@@ -5,6 +5,8 @@ terminal, and not where NO_COLOR is set (https://no-color.org) or TERM is `dumb`
 the colour alone.
 """
 
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, TextIO
@@ -42,6 +44,11 @@ def line(*pieces: Cell) -> Line:
 def colours_on(stream: TextIO, environment: Mapping[str, str]) -> bool:
     """Whether to show styles on this stream."""
     return stream.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+
+
+def end_output() -> None:
+    """Whoever read the output has seen enough: what is still buffered goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def text_of(spans: Iterable[Span], *, coloured: bool) -> str:

@@ -11,7 +11,7 @@ from clients.actions import CONNECT_S, DONE, failed
 from clients.client import ExchangeClient
 from clients.errors import ExchangeError
 from clients.retries import Retries
-from clients.terminal import colours_on
+from clients.terminal import colours_on, end_output
 from clients.watch.lines import LinePrinter
 from clients.watch.screen import picture
 from clients.watch.terminal import Canvas
@@ -25,14 +25,13 @@ Show = Callable[[ExchangeClient, argparse.Namespace, asyncio.Event], Awaitable[N
 
 
 def run(options: argparse.Namespace) -> int:
-    """Watches until q, Ctrl-C or the reader of its output goes: the exit code."""
+    """Watches until q, Ctrl-C, its time is over or the reader of its output goes: the exit code."""
     try:
         asyncio.run(_watch(options))
     except ExchangeError as error:
         return failed(options, error)
     except BrokenPipeError:
-        # Whoever read has seen enough; what is still buffered goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        end_output()
     return DONE
 
 
@@ -47,7 +46,9 @@ async def _watch(options: argparse.Namespace) -> None:
         showing = asyncio.ensure_future(show(exchange, options, stop))
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait([showing, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                [showing, stopping], timeout=options.seconds, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             showing.cancel()
             stopping.cancel()

@@ -19,8 +19,9 @@ from server.supervisor.parent import Parent
 DESCRIPTION: Final = """\
 An exchange: orders in, trades out, nothing lost.
 
-`exchange up` starts everything on this machine; `server`, `follower` and `gateway` run one part
-alone. `place`, `cancel`, `order`, `book` and `trades` are for trading by hand."""
+`exchange up` starts everything on this machine, `doctor` says what is missing for it; `server`,
+`follower` and `gateway` run one part alone; `journal` and `export` read what was kept. `place`,
+`cancel`, `book`, `watch` and so on are for trading by hand, `flow` and `load` for a busy market."""
 
 UP: Final = """\
 Starts and watches the server (gRPC, matching, journal), the follower (snapshots) and the gateway

@@ -206,6 +206,12 @@ def test_without_a_terminal_it_prints_lines(starter: Starter, address: str) -> N
     assert filled["event"]["trade"]["price"] == "100"
 
 
+def test_it_ends_after_its_seconds(starter: Starter, address: str) -> None:
+    ended = watch(starter, address, "--lines", "--seconds", "1")
+    assert ended.wait() == 0
+    assert " book  bid " in ended.lines[0]
+
+
 @pytest.mark.parametrize(
     ("instrument", "at", "code", "said"),
     [

@@ -82,6 +82,16 @@ def test_running_and_stopped(doctor: Any, starter: Starter) -> None:
     assert examined["snapshot"]["said"].endswith(" s old")
 
 
+def test_other_ports_than_those_of_the_running_server_are_not_judged(
+    doctor: Any, starter: Starter
+) -> None:
+    _, address = starter.server()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        code, examined = doctor(http_port=other.getsockname()[1])
+    assert (code, bad(examined)) == (0, [])
+    assert examined["ports"]["said"].startswith(f"the server is at {address}: ")
+
+
 def test_server_that_hangs_is_bad(doctor: Any, starter: Starter) -> None:
     server, address = starter.server()
     server.signal(signal.SIGSTOP)

@@ -31,8 +31,14 @@ SNAPSHOT_INTERVALS_MAX: Final = 3
 def examine(settings: Settings, owner: DirectoryLocked | None) -> Iterator[Finding]:
     """`owner` has the data directory."""
     at = owner.address if owner is not None else None
-    yield _http_port(settings, is_running=owner is not None)
-    yield _grpc_port(settings, at)
+    own = {settings.grpc_address, address(reachable(settings.host), settings.grpc_port)}
+    if at is not None and at not in own:
+        # Then who has these ports says nothing about it.
+        said = f"the server is at {at}: it was started with other settings than these"
+        yield note("ports", said, "ask with the same options and variables")
+    else:
+        yield _http_port(settings, is_running=owner is not None)
+        yield _grpc_port(settings, is_running=at is not None)
     at = at or (settings.server_address if owner is not None or settings.server else None)
     status: Status | None = None
     if at is None:
@@ -82,18 +88,16 @@ def _is_exchange(at: str) -> bool:
     return isinstance(told, dict) and bool({"status", "error"} & told.keys())
 
 
-def _grpc_port(settings: Settings, at: str | None) -> Finding:
-    own = address(reachable(settings.host), settings.grpc_port)
-    if at in (own, settings.grpc_address):
-        return good("gRPC port", f"{own}, served by this exchange")
+def _grpc_port(settings: Settings, *, is_running: bool) -> Finding:
+    at = address(reachable(settings.host), settings.grpc_port)
+    if is_running:
+        return good("gRPC port", f"{at}, served by this exchange")
     try:
         check_port("grpc_port", settings.host, settings.grpc_port, "--grpc-port (GRPC_PORT)")
     except GaveUp as taken:
         said, _, remedy = str(taken).partition(": ")
         return bad("gRPC port", said, remedy)
-    if at is not None:
-        return note("gRPC port", f"{own} is free: the server is at {at}")
-    return good("gRPC port", f"{own} is free")
+    return good("gRPC port", f"{at} is free")
 
 
 async def _status(at: str) -> Status:
