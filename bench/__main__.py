@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import ghz_runs, report, workloads
+from bench import ghz_runs, recovery, report, workloads
 from bench.comparison import Comparison
 from bench.workloads import MESSAGES_IN_FLIGHT, Plan
 
 TURNS_MAX = 9
 """The order stream of the sessions is not longer."""
 
-NAMES = ("engine", "session", "unary", "http", "ghz")
+NAMES = ("engine", "session", "unary", "http", "ghz", "recovery")
 
 
 def arguments() -> argparse.Namespace:
@@ -88,6 +88,7 @@ def main() -> int:
         comparisons.append(run())
         print(report.line(comparisons[-1]), file=sys.stderr, flush=True)
     beside, why = measured_by_ghz(plan) if "ghz" in names else ([], "")
+    starts = list(recovery.measured(plan.directory)) if "recovery" in names else []
     header.append(f"- the run took {time.monotonic() - began:.0f} s")
     print("\n".join([*header, ""]))
     if comparisons:
@@ -95,11 +96,14 @@ def main() -> int:
     if beside or why:
         told = [why] if why else ghz_runs.table(beside)
         print("\n".join(["ghz beside our own drivers:", "", *told]))
+    if starts:
+        print("\n".join(starts))
     if options.json:
         plain = {
             "header": header,
             "workloads": [each.to_plain() for each in comparisons],
             "ghz": ghz_runs.to_plain(beside),
+            "starts": starts,
         }
         options.json.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -161,10 +161,18 @@ def _recover(directory: Path, pace: _Pace, shard: int) -> Recovered:
         engine.sequence,
         cut,
         found.passed_over,
-        state_hash(engine),
+        _hash(replay, found),
         time.monotonic() - pace.began,
     )
     return Recovered(engine, FileLog(storage, replay.mark, RULES_VERSION), report)
+
+
+def _hash(replay: Replay, found: Found) -> bytes:
+    """The state hash; a snapshot's own was proven as it was loaded, and takes seconds to make."""
+    header = found.header
+    if header is not None and not replay.command_count and header.rules_version == RULES_VERSION:
+        return header.state_hash
+    return state_hash(replay.engine)
 
 
 def _known_marks(directory: Path) -> list[Mark]:
