@@ -160,10 +160,12 @@ def found(name: str, findings: Any) -> Finding:
 
 
 def test_missing_and_old_packages_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata, "requires", lambda _: ["no-such-thing>=1", "grpcio>=999"])
+    rows = ["no-such-thing>=1", "grpcio>=999", 'not-needed>=1; extra == "more"']
+    monkeypatch.setattr(metadata, "requires", lambda _: rows)
     packages = found("packages", installation.examine(Settings()))
     assert packages.state is State.BAD
     assert "no-such-thing is missing; grpcio is 1." in packages.said
+    assert "not-needed" not in packages.said
     assert "requirements.lock" in packages.remedy
 
 

@@ -19,6 +19,7 @@ DISTRIBUTION: Final = "exchange-backend"
 PYTHONS: Final = ((3, 11), (3, 12))
 INSTALL: Final = "install what requirements.lock lists: make setup, or `pip install -r` it"
 REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)\s*>=\s*([0-9.]+)", re.ASCII)
+OPTIONAL: Final = re.compile(r";.*\bextra\s*==")
 ENVOY_VERSION: Final = re.compile(r"/([0-9]+\.[0-9]+\.[0-9]+)/", re.ASCII)
 ENVOY_SECONDS: Final = 20.0
 """For Envoy to say its version: it is 150 MB to read from a cold disk."""
@@ -51,8 +52,8 @@ def _python() -> Finding:
 
 def _packages() -> Iterator[Finding]:
     wrong = []
-    wanted = [REQUIREMENT.match(row) for row in metadata.requires(DISTRIBUTION) or ()]
-    for row in filter(None, wanted):
+    rows = [row for row in metadata.requires(DISTRIBUTION) or () if not OPTIONAL.search(row)]
+    for row in filter(None, map(REQUIREMENT.match, rows)):
         name, least = row.groups()
         try:
             found = metadata.version(name)
@@ -68,7 +69,7 @@ def _packages() -> Iterator[Finding]:
     if slow:
         yield note("packages", f"{', '.join(slow)} run without their compiled part: slow", INSTALL)
     else:
-        yield good("packages", f"all {len(wanted)} there, compiled")
+        yield good("packages", f"all {len(rows)} there, compiled")
 
 
 def _slow_packages() -> list[str]:
