@@ -48,6 +48,10 @@ def options(limits: GrpcLimits) -> Sequence[tuple[str, Any]]:
         ("grpc.max_receive_message_length", limits.message_bytes_max),
         ("grpc.max_metadata_size", limits.metadata_bytes_max),
         ("grpc.max_concurrent_streams", limits.calls_per_connection_max),
+        # gRPC cancels calls, without a word, once 1,000 wait to be taken up: a burst of that many
+        # is within the bound on calls, which has a sentence of its own.
+        ("grpc.server.max_pending_requests", limits.calls_max),
+        ("grpc.server.max_pending_requests_hard_limit", limits.calls_max),
         # Without probing, window and write buffer are all that a reader who doesn't read can hold.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", limits.window_bytes),
