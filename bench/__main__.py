@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import ghz_runs, recovery, report, workloads
+from bench import engine, ghz_runs, recovery, report, workloads
 from bench.comparison import Comparison
 from bench.workloads import MESSAGES_IN_FLIGHT, Plan
 
@@ -49,6 +49,8 @@ def arguments() -> argparse.Namespace:
 
 def chosen(names: list[str], plan: Plan) -> Iterator[Callable[[], Comparison]]:
     """The workloads in the order of the table."""
+    if "engine" in names:
+        yield partial(engine.compared, plan.turns)
     if "session" in names:
         for size in MESSAGES_IN_FLIGHT:
             yield partial(workloads.session, plan, size)

@@ -16,6 +16,8 @@ import time
 from typing import Final
 
 from bench.bare_book import BareBook
+from bench.comparison import Comparison, Side
+from bench.figures import Turn
 from bench.flow import Row, command, rows
 from server.core.book import KEY_MIN
 from server.core.commands import SetInstrument
@@ -24,6 +26,8 @@ from server.core.instruments import Instrument
 from server.core.types import BUY, Stamp
 
 BATCH: Final = 100
+OPERATIONS: Final = 200_000
+"""Of a turn: a second or two, most of it with the book as deep as it gets."""
 INSTRUMENT: Final = Instrument("BTC-USD", maker_fee_e6=-50, taker_fee_e6=200)
 STEP_NS: Final = 5_000
 
@@ -72,10 +76,31 @@ def _bare_operation(row: Row) -> tuple[int, int, int, int, int, bool]:
     return int(name), side, price, quantity, lowest_key, operation == "limit"
 
 
+def compared(turns: int, operations: int = OPERATIONS) -> Comparison:
+    """As one workload among others: both take turns, timed by the CPU."""
+    stream = rows(operations)
+    engine, bare = Side(), Side()
+    for _ in range(turns):
+        for side, seconds_of in ((bare, bare_seconds), (engine, engine_seconds)):
+            seconds = seconds_of(stream)
+            gc.collect()
+            side.turns.append(Turn(len(stream), seconds, [], len(stream)))
+            side.cpu_s["process"] = side.cpu_s.get("process", 0.0) + seconds
+    return Comparison(
+        workload="engine",
+        what=f"the engine alone, all rules on, in batches of {BATCH}; the first {len(stream):,} "
+        "operations of tests/data/flow",
+        baseline_what="a bare book that keeps all its events, in the same process",
+        exchange=engine,
+        baseline=bare,
+        ratio_goal=0.35,
+    )
+
+
 def main() -> None:
     """Run both in turn and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--operations", type=int, default=200_000)
+    parser.add_argument("--operations", type=int, default=OPERATIONS)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     stream = rows(arguments.operations)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import report, workloads
+from bench import engine, report, workloads
 from bench.comparison import Comparison, Side
 from bench.figures import Turn, percentiles, write_messages
 from bench.orders import http_fields, mixed_orders
@@ -41,6 +41,15 @@ def test_workload_yields_figures(
     assert list(tmp_path.iterdir()) == []
     rows = list(report.table([figures]))
     assert rows[2].startswith(f"| {figures.workload} | ")
+
+
+def test_engine_yields_figures() -> None:
+    figures = engine.compared(turns=2, operations=2_000)
+    for side in (figures.exchange, figures.baseline):
+        assert [turn.orders for turn in side.turns] == [2_000, 2_000]
+        assert side.cpu_us()["process"] > 0
+    assert list(report.table([figures]))[2].startswith("| engine | ")
+    assert figures.reached() is not None
 
 
 def test_driver_fails_where_orders_are_refused(tmp_path: Path) -> None:
