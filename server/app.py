@@ -21,6 +21,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +38,8 @@ from server.journal.log import Lost, Unknown
 from server.journal.recovery import Recovered, recover
 from server.journal.refusals import JournalRefused
 from server.journal.snapshots import SnapshotBad, write_snapshot
-from server.metrics import Metrics
+from server.metrics.exposition import Metrics
+from server.metrics.load import CallErrors
 from server.rpc import market_data, order_events
 from server.rpc.account_service import AccountService
 from server.rpc.admin_service import AdminService, Start
@@ -104,8 +106,9 @@ class Exchange:
         self._journal_streams = JournalStreams(log, self.followers)
         self.sequencer.listeners.append(self._journal_streams)
 
-        metrics = Metrics(self.sequencer)
-        self.sequencer.listeners.append(metrics)
+        errors = CallErrors()
+        ports = {"grpc": settings.grpc_port, "http": settings.http_port}
+        self._metrics = metrics = Metrics(self.sequencer, self.feed.readers, errors, ports)
 
         deadlines = Deadlines(limits.deadline_s, limits.deadline_max_s)
         calls = Calls(self.sequencer, deadlines)
@@ -113,32 +116,31 @@ class Exchange:
         start = Start(epoch, report.sentence(), self._degraded, time.monotonic_ns())
         self._server = server = make_server(limits)
         self._health = Health(server, SERVICES)
-        register(
-            server,
+        add = partial(register, server, errors=errors)
+        add(
             order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
             OrderService(calls, self._sessions, order_events.OrderEvents(self.feed).serve),
             order_events.ENCODED,
         )
-        register(
-            server,
+        add(
             market_data_pb2.DESCRIPTOR.services_by_name["MarketData"],
             market_data.MarketData(calls, self.feed),
             market_data.ENCODED,
         )
-        register(
-            server,
+        add(
             account_service_pb2.DESCRIPTOR.services_by_name["AccountService"],
             AccountService(calls),
         )
         admin = AdminService(calls, self.followers, self._journal_streams, start)
-        register(server, admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin)
-        add_http_services(server, self.sequencer, self.feed, deadlines, admin, metrics.text)
+        add(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin)
+        add_http_services(server, self.sequencer, self.feed, deadlines, admin, metrics.text, errors)
         if limits.reflection:
             add_reflection(server, SERVICES)
 
     async def start(self) -> int:
         """Bring the state up to date, then serve: the gRPC port; raises `PortTaken`."""
         port = bind(self._server, self._settings.grpc_address)
+        self._metrics.connections.ports["grpc"] = port
         self.sequencer.start()
         await self._end_sessions()
         await self._configure()

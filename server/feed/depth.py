@@ -163,6 +163,8 @@ def page_of(engine: Engine, instrument: str, after: tuple[int, int] | None) -> P
 class BookReader(Reader):
     """One stream of a book."""
 
+    stream = "book"
+
     def __init__(
         self,
         readers: Readers,

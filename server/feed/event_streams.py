@@ -57,8 +57,9 @@ class EventStreams:
     """One kind of stream: its readers, and what they are sent."""
 
     def __init__(
-        self, readers: Readers, log: Frames, pool: ThreadPoolExecutor, wire: Format
+        self, name: str, readers: Readers, log: Frames, pool: ThreadPoolExecutor, wire: Format
     ) -> None:
+        self.name = name
         self.readers = readers
         self.wire = wire
         self.groups: dict[Filter, list[EventReader]] = {}
@@ -109,6 +110,7 @@ class EventReader(QueueReader):
         self, streams: EventStreams, peer: str, key: Filter, after_sequence: int | None
     ) -> None:
         super().__init__(streams.readers, peer)
+        self.stream = streams.name
         self._streams = streams
         self._key = key
         self._after = after_sequence

@@ -123,6 +123,9 @@ class Readers:
 class Reader:
     """One stream. Made by the task that sends it, which is the one that a cut interrupts."""
 
+    stream: str
+    """What it is of, for figures: a word, the same for all of its kind."""
+
     def __init__(self, readers: Readers, peer: str) -> None:
         task = asyncio.current_task()
         assert task is not None

@@ -64,9 +64,11 @@ class Feed:
         }
         # One thread, so that those who resume cannot crowd out the loop between them.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="feed")
-        self.trades = EventStreams(self.readers, log, self._pool, formats.trades)
-        self.orders = EventStreams(self.readers, log, self._pool, formats.orders)
-        self.json_trades = EventStreams(self.readers, log, self._pool, formats.json_trades)
+        self.trades = EventStreams("trades", self.readers, log, self._pool, formats.trades)
+        self.orders = EventStreams("order_events", self.readers, log, self._pool, formats.orders)
+        self.json_trades = EventStreams(
+            "json_trades", self.readers, log, self._pool, formats.json_trades
+        )
         self.activity = Activity()
         sequencer.listeners.append(self)
 

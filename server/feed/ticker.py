@@ -19,6 +19,8 @@ Rendered = tuple[int, bytes]
 class TickerReader(Reader):
     """One stream of a ticker."""
 
+    stream = "ticker"
+
     def __init__(
         self,
         readers: Readers,

@@ -4,10 +4,12 @@
   of every method by itself, and looks at all those waits again for each call that comes: at forty
   methods that is a tenth of what a call costs.
 - Some methods give bytes: what is encoded already, for one or for many, has no serializer.
+- Calls that end with an error are counted, by method and status; who ends his own call is not.
 - Bytes that are no message are refused like anything else. Left to grpc.aio they are a failure of
   the server's, status UNKNOWN, with a stack trace in its log for each.
 """
 
+from collections import Counter
 from collections.abc import Callable, Coroutine, Set
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from grpc.aio import ServicerContext
 
+from server.metrics.load import CallErrors
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
 
 Handler = Callable[[Any, ServicerContext[Any, Any]], Coroutine[Any, Any, Any]]
@@ -34,14 +37,16 @@ def register(
     service: ServiceDescriptor,
     servicer: object,
     encoded: Set[str] = frozenset(),
+    errors: CallErrors | None = None,
 ) -> None:
     """Add a service whose methods are coroutines; those in `encoded` give bytes."""
     handlers = {}
+    errors = Counter() if errors is None else errors
     for method in service.methods:
-        serve = getattr(servicer, method.name)
+        serve = _counted(getattr(servicer, method.name), method, errors)
         reply = GetMessageClass(method.output_type).SerializeToString
         handlers[method.name] = _HANDLERS[method.client_streaming, method.server_streaming](
-            serve if method.client_streaming else _judged(serve),
+            serve,
             request_deserializer=_decoder(method),
             response_serializer=None if method.name in encoded else reply,
         )
@@ -63,10 +68,21 @@ def _decoder(method: MethodDescriptor) -> Callable[[bytes], Any]:
     return request_or_refusal
 
 
-def _judged(serve: Handler) -> Handler:
+def _counted(serve: Handler, method: MethodDescriptor, errors: CallErrors) -> Handler:
+    endpoint = f"{method.containing_service.full_name}/{method.name}"
+
     async def serve_or_refuse(request: Any, context: ServicerContext[Any, Any]) -> Any:
-        if type(request) is EdgeReject:
-            await refuse(context, request)
-        return await serve(request, context)
+        try:
+            if type(request) is EdgeReject:
+                await refuse(context, request)
+            return await serve(request, context)
+        except grpc.aio.AbortError:
+            errors[endpoint, context.code().name] += 1
+            raise
+        except Exception:
+            # What nobody foresaw: the core ends the call with this status, if it is still there.
+            if not context.cancelled():
+                errors[endpoint, grpc.StatusCode.UNKNOWN.name] += 1
+            raise
 
     return serve_or_refuse

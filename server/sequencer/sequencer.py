@@ -180,6 +180,11 @@ class Sequencer:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, self._read_back, repeat.sequence)
 
+    @property
+    def waiting(self) -> int:
+        """Commands that were applied and are not yet durable."""
+        return self.engine.sequence - self.durable_sequence
+
     # Life -------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -240,7 +245,7 @@ class Sequencer:
             _Append(BATCH, record.first_sequence, len(record.commands), record.time_ns, payload)
         )
 
-    def _appended(self) -> None:
+    def _appended(self, taken_ns: int) -> None:
         """The record is durable: go on with the next one, then let replies and feed go."""
         record, closed = self._writing, self._closed
         self._writing = self._closed = None
@@ -251,6 +256,7 @@ class Sequencer:
             self._quiet = self._loop.call_later(self._limits.quiet_ms / 1000, self._append_idle)
         if record is not None and closed is not None:
             self.durable_sequence = closed.last_sequence
+            closed.sync_ns = taken_ns
             record.release()
             for listener in self.listeners:
                 listener.durable(closed)
@@ -280,6 +286,7 @@ class Sequencer:
 
     def _append_all(self) -> None:
         while (work := self._work.get()) is not None:
+            began_ns = time.monotonic_ns()
             try:
                 result = self._log.append(*work)
             except Exception as error:
@@ -288,12 +295,13 @@ class Sequencer:
             if not isinstance(result, Position):
                 self._on_failure(f"appending to the journal failed: {result}")
                 return
-            self._loop.call_soon_threadsafe(self._done, work.kind)
+            taken_ns = time.monotonic_ns() - began_ns
+            self._loop.call_soon_threadsafe(self._done, work.kind, taken_ns)
 
-    def _done(self, kind: int) -> None:
+    def _done(self, kind: int, taken_ns: int) -> None:
         if kind == BATCH:
             try:
-                self._appended()
+                self._appended(taken_ns)
             except Exception as error:
                 self._on_failure(f"showing a record failed: {error!r}")
                 raise

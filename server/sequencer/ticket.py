@@ -129,6 +129,7 @@ class ClosedRecord:
         "first_sequence",
         "last_sequence",
         "submitted_ns",
+        "sync_ns",
         "time_ns",
     )
 
@@ -141,6 +142,8 @@ class ClosedRecord:
         """For each command the list of its events."""
         self.submitted_ns = record.submitted_ns
         """Monotonic clock at each submit whose commands are in it."""
+        self.sync_ns = 0
+        """What writing it and making it durable took; known once it is."""
         self.captured: dict[str, Any] = {}
         """What listeners keep from `closing` to `durable`, by their own names."""
 

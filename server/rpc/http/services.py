@@ -1,12 +1,13 @@
 """Mounts the HTTP JSON door on the gRPC server that the gateway's transcoder calls."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import grpc
 
 from exchange.http.v1 import market_service_pb2, order_service_pb2, system_service_pb2
 from server.feed.feed import Feed
+from server.metrics.load import CallErrors
 from server.rpc.admin_service import AdminService
 from server.rpc.deadlines import Deadlines
 from server.rpc.http import market, orders
@@ -28,11 +29,12 @@ def add_http_services(
     feed: Feed,
     deadlines: Deadlines,
     admin: AdminService,
-    metrics: Callable[[], bytes],
+    metrics: Callable[[], Awaitable[bytes]],
+    errors: CallErrors,
 ) -> None:
     """Serve `exchange.http.v1`. `admin` gives status and snapshots, `metrics` the text of all
-    figures (`server.metrics.Metrics.text`)."""
+    figures (`server.metrics.exposition.Metrics.text`)."""
     calls = HttpCalls(sequencer, deadlines)
-    register(server, ORDERS, HttpOrders(calls), orders.ENCODED)
-    register(server, MARKET, HttpMarket(calls, admin, feed), market.ENCODED)
-    register(server, SYSTEM, HttpSystem(admin, metrics))
+    register(server, ORDERS, HttpOrders(calls), orders.ENCODED, errors)
+    register(server, MARKET, HttpMarket(calls, admin, feed), market.ENCODED, errors)
+    register(server, SYSTEM, HttpSystem(admin, metrics), errors=errors)

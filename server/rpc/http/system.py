@@ -1,7 +1,7 @@
 """What the exchange says about itself over HTTP: index, health, figures."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from google.api import annotations_pb2
@@ -26,7 +26,7 @@ DISABLED: Final = "disabled"
 class HttpSystem:
     """`exchange.http.v1.SystemService`."""
 
-    def __init__(self, admin: AdminService, metrics: Callable[[], bytes]) -> None:
+    def __init__(self, admin: AdminService, metrics: Callable[[], Awaitable[bytes]]) -> None:
         self._admin = admin
         self._metrics = metrics
 
@@ -55,7 +55,7 @@ class HttpSystem:
         )
 
     async def GetMetrics(self, _request: messages.GetMetricsRequest, _context: Context) -> HttpBody:
-        return HttpBody(content_type=CONTENT_TYPE_PLAIN_0_0_4, data=self._metrics())
+        return HttpBody(content_type=CONTENT_TYPE_PLAIN_0_0_4, data=await self._metrics())
 
 
 def endpoints() -> list[str]:

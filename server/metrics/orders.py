@@ -1,22 +1,15 @@
-"""Figures of the exchange as Prometheus text.
-
-The hot path adds to plain integers, once for each record; names, labels and text are made when
-somebody asks. Only what is durable is counted. Counters begin at 0 with the process, as Prometheus
-expects; what the engine or the sequencer counts anyway is read there.
-"""
+"""What became of orders. Only what is durable is counted; what the engine or the sequencer counts
+anyway is read there."""
 
 import time
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
@@ -25,6 +18,7 @@ from server.core.commands import PlaceOrder
 from server.core.engine import Engine
 from server.core.events import OrderEvent, OrderRejected, Traded
 from server.core.types import E8, EndReason, OrderType, Side
+from server.metrics.histogram import Histogram
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import ClosedRecord
 
@@ -35,23 +29,20 @@ LATENCY_BOUNDS_S: Final = (
 
 _TYPE_AND_SIDE: Final = attrgetter("order_type", "side")
 
-LATENCY_BOUNDS_NS: Final = tuple(round(bound * 1e9) for bound in LATENCY_BOUNDS_S)
 
-
-class Metrics(Collector):
-    """A listener of records that can be asked for its figures."""
+class Orders(Collector):
+    """Orders, trades, and the state of the engine."""
 
     def __init__(self, sequencer: Sequencer) -> None:
+        """Listen to the sequencer."""
         self._sequencer = sequencer
         self._accepted: Counter[tuple[int, int]] = Counter()
         self._matched: Counter[str] = Counter()
         self._rejected: Counter[int] = Counter()
         self._volume_e8: Counter[str] = Counter()
         self._trades = 0
-        self._latency_counts = [0] * (len(LATENCY_BOUNDS_NS) + 1)
-        self._latency_sum_ns = 0
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
+        self._latencies = Histogram(LATENCY_BOUNDS_S, 10**9)
+        sequencer.listeners.append(self)
 
     def closing(self, record: ClosedRecord, engine: Engine) -> None:
         """Nothing counts before it is durable."""
@@ -67,9 +58,7 @@ class Metrics(Collector):
                 self._count(events)
         now_ns = time.monotonic_ns()
         for submitted_ns in record.submitted_ns:
-            latency_ns = now_ns - submitted_ns
-            self._latency_counts[bisect_left(LATENCY_BOUNDS_NS, latency_ns)] += 1
-            self._latency_sum_ns += latency_ns
+            self._latencies.observe(now_ns - submitted_ns)
 
     def _count(self, events: Iterable[object]) -> None:
         instrument = ""
@@ -84,10 +73,6 @@ class Metrics(Collector):
         if instrument:
             self._matched[instrument] += 1
 
-    def text(self) -> bytes:
-        """Everything, in the text format 0.0.4."""
-        return generate_latest(self._registry)
-
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""
         yield self._orders_received()
@@ -100,7 +85,10 @@ class Metrics(Collector):
             (([name], count) for name, count in self._matched.items()),
         )
         yield self._orders_rejected()
-        yield self._latency()
+        yield self._latencies.family(
+            "order_latency_seconds",
+            "From a message's commands being sequenced to all of them being durable.",
+        )
         yield CounterMetricFamily("trades", "Trades.", value=self._trades)
         yield labelled(
             CounterMetricFamily(
@@ -135,20 +123,6 @@ class Metrics(Collector):
                 labels=["reason"],
             ),
             (([reason], count) for reason, count in counts.items()),
-        )
-
-    def _latency(self) -> Metric:
-        below = 0
-        buckets = []
-        bounds = [*(str(bound) for bound in LATENCY_BOUNDS_S), "+Inf"]
-        for bound, count in zip(bounds, self._latency_counts, strict=True):
-            below += count
-            buckets.append((bound, below))
-        return HistogramMetricFamily(
-            "order_latency_seconds",
-            "From a message's commands being sequenced to all of them being durable.",
-            buckets=buckets,
-            sum_value=self._latency_sum_ns / 1e9,
         )
 
     def _state(self) -> Iterator[Metric]:

@@ -1,0 +1,39 @@
+"""All figures together.
+
+The hot path adds to plain integers, once for each record; names, labels and text are made when
+somebody asks. Counters begin at 0 with the process, as Prometheus expects. No label holds what a
+client chose freely, an id of an order or a client least of all: each value is a series for ever.
+"""
+
+import asyncio
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+from server.feed.fan_out import Readers
+from server.metrics.connections import Connections
+from server.metrics.load import CallErrors, Load
+from server.metrics.orders import Orders
+from server.sequencer.sequencer import Sequencer
+
+
+class Metrics:
+    """What can be asked for the figures of one server."""
+
+    def __init__(
+        self, sequencer: Sequencer, readers: Readers, errors: CallErrors, ports: dict[str, int]
+    ) -> None:
+        """Listen to the sequencer."""
+        self.connections = Connections(ports)
+        self._registry = CollectorRegistry()
+        for each in (
+            Orders(sequencer),
+            Load(sequencer, readers, errors),
+            self.connections,
+        ):
+            self._registry.register(each)
+        ProcessCollector(registry=self._registry)
+
+    async def text(self) -> bytes:
+        """Everything, in the text format 0.0.4."""
+        await asyncio.to_thread(self.connections.look)
+        return generate_latest(self._registry)

@@ -1,0 +1,139 @@
+"""Figures: what they count, and that they keep to the rules of Prometheus."""
+
+import asyncio
+import re
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from exchange.v1.market_data_pb2 import StreamOrderBookRequest, StreamTradesRequest
+from exchange.v1.order_service_pb2 import GetOrderRequest, PlaceOrdersRequest
+from tests.rpc.served import BTC, BUY, SELL, HeldJournal, Served, order, refused, until
+
+pytestmark = pytest.mark.asyncio
+
+UNITS = {"seconds", "bytes", "sequences", "commands", "fds"}
+LABELS = {"type", "side", "instrument", "reason", "le", "stream", "endpoint", "code", "port"}
+"""Each has few values, none of which a client makes up."""
+
+
+async def families(served: Served) -> dict[str, Metric]:
+    text = (await served.exchange._metrics.text()).decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+async def value(served: Served, name: str, **labels: str) -> float:
+    """Of one sample, 0 where there is none."""
+    samples = [each for family in (await families(served)).values() for each in family.samples]
+    found = [each.value for each in samples if (each.name, each.labels) == (name, labels)]
+    return sum(found)
+
+
+async def test_names_units_and_labels(served: Served) -> None:
+    await served.place("A", BUY, 100, order_id="id-of-an-order", idempotency_key="key-of-one")
+    await served.place("B", SELL, 100)
+    await refused(served.place("A", BUY, -1))
+    stream = served.market.StreamTrades(StreamTradesRequest())
+    await stream.read()
+    text = (await served.exchange._metrics.text()).decode()
+    assert "id-of-an-order" not in text
+    assert "key-of-one" not in text
+    found = list(text_string_to_metric_families(text))
+    assert len({family.name for family in found}) == len(found)
+    for family in found:
+        assert re.fullmatch("[a-z][a-z_]*[a-z]", family.name), family.name
+        assert family.documentation.endswith((".", "seconds", "bytes", "descriptors"))
+        assert not re.search("_(ms|ns|us|kb|mb|percent|e8)$", family.name), family.name
+        if family.type == "histogram":
+            assert family.name.split("_")[-1] in UNITS, family.name
+        for sample in family.samples:
+            assert sample.labels.keys() <= LABELS, sample
+            assert "client" not in sample.labels
+            if family.type == "counter":
+                assert sample.name.endswith("_total"), sample
+            if family.type == "gauge":
+                assert not sample.name.endswith(("_total", "_count", "_sum")), sample
+
+
+async def test_records_of_the_journal(served: Served) -> None:
+    await served.orders.PlaceOrders(PlaceOrdersRequest(orders=[order("A", BUY, 9)] * 7))
+    before = await value(served, "journal_sync_seconds_sum")
+    records = await value(served, "journal_batch_commands_count")
+    commands = await value(served, "journal_batch_commands_sum")
+    within_5 = await value(served, "journal_batch_commands_bucket", le="5")
+    await served.orders.PlaceOrders(PlaceOrdersRequest(orders=[order("A", BUY, 9)] * 7))
+    assert await value(served, "journal_batch_commands_count") == records + 1
+    assert await value(served, "journal_sync_seconds_count") == records + 1
+    assert await value(served, "journal_batch_commands_sum") == commands + 7
+    assert await value(served, "journal_batch_commands_bucket", le="5") == within_5
+    assert 0 < await value(served, "journal_sync_seconds_sum") - before < 5
+
+
+async def test_commands_that_wait_for_the_journal(served: Served) -> None:
+    assert await value(served, "commands_waiting") == 0
+    with HeldJournal(served) as held:
+        calls = [asyncio.ensure_future(served.place("A", BUY, 9)) for _ in range(5)]
+        await until(held.entered.is_set)
+        await until(lambda: served.exchange.sequencer.waiting == 5)
+        assert await value(served, "commands_waiting") == 5
+    await asyncio.gather(*calls)
+    assert await value(served, "commands_waiting") == 0
+
+
+async def test_subscribers_and_what_they_lack(served: Served) -> None:
+    book = served.market.StreamOrderBook(StreamOrderBookRequest(instrument=BTC))
+    trades = [served.market.StreamTrades(StreamTradesRequest()) for _ in range(2)]
+    await asyncio.gather(book.read(), *(stream.read() for stream in trades))
+    assert await value(served, "subscribers", stream="book") == 1
+    assert await value(served, "subscribers", stream="trades") == 2
+    readers = served.exchange.feed.readers
+    one = next(each for each in readers.open if each.stream == "trades")
+    readers.sequence += 3
+    assert await value(served, "subscriber_lag_sequences", stream="trades") >= 3
+    readers.sequence -= 3
+    one.bytes_waiting += 40
+    assert await value(served, "subscriber_waiting_bytes", stream="trades") == 40
+    one.bytes_waiting -= 40
+    assert await value(served, "subscribers_cut_total") == 0
+    readers.cut_count = 2
+    assert await value(served, "subscribers_cut_total") == 2
+    book.cancel()
+    for stream in trades:
+        stream.cancel()
+    await until(lambda: not readers.open)
+    assert await value(served, "subscribers", stream="trades") == 0
+
+
+async def test_errors_by_endpoint(served: Served) -> None:
+    await refused(served.orders.GetOrder(GetOrderRequest(order_id="none")))
+    await refused(served.place("A", BUY, -1))
+    await refused(served.place("A", BUY, -2))
+    place, get = (f"exchange.v1.OrderService/{name}" for name in ("PlaceOrder", "GetOrder"))
+    errors = "call_errors_total"
+    assert await value(served, errors, endpoint=get, code="NOT_FOUND") == 1
+    assert await value(served, errors, endpoint=place, code="INVALID_ARGUMENT") == 2
+
+
+async def test_an_error_of_our_own_is_counted(served: Served) -> None:
+    read = served.exchange.sequencer.read
+
+    async def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    served.exchange.sequencer.read = broken  # type: ignore[assignment, method-assign]
+    await refused(served.orders.GetOrder(GetOrderRequest(order_id="any")))
+    served.exchange.sequencer.read = read  # type: ignore[method-assign]
+    get = "exchange.v1.OrderService/GetOrder"
+    assert await value(served, "call_errors_total", endpoint=get, code="UNKNOWN") == 1
+
+
+async def test_connections_cpu_and_memory(served: Served) -> None:
+    await served.place("A", BUY, 9)
+    assert await value(served, "connections", port="grpc") == 1
+    other = served.connect()
+    await other.channel_ready()
+    assert await value(served, "connections", port="grpc") == 2
+    await other.close()
+    assert await value(served, "process_cpu_seconds_total") > 0
+    assert await value(served, "process_resident_memory_bytes") > 10 * 1024 * 1024
