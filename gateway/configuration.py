@@ -44,6 +44,9 @@ UPSTREAM_STREAMS_MAX: Final = 500
 below what the server allows (1,000): it counts a call until the last byte of its reply is gone, a
 little longer than Envoy does, and at the bound itself a thousand callers at once had every
 fiftieth call refused."""
+UPSTREAM_WINDOW_BYTES: Final = UPSTREAM_STREAMS_MAX * STREAM_WINDOW_BYTES
+"""On one connection to the server: however many of its streams nobody reads, what waits for them
+leaves room for the others. With less, some dozens of slow readers would hold up every caller."""
 CALL_SECONDS_MAX: Final = 35
 """From the first byte of a call that is no stream to the last of its reply. The server ends its own
 part within 30 s; this is for one that hangs, and for a caller who sends a byte a minute."""
@@ -316,7 +319,7 @@ def cluster(addresses: Addresses) -> dict[str, Any]:
                     "http2_protocol_options": {
                         "max_concurrent_streams": UPSTREAM_STREAMS_MAX,
                         "initial_stream_window_size": STREAM_WINDOW_BYTES,
-                        "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+                        "initial_connection_window_size": UPSTREAM_WINDOW_BYTES,
                     }
                 },
             }

@@ -41,6 +41,14 @@ def test_addresses() -> None:
     assert address("0.0.0.0", "server:9") == ("0.0.0.0", ("STRICT_DNS", "server", 9))
 
 
+def test_streams_that_nobody_reads_leave_room_for_all_others() -> None:
+    """What may wait for every stream of a connection fits into what may wait on it."""
+    (options,) = cluster(envoy.DefaultAddresses())["typed_extension_protocol_options"].values()
+    http2 = options["explicit_http_config"]["http2_protocol_options"]
+    all_streams = http2["max_concurrent_streams"] * http2["initial_stream_window_size"]
+    assert http2["initial_connection_window_size"] >= all_streams
+
+
 def test_there_is_no_admin_interface() -> None:
     assert "admin" not in configuration(envoy.DefaultAddresses())
     assert '"enable_reuse_port": false' in json.dumps(configuration(envoy.DefaultAddresses()))
