@@ -51,6 +51,7 @@ class Stranger:
             **own,
             "CURL_HOME": str(home),
             "EXCHANGE_GRPC": f"127.0.0.1:{self.grpc_port}",
+            "BASE_URL": f"http://127.0.0.1:{self.http_port}",
             "PYTHON": sys.executable,
         }
         self.said = (home / "up.log").open("wb")
