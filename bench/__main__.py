@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import engine, ghz_runs, recovery, report, workloads
+from bench import engine, ghz_runs, recovery, report, together, workloads
 from bench.comparison import Comparison
 from bench.workloads import MESSAGES_IN_FLIGHT, Plan
 
 TURNS_MAX = 9
 """The order stream of the sessions is not longer."""
 
-NAMES = ("engine", "session", "unary", "http", "ghz", "recovery")
+NAMES = ("engine", "session", "unary", "http", "batch", "books", "ghz", "recovery")
 
 
 def arguments() -> argparse.Namespace:
@@ -58,6 +58,10 @@ def chosen(names: list[str], plan: Plan) -> Iterator[Callable[[], Comparison]]:
         yield partial(workloads.unary, plan)
     if "http" in names:
         yield partial(workloads.http, plan)
+    if "batch" in names:
+        yield partial(together.batch, plan)
+    if "books" in names:
+        yield partial(together.books, plan)
 
 
 def measured_by_ghz(plan: Plan) -> tuple[list[ghz_runs.Beside], str]:

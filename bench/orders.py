@@ -8,6 +8,7 @@ from its beginning.
 
 import json
 import random
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from exchange.http.v1 import order_service_pb2 as http_pb2
@@ -76,9 +77,18 @@ def transcoded_message(order: MixedOrder) -> bytes:
 
 def http_request(order: MixedOrder) -> bytes:
     """A whole HTTP/1.1 request on a connection that stays open."""
-    body = json.dumps(http_fields(order)).encode()
+    return _post("/orders", http_fields(order))
+
+
+def batch_request(orders: Sequence[MixedOrder]) -> bytes:
+    """The same with a batch of them."""
+    return _post("/orders/batch", {"orders": [http_fields(order) for order in orders]})
+
+
+def _post(path: str, fields: object) -> bytes:
+    body = json.dumps(fields).encode()
     head = (
-        "POST /orders HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -81,7 +81,7 @@ def take_turns(plan: Plan, exchange: Lane, baseline: Lane) -> None:
 
 def unary(plan: Plan) -> Comparison:
     """`PlaceOrder` over gRPC."""
-    with _bench(plan) as directory, exchange(directory) as (server, port):
+    with bench(plan) as directory, exchange(directory) as (server, port):
         mixed = orders.mixed_orders(plan.seed, MIXED_ORDERS)
         requests, replies = directory / "requests", directory / "replies"
         write_messages(requests, [orders.grpc_message(order) for order in mixed])
@@ -102,7 +102,7 @@ def unary(plan: Plan) -> Comparison:
 
 def http(plan: Plan) -> Comparison:
     """`POST /orders` through the gateway."""
-    with _bench(plan) as directory, exchange(directory) as (server, port):
+    with bench(plan) as directory, exchange(directory) as (server, port):
         mixed = orders.mixed_orders(plan.seed, MIXED_ORDERS)
         transcoded, replies = directory / "transcoded", directory / "replies"
         requests = directory / "requests"
@@ -110,13 +110,13 @@ def http(plan: Plan) -> Comparison:
         write_messages(requests, [orders.http_request(order) for order in mixed])
         _place(port, transcoded, PLACE_HTTP, plan.warm_seconds, replies=replies)
         with (
-            _gateway(port, directory) as (envoy, http_port),
+            gateway(port, directory) as (envoy, http_port),
             _echo("http", replies, directory) as (echo, echo_port),
-            _gateway(echo_port, directory) as (echo_envoy, echo_http_port),
+            gateway(echo_port, directory) as (echo_envoy, echo_http_port),
         ):
-            ours = Lane(lambda s: _post(http_port, requests, s), {"server": server, "Envoy": envoy})
+            ours = Lane(lambda s: post(http_port, requests, s), {"server": server, "Envoy": envoy})
             theirs = Lane(
-                lambda s: _post(echo_http_port, requests, s), {"echo": echo, "Envoy": echo_envoy}
+                lambda s: post(echo_http_port, requests, s), {"echo": echo, "Envoy": echo_envoy}
             )
             ours.drive(plan.warm_seconds)
             take_turns(plan, ours, theirs)
@@ -135,7 +135,7 @@ def session(plan: Plan, size: int) -> Comparison:
     """`TradingSession` with `size` commands a message."""
     in_flight = MESSAGES_IN_FLIGHT[size]
     turn_messages = plan.turn_commands_max // size
-    with _bench(plan) as directory, exchange(directory) as (server, port):
+    with bench(plan) as directory, exchange(directory) as (server, port):
         requests, replies = directory / "requests", directory / "replies"
         commands = _session_commands(plan.turn_commands_max * (plan.turns + 1))
         write_messages(requests, messages(commands, size))
@@ -191,7 +191,8 @@ def _place(port: int, requests: Path, path: str, seconds: float, **options: Path
     )
 
 
-def _post(port: int, requests: Path, seconds: float) -> Turn:
+def post(port: int, requests: Path, seconds: float, size: int = 1) -> Turn:
+    """One turn of HTTP, with so many orders a request."""
     return drive(
         "http",
         port=port,
@@ -199,6 +200,7 @@ def _post(port: int, requests: Path, seconds: float) -> Turn:
         count=ENDLESS,
         seconds=seconds,
         in_flight=IN_FLIGHT,
+        size=size,
     )
 
 
@@ -208,7 +210,8 @@ def _session_commands(count: int) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def _bench(plan: Plan) -> Iterator[Path]:
+def bench(plan: Plan) -> Iterator[Path]:
+    """A directory for one workload, gone with it."""
     with TemporaryDirectory(prefix="bench-", dir=plan.directory) as directory:
         yield Path(directory)
 
@@ -231,7 +234,8 @@ def exchange(directory: Path) -> Iterator[tuple[Part, int]]:
 
 
 @contextlib.contextmanager
-def _gateway(server_port: int, directory: Path) -> Iterator[tuple[Part, int]]:
+def gateway(server_port: int, directory: Path) -> Iterator[tuple[Part, int]]:
+    """A gateway in front of a server, and its port."""
     port = free_port()
     address = f"{HOST}:{server_port}"
     command: Command = [*EXCHANGE, "gateway", "--http-port", str(port), "--server", address]

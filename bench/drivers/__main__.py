@@ -21,7 +21,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, required=True, help="requests to send at most")
     parser.add_argument("--seconds", type=float, required=True, help="seconds to take at most")
     parser.add_argument("--in-flight", type=int, required=True)
-    parser.add_argument("--size", type=int, default=1, help="commands in a message")
+    parser.add_argument("--size", type=int, default=1, help="commands, or books, in a message")
     parser.add_argument("--path", default="", help="the method of a unary call")
     parser.add_argument("--replies", type=Path, help="file to keep the replies in")
     return parser.parse_args()
@@ -42,11 +42,11 @@ async def drive(options: argparse.Namespace) -> Turn:
     if options.way == "session":
         turn = await session.drive(host, port, loop, options.size, in_flight, replies)
     elif options.way == "unary":
-        turn = await http2.drive(host, port, options.path, loop, in_flight, replies)
+        turn = await http2.drive(host, port, options.path, loop, in_flight, replies, options.size)
     elif options.way == "book":
         turn = await book_stream.drive(host, port, loop, in_flight)
     else:
-        turn = await http1.drive(host, port, loop, in_flight)
+        turn = await http1.drive(host, port, loop, in_flight, options.size)
     if options.replies:
         write_messages(options.replies, replies)
     return turn

@@ -17,8 +17,9 @@ _LENGTH = b"\r\ncontent-length: "
 class Connection(asyncio.Protocol):
     """One connection of the closed loop."""
 
-    def __init__(self, loop: ClosedLoop) -> None:
+    def __init__(self, loop: ClosedLoop, size: int) -> None:
         self._loop = loop
+        self._size = size
         self._received = b""
         self._sent_ns = 0
 
@@ -48,15 +49,15 @@ class Connection(asyncio.Protocol):
         if len(received) < head + 4 + body_bytes:
             return
         self._received = b""
-        self._loop.answered(self._sent_ns)
+        self._loop.answered(self._sent_ns, self._size)
         self.send()
 
 
-async def drive(host: str, port: int, loop: ClosedLoop, connections: int) -> Turn:
-    """Load the gateway at `host:port`."""
+async def drive(host: str, port: int, loop: ClosedLoop, connections: int, size: int = 1) -> Turn:
+    """Load the gateway at `host:port` with requests of `size` orders."""
     running = asyncio.get_running_loop()
     opened = [
-        await running.create_connection(lambda: Connection(loop), host, port)
+        await running.create_connection(lambda: Connection(loop, size), host, port)
         for _ in range(connections)
     ]
     for _, connection in opened:

@@ -60,8 +60,11 @@ _LATER_HEADERS = b"\x83\x86\xc2\xc1\xc0\xbf\xbe"
 class Connection(asyncio.Protocol):
     """One connection with many calls of one method in flight."""
 
-    def __init__(self, loop: ClosedLoop, path: bytes, authority: bytes, replies: list[bytes]):
+    def __init__(
+        self, loop: ClosedLoop, path: bytes, authority: bytes, replies: list[bytes], size: int
+    ):
         """Replies are kept in `replies`, framing removed, in the order in which they arrive."""
+        self._size = size
         self._loop = loop
         self._headers = _first_headers(path, authority)
         self._replies = replies
@@ -148,7 +151,7 @@ class Connection(asyncio.Protocol):
             self._loop.fail(f"call {stream // 2} was refused: its reply holds no message")
             return
         self._replies.append(body[5:])
-        self._loop.answered(self._sent_ns.pop(stream))
+        self._loop.answered(self._sent_ns.pop(stream), self._size)
         self.send()
 
     def _return_window(self, size: int) -> None:
@@ -160,12 +163,18 @@ class Connection(asyncio.Protocol):
 
 
 async def drive(
-    host: str, port: int, path: str, loop: ClosedLoop, in_flight: int, replies: list[bytes]
+    host: str,
+    port: int,
+    path: str,
+    loop: ClosedLoop,
+    in_flight: int,
+    replies: list[bytes],
+    size: int = 1,
 ) -> Turn:
-    """Load one method of the server at `host:port`."""
+    """Load one method of the server at `host:port`, `size` orders or books a call."""
     authority = f"{host}:{port}".encode()
     transport, connection = await asyncio.get_running_loop().create_connection(
-        lambda: Connection(loop, path.encode(), authority, replies), host, port
+        lambda: Connection(loop, path.encode(), authority, replies, size), host, port
     )
     for _ in range(in_flight):
         connection.send()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import engine, report, workloads
+from bench import engine, report, together, workloads
 from bench.comparison import Comparison, Side
 from bench.figures import Turn, percentiles, write_messages
 from bench.orders import http_fields, mixed_orders
@@ -25,6 +25,8 @@ def small(directory: Path) -> Plan:
         pytest.param(partial(workloads.session, size=100), {"server"}, id="session 100"),
         pytest.param(workloads.unary, {"server"}, id="unary"),
         pytest.param(workloads.http, {"server", "Envoy"}, id="http"),
+        pytest.param(together.batch, {"server", "Envoy"}, id="batch"),
+        pytest.param(together.books, {"server"}, id="books"),
     ],
 )
 def test_workload_yields_figures(
