@@ -172,10 +172,12 @@ def _load_session(engine: Engine, row: Row) -> None:
 
 def _load_order(engine: Engine, row: Row) -> Order:
     """Neither queued nor counted as closed yet."""
-    head, tail, (price_e8, quantity_e8), rest = row[:9], row[9:12], row[12:14], row[14:]
+    kind, tail, (price_e8, quantity_e8), rest = row[4:9], row[9:12], row[12:14], row[14:]
     market = engine.markets[row[3]]
     account = engine.directory.account(engine.directory.client(row[1]), market)
-    terms: Any = (tuple(head), tuple(tail), account, price_e8, quantity_e8, 0)
+    # The names already known are kept, not the copies that came with the row.
+    head = (row[0], account.client_id, row[2], market.name, *kind)
+    terms: Any = (head, tuple(tail), account, price_e8, quantity_e8, 0)
     order = Order(*terms)
     (
         order.filled_e8,
