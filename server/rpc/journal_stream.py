@@ -88,7 +88,8 @@ class JournalStreams:
             if request.until_now and (not data or frames.position >= end):
                 return None
             # A record that became durable since is either seen here, or its `durable` is to come.
-            if not data and log.durable_position == seen:
+            # So is a stop: nobody may wait for one that has been.
+            if not data and log.durable_position == seen and not self._stopped:
                 await self._wait()
         return STOPPING
 
