@@ -28,6 +28,7 @@ from typing import Final
 import uvloop
 
 from exchange.v1 import account_service_pb2, admin_service_pb2, market_data_pb2, order_service_pb2
+from server import logs
 from server.core.commands import EndSession
 from server.core.rejects import Reject
 from server.exits import Exit
@@ -146,10 +147,12 @@ class Exchange:
         await self._configure()
         await self._server.start()
         await self._health.serving(True)
+        logs.info("serving", port=port, sequence=self.sequencer.durable_sequence)
         return port
 
     async def stop(self) -> None:
         """Finish what was begun, and leave a journal without a tail."""
+        logs.info("stopping", sequence=self.sequencer.durable_sequence)
         await self._health.serving(False)
         self._journal_streams.stop()
         self.feed.stop()
@@ -163,6 +166,7 @@ class Exchange:
             # Nothing is lost without it: the next start re-applies more.
             say(f"no snapshot at the end: {error}")
         self._log.close()
+        logs.info("stopped", sequence=self.sequencer.durable_sequence)
 
     async def _end_sessions(self) -> None:
         commands = [EndSession(each) for each in self.sequencer.engine.open_sessions()]
@@ -174,16 +178,20 @@ class Exchange:
             ticket = self.sequencer.submit((command,))
             await ticket.released()
             outcome = ticket.outcomes[0]
+            name = getattr(command[0], "name", "engine")
             if isinstance(outcome, Reject):
-                name = getattr(command[0], "name", "engine")
                 self._degraded.append(
                     f"the configuration of {name} is not applied: {sentence(outcome)}"
                 )
+                logs.warning(self._degraded[-1])
+            else:
+                logs.info("configuration applied", of=name, sequence=engine.sequence)
 
 
 def main(settings: Settings, on_serving: Callable[[], None]) -> int:
     """Serve until SIGTERM or SIGINT: the exit code."""
     os.umask(0o077)
+    logs.set_up("server", settings.log_level)
     try:
         lock = DirectoryLock(settings.data_dir)
     except DirectoryLocked as locked:

@@ -17,6 +17,9 @@ DEFAULT_INSTRUMENTS: Final = (Instrument("BTC-USD"), Instrument("ETH-USD"), Inst
 
 MIB: Final = 1024 * 1024
 
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+"""From a line for each call to nothing but failures."""
+
 
 def bounded(default: int, low: int, high: int) -> Any:
     """A number with its default and the least and the greatest that a configuration may give."""
@@ -120,6 +123,8 @@ class Settings:
     """HOST:PORT at which a follower or a gateway finds the server; empty: on this machine."""
     insecure_public: bool = False
     """Allows a host that is not loopback, though nobody has to prove who he is."""
+    log_level: str = "info"
+    """One of `LOG_LEVELS`; an admin changes it while running."""
     instruments: tuple[Instrument, ...] = DEFAULT_INSTRUMENTS
     """Listed at start; one that the file no longer has stays listed."""
     engine: Limits = field(default_factory=Limits)

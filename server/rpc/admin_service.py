@@ -9,6 +9,7 @@ from grpc.aio import ServicerContext
 
 from exchange.v1 import admin_service_pb2 as messages
 from exchange.v1.admin_service_pb2_grpc import AdminServiceServicer
+from server import logs
 from server.core.engine import RULES_VERSION, Engine
 from server.core.events import InstrumentSet
 from server.core.rejects import RejectReason
@@ -55,6 +56,7 @@ class AdminService(AdminServiceServicer):
         assert isinstance(event, InstrumentSet)
         reply = messages.SetInstrumentResponse(sequence=committed.applied.sequence)
         present.instrument(reply.instrument, event.definition)
+        _tell("instrument set", context, sequence=reply.sequence, **event.definition._asdict())
         return reply
 
     async def CreateSnapshot(
@@ -64,6 +66,7 @@ class AdminService(AdminServiceServicer):
         written = await self._calls.within(lambda: self._followers.snapshot(sequence), context)
         if not isinstance(written, Snapshot):
             await refuse(context, written)
+        _tell("snapshot written on demand", context, **written._asdict())
         return messages.CreateSnapshotResponse(**written._asdict())
 
     async def GetStatus(
@@ -131,3 +134,8 @@ class AdminService(AdminServiceServicer):
             else ["the snapshot follower is not connected: a start re-applies ever more"]
         )
         return [*self._start.degraded, *missing]
+
+
+def _tell(message: str, context: Context, **fields: object) -> None:
+    """Who asked for it is known by the id that he gave his request."""
+    logs.info(message, **fields, request_id=logs.request_id(context.invocation_metadata()))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
+from server import logs
 from server.core.rejects import RejectReason
 from server.rpc.errors import EdgeReason, EdgeReject
 
@@ -75,10 +76,12 @@ class Followers:
             yield
             return
         self.connected[name] += 1
+        logs.info("follower connected", follower=name)
         try:
             yield
         finally:
             self.connected[name] -= 1
+            logs.info("follower gone", follower=name)
 
     def report(self, name: str, sequence: int) -> None:
         """Everything up to there is safe with this follower."""

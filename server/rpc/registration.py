@@ -9,6 +9,7 @@
   the server's, status UNKNOWN, with a stack trace in its log for each.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Set
 from typing import Any, Final
@@ -19,6 +20,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from grpc.aio import ServicerContext
 
+from server import logs
 from server.metrics.load import CallErrors
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
 
@@ -72,6 +74,7 @@ def _counted(serve: Handler, method: MethodDescriptor, errors: CallErrors) -> Ha
     endpoint = f"{method.containing_service.full_name}/{method.name}"
 
     async def serve_or_refuse(request: Any, context: ServicerContext[Any, Any]) -> Any:
+        began_ns = time.monotonic_ns() if logs.debugging() else 0
         try:
             if type(request) is EdgeReject:
                 await refuse(context, request)
@@ -84,5 +87,20 @@ def _counted(serve: Handler, method: MethodDescriptor, errors: CallErrors) -> Ha
             if not context.cancelled():
                 errors[endpoint, grpc.StatusCode.UNKNOWN.name] += 1
             raise
+        finally:
+            if began_ns:
+                _tell(endpoint, context, began_ns)
 
     return serve_or_refuse
+
+
+def _tell(endpoint: str, context: ServicerContext[Any, Any], began_ns: int) -> None:
+    logs.debug(
+        "call",
+        endpoint=endpoint,
+        code=context.code().name if context.code() else "OK",
+        details=context.details(),
+        taken_us=(time.monotonic_ns() - began_ns) // 1_000,
+        peer=context.peer(),
+        request_id=logs.request_id(context.invocation_metadata()),
+    )

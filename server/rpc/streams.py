@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from grpc.aio import ServicerContext
 
+from server import logs
 from server.feed.fan_out import Reader, ReaderSlow, ServerStopping, TooManyReaders
 from server.feed.feed import SequenceAhead
 from server.rpc.errors import EdgeReason, EdgeReject, Refused, refuse
@@ -48,6 +49,14 @@ async def send(
         if reader.ended is None:
             raise
         left_open = True
+        logs.warning(
+            "subscriber cut, it reads too slowly",
+            stream=reader.stream,
+            sequence=reader.ended.sequence,
+            waiting_bytes_max=reader.ended.bytes_max,
+            peer=context.peer(),
+            request_id=logs.request_id(context.invocation_metadata()),
+        )
         _say_goodbye(refuse(context, _refused(reader.ended)), reader)
         # The status is on its way, so that nothing else is said, once that task has begun.
         await asyncio.sleep(0)

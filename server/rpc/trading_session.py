@@ -26,6 +26,7 @@ from exchange.v1.order_service_pb2 import (
     TradingSessionRequest,
     TradingSessionResponse,
 )
+from server import logs
 from server.core.commands import (
     CancelOrder,
     CancelOrders,
@@ -35,6 +36,7 @@ from server.core.commands import (
     PlaceOrder,
     ReplaceOrder,
 )
+from server.core.events import OrderCancelled
 from server.core.rejects import Reject
 from server.core.types import Repeat
 from server.rpc import parse, present
@@ -80,6 +82,7 @@ class TradingSessions:
             ended = self._end(session.session_id)
         if ended is not None:
             await ended.released()
+            _tell(session.session_id, ended.outcomes[0], context)
         if refused is not None:
             await refuse(context, refused)
 
@@ -233,6 +236,17 @@ class _Session:
                 applied = await self._sequencer.first_outcome(repeat)
                 _present(into, command, applied, repeated=True)
             await write(message)
+
+
+def _tell(session_id: int, ended: Outcome, context: Context) -> None:
+    events = ended.events if isinstance(ended, Applied) else ()
+    logs.info(
+        "session with cancel on disconnect ended",
+        session_id=session_id,
+        orders_cancelled=sum(isinstance(event, OrderCancelled) for event in events),
+        peer=context.peer(),
+        request_id=logs.request_id(context.invocation_metadata()),
+    )
 
 
 def _woven(

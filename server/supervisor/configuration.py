@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from server.core.instruments import Instrument, Limits
 from server.core.types import INT64_MAX, SelfTradePrevention
-from server.settings import Settings, is_loopback
+from server.settings import LOG_LEVELS, Settings, is_loopback
 
 CONFIG_VARIABLE: Final = "EXCHANGE_CONFIG"
 
@@ -53,6 +53,13 @@ NAMED: Final = (
         "EXCHANGE_INSECURE_PUBLIC",
         "",
         "allow a host that other machines reach, though nobody is asked who they are",
+    ),
+    Named(
+        "log_level",
+        "--log-level",
+        "LOG_LEVEL",
+        "LEVEL",
+        f"of the server's lines: {', '.join(LOG_LEVELS)}",
     ),
 )
 TRUTHS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -206,6 +213,7 @@ def _named(name: str, given: Given, field: "Field[Any]") -> object:
         "host": _host,
         "server": _endpoint,
         "insecure_public": _truth,
+        "log_level": _level,
     }
     if name in readers:
         return readers[name](name, given)
@@ -231,6 +239,12 @@ def _endpoint(name: str, given: Given) -> str:
     found = ENDPOINT.fullmatch(str(given.value))
     if not found or not 1 <= int(found[2]) <= 65_535:
         raise _wrong(name, given, "HOST:PORT such as 127.0.0.1:50051")
+    return str(given.value)
+
+
+def _level(name: str, given: Given) -> str:
+    if given.value not in LOG_LEVELS:
+        raise _wrong(name, given, f"one of {', '.join(LOG_LEVELS)}")
     return str(given.value)
 
 

@@ -48,7 +48,9 @@ def register(
     show.add_argument("last", nargs="?", type=int, help="last sequence (the newest)")
     show.add_argument("--json", action="store_true", help="one JSON document a line")
     for verb, run in ((verify, _verify), (show, _show)):
-        add_settings(verb, "http_port", "grpc_port", "host", "server", "insecure_public")
+        add_settings(
+            verb, "http_port", "grpc_port", "host", "server", "insecure_public", "log_level"
+        )
         verb.set_defaults(run=guarded(run, settings_of))
 
 

@@ -114,6 +114,9 @@ class Part:
     def _take(self, line: str) -> None:
         if line.startswith(ERROR_PREFIX):
             self.sentence = line.removeprefix(ERROR_PREFIX)
+        elif line.startswith("{"):
+            # For programs, and it says itself which part it is of.
+            self._say(line)
         else:
             self._say(f"{self.name:<8} | {line}")
 

@@ -21,18 +21,20 @@ METRICS = FEED | {"server.metrics"}
 RPC = METRICS | {"server.rpc"}
 APP = RPC | {"server.app"}
 SETTINGS = {"server.settings", "server.exits"}
+LOGS = {"server.logs"}
 WIRE = {"exchange", "grpc"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "server.core": set(),
     "server.exits": set(),
     "server.settings": CORE,
+    "server.logs": SETTINGS,
     "server.journal": CORE | SETTINGS,
     "server.sequencer": JOURNAL | SETTINGS,
     "server.feed": SEQUENCER | SETTINGS | WIRE,
     "server.metrics": FEED | SETTINGS,
-    "server.rpc": METRICS | SETTINGS | WIRE,
-    "server.app": RPC | SETTINGS | WIRE,
+    "server.rpc": METRICS | SETTINGS | LOGS | WIRE,
+    "server.app": RPC | SETTINGS | LOGS | WIRE,
     # Followers share the pure codecs and the engine; the server itself they reach over gRPC.
     "server.followers": JOURNAL | SETTINGS | WIRE | {"clients"},
     "server.supervisor": APP | SETTINGS | WIRE | {"server.followers", "clients", "gateway"},

@@ -1,0 +1,130 @@
+"""Lines for operators: what each holds, which there are, and that nobody waits for them."""
+
+import io
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+
+from exchange.v1.admin_service_pb2 import SetInstrumentRequest
+from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
+from exchange.v1.market_data_pb2 import Instrument
+from server import logs
+from tests.running import Running, Starter
+
+
+def told(running: Running, message: str, **fields: object) -> dict[str, Any]:
+    """The first line with this message and these fields, once it is there."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for line in list(running.lines):
+            if line.startswith("{"):
+                content: dict[str, Any] = json.loads(line)
+                if content["message"] == message and fields.items() <= content.items():
+                    return content
+        time.sleep(0.01)
+    raise AssertionError(f"no line {message!r} with {fields} in {running.lines}")
+
+
+def body(order_id: str, **changes: object) -> dict[str, object]:
+    given = {"client_id": "A", "side": "buy", "type": "limit", "price": 9, "quantity": 1}
+    return given | {"order_id": order_id} | changes
+
+
+def test_a_request_is_found_by_the_id_that_its_caller_gave(starter: Starter) -> None:
+    exchange = starter.up("--log-level", "debug")
+    named = {"X-Request-Id": 'from "elsewhere"'}
+    place = "exchange.http.v1.OrderService/PlaceOrder"
+    assert httpx.post(f"{exchange.http}/orders", json=body("o1"), headers=named).is_success
+    found = told(exchange.running, "call", request_id='from "elsewhere"', endpoint=place)
+    assert (found["level"], found["part"], found["code"]) == ("debug", "server", "OK")
+    named["X-Request-Id"] = "x" * 200
+    refused = httpx.post(f"{exchange.http}/orders", json=body("o2", price=-1), headers=named)
+    assert refused.status_code == 400
+    found = told(exchange.running, "call", request_id="x" * 128)
+    assert found["code"] == "INVALID_ARGUMENT"
+    assert "-1" in found["details"]
+
+
+def test_decisions_are_told_and_orders_are_not(starter: Starter) -> None:
+    server, address = starter.server()
+    told(server, "configuration applied", of="BTC-USD")
+    told(server, "serving", level="info")
+    with grpc.insecure_channel(address) as channel:
+        request = SetInstrumentRequest(instrument=Instrument(name="BTC-USD", taker_fee_e6=7))
+        AdminServiceStub(channel).SetInstrument(request, metadata=(("x-request-id", "change-7"),))
+    found = told(server, "instrument set", request_id="change-7")
+    assert (found["name"], found["taker_fee_e6"]) == ("BTC-USD", 7)
+    server.terminate()
+    told(server, "stopped")
+    assert not [line for line in server.lines if '"call"' in line]
+
+
+@pytest.fixture
+def level() -> Iterator[None]:
+    before = logs.level_now()
+    yield
+    logs.set_level(before)
+
+
+@pytest.mark.usefixtures("level")
+def test_level() -> None:
+    for name in ("debug", "info", "warning", "error"):
+        logs.set_level(name)
+        assert logs.level_now() == name
+        assert logs.debugging() == (name == "debug")
+
+
+def test_a_failure_is_one_line() -> None:
+    lines = logs.Lines("server", io.StringIO())
+    try:
+        raise ZeroDivisionError("by\nzero")
+    except ZeroDivisionError as error:
+        kind = (ZeroDivisionError, error, error.__traceback__)
+    record = logging.LogRecord("grpc", logging.ERROR, __file__, 1, "failed %s", ("so",), kind)
+    text = lines.text(record)
+    assert text.count("\n") == 1
+    content = json.loads(text)
+    assert (content["logger"], content["level"], content["message"]) == (
+        "grpc",
+        "error",
+        "failed so",
+    )
+    assert "ZeroDivisionError" in content["error"]
+
+
+class HeldOutput(io.StringIO):
+    """Takes nothing until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.let_go.wait()
+        return super().write(text)
+
+
+def test_who_does_not_read_holds_nobody_up_and_is_told_what_was_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "LINES_MAX", 5)
+    out = HeldOutput()
+    lines = logs.Lines("server", out)
+    record = logging.LogRecord("exchange", logging.INFO, __file__, 1, "m", (), None)
+    for _ in range(20):
+        lines.emit(record)
+    assert lines.queue.qsize() == 5
+    dropped_count = lines.dropped_count
+    assert dropped_count in (14, 15)
+    out.let_go.set()
+    lines.flush()
+    written = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert len(written) == 20 - dropped_count
+    assert sum(each.get("lines_dropped", 0) for each in written) == dropped_count
