@@ -1,4 +1,4 @@
-"""Operation: instruments, snapshots, status, the journal for followers."""
+"""Operation: instruments, snapshots, status, log level, the journal for followers."""
 
 import time
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from server.rpc.calls import Calls
 from server.rpc.errors import EdgeReject, refuse
 from server.rpc.followers import SNAPSHOTS, Followers, Snapshot
 from server.rpc.journal_stream import JournalStreams
+from server.settings import LOG_LEVELS
 
 VERSION: Final = metadata.version("exchange-backend")
 
@@ -97,6 +98,18 @@ class AdminService(AdminServiceServicer):
                 Snapshot(written.sequence, written.state_hash, written.file)
             )
         return messages.ReportFollowerResponse()
+
+    async def SetLogLevel(
+        self, request: messages.SetLogLevelRequest, context: Context
+    ) -> messages.SetLogLevelResponse:
+        if request.level not in LOG_LEVELS:
+            levels = ", ".join(LOG_LEVELS)
+            wrong = EdgeReject(RejectReason.SETTING_INVALID, "level", request.level, levels)
+            await refuse(context, wrong)
+        previous = logs.level_now()
+        logs.set_level(request.level)
+        _tell("log level set", context, level=request.level, previous_level=previous)
+        return messages.SetLogLevelResponse(previous_level=previous)
 
     def _status(self, engine: Engine) -> messages.GetStatusResponse:
         counts, start, followers = engine.counts(), self._start, self._followers

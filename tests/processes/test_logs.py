@@ -12,7 +12,11 @@ import grpc
 import httpx
 import pytest
 
-from exchange.v1.admin_service_pb2 import SetInstrumentRequest
+from exchange.v1.admin_service_pb2 import (
+    GetStatusRequest,
+    SetInstrumentRequest,
+    SetLogLevelRequest,
+)
 from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.market_data_pb2 import Instrument
 from server import logs
@@ -64,6 +68,21 @@ def test_decisions_are_told_and_orders_are_not(starter: Starter) -> None:
     server.terminate()
     told(server, "stopped")
     assert not [line for line in server.lines if '"call"' in line]
+
+
+def test_the_level_changes_while_running(starter: Starter) -> None:
+    server, address = starter.server()
+    with grpc.insecure_channel(address) as channel:
+        admin = AdminServiceStub(channel)
+        assert admin.SetLogLevel(SetLogLevelRequest(level="debug")).previous_level == "info"
+        admin.GetStatus(GetStatusRequest())
+        told(server, "call", endpoint="exchange.v1.AdminService/GetStatus")
+        with pytest.raises(grpc.RpcError) as refused:
+            admin.SetLogLevel(SetLogLevelRequest(level="loud"))
+        details = refused.value.details() or ""
+        assert "loud" in details
+        assert "debug, info, warning, error" in details
+        assert admin.SetLogLevel(SetLogLevelRequest(level="error")).previous_level == "debug"
 
 
 @pytest.fixture

@@ -132,3 +132,15 @@ class SnapshotReport(_message.Message):
 class ReportFollowerResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class SetLogLevelRequest(_message.Message):
+    __slots__ = ("level",)
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    level: str
+    def __init__(self, level: _Optional[str] = ...) -> None: ...
+
+class SetLogLevelResponse(_message.Message):
+    __slots__ = ("previous_level",)
+    PREVIOUS_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    previous_level: str
+    def __init__(self, previous_level: _Optional[str] = ...) -> None: ...

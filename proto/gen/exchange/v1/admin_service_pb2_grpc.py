@@ -60,6 +60,11 @@ class AdminServiceStub:
                 request_serializer=exchange_dot_v1_dot_admin__service__pb2.ReportFollowerRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_admin__service__pb2.ReportFollowerResponse.FromString,
                 _registered_method=True)
+        self.SetLogLevel = channel.unary_unary(
+                '/exchange.v1.AdminService/SetLogLevel',
+                request_serializer=exchange_dot_v1_dot_admin__service__pb2.SetLogLevelRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_admin__service__pb2.SetLogLevelResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -102,6 +107,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetLogLevel(self, request, context):
+        """Changes how much the server tells in its lines, until it ends; nothing of it is journaled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +141,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ReportFollower,
                     request_deserializer=exchange_dot_v1_dot_admin__service__pb2.ReportFollowerRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_admin__service__pb2.ReportFollowerResponse.SerializeToString,
+            ),
+            'SetLogLevel': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLogLevel,
+                    request_deserializer=exchange_dot_v1_dot_admin__service__pb2.SetLogLevelRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_admin__service__pb2.SetLogLevelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -267,6 +284,33 @@ class AdminService:
             '/exchange.v1.AdminService/ReportFollower',
             exchange_dot_v1_dot_admin__service__pb2.ReportFollowerRequest.SerializeToString,
             exchange_dot_v1_dot_admin__service__pb2.ReportFollowerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLogLevel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AdminService/SetLogLevel',
+            exchange_dot_v1_dot_admin__service__pb2.SetLogLevelRequest.SerializeToString,
+            exchange_dot_v1_dot_admin__service__pb2.SetLogLevelResponse.FromString,
             options,
             channel_credentials,
             insecure,

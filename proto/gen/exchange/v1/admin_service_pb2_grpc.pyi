@@ -45,6 +45,8 @@ class AdminServiceStub:
     """The journal's records, durable ones only, from a sequence on and then as they come."""
     ReportFollower: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ReportFollowerRequest, _admin_service_pb2.ReportFollowerResponse]
     """A follower tells how far it is."""
+    SetLogLevel: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetLogLevelRequest, _admin_service_pb2.SetLogLevelResponse]
+    """Changes how much the server tells in its lines, until it ends; nothing of it is journaled."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -63,6 +65,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """The journal's records, durable ones only, from a sequence on and then as they come."""
     ReportFollower: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReportFollowerRequest, _admin_service_pb2.ReportFollowerResponse]  # type: ignore[assignment]
     """A follower tells how far it is."""
+    SetLogLevel: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetLogLevelRequest, _admin_service_pb2.SetLogLevelResponse]  # type: ignore[assignment]
+    """Changes how much the server tells in its lines, until it ends; nothing of it is journaled."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """For operators and followers."""
@@ -108,5 +112,13 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ReportFollowerResponse, _abc.Awaitable[_admin_service_pb2.ReportFollowerResponse]]:
         """A follower tells how far it is."""
+
+    @_abc_1.abstractmethod
+    def SetLogLevel(
+        self,
+        request: _admin_service_pb2.SetLogLevelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.SetLogLevelResponse, _abc.Awaitable[_admin_service_pb2.SetLogLevelResponse]]:
+        """Changes how much the server tells in its lines, until it ends; nothing of it is journaled."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
