@@ -89,8 +89,9 @@ class Directory:
 
     def add(self, order: Order) -> None:
         """Enter a new order; its id is not that of an open or remembered one."""
-        self.make_way(order.head[0])
-        self.orders[order.head[0]] = order
+        order_id = order.order_id
+        self.make_way(order_id)
+        self.orders[order_id] = order
         order.account.placed.append(order)
 
     def make_way(self, order_id: str) -> None:
@@ -103,9 +104,14 @@ class Directory:
         order.closed_sequence = sequence
         order.updated_ns = time_ns
         self._closed.append(order)
-        self.generations.add(sequence, time_ns)
-        if self.generations.surplus:
-            self._give_back(min(2, self.generations.surplus))
+        # `generations.add`, spelled out: every order comes by here.
+        generations = self.generations
+        if generations.count >= generations.seal_count or time_ns >= generations.seal_ns:
+            generations.seal(sequence, time_ns)
+        generations.last_sequence = sequence
+        generations.count += 1
+        if generations.surplus:
+            self._give_back(min(2, generations.surplus))
 
     def _give_back(self, count: int) -> None:
         self.generations.surplus -= count

@@ -44,7 +44,7 @@ from server.core.events import (
 from server.core.exchange import ExchangeState, Session
 from server.core.market import Market
 from server.core.matching import crosses, end_incoming, end_resting, fillable, match
-from server.core.orders import GENERATED_PREFIX, NO_CHANGE, Order, event_of
+from server.core.orders import GENERATED_PREFIX, LIMIT_TIMES, MARKET_TIMES, Order, event_of
 from server.core.rejects import Reject, RejectReason
 from server.core.requests import digest_of
 from server.core.types import (
@@ -53,7 +53,9 @@ from server.core.types import (
     GTC,
     INT64_MAX,
     LIMIT,
+    MARKET,
     OPEN,
+    SELL,
     EndReason,
     Repeat,
     Stamp,
@@ -111,24 +113,26 @@ class Engine(ExchangeState):
         # What passes here passes each check of `judge.place`, at a fraction of the cost.
         if (
             account is None
+            or (side != BUY and side != SELL)
             or (
-                kind := (market := account.market).kinds.get(
-                    (side, order_type, time_in_force, post_only, prevention)
-                )
+                applied := (LIMIT_TIMES if order_type == LIMIT else MARKET_TIMES).get(time_in_force)
             )
             is None
-            # A door's stand-in for what is no number is an int of its own class, never positive,
-            # which a range would look for one by one.
-            or quantity_e8 <= 0
-            or quantity_e8 not in market.quantities
+            or (market := account.market).quantity_min_e8 > quantity_e8
+            or quantity_e8 > market.quantity_max_e8
+            or quantity_e8 % market.lot_e8
             or (
-                (price_e8 <= 0 or price_e8 not in market.prices)
+                market.price_min_e8 > price_e8
+                or price_e8 > market.price_max_e8
+                or price_e8 % market.tick_e8
                 if order_type == LIMIT
-                else price_e8
+                else price_e8 or order_type != MARKET
             )
             or market.placed_e8 + quantity_e8 > INT64_MAX
             or (order_id and (order_id in directory.orders or not is_own_id(order_id)))
             or (client_reference and not is_id(client_reference))
+            or post_only
+            or prevention
             or idempotency_key
             or session_id
         ):
@@ -138,28 +142,28 @@ class Engine(ExchangeState):
                 return answer
             market = self.markets[instrument]
             account = directory.account(directory.client(client_id), market)
-            kind = market.kinds[side, order_type, time_in_force, post_only, prevention]
+            applied = (LIMIT_TIMES if order_type == LIMIT else MARKET_TIMES)[time_in_force]
             directory.make_way(order_id)
             if idempotency_key:
                 self.keys.add(client_id, idempotency_key, digest, sequence, time_ns)
 
-        if not order_id:
-            order_id = f"{GENERATED_PREFIX}{sequence}"
-        # The names already known are kept, not the copies that came with the command.
-        names = (order_id, account.client_id, client_reference, market.name)
-        head = names + kind
-        tail = (sequence, time_ns, session_id)
-        order = Order(head, tail, account, price_e8, quantity_e8, time_ns)
-        directory.orders[order_id] = order
+        # The names already known are kept, not the copies that came with the command; unary plus
+        # makes plain integers of members of enums, which print and hash otherwise.
+        accepted = _new(OrderAccepted, (
+            order_id or f"{GENERATED_PREFIX}{sequence}", account.client_id, client_reference,
+            market.name, +side, +order_type, applied, bool(post_only),
+            +prevention or market.self_trade_prevention,
+            price_e8, quantity_e8, 0, quantity_e8, 0, OPEN,
+            sequence, time_ns, session_id, 0, 0,
+        ))  # fmt: skip
+        order = Order(accepted, account, price_e8, quantity_e8, time_ns)
+        directory.orders[accepted[0]] = order
         account.placed.append(order)
         market.placed_e8 += quantity_e8
-        standing = (price_e8, quantity_e8, 0, quantity_e8, 0, OPEN)
-        events: list[Event] = [_new(OrderAccepted, head + standing + tail + NO_CHANGE)]
-
-        book = market.book
-        if not book.touched:
-            self.touched[market.name] = book
-        if post_only or time_in_force == FOK:
+        events: list[Event] = [accepted]
+        if not market.book.touched:
+            self.touched[market.name] = market.book
+        if post_only or applied == FOK:
             reason = self._ends_at_once(market, order)
             if reason:
                 events.append(end_incoming(order, reason))
@@ -170,7 +174,7 @@ class Engine(ExchangeState):
 
     def _ends_at_once(self, market: Market, order: Order) -> int:
         """Why a post-only or fill-or-kill order ends before it changed anything; 0: it doesn't."""
-        if order.head[7]:
+        if order.accepted.post_only:
             return _WOULD_CROSS if crosses(market, order.side, order.price_e8) else 0
         return 0 if fillable(market, order) else _FILL_OR_KILL
 
@@ -178,13 +182,13 @@ class Engine(ExchangeState):
         self, market: Market, order: Order, events: list[Event], sequence: int, time_ns: int
     ) -> None:
         """Match an order that comes in, and let what is left rest or end."""
-        _, _, _, _, side, order_type, time_in_force, _, _ = order.head
-        book, price_e8 = market.book, order.price_e8
+        book, price_e8, accepted = market.book, order.price_e8, order.accepted
+        side = accepted[4]
         if side == BUY:
             own, opposite, lowest_key = book.bids, book.asks, -price_e8
         else:
             own, opposite, lowest_key = book.asks, book.bids, price_e8
-        if order_type != LIMIT:
+        if not price_e8:
             lowest_key = KEY_MIN
         keys = opposite.keys
         if keys and keys[-1] >= lowest_key:
@@ -192,23 +196,23 @@ class Engine(ExchangeState):
                 self._close(maker, sequence, time_ns)
         remaining_e8 = order.remaining_e8
         if remaining_e8:
-            if time_in_force == GTC:
+            if accepted[6] == GTC:
                 book.add(own, order)
                 account = order.account
                 account.open_e8[side] += remaining_e8
                 account.open[order] = None
-                if order.tail[2]:
-                    self.sessions[order.tail[2]].open[order] = None
+                if self.sessions and accepted[17]:
+                    self.sessions[accepted[17]].open[order] = None
                 return
-            reason = _IMMEDIATE_OR_CANCEL if order_type == LIMIT else _NO_LIQUIDITY
+            reason = _IMMEDIATE_OR_CANCEL if price_e8 else _NO_LIQUIDITY
             events.append(end_incoming(order, reason))
         self._close(order, sequence, time_ns)
 
     def _close(self, order: Order, sequence: int, time_ns: int) -> None:
         """An order has ended, and may have rested."""
         self.directory.close(order, sequence, time_ns)
-        if order.tail[2]:
-            session = self.sessions.get(order.tail[2])
+        if self.sessions:
+            session = self.sessions.get(order.session_id)
             if session is not None:
                 session.open.pop(order, None)
 
@@ -219,7 +223,7 @@ class Engine(ExchangeState):
             order is None
             or order.level is None
             or idempotency_key
-            or (client_id and client_id != order.head[1])
+            or (client_id and client_id != order.accepted[1])
         ):
             digest = digest_of(command) if idempotency_key else 0
             answer = judge.cancel(self, command, digest)

@@ -91,7 +91,7 @@ def replace(state: ExchangeState, command: ReplaceOrder, digest: int) -> Reject 
         return _key_conflict(idempotency_key, first[0])
     if order is None or order.closed_sequence:
         return _not_open(order_id, order)
-    if order.head[7]:
+    if order.accepted.post_only:
         return _post_only_crosses(order, price_e8, quantity_e8)
     return None
 

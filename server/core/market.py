@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from server.core.accounts import Account, FeeAccount
 from server.core.book import Book
 from server.core.instruments import Instrument
-from server.core.orders import KINDS
 
 if TYPE_CHECKING:
     from server.core.events import Traded
@@ -85,14 +84,18 @@ class Market:
         "book",
         "definition",
         "fee_account",
-        "kinds",
         "last_price_e8",
+        "lot_e8",
         "maker_fee_e6",
         "name",
         "placed_e8",
-        "prices",
-        "quantities",
+        "price_max_e8",
+        "price_min_e8",
+        "quantity_max_e8",
+        "quantity_min_e8",
+        "self_trade_prevention",
         "taker_fee_e6",
+        "tick_e8",
         "trades",
     )
 
@@ -115,28 +118,14 @@ class Market:
         self.definition = definition
         self.maker_fee_e6 = definition.maker_fee_e6
         self.taker_fee_e6 = definition.taker_fee_e6
-        self.kinds = KINDS[definition.self_trade_prevention]
-        # What is allowed, as ranges: membership is one step, bounds and multiples at once.
-        tick_e8, lot_e8 = definition.tick_e8, definition.lot_e8
-        self.prices = range(
-            -(-definition.price_min_e8 // tick_e8) * tick_e8, definition.price_max_e8 + 1, tick_e8
-        )
-        self.quantities = range(
-            -(-definition.quantity_min_e8 // lot_e8) * lot_e8,
-            definition.quantity_max_e8 + 1,
-            lot_e8,
-        )
+        self.self_trade_prevention = definition.self_trade_prevention
+        self.tick_e8, self.lot_e8 = definition.tick_e8, definition.lot_e8
+        self.price_min_e8, self.price_max_e8 = definition.price_min_e8, definition.price_max_e8
+        self.quantity_min_e8 = definition.quantity_min_e8
+        self.quantity_max_e8 = definition.quantity_max_e8
 
-    def record(
-        self,
-        first_e8: int,
-        last_e8: int,
-        quantity_e8: int,
-        notional_e16: int,
-        count: int,
-        time_ns: int,
-    ) -> None:
-        """Count the trades of one pass: its first and last price, and the sums.
+    def record(self, first_e8: int, last_e8: int, sums: tuple[int, int, int], time_ns: int) -> None:
+        """Count the trades of one pass: first and last price; quantity, notional and number.
 
         The prices of a pass run one way, so the first and the last are also its extremes.
         """
@@ -156,6 +145,7 @@ class Market:
         if high_e8 > bar.high_e8:
             bar.high_e8 = high_e8
         bar.close_e8 = last_e8
+        quantity_e8, notional_e16, count = sums
         bar.volume_e8 += quantity_e8
         bar.notional_e16 += notional_e16
         bar.count += count

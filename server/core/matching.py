@@ -23,18 +23,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from server.core.accounts import FEE_DIVISOR, Account
+from server.core.accounts import FEE_DIVISOR
 from server.core.book import KEY_MIN, BookSide, Level
 from server.core.events import Event, OrderCancelled, OrderReduced, OrderRejected, Traded
 from server.core.market import Market
-from server.core.orders import Order, event_of
+from server.core.orders import EVENT, NAMED, STANDING, Order, event_of
 from server.core.types import (
     BUY,
     CANCELLED,
     LIMIT,
     OPEN,
     PARTIALLY_FILLED,
-    SELL,
     EndReason,
     SelfTradePrevention,
 )
@@ -56,8 +55,9 @@ def crosses(market: Market, side: int, price_e8: int) -> bool:
 def fillable(market: Market, taker: Order) -> bool:
     """Whether all of an order would trade now."""
     opposite = market.book.asks if taker.side == BUY else market.book.bids
-    lowest_key = opposite.sign * taker.price_e8 if taker.head[5] == LIMIT else KEY_MIN
-    mode, account = taker.head[8], taker.account
+    is_limit = taker.accepted.order_type == LIMIT
+    lowest_key = opposite.sign * taker.price_e8 if is_limit else KEY_MIN
+    mode, account = taker.accepted.self_trade_prevention, taker.account
     meets_own = mode != _NONE and account.open_e8[opposite.side] > 0
     wanted_e8 = taker.remaining_e8
     for key in reversed(opposite.keys):
@@ -80,106 +80,83 @@ def fillable(market: Market, taker: Order) -> bool:
 
 
 def match(
-    market: Market, taker: Order, opposite: BookSide, lowest_key: int,
-    sequence: int, time_ns: int, events: list[Event],
-) -> list[Order]:  # fmt: skip
-    """Trade an incoming order with the levels down to this key, of which there is at least one.
+    market: Market,
+    taker: Order,
+    opposite: BookSide,
+    lowest_key: int,
+    sequence: int,
+    time_ns: int,
+    events: list[Event],
+) -> list[Order]:
+    """Trade an incoming order with the levels down to this key; gives the orders that it ended.
 
-    Gives the resting orders that it ended. Afterwards the taker has nothing remaining, or nothing
-    that it may trade with rests against it.
+    Afterwards the taker has nothing remaining, or nothing it may trade with rests against it.
     """
-    keys, levels, sign, touched = opposite.keys, opposite.levels, opposite.sign, market.book.touched
-    order_id, client_id, reference, _, side, _, _, _, prevention = taker.head
-    taker_sequence, account, prevents = taker.tail[0], taker.account, prevention != _NONE
+    keys, levels, touched = opposite.keys, opposite.levels, market.book.touched
+    # Positive for a purchase. With the rates turned alike a fee keeps its sign, and is rounded up.
+    direction = -opposite.sign
+    maker_rate_e6, taker_rate_e6 = direction * market.maker_fee_e6, direction * market.taker_fee_e6
+    accepted, account, name = taker.accepted, taker.account, market.name
+    order_id, client_id, reference = accepted[:3]
+    side, prevents, taker_sequence = accepted[4], accepted[8] != _NONE, accepted[15]
+    first_e8 = price_e8 = volume_e16 = fees_e8 = count = 0
     filled_e8 = before_e8 = taker.filled_e8
     remaining_e8 = taker.remaining_e8
-    first_e8 = price_e8 = sum_e16 = count = 0
     ended: list[Order] = []
     while remaining_e8 and keys and keys[-1] >= lowest_key:
-        level = levels[sign * keys[-1]]
+        level = levels[opposite.sign * keys[-1]]
         maker = next(iter(level.orders))
-        if prevents and maker.account is account:
+        maker_account = maker.account
+        if prevents and maker_account is account:
             taker.filled_e8, taker.remaining_e8 = filled_e8, remaining_e8
             _prevent(market, maker, taker, time_ns, events, ended)
             remaining_e8 = taker.remaining_e8
             continue
-
         price_e8 = level.price_e8
         touched[level.key] = None
         left_e8 = maker.remaining_e8
-        if left_e8 > remaining_e8:
-            quantity_e8 = remaining_e8
-            remaining_e8 = 0
-            left_e8 -= quantity_e8
-            level.quantity_e8 -= quantity_e8
+        quantity_e8 = left_e8 if left_e8 <= remaining_e8 else remaining_e8
+        remaining_e8 -= quantity_e8
+        filled_e8 += quantity_e8
+        maker.remaining_e8 = left_e8 = left_e8 - quantity_e8
+        maker.filled_e8 = maker_filled_e8 = maker.filled_e8 + quantity_e8
+        level.quantity_e8 -= quantity_e8
+        maker_account.open_e8[opposite.side] -= quantity_e8
+        if left_e8:
             maker.updated_ns = time_ns
         else:
-            quantity_e8 = left_e8
-            remaining_e8 -= quantity_e8
-            left_e8 = 0
-            _unqueue(opposite, level, maker)
             ended.append(maker)
-        maker.remaining_e8 = left_e8
-        maker.filled_e8 = maker_filled_e8 = maker.filled_e8 + quantity_e8
-        filled_e8 += quantity_e8
-
-        amount_e16 = price_e8 * quantity_e8
-        maker_fee_e8, taker_fee_e8 = _settle(
-            market, maker.account, account, side, quantity_e8, amount_e16, time_ns
-        )
-        maker_head = maker.head
+            _unqueue(opposite, level, maker)
+        change_e8 = direction * quantity_e8
+        amount_e16 = price_e8 * change_e8
+        maker_fee_e8 = -(-amount_e16 * maker_rate_e6 // FEE_DIVISOR)
+        taker_fee_e8 = -(-amount_e16 * taker_rate_e6 // FEE_DIVISOR)
+        fees_e8 += maker_fee_e8 + taker_fee_e8
+        maker_account.fill(-change_e8, -amount_e16, maker_fee_e8, time_ns)
+        account.fill(change_e8, amount_e16, taker_fee_e8, time_ns)
+        made = maker.accepted
         trade = _new(Traded, (
-            market.name, price_e8, quantity_e8, side,
-            maker_head[0], maker_head[1], maker_head[2], maker.tail[0],
-            maker_filled_e8, left_e8, maker_fee_e8,
-            order_id, client_id, reference, taker_sequence,
-            filled_e8, remaining_e8, taker_fee_e8,
+            name, price_e8, quantity_e8, side,
+            made[0], made[1], made[2], made[15], maker_filled_e8, left_e8, maker_fee_e8,
+            order_id, client_id, reference, taker_sequence, filled_e8, remaining_e8, taker_fee_e8,
         ))  # fmt: skip
         market.trades.append((sequence, len(events), time_ns, trade))
         events.append(trade)
-        sum_e16 += amount_e16
-        if not count:
-            first_e8 = price_e8
-        count += 1
+        volume_e16 += amount_e16
+        count, first_e8 = count + 1, first_e8 or price_e8
     if count:
         taker.filled_e8, taker.remaining_e8 = filled_e8, remaining_e8
-        market.record(first_e8, price_e8, filled_e8 - before_e8, sum_e16, count, time_ns)
+        market.fee_account.balance_e8 += fees_e8
+        market.record(first_e8, price_e8, (filled_e8 - before_e8, abs(volume_e16), count), time_ns)
     return ended
 
 
 def _unqueue(side: BookSide, level: Level, maker: Order) -> None:
-    """Take out a resting order that is about to be filled."""
+    """Take out a resting order that is filled."""
     maker.level = None
-    del level.orders[maker]
-    if level.orders:
-        level.quantity_e8 -= maker.remaining_e8
-    else:
+    del maker.account.open[maker], level.orders[maker]
+    if not level.orders:
         side.drop(level)
-    del maker.account.open[maker]
-
-
-def _settle(
-    market: Market,
-    maker: Account,
-    taker: Account,
-    side: int,
-    quantity_e8: int,
-    amount_e16: int,
-    time_ns: int,
-) -> tuple[int, int]:
-    """Book a trade on both accounts; gives the fees of both, rounded towards plus infinity."""
-    maker_fee_e8 = -((-amount_e16 * market.maker_fee_e6) // FEE_DIVISOR)
-    taker_fee_e8 = -((-amount_e16 * market.taker_fee_e6) // FEE_DIVISOR)
-    market.fee_account.balance_e8 += maker_fee_e8 + taker_fee_e8
-    if side == BUY:
-        maker.open_e8[SELL] -= quantity_e8
-        maker.fill(-quantity_e8, -amount_e16, maker_fee_e8, time_ns)
-        taker.fill(quantity_e8, amount_e16, taker_fee_e8, time_ns)
-    else:
-        maker.open_e8[BUY] -= quantity_e8
-        maker.fill(quantity_e8, amount_e16, maker_fee_e8, time_ns)
-        taker.fill(-quantity_e8, -amount_e16, taker_fee_e8, time_ns)
-    return maker_fee_e8, taker_fee_e8
 
 
 def end_resting(market: Market, order: Order, reason: int) -> OrderCancelled:
@@ -191,9 +168,10 @@ def end_resting(market: Market, order: Order, reason: int) -> OrderCancelled:
     market.book.remove(order)
     order.remaining_e8 = 0
     order.reason = reason
-    quantity_e8, filled_e8 = order.quantity_e8, order.filled_e8
+    accepted, quantity_e8, filled_e8 = order.accepted, order.quantity_e8, order.filled_e8
     changing = (order.price_e8, quantity_e8, filled_e8, 0, quantity_e8 - filled_e8, CANCELLED)
-    return _new(OrderCancelled, order.head + changing + order.tail + (reason, change_e8))
+    named = accepted[NAMED:EVENT]
+    return _new(OrderCancelled, accepted[:STANDING] + changing + named + (reason, change_e8))
 
 
 def end_incoming(order: Order, reason: int) -> OrderCancelled | OrderRejected:
@@ -216,7 +194,7 @@ def _prevent(
     ended: list[Order],
 ) -> None:
     """Keep an incoming order from trading with this resting one of the same client."""
-    mode = taker.head[8]
+    mode = taker.accepted.self_trade_prevention
     if mode != _DECREMENT:
         if mode != _CANCEL_NEWEST:
             events.append(end_resting(market, maker, _PREVENTED))

@@ -69,15 +69,16 @@ class Generations:
 
     def add(self, sequence: int, time_ns: int) -> None:
         """Count one entry of the command that is being applied."""
-        # All entries of a command are of one generation: they are forgotten by its sequence.
-        if (
-            self.count >= self.seal_count or time_ns >= self.seal_ns
-        ) and sequence != self.last_sequence:
-            self._seal(time_ns)
+        if self.count >= self.seal_count or time_ns >= self.seal_ns:
+            self.seal(sequence, time_ns)
         self.last_sequence = sequence
         self.count += 1
 
-    def _seal(self, time_ns: int) -> None:
+    def seal(self, sequence: int, time_ns: int) -> None:
+        """Begin a new generation before this command's first entry, and forget what may go."""
+        # All entries of a command are of one generation: they are forgotten by its sequence.
+        if sequence == self.last_sequence:
+            return
         if self.count:
             self.sealed.append((self.last_sequence, time_ns, self.count))
             self.count = 0

@@ -32,11 +32,12 @@ from itertools import islice
 from typing import Any, Final
 
 from server.core.engine import RULES_VERSION, Engine
-from server.core.events import Traded
+from server.core.events import OrderAccepted, Traded
 from server.core.exchange import Session
 from server.core.instruments import Instrument, Limits
 from server.core.market import Bar
 from server.core.orders import Order
+from server.core.types import OPEN
 
 ROWS_MAX: Final = 10_000
 """Rows of a chunk: a few megabytes at most while one is encoded."""
@@ -172,13 +173,14 @@ def _load_session(engine: Engine, row: Row) -> None:
 
 def _load_order(engine: Engine, row: Row) -> Order:
     """Neither queued nor counted as closed yet."""
-    kind, tail, (price_e8, quantity_e8), rest = row[4:9], row[9:12], row[12:14], row[14:]
+    kind, named, (price_e8, quantity_e8), rest = row[4:9], row[9:12], row[12:14], row[14:]
     market = engine.markets[row[3]]
     account = engine.directory.account(engine.directory.client(row[1]), market)
     # The names already known are kept, not the copies that came with the row.
-    head = (row[0], account.client_id, row[2], market.name, *kind)
-    terms: Any = (head, tuple(tail), account, price_e8, quantity_e8, 0)
-    order = Order(*terms)
+    names = (row[0], account.client_id, row[2], market.name)
+    standing = (price_e8, quantity_e8, 0, quantity_e8, 0, OPEN)
+    accepted = OrderAccepted._make((*names, *kind, *standing, *named, 0, 0))
+    order = Order(accepted, account, price_e8, quantity_e8, 0)
     (
         order.filled_e8,
         order.remaining_e8,
