@@ -40,7 +40,9 @@ EXPECTED = {
     10_000: Totals(3_240, 39_188, 1_959_401_421, 47329245, 49999, 50013, 5_008),
     100_000: Totals(32_722, 394_517, 19_725_954_247, 3912354922, 49984, 50016, 5_000),
     200_000: Totals(65_034, 783_208, 39_160_553_304, 2389064534, 50009, 50016, 5_007),
+    1_000_000: Totals(325_137, 3_916_958, 195_847_823_911, 2917736355, 49994, 50014, 5_027),
 }
+QUICK = [count for count in EXPECTED if count <= 200_000]
 
 
 def commands() -> Iterator[Command]:
@@ -69,7 +71,7 @@ def commands() -> Iterator[Command]:
 class Replay:
     """The stream through an engine, with what is to be known at each length."""
 
-    def __init__(self, last: int = max(EXPECTED), reload_at: tuple[int, ...] = ()) -> None:
+    def __init__(self, last: int = max(QUICK), reload_at: tuple[int, ...] = ()) -> None:
         self.engine = Engine()
         self.trades: list[tuple[int, int, int, int]] = []
         self.totals: dict[int, Totals] = {}
@@ -114,9 +116,15 @@ def replay() -> Replay:
     return Replay()
 
 
-@pytest.mark.parametrize("count", EXPECTED)
+@pytest.mark.parametrize("count", QUICK)
 def test_totals_i3_i4_i5_i6(count: int) -> None:
     assert replay().totals[count] == EXPECTED[count]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_totals_of_the_whole_stream_i3_i4_i5_i6() -> None:
+    assert Replay(last=max(EXPECTED)).totals == EXPECTED
 
 
 def test_first_trades_one_by_one_i5() -> None:
