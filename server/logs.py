@@ -108,9 +108,11 @@ class Lines(QueueHandler):
 
     def flush(self) -> None:
         """Wait until everything is written, though not for ever."""
-        done = threading.Thread(target=self.queue.join, daemon=True)
-        done.start()
-        done.join(FLUSH_SECONDS)
+        # `Queue.join` takes no bound, and at the interpreter's end no thread can be started for it.
+        with self.queue.all_tasks_done:
+            self.queue.all_tasks_done.wait_for(
+                lambda: not self.queue.unfinished_tasks, FLUSH_SECONDS
+            )
 
     def _write_all(self) -> None:
         while True:
