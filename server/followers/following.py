@@ -1,0 +1,212 @@
+"""What keeps an outside part in step with the journal: the shape that all such followers share.
+
+A follower is anything with a `name` and
+
+    open()  -> Reached   connect, and say up to where that part already has the journal;
+    take(records)        bring these in, in order; when it returns, they are safe there, and the
+                         position with them;
+    close()              let go of everything; may be called at any time, also twice.
+
+`Following(follower, address).run()` does the rest, one for each follower, as tasks of one process:
+
+- Each has its own stream of the journal and its own position, so none waits for another. Between
+  stream and part there are at most `WAITING_BYTES_MAX` of frames, all that memory ever holds; a
+  part that is slow holds back its stream, and with that nothing but itself.
+- What waits is taken together: the further behind, the larger the batch, up to that bound.
+- Only records that hold commands are handed on, each once for each `open`, and none up to the
+  position that `open` gave. A part that keeps its position with its rows takes each exactly once.
+- Any exception but `FollowerStopped` closes the part and opens it again after a delay that
+  grows from 0.1 s to 5 s, with up to half of it left to chance; after `BREAKER_FAILURES` in a
+  row it is left alone for `BREAKER_SECONDS` each time. A line is said when it fails, when it fails
+  for another reason, and when it is back; never for each attempt.
+- `FollowerStopped` (the database is of another journal, say) is for a person to decide on:
+  it is said, and tried again at the breaker's pace.
+- `state()` is what is told about it: see `State`.
+"""
+
+import asyncio
+import contextlib
+import random
+import sys
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final, NamedTuple, Protocol
+
+from server.followers.position import JournalReader, frames
+from server.journal.record import BATCH, Record, decode_frame
+
+WAITING_BYTES_MAX: Final = 4 << 20
+"""Frames that wait for one part: four messages, some 15,000 orders."""
+DELAY_FIRST_S: Final = 0.1
+DELAY_MAX_S: Final = 5.0
+BREAKER_FAILURES: Final = 8
+"""In a row; about 15 s of trying."""
+BREAKER_S: Final = 5.0
+"""Between attempts from then on: a part that returns is back within that."""
+BEHIND_S: Final = 1.0
+"""Further behind than this is degraded."""
+
+
+class Reached(NamedTuple):
+    """Up to where a part has the journal."""
+
+    sequence: int
+    time_ns: int = 0
+    """Stamp of that sequence; 0 where it is not known."""
+
+
+class FollowerStopped(Exception):
+    """Trying again changes nothing until a person has done something; the message says what."""
+
+
+class Follower(Protocol):
+    """An outside part, as `Following` sees it."""
+
+    name: str
+
+    async def open(self) -> Reached:
+        """Connect: where it is."""
+
+    async def take(self, records: list[Record]) -> None:
+        """Bring these in; they have commands and follow what was taken before."""
+
+    async def close(self) -> None:
+        """Let go of everything."""
+
+
+class Health(StrEnum):
+    """How a part is."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
+class State(NamedTuple):
+    """How a part is, and how far behind."""
+
+    health: Health
+    sequence: int
+    events_behind: int
+    """Commands that are durable and not there yet."""
+    seconds_behind: float
+    problem: str
+    """Why it does not go on; empty when it does."""
+
+
+class Following:
+    """One follower, kept going."""
+
+    def __init__(self, follower: Follower, address: str, say: Callable[[str], None]) -> None:
+        self.name = follower.name
+        self.reached = Reached(0)
+        self._durable_sequence = 0
+        self._caught_up_s = time.monotonic()
+        self._problem = "not connected yet"
+        self._failures = 0
+        self._follower = follower
+        self._address = address
+        self._say = say
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._changed = asyncio.Condition()
+
+    def state(self) -> State:
+        """What is told about it."""
+        events = max(0, self._durable_sequence - self.reached.sequence)
+        seconds = time.monotonic() - self._caught_up_s if events else 0.0
+        if self._problem:
+            health = Health.DOWN
+        else:
+            health = Health.DEGRADED if seconds > BEHIND_S else Health.HEALTHY
+        return State(health, self.reached.sequence, events, seconds, self._problem)
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            try:
+                await self._follow()
+            except Exception as error:  # whatever an outside part answers with
+                self._note(error)
+            finally:
+                with contextlib.suppress(Exception):
+                    await self._follower.close()
+            await asyncio.sleep(self._delay_s())
+
+    async def _follow(self) -> None:
+        self.reached = await self._follower.open()
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        reader = JournalReader(self._address, self.name)
+        reading = asyncio.create_task(self._read(reader))
+        taking = asyncio.create_task(self._take(reader))
+        try:
+            done, _ = await asyncio.wait([reading, taking], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (reading, taking):
+                task.cancel()
+            await asyncio.gather(reading, taking, return_exceptions=True)
+            await reader.close()
+
+    async def _read(self, reader: JournalReader) -> None:
+        read = self.reached.sequence
+        async with contextlib.aclosing(reader.messages(lambda: read)) as messages:
+            async for message in messages:
+                async with self._changed:
+                    await self._changed.wait_for(lambda: self._waiting_bytes < WAITING_BYTES_MAX)
+                    self._durable_sequence = message.durable_sequence
+                    for frame in frames(message):
+                        record = decode_frame(frame)
+                        if record.kind == BATCH and record.last_sequence > read:
+                            self._waiting.append(frame)
+                            self._waiting_bytes += len(frame)
+                            read = record.last_sequence
+                    if self.reached.sequence >= self._durable_sequence:
+                        self._went_well()
+                    self._changed.notify_all()
+
+    async def _take(self, reader: JournalReader) -> None:
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._waiting)
+                taken, self._waiting = self._waiting, []
+                self._waiting_bytes = 0
+                self._changed.notify_all()
+            records = [decode_frame(frame) for frame in taken]
+            await self._follower.take(records)
+            self.reached = Reached(records[-1].last_sequence, records[-1].time_ns)
+            self._went_well()
+            await reader.report(self.reached.sequence)
+
+    def _went_well(self) -> None:
+        if self._problem:
+            self._say(f"{self.name} follows from sequence {self.reached.sequence}")
+        self._problem = ""
+        self._failures = 0
+        if self.reached.sequence >= self._durable_sequence:
+            self._caught_up_s = time.monotonic()
+
+    def _note(self, error: Exception) -> None:
+        problem = f"{type(error).__name__}: {error}".rstrip(": ")
+        if problem != self._problem:
+            self._say(f"{self.name} is down ({problem}); trying until it is back")
+        self._problem = problem
+        self._failures += 1
+        if isinstance(error, FollowerStopped):
+            self._failures = max(self._failures, BREAKER_FAILURES)
+
+    def _delay_s(self) -> float:
+        if self._failures >= BREAKER_FAILURES:
+            longest = BREAKER_S
+        else:
+            longest = min(DELAY_FIRST_S * 2 ** max(0, self._failures - 1), DELAY_MAX_S)
+        return longest * (1 - random.random() / 2)
+
+
+def say(line: str) -> None:
+    """A line for whoever watches the process."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,84 @@
+"""Brings the tables of a database to what this release expects.
+
+`migrations/NNNN_name.sql` are applied in the order of their numbers, each in a transaction of its
+own together with its row in `schema_migrations`. An advisory lock that is held for the transaction
+lets one process at a time through, so that two that start together apply each once. A file that
+was applied and has changed since is refused: its digest is kept. A database that knows more
+migrations than this release is refused too.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+DIRECTORY: Final = Path(__file__).parents[2] / "migrations"
+LOCK: Final = 0x45584348
+"""Of `pg_advisory_xact_lock`: any number that nobody else takes."""
+
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL,
+    applied TIMESTAMPTZ NOT NULL DEFAULT now())"""
+
+
+class SchemaRefused(Exception):
+    """The database was made by something else; the message says what to do."""
+
+
+class Migration(NamedTuple):
+    """One file."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        """What is compared once it was applied."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def migrations(directory: Path = DIRECTORY) -> list[Migration]:
+    """All files, in order; numbers have no gaps."""
+    found = []
+    for path in sorted(directory.glob("[0-9][0-9][0-9][0-9]_*.sql")):
+        number, _, name = path.stem.partition("_")
+        found.append(Migration(int(number), name, path.read_text(encoding="utf-8")))
+    assert [each.number for each in found] == list(range(1, len(found) + 1)), found
+    return found
+
+
+async def migrate(connection: Any, wanted: list[Migration] | None = None) -> int:
+    """Apply what is missing: how many that was. Raises `SchemaRefused`."""
+    wanted = migrations() if wanted is None else wanted
+    applied = 0
+    for migration in wanted:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+            await connection.execute(_TABLE)
+            rows = await connection.fetch("SELECT number, sha256 FROM schema_migrations")
+            known = {row["number"]: row["sha256"] for row in rows}
+            _check(migration, known, len(wanted))
+            if migration.number not in known:
+                await connection.execute(migration.text)
+                await connection.execute(
+                    "INSERT INTO schema_migrations (number, name, sha256) VALUES ($1, $2, $3)",
+                    migration.number,
+                    migration.name,
+                    migration.sha256,
+                )
+                applied += 1
+    return applied
+
+
+def _check(migration: Migration, known: dict[int, str], count: int) -> None:
+    if known.get(migration.number, migration.sha256) != migration.sha256:
+        raise SchemaRefused(
+            f"migration {migration.number:04} ({migration.name}) was applied with another text:"
+            " use the release that made the database, or an empty one"
+        )
+    if max(known, default=0) > count:
+        raise SchemaRefused(
+            f"the database has migration {max(known):04}, this release knows {count}:"
+            " use the newer release"
+        )
