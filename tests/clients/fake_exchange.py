@@ -20,6 +20,7 @@ from exchange.v1.order_service_pb2_grpc import (
     add_OrderServiceServicer_to_server,
 )
 from tests.clients.faults import Context, Fault, hang, refuse
+from tests.running import free_port
 
 CREATED_NS = 1_704_067_200_123_456_789
 
@@ -342,7 +343,7 @@ class FakeExchange:
     def __init__(self) -> None:
         self.orders = FakeOrders()
         self.market = FakeMarket()  # type: ignore[abstract]  # the rest answers UNIMPLEMENTED
-        self.port = 0
+        self.port = free_port()
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -350,11 +351,12 @@ class FakeExchange:
         return f"127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """On a free port, after a stop on the same one."""
+        """On a free port; after a stop on the same one, which no client that tries to get back was
+        given for its own end."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         add_OrderServiceServicer_to_server(self.orders, self._server)
         add_MarketDataServicer_to_server(self.market, self._server)
-        self.port = self._server.add_insecure_port(self.address)
+        self._server.add_insecure_port(self.address)
         await self._server.start()
 
     async def stop(self) -> None:

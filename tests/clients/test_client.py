@@ -182,6 +182,8 @@ async def test_restart_of_the_exchange_is_bridged(
 ) -> None:
     await exchange.place(BUY)
     await fake.stop()
+    # The end of a connection is seen a little after it, by a thread of gRPC's.
+    await exchange._connection.channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
     with pytest.raises(UnavailableError, match="is not reachable"):
         await exchange.connect()
     await fake.start()
