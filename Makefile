@@ -27,6 +27,7 @@ generate: .venv/.dev  ## Python and the descriptor image from proto/**/*.proto
 lock: .venv/.uv  ## renew the pins within pyproject.toml's bounds: make lock ARGS=--upgrade
 	$(LOCK) pyproject.toml --group build -o requirements.lock $(ARGS)
 	$(LOCK) pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock $(ARGS)
+	$(LOCK) --group full -o requirements-full.lock $(ARGS)
 	$(LOCK) --group installer -o requirements-installer.lock $(ARGS)
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
