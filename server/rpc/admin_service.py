@@ -1,4 +1,4 @@
-"""Operation: instruments, snapshots, status, log level, the journal for followers."""
+"""Operation: instruments, fees, snapshots, status, log level, the journal for followers."""
 
 import time
 from collections.abc import Sequence
@@ -10,8 +10,10 @@ from grpc.aio import ServicerContext
 from exchange.v1 import admin_service_pb2 as messages
 from exchange.v1.admin_service_pb2_grpc import AdminServiceServicer
 from server import logs
+from server.core import commands
 from server.core.engine import RULES_VERSION, Engine
 from server.core.events import InstrumentSet
+from server.core.instruments import Instrument
 from server.core.rejects import RejectReason
 from server.rpc import parse, present
 from server.rpc.calls import Calls
@@ -52,13 +54,35 @@ class AdminService(AdminServiceServicer):
     ) -> messages.SetInstrumentResponse:
         if not request.HasField("instrument"):
             await refuse(context, EdgeReject(RejectReason.FIELD_REQUIRED, "instrument", ""))
-        committed = await self._calls.commit(parse.set_instrument(request.instrument), context)
+        sequence, set_to = await self._set(parse.set_instrument(request.instrument), context)
+        _tell("instrument set", context, sequence=sequence, **set_to._asdict())
+        reply = messages.SetInstrumentResponse(sequence=sequence)
+        present.instrument(reply.instrument, set_to)
+        return reply
+
+    async def SetFees(
+        self, request: messages.SetFeesRequest, context: Context
+    ) -> messages.SetFeesResponse:
+        listed = self._calls.sequencer.engine.instruments
+        command = parse.set_fees(request, listed)
+        if isinstance(command, EdgeReject):
+            await refuse(context, command)
+        # Nothing is awaited before it is submitted: the rest of the instrument is as it is then.
+        sequence, set_to = await self._set(command, context)
+        fees = {"maker_fee_e6": set_to.maker_fee_e6, "taker_fee_e6": set_to.taker_fee_e6}
+        _tell("fees set", context, sequence=sequence, name=set_to.name, **fees)
+        reply = messages.SetFeesResponse(sequence=sequence)
+        present.instrument(reply.instrument, set_to)
+        return reply
+
+    async def _set(
+        self, command: commands.SetInstrument, context: Context
+    ) -> tuple[int, Instrument]:
+        """At which sequence, and what it is then."""
+        committed = await self._calls.commit(command, context)
         event = committed.applied.events[0]
         assert isinstance(event, InstrumentSet)
-        reply = messages.SetInstrumentResponse(sequence=committed.applied.sequence)
-        present.instrument(reply.instrument, event.definition)
-        _tell("instrument set", context, sequence=reply.sequence, **event.definition._asdict())
-        return reply
+        return committed.applied.sequence, event.definition
 
     async def CreateSnapshot(
         self, request: messages.CreateSnapshotRequest, context: Context

@@ -4,9 +4,10 @@ Enum numbers pass as they are, known or not: the engine refuses those it does no
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from exchange.v1 import market_data_pb2, order_service_pb2
+from exchange.v1 import admin_service_pb2, market_data_pb2, order_service_pb2
 from server.core.commands import (
     CancelOrder,
     CancelOrders,
@@ -169,3 +170,20 @@ def set_instrument(message: market_data_pb2.Instrument) -> SetInstrument:
             message.self_trade_prevention or 1,
         )
     )
+
+
+def set_fees(
+    request: admin_service_pb2.SetFeesRequest, listed: Mapping[str, Instrument]
+) -> SetInstrument | EdgeReject:
+    """A listed instrument with other fees: the engine knows whole definitions only."""
+    now = listed.get(request.instrument)
+    if now is None:
+        return EdgeReject(RejectReason.INSTRUMENT_UNKNOWN, "instrument", request.instrument)
+    given = {
+        name: getattr(request, name)
+        for name in ("maker_fee_e6", "taker_fee_e6")
+        if request.HasField(name)
+    }
+    if not given:
+        return EdgeReject(RejectReason.FIELD_REQUIRED, "maker_fee_e6", "")
+    return SetInstrument(now._replace(**given))

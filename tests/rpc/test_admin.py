@@ -15,6 +15,7 @@ from exchange.v1.admin_service_pb2 import (
     CreateSnapshotRequest,
     GetStatusRequest,
     ReportFollowerRequest,
+    SetFeesRequest,
     SetInstrumentRequest,
     SnapshotReport,
     StreamJournalRequest,
@@ -29,6 +30,7 @@ from server.rpc.server import SERVICES
 from tests.rpc.served import (
     BTC,
     BUY,
+    SELL,
     HeldJournal,
     Served,
     info_of,
@@ -100,6 +102,55 @@ async def test_a_bad_instrument_is_refused(
     assert (info.reason, info.metadata["field"]) == ("SETTING_INVALID", field)
     _, info = await refused(served.admin.SetInstrument(SetInstrumentRequest()))
     assert (info.reason, info.metadata["field"]) == ("FIELD_REQUIRED", "instrument")
+
+
+async def test_fees_alone_change_while_running_and_are_journaled(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    configured = (Instrument(BTC, tick_e8=10, maker_fee_e6=-5, taker_fee_e6=9),)
+    async with serving(directory, instruments=configured) as served:
+        await served.place("A", BUY, 100)
+        reply = await served.admin.SetFees(SetFeesRequest(instrument=BTC, taker_fee_e6=70))
+        assert reply.sequence == served.engine.sequence
+        assert (reply.instrument.maker_fee_e6, reply.instrument.taker_fee_e6) == (-5, 70)
+        assert reply.instrument.tick_e8 == 10
+        traded = await served.place("B", SELL, 100)
+        (trade,) = traded.trades
+        # 10 units at 100: a notional of 10^3 in 10^-16, so any fee is the least there is.
+        assert (trade.maker_fee, trade.taker_fee) == ("0", "0.00000001")
+        await served.admin.SetFees(SetFeesRequest(instrument=BTC, maker_fee_e6=0))
+        kept = served.engine.instruments[BTC]
+        assert kept == configured[0]._replace(maker_fee_e6=0, taker_fee_e6=70)
+    async with serving(directory, instruments=configured) as served:
+        assert served.engine.instruments[BTC] == kept, "the file says what it said before"
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "reason", "field"),
+    [
+        ({"instrument": "NO-SUCH", "taker_fee_e6": 1}, "NOT_FOUND", "INSTRUMENT_UNKNOWN", "instru"),
+        ({"instrument": BTC}, "INVALID_ARGUMENT", "FIELD_REQUIRED", "maker_fee_e6"),
+        (
+            {"instrument": BTC, "taker_fee_e6": 1_000_001},
+            "INVALID_ARGUMENT",
+            "SETTING_INVALID",
+            "taker_fee_e6",
+        ),
+        (
+            {"instrument": BTC, "maker_fee_e6": -1_000_001},
+            "INVALID_ARGUMENT",
+            "SETTING_INVALID",
+            "maker_fee_e6",
+        ),
+    ],
+)
+async def test_bad_fees_are_refused(
+    served: Served, given: dict[str, Any], code: str, reason: str, field: str
+) -> None:
+    before = served.engine.sequence
+    failure, info = await refused(served.admin.SetFees(SetFeesRequest(**given)))
+    assert (failure.code().name, info.reason) == (code, reason)
+    assert info.metadata["field"].startswith(field)
+    assert served.engine.sequence == before
 
 
 def sequences(message: StreamJournalResponse) -> list[int]:

@@ -21,6 +21,24 @@ class SetInstrumentResponse(_message.Message):
     sequence: int
     def __init__(self, instrument: _Optional[_Union[_market_data_pb2.Instrument, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
 
+class SetFeesRequest(_message.Message):
+    __slots__ = ("instrument", "maker_fee_e6", "taker_fee_e6")
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    MAKER_FEE_E6_FIELD_NUMBER: _ClassVar[int]
+    TAKER_FEE_E6_FIELD_NUMBER: _ClassVar[int]
+    instrument: str
+    maker_fee_e6: int
+    taker_fee_e6: int
+    def __init__(self, instrument: _Optional[str] = ..., maker_fee_e6: _Optional[int] = ..., taker_fee_e6: _Optional[int] = ...) -> None: ...
+
+class SetFeesResponse(_message.Message):
+    __slots__ = ("instrument", "sequence")
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    instrument: _market_data_pb2.Instrument
+    sequence: int
+    def __init__(self, instrument: _Optional[_Union[_market_data_pb2.Instrument, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
 class CreateSnapshotRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -40,6 +40,11 @@ class AdminServiceStub:
                 request_serializer=exchange_dot_v1_dot_admin__service__pb2.SetInstrumentRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_admin__service__pb2.SetInstrumentResponse.FromString,
                 _registered_method=True)
+        self.SetFees = channel.unary_unary(
+                '/exchange.v1.AdminService/SetFees',
+                request_serializer=exchange_dot_v1_dot_admin__service__pb2.SetFeesRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_admin__service__pb2.SetFeesResponse.FromString,
+                _registered_method=True)
         self.CreateSnapshot = channel.unary_unary(
                 '/exchange.v1.AdminService/CreateSnapshot',
                 request_serializer=exchange_dot_v1_dot_admin__service__pb2.CreateSnapshotRequest.SerializeToString,
@@ -73,6 +78,14 @@ class AdminServiceServicer:
 
     def SetInstrument(self, request, context):
         """Lists an instrument or changes one. Tick and lot don't change while orders rest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetFees(self, request, context):
+        """Changes the fees of an instrument and nothing else of it, from the next command on. Journaled
+        like SetInstrument; a configuration file that says what it said before does not undo it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,6 +134,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.SetInstrument,
                     request_deserializer=exchange_dot_v1_dot_admin__service__pb2.SetInstrumentRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_admin__service__pb2.SetInstrumentResponse.SerializeToString,
+            ),
+            'SetFees': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetFees,
+                    request_deserializer=exchange_dot_v1_dot_admin__service__pb2.SetFeesRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_admin__service__pb2.SetFeesResponse.SerializeToString,
             ),
             'CreateSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateSnapshot,
@@ -176,6 +194,33 @@ class AdminService:
             '/exchange.v1.AdminService/SetInstrument',
             exchange_dot_v1_dot_admin__service__pb2.SetInstrumentRequest.SerializeToString,
             exchange_dot_v1_dot_admin__service__pb2.SetInstrumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetFees(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AdminService/SetFees',
+            exchange_dot_v1_dot_admin__service__pb2.SetFeesRequest.SerializeToString,
+            exchange_dot_v1_dot_admin__service__pb2.SetFeesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,10 @@ class AdminServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     SetInstrument: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetInstrumentRequest, _admin_service_pb2.SetInstrumentResponse]
     """Lists an instrument or changes one. Tick and lot don't change while orders rest."""
+    SetFees: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetFeesRequest, _admin_service_pb2.SetFeesResponse]
+    """Changes the fees of an instrument and nothing else of it, from the next command on. Journaled
+    like SetInstrument; a configuration file that says what it said before does not undo it.
+    """
     CreateSnapshot: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateSnapshotRequest, _admin_service_pb2.CreateSnapshotResponse]
     """Has the snapshot follower write a snapshot that holds everything durable at this moment, and
     waits for it. UNAVAILABLE where no snapshot follower is connected.
@@ -55,6 +59,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SetInstrument: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetInstrumentRequest, _admin_service_pb2.SetInstrumentResponse]  # type: ignore[assignment]
     """Lists an instrument or changes one. Tick and lot don't change while orders rest."""
+    SetFees: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetFeesRequest, _admin_service_pb2.SetFeesResponse]  # type: ignore[assignment]
+    """Changes the fees of an instrument and nothing else of it, from the next command on. Journaled
+    like SetInstrument; a configuration file that says what it said before does not undo it.
+    """
     CreateSnapshot: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateSnapshotRequest, _admin_service_pb2.CreateSnapshotResponse]  # type: ignore[assignment]
     """Has the snapshot follower write a snapshot that holds everything durable at this moment, and
     waits for it. UNAVAILABLE where no snapshot follower is connected.
@@ -78,6 +86,16 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.SetInstrumentResponse, _abc.Awaitable[_admin_service_pb2.SetInstrumentResponse]]:
         """Lists an instrument or changes one. Tick and lot don't change while orders rest."""
+
+    @_abc_1.abstractmethod
+    def SetFees(
+        self,
+        request: _admin_service_pb2.SetFeesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.SetFeesResponse, _abc.Awaitable[_admin_service_pb2.SetFeesResponse]]:
+        """Changes the fees of an instrument and nothing else of it, from the next command on. Journaled
+        like SetInstrument; a configuration file that says what it said before does not undo it.
+        """
 
     @_abc_1.abstractmethod
     def CreateSnapshot(
