@@ -130,7 +130,8 @@ def start(directory: Path, kind: str, count: int) -> dict[str, float]:
 
 
 def memory(directory: Path, kind: str, count: int) -> dict[str, float]:
-    """Take orders in as a server does, where every text comes out of a message of its own."""
+    """Take orders in as a server does, where every text comes out of a message of its own and the
+    commands of a record have one time."""
     del directory
     engine = Engine()
     before = psutil.Process().memory_info().rss
@@ -138,7 +139,8 @@ def memory(directory: Path, kind: str, count: int) -> dict[str, float]:
     for sequence, each in pairs:
         if isinstance(each, PlaceOrder):
             each = each._replace(instrument=str(each.instrument.encode(), "ascii"))
-        assert isinstance(engine.apply(each, Stamp(sequence, sequence * _STEP_NS)), list)
+        record_ns = (sequence - sequence % RECORD_COMMANDS) * _STEP_NS
+        assert isinstance(engine.apply(each, Stamp(sequence, record_ns)), list)
         engine.take_touched()
     opened = grown_bytes(before)
     for client in range(CLIENTS):

@@ -2,9 +2,9 @@
 
 A side is a dict from price to level and a sorted list of keys, a key being the price for bids and
 the negated price for asks: the best key of either side is the last one, and an incoming order with
-limit L crosses while the last key is at least `sign * L`. A level holds its orders in an
-`OrderedDict`, oldest first: its first entry is found, and any entry removed, in constant time,
-which a plain dict gives up once many of its first entries are gone.
+limit L crosses while the last key is at least `sign * L`. A level's orders are a list linked
+through the orders themselves, oldest first: the first is at hand and any is taken out in constant
+time, at 16 bytes an order, where an `OrderedDict` takes some 120.
 
 Invariants: no level is empty; a level's quantity is the sum of what its orders have remaining; the
 keys are exactly the prices of the levels; between commands the best bid is below the best ask.
@@ -17,7 +17,6 @@ whoever sends out deltas; it is not state.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -33,14 +32,23 @@ KEY_MIN: Final = -(2**63)
 class Level:
     """The orders resting at one price, in the order in which they trade."""
 
-    __slots__ = ("key", "orders", "price_e8", "quantity_e8", "side")
+    __slots__ = ("head", "key", "price_e8", "quantity_e8", "side", "tail")
 
-    def __init__(self, side: BookSide, price_e8: int) -> None:
+    def __init__(self, side: BookSide, first: Order) -> None:
         self.side = side
-        self.price_e8 = price_e8
-        self.key = side.sign * price_e8
+        self.price_e8 = first.price_e8
+        self.key = side.sign * first.price_e8
         self.quantity_e8 = 0
-        self.orders: OrderedDict[Order, None] = OrderedDict()
+        # The oldest and the newest; with the last of them the level itself goes.
+        self.head = self.tail = first
+
+    @property
+    def orders(self) -> Iterator[Order]:
+        """Oldest first; the book must not change meanwhile."""
+        order: Order | None = self.head
+        while order is not None:
+            yield order
+            order = order.later
 
 
 class BookSide:
@@ -121,9 +129,12 @@ class Book:
         price_e8 = order.price_e8
         level = side.levels.get(price_e8)
         if level is None:
-            level = side.levels[price_e8] = Level(side, price_e8)
+            level = side.levels[price_e8] = Level(side, order)
             insort(side.keys, level.key)
-        level.orders[order] = None
+        else:
+            newest = level.tail
+            newest.later = level.tail = order
+            order.earlier = newest
         level.quantity_e8 += order.remaining_e8
         order.level = level
         self.touched[level.key] = None
@@ -134,11 +145,20 @@ class Book:
         assert level is not None, "only a resting order can be removed"
         order.level = None
         self.touched[level.key] = None
-        del level.orders[order]
-        if level.orders:
-            level.quantity_e8 -= order.remaining_e8
-        else:
+        earlier, later = order.earlier, order.later
+        order.earlier = order.later = None
+        if earlier is None and later is None:
             level.side.drop(level)
+            return
+        level.quantity_e8 -= order.remaining_e8
+        if earlier is not None:
+            earlier.later = later
+        elif later is not None:
+            level.head = later
+        if later is not None:
+            later.earlier = earlier
+        elif earlier is not None:
+            level.tail = earlier
 
     def reduce(self, order: Order, change_e8: int) -> None:
         """Take quantity off a resting order that keeps its place and some of its quantity."""

@@ -147,8 +147,11 @@ class Engine(ExchangeState):
             if idempotency_key:
                 self.keys.add(client_id, idempotency_key, digest, sequence, time_ns)
 
-        # The names already known are kept, not the copies that came with the command; unary plus
-        # makes plain integers of members of enums, which print and hash otherwise.
+        # The names and the price already known are kept, not the copies that came with the command;
+        # unary plus makes plain integers of members of enums, which print and hash otherwise.
+        level = (market.book.bids if side == BUY else market.book.asks).levels.get(price_e8)
+        if level is not None:
+            price_e8 = level.price_e8
         accepted = _new(OrderAccepted, (
             order_id or f"{GENERATED_PREFIX}{sequence}", account.client_id, client_reference,
             market.name, +side, +order_type, applied, bool(post_only),
@@ -163,13 +166,12 @@ class Engine(ExchangeState):
         events: list[Event] = [accepted]
         if not market.book.touched:
             self.touched[market.name] = market.book
-        if post_only or applied == FOK:
-            reason = self._ends_at_once(market, order)
-            if reason:
-                events.append(end_incoming(order, reason))
-                directory.close(order, sequence, time_ns)
-                return events
-        self._enter(market, order, events, sequence, time_ns)
+        reason = self._ends_at_once(market, order) if post_only or applied == FOK else 0
+        if reason:
+            events.append(end_incoming(order, reason))
+            directory.close(order, sequence, time_ns)
+        else:
+            self._enter(market, order, events, sequence, time_ns)
         return events
 
     def _ends_at_once(self, market: Market, order: Order) -> int:

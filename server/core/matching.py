@@ -105,7 +105,7 @@ def match(
     ended: list[Order] = []
     while remaining_e8 and keys and keys[-1] >= lowest_key:
         level = levels[opposite.sign * keys[-1]]
-        maker = next(iter(level.orders))
+        maker = level.head
         maker_account = maker.account
         if prevents and maker_account is account:
             taker.filled_e8, taker.remaining_e8 = filled_e8, remaining_e8
@@ -152,11 +152,15 @@ def match(
 
 
 def _unqueue(side: BookSide, level: Level, maker: Order) -> None:
-    """Take out a resting order that is filled."""
-    maker.level = None
-    del maker.account.open[maker], level.orders[maker]
-    if not level.orders:
+    """Take out the oldest order of a level, which is filled."""
+    later = maker.later
+    maker.level = maker.later = None
+    del maker.account.open[maker]
+    if later is None:
         side.drop(level)
+    else:
+        level.head = later
+        later.earlier = None
 
 
 def end_resting(market: Market, order: Order, reason: int) -> OrderCancelled:

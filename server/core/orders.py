@@ -57,7 +57,9 @@ class Order:
         "accepted",
         "account",
         "closed_sequence",
+        "earlier",
         "filled_e8",
+        "later",
         "level",
         "price_e8",
         "quantity_e8",
@@ -85,8 +87,11 @@ class Order:
         self.reason = 0
         # Sequence of the command that ended it; 0 while it is open.
         self.closed_sequence = 0
-        # Where it rests; None before and after, so that an ended order is in no cycle.
+        # Where it rests, and between which orders there; None before and after, so that an ended
+        # order is in no cycle.
         self.level: Level | None = None
+        self.earlier: Order | None = None
+        self.later: Order | None = None
 
     @property
     def status(self) -> int:

@@ -26,6 +26,7 @@ No command may be applied while a dump is being read.
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import islice
@@ -41,6 +42,10 @@ from server.core.types import OPEN
 
 ROWS_MAX: Final = 10_000
 """Rows of a chunk: a few megabytes at most while one is encoded."""
+
+_MARSHAL_VERSION: Final = 2
+"""The last one without references and interned text: equal data gives equal bytes. It is what the
+hash is made of, five times faster than `repr`; nothing is ever read back with it."""
 
 Row = Sequence[Any]
 Chunk = tuple[str, list[Row]]
@@ -98,10 +103,7 @@ def load(chunks: Iterable[tuple[str, Iterable[Row]]]) -> Engine:
     closed: list[Order] = []
     for name, rows in chunks:
         if name == "orders":
-            for row in rows:
-                order = _load_order(engine, row)
-                if order.closed_sequence:
-                    closed.append(order)
+            closed += _load_orders(engine, rows)
         else:
             loader = _LOADERS[name]
             for row in rows:
@@ -171,31 +173,45 @@ def _load_session(engine: Engine, row: Row) -> None:
     engine.sessions[session_id] = Session(client_id)
 
 
-def _load_order(engine: Engine, row: Row) -> Order:
-    """Neither queued nor counted as closed yet."""
-    kind, named, (price_e8, quantity_e8), rest = row[4:9], row[9:12], row[12:14], row[14:]
-    market = engine.markets[row[3]]
-    account = engine.directory.account(engine.directory.client(row[1]), market)
-    # The names already known are kept, not the copies that came with the row.
-    names = (row[0], account.client_id, row[2], market.name)
-    standing = (price_e8, quantity_e8, 0, quantity_e8, 0, OPEN)
-    accepted = OrderAccepted._make((*names, *kind, *standing, *named, 0, 0))
-    order = Order(accepted, account, price_e8, quantity_e8, 0)
-    (
-        order.filled_e8,
-        order.remaining_e8,
-        order.reason,
-        order.updated_ns,
-        order.closed_sequence,
-    ) = rest
-    engine.directory.add(order)
-    if not order.closed_sequence:
-        market.placed_e8 += order.remaining_e8
-        account.open_e8[order.side] += order.remaining_e8
+def _load_orders(engine: Engine, rows: Iterable[Row]) -> Iterator[Order]:
+    """Those that had ended; none is queued or counted as closed yet. A dump holds no id twice."""
+    directory, accounts, new = engine.directory, engine.directory.accounts, tuple.__new__
+    prices: dict[int, int] = {}
+    for row in rows:
+        (
+            order_id, client_id, reference, instrument, side, order_type, time_in_force, post_only,
+            prevention, placed_sequence, created_ns, session_id, price_e8, quantity_e8, filled_e8,
+            remaining_e8, reason, updated_ns, closed_sequence,
+        ) = row  # fmt: skip
+        account = accounts.get((client_id, instrument))
+        if account is None:
+            market = engine.markets[instrument]
+            account = directory.account(directory.client(client_id), market)
+        market = account.market
+        # Equal names and numbers are kept once, as they are in an engine that took the order.
+        price_e8 = prices.setdefault(price_e8, price_e8)
+        accepted = new(OrderAccepted, (
+            order_id, account.client_id, reference, market.name, side, order_type, time_in_force,
+            post_only, prevention, price_e8, quantity_e8, 0, quantity_e8, 0, OPEN,
+            placed_sequence, created_ns, session_id, 0, 0,
+        ))  # fmt: skip
+        order = Order(accepted, account, price_e8, quantity_e8, created_ns)
+        directory.orders[order_id] = order
+        account.placed.append(order)
+        if filled_e8 or closed_sequence or remaining_e8 != quantity_e8 or updated_ns != created_ns:
+            order.filled_e8 = filled_e8
+            order.remaining_e8 = remaining_e8
+            order.reason = reason
+            order.updated_ns = updated_ns
+            order.closed_sequence = closed_sequence
+        if closed_sequence:
+            yield order
+            continue
+        market.placed_e8 += remaining_e8
+        account.open_e8[side] += remaining_e8
         account.open[order] = None
-        if order.session_id:
-            engine.sessions[order.session_id].open[order] = None
-    return order
+        if session_id:
+            engine.sessions[session_id].open[order] = None
 
 
 def _load_queued(engine: Engine, row: Row) -> None:
@@ -234,6 +250,6 @@ def state_hash(engine: Engine) -> bytes:
     digest = blake2b(digest_size=32)
     for name, rows in dump(engine):
         digest.update(name.encode())
-        # `repr` of plain data is canonical: what it shows of integers and ASCII text is fixed.
-        digest.update(repr(rows).encode())
+        # Plain data has one form in this version of the format, which knows no references.
+        digest.update(marshal.dumps(rows, _MARSHAL_VERSION))
     return digest.digest()
