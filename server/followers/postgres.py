@@ -1,0 +1,318 @@
+"""The PostgreSQL follower: what the journal says, as the rows of `migrations/`.
+
+One transaction for each batch: the position's row is locked and must be what this process believes
+(another writer, or a database put back from a backup, makes it open again and read where it is),
+then come the rows, by COPY, and the new position. So the rows are always the fold of the journal up
+to the position, whatever is killed whenever, and no record counts twice.
+
+`migrate` runs at each `open`: a database that was wiped gets its tables and, without a position,
+the whole journal again. One that holds another journal's rows is refused.
+
+Trades and events lie in partitions of a month, made when the first row needs them; those whose
+time is over are dropped when a new one is made. Positions are booked in memory, at most
+`ACCOUNTS_MAX` of them; those not in memory are read back first.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from typing import Any, Final
+
+import asyncpg
+
+from server.followers.following import FollowerStopped, Reached
+from server.followers.migrations import SchemaRefused, migrate
+from server.followers.rows import Accounts, Batch
+from server.journal.record import Record
+
+NAME: Final = "postgres"
+ACCOUNTS_MAX: Final = 100_000
+"""Positions remembered, about 50 MB."""
+CONNECT_S: Final = 5.0
+CLOSE_S: Final = 1.0
+COMMAND_S: Final = 15.0
+"""A statement that takes longer is given up, and its transaction with it."""
+POOL_MAX: Final = 2
+"""Connections: one writes; a second is for the moment in which a broken one is not gone yet."""
+BATCH_COMMANDS_MAX: Final = 20_000
+"""In one transaction, so that it ends well before `COMMAND_S`."""
+
+_STAGE: Final = """
+CREATE TEMP TABLE IF NOT EXISTS changed (
+    placed_sequence BIGINT, price NUMERIC, quantity NUMERIC, filled NUMERIC, remaining NUMERIC,
+    status order_status, end_reason SMALLINT, updated_ns BIGINT, updated_sequence BIGINT
+) ON COMMIT DELETE ROWS"""
+
+_CHANGE: Final = """
+UPDATE orders SET
+    price = coalesce(changed.price, orders.price),
+    quantity = coalesce(changed.quantity, orders.quantity),
+    filled = changed.filled,
+    remaining = changed.remaining,
+    cancelled = coalesce(changed.quantity, orders.quantity) - changed.filled - changed.remaining,
+    status = coalesce(changed.status, CASE
+        WHEN changed.remaining > 0 THEN 'partially_filled'::order_status
+        WHEN changed.filled = orders.quantity THEN 'filled'::order_status
+        ELSE 'cancelled'::order_status END),
+    end_reason = coalesce(changed.end_reason, orders.end_reason),
+    updated_ns = changed.updated_ns,
+    updated_sequence = changed.updated_sequence
+FROM changed WHERE orders.placed_sequence = changed.placed_sequence"""
+
+_BOOKS: Final = """
+INSERT INTO orderbook_snapshots (instrument, sequence, time_ns, bids, asks)
+SELECT instruments.instrument, $1, $2,
+    coalesce((SELECT jsonb_agg(jsonb_build_array(price::text, quantity::text) ORDER BY price DESC)
+        FROM levels WHERE levels.instrument = instruments.instrument AND side = 'buy'), '[]'),
+    coalesce((SELECT jsonb_agg(jsonb_build_array(price::text, quantity::text) ORDER BY price)
+        FROM levels WHERE levels.instrument = instruments.instrument AND side = 'sell'), '[]')
+FROM instruments"""
+_LEVELS: Final = """
+WITH levels AS (
+    SELECT instrument, side, price, sum(remaining) AS quantity FROM orders
+    WHERE status IN ('open', 'partially_filled') GROUP BY instrument, side, price)"""
+
+
+class PostgresFollower:
+    """Writes to one database."""
+
+    def __init__(self, url: str, *, trades_keep_days: int = 0, events_keep_days: int = 90) -> None:
+        self.name = NAME
+        self._url = url
+        self._keep_days = {"trades": trades_keep_days, "order_events": events_keep_days}
+        self._pool: Any = None
+        self._journal = ""
+        self._sequence = 0
+        self._accounts = Accounts()
+        self._months: set[str] = set()
+        self._minute = 0
+
+    async def open(self) -> Reached:
+        """Connect, bring the tables up to date, and see where they are."""
+        self._pool = await asyncpg.create_pool(
+            self._url,
+            min_size=1,
+            max_size=POOL_MAX,
+            timeout=CONNECT_S,
+            command_timeout=COMMAND_S,
+            server_settings={"application_name": "exchange follower"},
+        )
+        async with self._pool.acquire() as connection:
+            try:
+                await migrate(connection)
+            except SchemaRefused as refused:
+                raise FollowerStopped(str(refused)) from refused
+            row = await connection.fetchrow(
+                "SELECT journal, sequence, time_ns FROM follower_positions WHERE follower = $1",
+                NAME,
+            )
+        self._accounts.forget()
+        self._months.clear()
+        self._journal, self._sequence, time_ns = tuple(row) if row else ("", 0, 0)
+        self._minute = time_ns // 60_000_000_000
+        return Reached(self._sequence, time_ns)
+
+    async def take(self, records: list[Record]) -> None:
+        """Write them, in transactions of a bounded size."""
+        batch: list[Record] = []
+        count = 0
+        for record in records:
+            if batch and count + record.command_count > BATCH_COMMANDS_MAX:
+                await self._write(batch)
+                batch, count = [], 0
+            batch.append(record)
+            count += record.command_count
+        await self._write(batch)
+
+    async def close(self) -> None:
+        """Let go of the connections; a database that does not answer is not waited for."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            await asyncio.wait_for(pool.close(), CLOSE_S)
+        except Exception:  # whatever it answers, or nothing
+            pool.terminate()
+            await asyncio.sleep(0)
+
+    async def _write(self, records: list[Record]) -> None:
+        batch = Batch()
+        for record in records:
+            batch.take(record)
+        journal = records[0].journal.hex()
+        async with self._pool.acquire() as connection:
+            await connection.execute(_STAGE)
+            async with connection.transaction():
+                await self._lock_position(connection, journal)
+                await self._partitions(connection, records)
+                await self._rows(connection, batch)
+                await connection.execute(
+                    "UPDATE follower_positions SET sequence = $2, time_ns = $3 WHERE follower = $1",
+                    NAME,
+                    batch.sequence,
+                    batch.time_ns,
+                )
+        self._sequence = batch.sequence
+
+    async def _lock_position(self, connection: Any, journal: str) -> None:
+        await connection.execute(
+            "INSERT INTO follower_positions VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING",
+            NAME,
+            journal,
+        )
+        there, sequence = await connection.fetchrow(
+            "SELECT journal, sequence FROM follower_positions WHERE follower = $1 FOR UPDATE", NAME
+        )
+        if there != journal:
+            raise FollowerStopped(
+                f"the database holds rows of the journal {there}, this exchange's is {journal}:"
+                " give it a database of its own"
+            )
+        if sequence != self._sequence:
+            raise RuntimeError(f"the tables are at sequence {sequence}, not at {self._sequence}")
+
+    async def _rows(self, connection: Any, batch: Batch) -> None:
+        await self._instruments(connection, batch)
+        await copy(connection, "orders", batch.placed_lines())
+        if batch.changed:
+            await copy(connection, "changed", batch.changed_lines())
+            await connection.execute(_CHANGE)
+        await copy(connection, "order_events", "".join(batch.events))
+        await copy(connection, "trades", "".join(batch.trades))
+        if batch.fills:
+            await self._positions(connection, batch)
+            await self._sums(connection, batch)
+        minute = batch.time_ns // 60_000_000_000
+        if minute > self._minute:
+            self._minute = minute
+            await connection.execute(_LEVELS + _BOOKS, batch.sequence, batch.time_ns)
+
+    async def _instruments(self, connection: Any, batch: Batch) -> None:
+        for each, sequence in batch.instruments.values():
+            decimals = [f"{value}e-8" for value in each[1:7]]
+            fees = [f"{each.maker_fee_e6}e-6", f"{each.taker_fee_e6}e-6"]
+            await connection.execute(
+                """INSERT INTO instruments VALUES ($1, $2::text::numeric, $3::text::numeric,
+                $4::text::numeric, $5::text::numeric, $6::text::numeric, $7::text::numeric,
+                $8::text::numeric, $9::text::numeric, $10, $11)
+                ON CONFLICT (instrument) DO UPDATE SET (tick, lot, price_min, price_max,
+                quantity_min, quantity_max, maker_fee, taker_fee, self_trade_prevention, sequence)
+                = (excluded.tick, excluded.lot, excluded.price_min, excluded.price_max,
+                excluded.quantity_min, excluded.quantity_max, excluded.maker_fee,
+                excluded.taker_fee, excluded.self_trade_prevention, excluded.sequence)""",
+                each.name,
+                *decimals,
+                *fees,
+                each.self_trade_prevention,
+                sequence,
+            )
+
+    async def _positions(self, connection: Any, batch: Batch) -> None:
+        held = self._accounts.held
+        if len(held) > ACCOUNTS_MAX:
+            self._accounts.forget()
+        missing = sorted(batch.account_keys() - held.keys())
+        rows = await connection.fetch(
+            """SELECT client_id, instrument, trunc(net_quantity * 1e8)::text,
+            trunc(total_cost * 1e16)::text, trunc(realised_pnl * 1e16)::text,
+            trunc(fees * 1e8)::text, updated_ns FROM client_positions
+            JOIN unnest($1::text[], $2::text[]) AS wanted (client_id, instrument)
+            USING (client_id, instrument)""",
+            [key[0] for key in missing],
+            [key[1] for key in missing],
+        )
+        for client_id, instrument, net, cost, realised, fees, updated_ns in rows:
+            account = self._accounts.add(client_id, instrument)
+            account.net_e8, account.cost_e16, account.realised_e16 = (
+                int(net),
+                int(cost),
+                int(realised),
+            )
+            account.fees_e8, account.updated_ns, account.traded = int(fees), updated_ns, True
+        changed = batch.book(self._accounts)
+        await connection.execute(
+            """INSERT INTO client_positions
+            SELECT client_id, instrument, net::numeric, cost::numeric, realised::numeric,
+            fees::numeric, updated_ns
+            FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+            $7::bigint[]) AS row (client_id, instrument, net, cost, realised, fees, updated_ns)
+            ON CONFLICT (client_id, instrument) DO UPDATE SET
+            (net_quantity, total_cost, realised_pnl, fees, updated_ns) = (excluded.net_quantity,
+            excluded.total_cost, excluded.realised_pnl, excluded.fees, excluded.updated_ns)""",
+            [each.client_id for each in changed],
+            [each.market.name for each in changed],
+            [f"{each.net_e8}e-8" for each in changed],
+            [f"{each.cost_e16}e-16" for each in changed],
+            [f"{each.realised_e16}e-16" for each in changed],
+            [f"{each.fees_e8}e-8" for each in changed],
+            [each.updated_ns for each in changed],
+        )
+
+    async def _sums(self, connection: Any, batch: Batch) -> None:
+        bars = [(name, *bar.row()) for (name, _), bar in batch.bars.items()]
+        columns = list(zip(*bars, strict=True))
+        await connection.execute(
+            """INSERT INTO minute_bars AS bar
+            SELECT instrument, minute, open::numeric, high::numeric, low::numeric, close::numeric,
+            volume::numeric, notional::numeric, trade_count
+            FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
+            $7::text[], $8::text[], $9::bigint[]) AS row (instrument, minute, open, high, low,
+            close, volume, notional, trade_count)
+            ON CONFLICT (instrument, minute) DO UPDATE SET
+            high = greatest(bar.high, excluded.high), low = least(bar.low, excluded.low),
+            close = excluded.close, volume = bar.volume + excluded.volume,
+            notional = bar.notional + excluded.notional,
+            trade_count = bar.trade_count + excluded.trade_count""",
+            columns[0],
+            columns[1],
+            *([f"{value}e-8" for value in column] for column in columns[2:7]),
+            [f"{value}e-16" for value in columns[7]],
+            columns[8],
+        )
+        await connection.execute(
+            """INSERT INTO fees SELECT currency, balance::numeric
+            FROM unnest($1::text[], $2::text[]) AS row (currency, balance)
+            ON CONFLICT (currency) DO UPDATE SET balance = fees.balance + excluded.balance""",
+            list(batch.fees_e8),
+            [f"{value}e-8" for value in batch.fees_e8.values()],
+        )
+
+    async def _partitions(self, connection: Any, records: list[Record]) -> None:
+        for time_ns in (record.time_ns for record in records):
+            first = month_of(time_ns)
+            name = f"{first:%Y_%m}"
+            if name in self._months:
+                continue
+            following = (first + timedelta(days=32)).replace(day=1)
+            for table, days in self._keep_days.items():
+                await connection.execute(
+                    f"CREATE TABLE IF NOT EXISTS {table}_{name} PARTITION OF {table} FOR VALUES"
+                    f" FROM ('{first:%Y-%m-%d}+00') TO ('{following:%Y-%m-%d}+00')"
+                )
+                if days:
+                    oldest = month_of(time_ns - days * 86_400_000_000_000)
+                    await drop_before(connection, table, f"{table}_{oldest:%Y_%m}")
+            self._months.add(name)
+
+
+async def drop_before(connection: Any, table: str, name: str) -> None:
+    """Drop the partitions whose month is before that of this one."""
+    rows = await connection.fetch(
+        "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::regclass",
+        table,
+    )
+    for row in rows:
+        if row["name"] < name:
+            await connection.execute(f"DROP TABLE {row['name']}")
+
+
+def month_of(time_ns: int) -> datetime:
+    """The first day of its month."""
+    day = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
+    return day.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+async def copy(connection: Any, table: str, lines: str) -> None:
+    """Rows in COPY's text format, in the order of the table's columns."""
+    if lines:
+        await connection.copy_to_table(table, source=BytesIO(lines.encode()), format="text")

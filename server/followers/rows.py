@@ -1,0 +1,240 @@
+"""From journal records to rows: a fold, without a database.
+
+`Batch(accounts)` takes records in and holds what a transaction is to write, as lines of COPY's text
+format: names are ASCII without anything that would need escaping (the engine checks them), and an
+exact decimal is an integer with an exponent, `7015050000000e-8`.
+
+An order accepted in the batch is written once, as it stands at the end; one from before is updated
+once, `changed` holding nulls for what stayed as it was. A trade tells of an order only what is
+filled and what remains; which status follows from that needs the quantity, so for an order from
+before it is left to the database (see `postgres.py`).
+
+Positions are booked by the engine's own rules (`server/core/accounts.py`).
+"""
+
+import json
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any, Final
+
+from server.core.accounts import Account, FeeAccount
+from server.core.directory import Client
+from server.core.events import (
+    EVENT_KINDS,
+    Event,
+    InstrumentSet,
+    OrderAccepted,
+    OrderEvent,
+    Traded,
+)
+from server.core.instruments import Instrument
+from server.core.market import MINUTE_NS, Bar, Market
+from server.core.types import BUY, CANCELLED, FILLED, PARTIALLY_FILLED
+from server.journal.record import Record
+
+SIDES: Final = ("", "buy", "sell")
+TYPES: Final = ("", "limit", "market")
+TIMES: Final = ("", "gtc", "ioc", "fok")
+STATUSES: Final = ("", "open", "partially_filled", "filled", "cancelled", "rejected")
+NULL: Final = "\\N"
+
+_TEXTS: Final = frozenset(
+    name
+    for event in (OrderEvent, Traded)
+    for name, kind in event.__annotations__.items()
+    if kind is str or kind == "str"
+)
+
+
+def _template(event: type[Any]) -> str:
+    """An event as JSON, by `%`."""
+    fields = (f'"{name}":"%s"' if name in _TEXTS else f'"{name}":%d' for name in event._fields)
+    return "{" + ",".join(fields) + "}"
+
+
+_ORDER: Final = _template(OrderEvent).replace('"post_only":%d', '"post_only":%s')
+_TRADED: Final = _template(Traded)
+_POST_ONLY: Final = OrderEvent._fields.index("post_only")
+
+_FILLED, _REMAINING, _STATUS = 11, 12, 14
+"""Places in a standing order."""
+
+
+class Accounts:
+    """What is remembered of positions between batches; all of it can be read again."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[str, str], Account] = {}
+        self._markets: dict[str, Market] = {}
+
+    def add(self, client_id: str, instrument: str) -> Account:
+        """One without any fill yet."""
+        market = self._markets.get(instrument)
+        if market is None:
+            quote = FeeAccount(instrument.partition("-")[2])
+            market = self._markets[instrument] = Market(Instrument(instrument), quote)
+        account = self.held[client_id, instrument] = Account(Client(client_id), market)
+        return account
+
+    def forget(self) -> None:
+        """Start anew."""
+        self.held.clear()
+        self._markets.clear()
+
+
+class Batch:
+    """The rows of some records."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.trades: list[str] = []
+        self.placed: dict[int, list[Any]] = {}
+        """Orders accepted here, by placing sequence."""
+        self.changed: dict[int, list[Any]] = {}
+        """The same layout for orders from before; those that only traded have two fields."""
+        self.instruments: dict[str, tuple[Instrument, int]] = {}
+        self.bars: dict[tuple[str, int], Bar] = {}
+        self.fees_e8: dict[str, int] = {}
+        self.fills: list[tuple[Traded, int]] = []
+        """Trades with their time, for the positions."""
+        self.sequence = self.time_ns = 0
+        self.time = ""
+
+    def take(self, record: Record) -> None:
+        """Take in what happened in one commit."""
+        self.time_ns = record.time_ns
+        self.time = timestamp(record.time_ns)
+        for sequence, events in enumerate(record.events(), record.first_sequence):
+            self.sequence = sequence
+            for index, event in enumerate(events):
+                if type(event) is Traded:
+                    self._traded(event, index)
+                elif isinstance(event, OrderEvent):
+                    self._ordered(event, index)
+                else:
+                    self._other(event, index)
+
+    def account_keys(self) -> set[tuple[str, str]]:
+        """Whose positions change."""
+        makers = ((fill.maker_client_id, fill.instrument) for fill, _ in self.fills)
+        takers = ((fill.taker_client_id, fill.instrument) for fill, _ in self.fills)
+        return set(chain(makers, takers))
+
+    def book(self, accounts: Accounts) -> list[Account]:
+        """Book the trades: the accounts that changed. Those that are missing are new."""
+        changed: dict[tuple[str, str], Account] = {}
+        for fill, time_ns in self.fills:
+            direction = 1 if fill.aggressor_side == BUY else -1
+            for client_id, fee_e8, sign in (
+                (fill.maker_client_id, fill.maker_fee_e8, -direction),
+                (fill.taker_client_id, fill.taker_fee_e8, direction),
+            ):
+                key = (client_id, fill.instrument)
+                account = accounts.held.get(key) or accounts.add(*key)
+                change_e8 = sign * fill.quantity_e8
+                account.fill(change_e8, change_e8 * fill.price_e8, fee_e8, time_ns)
+                changed[key] = account
+        return list(changed.values())
+
+    def _row(self, kind: int, index: int, placed_sequence: int, event: str) -> None:
+        self.events.append(
+            f"{self.sequence}\t{index}\t{self.time}\t{self.time_ns}\t{kind}\t{placed_sequence}"
+            f"\t{event}\n"
+        )
+
+    def _ordered(self, event: OrderEvent, index: int) -> None:
+        placed_sequence = event.placed_sequence
+        post_only = "true" if event.post_only else "false"
+        values = (*event[:_POST_ONLY], post_only, *event[_POST_ONLY + 1 :])
+        self._row(EVENT_KINDS[type(event)], index, placed_sequence, _ORDER % values)  # type: ignore[index]
+        ended = event.status in (CANCELLED, FILLED) or event.status > CANCELLED
+        standing = [
+            *event[:15],
+            event.reason if ended else 0,
+            event.session_id,
+            event.created_ns,
+            self.time_ns,
+            self.sequence,
+        ]
+        if type(event) is OrderAccepted or placed_sequence in self.placed:
+            self.placed[placed_sequence] = standing
+        else:
+            self.changed[placed_sequence] = standing
+
+    def _traded(self, event: Traded, index: int) -> None:
+        taker_sequence = event.taker_placed_sequence
+        self._row(6, index, taker_sequence, _TRADED % event)
+        self.trades.append(
+            f"{self.sequence}\t{index}\t{self.time}\t{self.time_ns}\t{event.instrument}"
+            f"\t{event.price_e8}e-8\t{event.quantity_e8}e-8\t{SIDES[event.aggressor_side]}"
+            f"\t{event.maker_order_id}\t{event.maker_client_id}\t{event.maker_placed_sequence}"
+            f"\t{event.maker_fee_e8}e-8\t{event.taker_order_id}\t{event.taker_client_id}"
+            f"\t{taker_sequence}\t{event.taker_fee_e8}e-8\n"
+        )
+        self._filled(event.maker_placed_sequence, event.maker_filled_e8, event.maker_remaining_e8)
+        self._filled(taker_sequence, event.taker_filled_e8, event.taker_remaining_e8)
+        self.fills.append((event, self.time_ns))
+        currency = event.instrument.partition("-")[2]
+        fees_e8 = event.maker_fee_e8 + event.taker_fee_e8
+        self.fees_e8[currency] = self.fees_e8.get(currency, 0) + fees_e8
+        self._bar(event)
+
+    def _bar(self, event: Traded) -> None:
+        minute, price_e8 = self.time_ns // MINUTE_NS, event.price_e8
+        bar = self.bars.get((event.instrument, minute))
+        if bar is None:
+            bar = self.bars[event.instrument, minute] = Bar(minute, price_e8)
+        bar.high_e8 = max(bar.high_e8, price_e8)
+        bar.low_e8 = min(bar.low_e8, price_e8)
+        bar.close_e8 = price_e8
+        bar.volume_e8 += event.quantity_e8
+        bar.notional_e16 += event.quantity_e8 * price_e8
+        bar.count += 1
+
+    def _filled(self, placed_sequence: int, filled_e8: int, remaining_e8: int) -> None:
+        standing = self.placed.get(placed_sequence) or self.changed.get(placed_sequence)
+        if standing is None or len(standing) == 4:
+            traded = [filled_e8, remaining_e8, self.time_ns, self.sequence]
+            self.changed[placed_sequence] = traded
+            return
+        standing[_FILLED], standing[_REMAINING] = filled_e8, remaining_e8
+        standing[-2:] = self.time_ns, self.sequence
+        if remaining_e8:
+            standing[_STATUS] = PARTIALLY_FILLED
+        else:
+            standing[_STATUS] = FILLED if filled_e8 == standing[10] else CANCELLED
+
+    def _other(self, event: Event, index: int) -> None:
+        if isinstance(event, InstrumentSet):
+            self.instruments[event.definition.name] = (event.definition, self.sequence)
+        value = event[0]
+        said = value._asdict() if isinstance(value, tuple) else event._asdict()
+        self._row(EVENT_KINDS[type(event)], index, 0, json.dumps(said))
+
+    def placed_lines(self) -> str:
+        """COPY text for `orders`."""
+        return "".join(
+            f"{placed}\t{s[0]}\t{s[1]}\t{s[2]}\t{s[3]}\t{SIDES[s[4]]}\t{TYPES[s[5]]}\t{TIMES[s[6]]}"
+            f"\t{'t' if s[7] else 'f'}\t{s[8]}\t{s[9]}e-8\t{s[10]}e-8\t{s[11]}e-8\t{s[12]}e-8"
+            f"\t{s[10] - s[11] - s[12]}e-8\t{STATUSES[s[14]]}\t{s[15]}\t{s[16]}"
+            f"\t{timestamp(s[17])}\t{s[17]}\t{s[18]}\t{s[19]}\n"
+            for placed, s in self.placed.items()
+        )
+
+    def changed_lines(self) -> str:
+        """COPY text for the staged changes: of what only traded, the rest is null."""
+        return "".join(
+            f"{placed}\t{NULL}\t{NULL}\t{s[0]}e-8\t{s[1]}e-8\t{NULL}\t{NULL}\t{s[2]}\t{s[3]}\n"
+            if len(s) == 4
+            else f"{placed}\t{s[9]}e-8\t{s[10]}e-8\t{s[11]}e-8\t{s[12]}e-8\t{STATUSES[s[14]]}"
+            f"\t{s[15]}\t{s[18]}\t{s[19]}\n"
+            for placed, s in self.changed.items()
+        )
+
+
+def timestamp(time_ns: int) -> str:
+    """As PostgreSQL reads it, cut to microseconds."""
+    return (
+        datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        + f".{time_ns % 1_000_000_000 // 1_000:06}+00"
+    )

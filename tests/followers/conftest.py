@@ -1,0 +1,94 @@
+"""A real PostgreSQL for the tests of followers: one server for all, a database for each test."""
+
+import asyncio
+import itertools
+import subprocess
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from server.supervisor import embedded_postgres
+from server.supervisor.embedded_postgres import PostgresMissing
+from tests.running import START_SECONDS, free_port
+
+_numbers = itertools.count(1)
+
+
+class PostgresServer:
+    """A cluster, and the process that serves it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.directory = embedded_postgres.prepare(data_dir)
+        self.port = free_port()
+        self.start()
+
+    def start(self) -> None:
+        command = embedded_postgres.command(self.directory, self.port)
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                asyncio.run(self._connected())
+                return
+            except (OSError, asyncpg.PostgresError):
+                assert self.process.poll() is None, "postgres ended"
+                assert time.monotonic() < deadline, "postgres does not serve"
+                time.sleep(0.02)
+
+    async def _connected(self) -> None:
+        await (await asyncpg.connect(embedded_postgres.url(self.port))).close()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(START_SECONDS)
+
+    def database(self) -> str:
+        """The address of an empty database."""
+        name = f"test_{next(_numbers)}"
+
+        async def create() -> None:
+            connection = await asyncpg.connect(embedded_postgres.url(self.port))
+            await connection.execute(f"CREATE DATABASE {name}")
+            await connection.close()
+
+        asyncio.run(create())
+        return embedded_postgres.url(self.port).replace("/postgres", f"/{name}")
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    try:
+        server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    except PostgresMissing as missing:
+        pytest.skip(str(missing))
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> str:
+    return postgres.database()
+
+
+@pytest.fixture
+def fetch(database: str) -> Callable[..., list[Any]]:
+    """Rows of a query, as tuples."""
+
+    async def rows(query: str) -> list[Any]:
+        connection = await asyncpg.connect(database)
+        try:
+            return [tuple(row) for row in await connection.fetch(query)]
+        finally:
+            await connection.close()
+
+    def run(query: str) -> list[Any]:
+        found: Coroutine[Any, Any, list[Any]] = rows(query)
+        return asyncio.run(found)
+
+    return run

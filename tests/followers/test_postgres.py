@@ -1,0 +1,191 @@
+"""[I2 I3 I6 I9] The rows of a real PostgreSQL against the engine's own state."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from server.followers import migrations
+from server.followers.following import FollowerStopped
+from server.followers.migrations import Migration, SchemaRefused, migrate
+from server.followers.postgres import PostgresFollower
+from server.journal.record import BATCH, Record, decode_frame
+from tests.journal.site import Site, every_command, trade
+
+Fetch = Callable[[str], list[Any]]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path / "site")
+    every_command(site)
+    trade(site, 150)
+    site.close()
+    return site
+
+
+def records(site: Site) -> list[Record]:
+    found = map(decode_frame, site.log.follow(0))
+    return [record for record in found if record.kind == BATCH]
+
+
+def write(database: str, batches: list[list[Record]]) -> int:
+    """Through one follower; gives the sequence at which it had begun."""
+
+    async def run() -> int:
+        follower = PostgresFollower(database)
+        try:
+            reached = await follower.open()
+            for batch in batches:
+                await follower.take(batch)
+            return reached.sequence
+        finally:
+            await follower.close()
+
+    return asyncio.run(run())
+
+
+def assert_fold(fetch: Fetch, site: Site) -> None:
+    """I9: the rows are the engine's state."""
+    engine = site.engine
+    assert fetch("SELECT sequence FROM follower_positions") == [(engine.sequence,)]
+    standing = {
+        order.placed_sequence: (
+            order.order_id,
+            order.price_e8,
+            order.quantity_e8,
+            order.filled_e8,
+            order.remaining_e8,
+            order.status,
+            order.updated_ns,
+            order.reason,
+        )
+        for order in engine.orders(limit=1_000_000)
+    }
+    rows = fetch(
+        """SELECT placed_sequence, order_id, price * 1e8, quantity * 1e8, filled * 1e8,
+        remaining * 1e8, array_position(enum_range(NULL::order_status), status), updated_ns,
+        end_reason, (filled + remaining + cancelled - quantity)::int FROM orders"""
+    )
+    assert {row[0]: row[1:-1] for row in rows} == standing
+    assert {row[-1] for row in rows} == {0}, "I3"
+    positions = {
+        (client, each.instrument): each
+        for client in engine.directory.clients
+        for each in engine.positions(client)
+    }
+    rows = fetch(
+        """SELECT client_id, instrument, net_quantity * 1e8, total_cost * 1e16,
+        realised_pnl * 1e16, fees * 1e8, updated_ns FROM client_positions"""
+    )
+    assert {row[:2]: row[2:] for row in rows} == {
+        key: (it.net_e8, it.cost_e16, it.realised_e16, it.fees_e8, it.updated_ns)
+        for key, it in positions.items()
+    }
+    assert {row[1] for row in fetch(
+        "SELECT instrument, sum(net_quantity)::text::numeric = 0 FROM client_positions GROUP BY 1"
+    )} == {True}, "I6"  # fmt: skip
+    fees = dict(fetch("SELECT currency, balance * 1e8 FROM fees"))
+    assert fees == {name: value for name, value in engine.fee_accounts().items() if name in fees}
+
+
+def assert_events(fetch: Fetch, site: Site) -> None:
+    """I2: events and trades, complete and in order."""
+    expected = [
+        (sequence, index)
+        for record in records(site)
+        for sequence, events in enumerate(record.events(), record.first_sequence)
+        for index in range(len(events))
+    ]
+    rows = fetch("SELECT sequence, event_index FROM order_events ORDER BY 1, 2")
+    assert rows == expected
+    assert fetch("SELECT count(*) FROM trades") == fetch(
+        "SELECT count(*) FROM order_events WHERE kind = 6"
+    )
+    assert fetch(
+        """SELECT count(*) FROM trades JOIN order_events USING (sequence, event_index)
+        WHERE (event->>'price_e8')::numeric <> price * 1e8
+        OR event->>'maker_client_id' <> maker_client_id"""
+    ) == [(0,)]
+    assert fetch("SELECT sum(trade_count), sum(volume), sum(notional) FROM minute_bars") == fetch(
+        "SELECT count(*), sum(quantity), sum(price * quantity) FROM trades"
+    )
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+def test_rows_are_the_fold_of_the_journal(
+    site: Site, database: str, fetch: Fetch, size: int
+) -> None:
+    all_records = records(site)
+    batches = [all_records[at : at + size] for at in range(0, len(all_records), size)]
+    assert write(database, batches) == 0
+    assert_fold(fetch, site)
+    assert_events(fetch, site)
+
+
+def test_goes_on_where_it_was(site: Site, database: str, fetch: Fetch) -> None:
+    all_records = records(site)
+    write(database, [all_records[:40]])
+    assert write(database, [all_records[40:]]) == all_records[39].last_sequence
+    assert_fold(fetch, site)
+    assert_events(fetch, site)
+
+
+def test_nothing_is_written_twice(site: Site, database: str, fetch: Fetch) -> None:
+    """[I9] A second writer that believes to be elsewhere is refused by the position's row."""
+    all_records = records(site)
+
+    async def run() -> None:
+        first, second = PostgresFollower(database), PostgresFollower(database)
+        await first.open()
+        await second.open()
+        await first.take(all_records)
+        with pytest.raises(RuntimeError, match=f"at sequence {site.engine.sequence}, not at 0"):
+            await second.take(all_records)
+        await first.close()
+        await second.close()
+
+    asyncio.run(run())
+    assert_fold(fetch, site)
+
+
+def test_another_journal_is_refused(site: Site, database: str, tmp_path: Path) -> None:
+    write(database, [records(site)])
+    other = Site(tmp_path / "other")
+    every_command(other)
+    other.close()
+    with pytest.raises(FollowerStopped, match="a database of its own"):
+        write(database, [records(other)])
+
+
+def test_migrations_twice_and_at_once(database: str, fetch: Fetch) -> None:
+    async def run() -> list[int]:
+        connections = [await asyncpg.connect(database) for _ in range(3)]
+        applied = await asyncio.gather(*(migrate(connection) for connection in connections))
+        again = await migrate(connections[0])
+        for connection in connections:
+            await connection.close()
+        return [sum(applied), again]
+
+    count = len(migrations.migrations())
+    assert asyncio.run(run()) == [count, 0]
+    assert fetch("SELECT count(*) FROM schema_migrations") == [(count,)]
+
+
+def test_changed_or_newer_schema_is_refused(database: str) -> None:
+    async def run(wanted: list[Migration]) -> None:
+        connection = await asyncpg.connect(database)
+        try:
+            await migrate(connection, wanted)
+        finally:
+            await connection.close()
+
+    two = [Migration(1, "a", "CREATE TABLE a ()"), Migration(2, "b", "CREATE TABLE b ()")]
+    asyncio.run(run(two))
+    with pytest.raises(SchemaRefused, match="another text"):
+        asyncio.run(run([two[0]._replace(text="CREATE TABLE c ()"), two[1]]))
+    with pytest.raises(SchemaRefused, match="the newer release"):
+        asyncio.run(run(two[:1]))
