@@ -123,6 +123,8 @@ class Settings:
     """HOST:PORT at which a follower or a gateway finds the server; empty: on this machine."""
     insecure_public: bool = False
     """Allows a host that is not loopback, though nobody has to prove who he is."""
+    postgres_url: str = ""
+    """`postgresql://USER@HOST:PORT/DATABASE` that the follower keeps; empty: no PostgreSQL."""
     log_level: str = "info"
     """One of `LOG_LEVELS`; an admin changes it while running."""
     instruments: tuple[Instrument, ...] = DEFAULT_INSTRUMENTS

@@ -26,6 +26,8 @@ from typing import Final
 from exchange.v1.admin_service_pb2 import SnapshotReport, StreamJournalResponse
 from server.core.engine import Engine
 from server.exits import Exit
+from server.followers.following import Following, say
+from server.followers.outside import outside_parts
 from server.followers.position import JournalReader, frames
 from server.journal.fence import new_fence
 from server.journal.file_log import FILE_NAME
@@ -132,6 +134,10 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> int:
         asyncio.create_task(stop.wait()),
         asyncio.create_task(_read(follower, reader, on_serving)),
         asyncio.create_task(_write(follower, reader)),
+        *(
+            asyncio.create_task(Following(part, settings.server_address, say).run())
+            for part in outside_parts(settings)
+        ),
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -55,6 +55,13 @@ NAMED: Final = (
         "allow a host that other machines reach, though nobody is asked who they are",
     ),
     Named(
+        "postgres_url",
+        "--postgres-url",
+        "POSTGRES_URL",
+        "URL",
+        "PostgreSQL database that is kept in step",
+    ),
+    Named(
         "log_level",
         "--log-level",
         "LOG_LEVEL",
@@ -64,6 +71,7 @@ NAMED: Final = (
 )
 TRUTHS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 DECIMAL: Final = re.compile(r"(-?)([0-9]{1,19})(?:\.([0-9]{1,8}))?", re.ASCII)
+POSTGRES_URL: Final = re.compile(r"postgres(?:ql)?://[!-~]+", re.ASCII)
 ENDPOINT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
 
 
@@ -214,6 +222,7 @@ def _named(name: str, given: Given, field: "Field[Any]") -> object:
         "server": _endpoint,
         "insecure_public": _truth,
         "log_level": _level,
+        "postgres_url": _postgres_url,
     }
     if name in readers:
         return readers[name](name, given)
@@ -239,6 +248,14 @@ def _endpoint(name: str, given: Given) -> str:
     found = ENDPOINT.fullmatch(str(given.value))
     if not found or not 1 <= int(found[2]) <= 65_535:
         raise _wrong(name, given, "HOST:PORT such as 127.0.0.1:50051")
+    return str(given.value)
+
+
+def _postgres_url(name: str, given: Given) -> str:
+    if not POSTGRES_URL.fullmatch(str(given.value)):
+        # It may hold a password, which is not to be repeated.
+        wanted = "a URL such as postgresql://exchange@127.0.0.1:5432/exchange"
+        raise _wrong(name, Given("(not shown)", given.source), wanted)
     return str(given.value)
 
 

@@ -1,0 +1,14 @@
+"""Which outside parts are kept in step: those that the settings name."""
+
+from server.followers.following import Follower
+from server.settings import Settings
+
+
+def outside_parts(settings: Settings) -> list[Follower]:
+    """A follower for each; what is not asked for costs nothing, not even its library."""
+    parts: list[Follower] = []
+    if settings.postgres_url:
+        from server.followers.postgres import PostgresFollower
+
+        parts.append(PostgresFollower(settings.postgres_url))
+    return parts
