@@ -24,6 +24,7 @@ from clients import ADDRESS, market_wire, order_wire
 from clients.connection import CONNECT_S, Connection
 from clients.errors import RefusedError
 from clients.following import (
+    BookMessagesPosition,
     BookPosition,
     NewestPosition,
     OnInterruption,
@@ -305,14 +306,31 @@ class ExchangeClient:
         def opened(
             after_sequence: int | None,
         ) -> AsyncGenerator[market_pb2.StreamOrderBookResponse, None]:
-            request = market_pb2.StreamOrderBookRequest(
-                instrument=instrument, after_sequence=after_sequence
-            )
-            return self._connection.stream(
-                self._market.StreamOrderBook, request, lambda message: message
-            )
+            return self._book_messages(instrument, after_sequence)
 
         return followed(opened, BookPosition(instrument), self.retries, on_interruption)
+
+    def follow_book_messages(
+        self, instrument: str, *, on_interruption: OnInterruption | None = None
+    ) -> AsyncGenerator[tuple[BookMirror, market_pb2.StreamOrderBookResponse], None]:
+        """The same, with the message that brought it up to date: for who passes changes on."""
+
+        def opened(
+            after_sequence: int | None,
+        ) -> AsyncGenerator[market_pb2.StreamOrderBookResponse, None]:
+            return self._book_messages(instrument, after_sequence)
+
+        return followed(opened, BookMessagesPosition(instrument), self.retries, on_interruption)
+
+    def _book_messages(
+        self, instrument: str, after_sequence: int | None
+    ) -> AsyncGenerator[market_pb2.StreamOrderBookResponse, None]:
+        request = market_pb2.StreamOrderBookRequest(
+            instrument=instrument, after_sequence=after_sequence
+        )
+        return self._connection.stream(
+            self._market.StreamOrderBook, request, lambda message: message
+        )
 
     def follow_ticker(
         self, instrument: str, *, on_interruption: OnInterruption | None = None

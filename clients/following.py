@@ -157,6 +157,23 @@ class BookPosition:
         return may_go_on(error)
 
 
+class BookMessagesPosition:
+    """The same, for a reader who passes the messages on."""
+
+    def __init__(self, instrument: str) -> None:
+        self._book = BookPosition(instrument)
+
+    @property
+    def after_sequence(self) -> int | None:
+        return self._book.after_sequence
+
+    def take(self, message: StreamOrderBookResponse) -> tuple[BookMirror, StreamOrderBookResponse]:
+        return self._book.take(message), message
+
+    def lost(self, error: ExchangeError | OutOfStepError) -> bool:
+        return self._book.lost(error)
+
+
 class EventsPosition(Generic[E]):
     """How far trades or order events have been read."""
 

@@ -69,6 +69,8 @@ DISABLED: Final = {
     "disabled": True,
 }
 UPSTREAM: Final = "exchange"
+WEBSOCKET: Final = "websocket"
+WEBSOCKET_PATH: Final = "/stream"
 CALL: Final = {
     "cluster": UPSTREAM,
     "max_stream_duration": {"max_stream_duration": f"{CALL_SECONDS_MAX}s"},
@@ -92,11 +94,18 @@ class Addresses(Protocol):
     def server_address(self) -> str:
         """HOST:PORT of the server's gRPC."""
 
+    @property
+    def websocket_address(self) -> str:
+        """HOST:PORT of the WebSocket bridge, or `@` and the name of a socket of this machine."""
+
 
 def configuration(addresses: Addresses) -> dict[str, Any]:
     """The whole configuration."""
     return {
-        "static_resources": {"listeners": [listener(addresses)], "clusters": [cluster(addresses)]},
+        "static_resources": {
+            "listeners": [listener(addresses)],
+            "clusters": [cluster(addresses), websocket_cluster(addresses)],
+        },
         "overload_manager": overload_manager(),
     }
 
@@ -223,6 +232,7 @@ def routes() -> list[dict[str, Any]]:
             grpc_route({"prefix": prefix}, streaming=False)
             for prefix in ("/exchange.v1.", "/grpc.health.", "/grpc.reflection.")
         ),
+        *websocket_routes(),
         *(json_route(route) for route in known),
         *(
             wrong_method(template, [route.method for route in known if route.template == template])
@@ -238,6 +248,32 @@ def grpc_route(match: dict[str, Any], *, streaming: bool) -> dict[str, Any]:
         "route": STREAM if streaming else CALL,
         "typed_per_filter_config": dict.fromkeys((LUA, BODY_LIMIT, TRANSCODER), DISABLED),
     }
+
+
+def websocket_routes() -> list[dict[str, Any]]:
+    """The upgrade, to the bridge, which pings its clients; without one the path is of no use."""
+    body = f"{WEBSOCKET_PATH} is a WebSocket: ask for the upgrade"
+    return [
+        {
+            "match": {
+                "path": WEBSOCKET_PATH,
+                "headers": [
+                    {
+                        "name": "upgrade",
+                        "string_match": {"exact": "websocket", "ignore_case": True},
+                    }
+                ],
+            },
+            "route": STREAM
+            | {"cluster": WEBSOCKET, "upgrade_configs": [{"upgrade_type": "websocket"}]},
+            "typed_per_filter_config": dict.fromkeys((LUA, BODY_LIMIT, TRANSCODER), DISABLED),
+        },
+        {
+            "match": {"path": WEBSOCKET_PATH},
+            "direct_response": {"status": 426, "body": {"inline_string": body}},
+            "response_headers_to_add": [{"header": {"key": "upgrade", "value": "websocket"}}],
+        },
+    ]
 
 
 def json_route(route: JsonRoute) -> dict[str, Any]:
@@ -324,6 +360,28 @@ def cluster(addresses: Addresses) -> dict[str, Any]:
                 },
             }
         },
+    }
+
+
+def websocket_cluster(addresses: Addresses) -> dict[str, Any]:
+    """The bridge, each of whose clients is a connection of its own."""
+    place = addresses.websocket_address
+    if place.startswith("@"):
+        address, static = {"pipe": {"path": place}}, True
+    else:
+        host, port = split(place)
+        address, static = socket_address(host, port), is_ip(host)
+    most = {"max_connections": CONNECTIONS_MAX, "max_pending_requests": CONNECTIONS_MAX}
+    return {
+        "name": WEBSOCKET,
+        "type": "STATIC" if static else "STRICT_DNS",
+        "connect_timeout": f"{CONNECT_SECONDS_MAX}s",
+        "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
+        "load_assignment": {
+            "cluster_name": WEBSOCKET,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+        "circuit_breakers": {"thresholds": [most | {"max_requests": CONNECTIONS_MAX}]},
     }
 
 

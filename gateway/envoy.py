@@ -20,6 +20,7 @@ class DefaultAddresses:
     host: str = "127.0.0.1"
     http_port: int = 3000
     server_address: str = "127.0.0.1:50051"
+    websocket_address: str = "@exchange-websocket-127.0.0.1:50051"
 
 
 class EnvoyMissing(Exception):

@@ -121,6 +121,9 @@ class Settings:
     """gRPC, straight to the server."""
     server: str = ""
     """HOST:PORT at which a follower or a gateway finds the server; empty: on this machine."""
+    websocket: str = ""
+    """HOST:PORT at which the WebSocket bridge listens, and a gateway finds it; empty: a socket of
+    this machine that needs no port."""
     insecure_public: bool = False
     """Allows a host that is not loopback, though nobody has to prove who he is."""
     postgres_url: str = ""
@@ -141,6 +144,11 @@ class Settings:
     def grpc_address(self) -> str:
         """What the server binds."""
         return address(self.host, self.grpc_port)
+
+    @property
+    def websocket_address(self) -> str:
+        """Where the WebSocket bridge is: HOST:PORT, or `@` and a name that the kernel keeps."""
+        return self.websocket or f"@exchange-websocket-{self.server_address}"
 
     @property
     def server_address(self) -> str:

@@ -46,6 +46,13 @@ NAMED: Final = (
     Named("http_port", "--http-port", "PORT", "PORT", "of HTTP JSON and, passed through, gRPC"),
     Named("grpc_port", "--grpc-port", "GRPC_PORT", "PORT", "of gRPC straight to the server"),
     Named("host", "--host", "EXCHANGE_HOST", "IP", "address that both ports are bound to"),
+    Named(
+        "websocket",
+        "--websocket",
+        "EXCHANGE_WEBSOCKET",
+        "HOST:PORT",
+        "where the WebSocket bridge is",
+    ),
     Named("server", "--server", "EXCHANGE_GRPC", "HOST:PORT", "where the server is"),
     Named(
         "insecure_public",
@@ -220,6 +227,7 @@ def _named(name: str, given: Given, field: "Field[Any]") -> object:
         "data_dir": _path,
         "host": _host,
         "server": _endpoint,
+        "websocket": _endpoint,
         "insecure_public": _truth,
         "log_level": _level,
         "postgres_url": _postgres_url,

@@ -38,7 +38,7 @@ Exit codes: 0 stopped cleanly, 2 a setting is wrong, 3 the data directory is in 
 is corrupt, 5 a port is taken, 6 the journal could not be written, 7 a follower diverged, 8 a
 program is not installed, 1 anything else."""
 
-OWN: Final = ("up", "server", "follower", "gateway", "journal", "export", "doctor")
+OWN: Final = ("up", "server", "follower", "gateway", "websocket", "journal", "export", "doctor")
 PARTS: Final = {
     "up": ("start the whole exchange on this machine", UP, ("server",)),
     "server": (
@@ -54,6 +54,11 @@ PARTS: Final = {
     "gateway": (
         "run the gateway alone",
         "Envoy: HTTP JSON, and gRPC passed through, in front of a running server.",
+        (),
+    ),
+    "websocket": (
+        "run the WebSocket bridge alone",
+        "Holds the connections of WebSocket clients for the gateway, in front of a running server.",
         (),
     ),
 }

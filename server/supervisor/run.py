@@ -1,5 +1,6 @@
 """One part alone, in this process."""
 
+import errno
 import os
 from collections.abc import Callable
 from typing import Final, NoReturn
@@ -37,6 +38,18 @@ def gateway(settings: Settings, parent: Parent) -> int:
     return _become(command)
 
 
+def websocket(settings: Settings, parent: Parent) -> int:
+    """Until SIGTERM or SIGINT."""
+    from gateway.websocket.bridge import main
+
+    try:
+        main(settings.server_address, settings.websocket_address, parent.serving)
+    except OSError as failure:
+        error(f"websocket {settings.websocket_address} can't be listened on ({failure.strerror})")
+        return Exit.PORT_TAKEN if failure.errno == errno.EADDRINUSE else Exit.FAILED
+    return Exit.CLEAN
+
+
 def _become(command: list[str]) -> NoReturn:
     os.execv(command[0], command)
 
@@ -45,4 +58,5 @@ PARTS: Final[dict[str, Callable[[Settings, Parent], int]]] = {
     "server": server,
     "follower": follower,
     "gateway": gateway,
+    "websocket": websocket,
 }

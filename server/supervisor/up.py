@@ -138,6 +138,7 @@ def _parts(settings: Settings, options: Sequence[str]) -> Watch:
         server=Part("server", command("server"), say, stop.server_s),
         gateway=Part("gateway", command("gateway", *to_server), say, stop.part_s, gateway_serves),
         follower=Part("follower", command("follower", *to_server), say, stop.part_s),
+        more=[Part("websocket", command("websocket", *to_server), say, stop.part_s)],
         say=say,
     )
 

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from server.exits import FINAL, Exit
@@ -128,11 +128,18 @@ class Watch:
     """The server, and what stands around it."""
 
     def __init__(
-        self, server: Part, gateway: Part, follower: Part, say: Callable[[str], None]
+        self,
+        server: Part,
+        gateway: Part,
+        follower: Part,
+        say: Callable[[str], None],
+        more: Sequence[Part] = (),
     ) -> None:
         self._server = Watched(server, say, essential=True)
         self._gateway = Watched(gateway, say, essential=False)
         self._follower = Watched(follower, say, essential=False)
+        self._more = [Watched(part, say, essential=False) for part in more]
+        """Without a place of their own in the order of a stop: they go with the gateway."""
 
     async def start(self) -> list[str]:
         """Return once everything serves that will: one sentence for each part that does not."""
@@ -140,7 +147,9 @@ class Watch:
         await self._until(self._server.settled.wait())
         self._gateway.begin()
         self._follower.begin()
-        others = (self._gateway, self._follower)
+        for each in self._more:
+            each.begin()
+        others = (self._gateway, self._follower, *self._more)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_SECONDS):
                 for other in others:
@@ -157,7 +166,7 @@ class Watch:
 
     async def stop(self) -> list[str]:
         """Stop all in order: the names of those that had to be made to, or complained."""
-        in_order = ((self._follower, self._server), (self._gateway,))
+        in_order = ((self._follower, self._server), (self._gateway, *self._more))
         unclean = []
         for together in in_order:
             stopped = await asyncio.gather(*(watched.stop() for watched in together))
@@ -175,7 +184,7 @@ class Watch:
 
     def kill(self) -> None:
         """End what is left, at once."""
-        for watched in (self._follower, self._server, self._gateway):
+        for watched in (self._follower, self._server, self._gateway, *self._more):
             watched.part.kill()
 
     async def _until(self, awaited: Coroutine[Any, Any, object]) -> None:
@@ -185,7 +194,7 @@ class Watch:
             while not wanted.done():
                 tasks = [
                     watched.task
-                    for watched in (self._server, self._gateway, self._follower)
+                    for watched in (self._server, self._gateway, self._follower, *self._more)
                     if watched.task is not None
                 ]
                 for task in tasks:

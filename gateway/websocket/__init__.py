@@ -1,0 +1,1 @@
+"""The WebSocket bridge: `/stream`, a process that holds nothing but connections."""

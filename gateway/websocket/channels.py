@@ -1,0 +1,367 @@
+"""Channels: one upstream stream for each, shared by all connections that subscribe.
+
+A channel opens its stream with its first subscriber and closes it with the last. The stream is one
+that goes on by itself after every interruption (`clients.following`), so a server that restarts in
+the middle shows as a pause. Each event becomes one frame (`frames.Frame`), encoded once, which is
+handed to every subscriber's queue in the same turn of the loop.
+
+Resuming: a subscriber who names a sequence is first sent the past from a stream of his own. He
+joins the channel in the turn in which his stream has reached what the channel has published
+(`sequence`, which counts events of a command that is not yet complete), so nothing is missed; what
+the channel has for him of earlier sequences is left out, so nothing comes twice.
+
+`orderbook` and `ticker` are conflated for everybody: at most one state each `STATE_SECONDS`.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from clients.client import ExchangeClient
+from clients.errors import ExchangeError
+from clients.mirror import BookMirror
+from clients.types import Order, OrderEvent, OrderEventsMessage, Side, Ticker, TradesMessage
+from exchange.v1.market_data_pb2 import StreamOrderBookResponse
+from gateway.websocket.frames import (
+    Frame,
+    level_json,
+    notice,
+    number,
+    order_json,
+    ticker_json,
+    time_text,
+    trade_json,
+    update,
+)
+
+STATE_SECONDS: Final = 0.1
+"""Ten states of a book or ticker a second: more than an eye can follow."""
+LEVELS: Final = 20
+"""A side, of `orderbook`: what a place reply holds too."""
+ORDERS_KNOWN_MAX: Final = 50_000
+"""Open orders of an instrument whose unchanging part is remembered, about 30 MB; others are read
+from the server when they trade."""
+
+
+class Subscriber(Protocol):
+    """A connection as a channel sees it; none of these waits."""
+
+    def event(self, channel: "Channel", frame: Frame) -> None:
+        """One that must not be missed."""
+
+    def state(self, channel: "Channel", frame: Frame) -> None:
+        """One that makes earlier ones of the channel void."""
+
+    def delta(self, channel: "Channel", frame: Frame) -> None:
+        """One that may be replaced by a snapshot."""
+
+
+class Channel:
+    """One kind of update of one instrument."""
+
+    kind: str
+
+    def __init__(self, exchange: ExchangeClient, instrument: str) -> None:
+        self.name = f"{self.kind}:{instrument}"
+        self.interested: set[Subscriber] = set()
+        """Everybody who wants it, also who is not yet sent its updates."""
+        self.subscribers: set[Subscriber] = set()
+        """Who is sent its updates."""
+        self.sequence = 0
+        """Of the newest update."""
+        self.begun = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+        self._exchange = exchange
+        self._instrument = instrument
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        raise NotImplementedError
+
+    def first(self) -> Frame | None:
+        """What a new subscriber is sent first."""
+        return None
+
+
+class EventChannel(Channel):
+    """Trades or orders: everything, in order."""
+
+    def __init__(self, exchange: ExchangeClient, instrument: str) -> None:
+        super().__init__(exchange, instrument)
+        self._ahead: dict[Subscriber, int] = {}
+        """Up to where subscribers who joined ahead of the channel have been sent everything."""
+
+    async def run(self) -> None:
+        async with aclosing(self._follow(None)) as messages:
+            async for message in messages:
+                began = not self.begun.is_set()
+                if began:
+                    self.sequence = message.sequence
+                    self.begun.set()
+                elif message.restarted:
+                    frame = notice("restarted", self.name, message.sequence, self.sequence)
+                    self.sequence = message.sequence
+                    self._publish(frame, self.sequence)
+                for sequence, frame in await self._frames(message, self.sequence):
+                    self.sequence = sequence
+                    self._publish(frame, sequence)
+
+    async def catch_up(self, subscriber: Subscriber, after_sequence: int) -> None:
+        """Send the past to one subscriber, then let him join."""
+        last, restarted = after_sequence, False
+        async with aclosing(self._follow(after_sequence)) as messages:
+            async for message in messages:
+                if message.restarted and not restarted:
+                    restarted = True
+                    frame = notice("restarted", self.name, message.sequence, last)
+                    subscriber.event(self, frame)
+                    last = message.sequence
+                for sequence, frame in await self._frames(message, last):
+                    last = sequence
+                    subscriber.event(self, frame)
+                reached = max(message.sequence, last)
+                if reached >= self.sequence and last <= message.sequence:
+                    # Nothing is awaited from here on: the channel publishes nothing in between.
+                    newest = max(self.sequence, last)
+                    subscriber.event(self, notice("resumed", self.name, newest, last))
+                    self.subscribers.add(subscriber)
+                    if last > self.sequence:
+                        self._ahead[subscriber] = last
+                    return
+
+    def _publish(self, frame: Frame, sequence: int) -> None:
+        for subscriber in tuple(self.subscribers):
+            if sequence > self._ahead.get(subscriber, -1):
+                self._ahead.pop(subscriber, None)
+                subscriber.event(self, frame)
+
+    def _follow(self, after_sequence: int | None) -> AsyncGenerator[Any, None]:
+        raise NotImplementedError
+
+    async def _frames(self, message: Any, previous: int) -> list[tuple[int, Frame]]:
+        raise NotImplementedError
+
+
+class TradesChannel(EventChannel):
+    """`trades`."""
+
+    kind = "trades"
+
+    def _follow(self, after_sequence: int | None) -> AsyncGenerator[TradesMessage, None]:
+        return self._exchange.follow_trades(self._instrument, after_sequence)
+
+    async def _frames(self, message: TradesMessage, previous: int) -> list[tuple[int, Frame]]:
+        frames = []
+        for trade in message.trades:
+            data = trade_json(trade)
+            frame = update(self.kind, self._instrument, data, trade.time, trade.sequence, previous)
+            previous = trade.sequence
+            frames.append((previous, frame))
+        return frames
+
+
+class OrdersChannel(EventChannel):
+    """`orders`: the order as it stands after each event of it."""
+
+    kind = "orders"
+
+    def __init__(self, exchange: ExchangeClient, instrument: str) -> None:
+        super().__init__(exchange, instrument)
+        self._known: dict[str, Order] = {}
+
+    def _follow(self, after_sequence: int | None) -> AsyncGenerator[OrderEventsMessage, None]:
+        return self._exchange.follow_order_events(
+            instrument=self._instrument, after_sequence=after_sequence
+        )
+
+    async def _frames(self, message: OrderEventsMessage, previous: int) -> list[tuple[int, Frame]]:
+        frames = []
+        for event in message.events:
+            data = await self._order(event)
+            frame = update(self.kind, self._instrument, data, event.time, event.sequence, previous)
+            previous = event.sequence
+            frames.append((previous, frame))
+        return frames
+
+    async def _order(self, event: OrderEvent) -> dict[str, Any]:
+        """A fill tells what it changed; the rest is what was known before it."""
+        order = event.order or self._known.get(event.order_id) or await self._read(event)
+        content: dict[str, Any] = {}
+        if order is not None:
+            content = order_json(order)
+            self._remember(order, ended=str(event.status) not in ("open", "partially_filled"))
+        return content | {
+            "order_id": event.order_id,
+            "client_id": event.client_id,
+            "instrument": event.instrument,
+            "side": str(event.side),
+            "filled_quantity": number(event.filled_quantity),
+            "remaining_quantity": number(event.remaining_quantity),
+            "status": str(event.status),
+            "updated_at": time_text(event.time),
+        }
+
+    async def _read(self, event: OrderEvent) -> Order | None:
+        try:
+            return await self._exchange.order(event.order_id)
+        except ExchangeError:
+            # Forgotten, or not to be asked: the event itself still says what happened.
+            return None
+
+    def _remember(self, order: Order, *, ended: bool) -> None:
+        self._known.pop(order.order_id, None)
+        if not ended:
+            self._known[order.order_id] = order
+            if len(self._known) > ORDERS_KNOWN_MAX:
+                del self._known[next(iter(self._known))]
+
+
+class DepthChannel(Channel):
+    """`depth`: a snapshot, then each message of the book's stream."""
+
+    kind = "depth"
+
+    def __init__(self, exchange: ExchangeClient, instrument: str) -> None:
+        super().__init__(exchange, instrument)
+        self.mirror: BookMirror | None = None
+        self.changed = asyncio.Event()
+        self._checksum = 0
+        self._snapshot: Frame | None = None
+
+    async def run(self) -> None:
+        follow = self._exchange.follow_book_messages(self._instrument)
+        async with aclosing(follow) as books:
+            async for mirror, message in books:
+                self.mirror = mirror
+                self._checksum = message.checksum
+                previous, self.sequence = self.sequence, message.sequence
+                self._snapshot = None
+                if message.snapshot:
+                    self._publish(self._message("snapshot", message, self.sequence))
+                elif message.bids or message.asks:
+                    self._publish(self._message("delta", message, previous))
+                self.changed.set()
+                self.begun.set()
+
+    def first(self) -> Frame:
+        """The whole book, encoded once for everybody who needs it at this sequence."""
+        assert self.mirror is not None
+        if self._snapshot is None:
+            content = StreamOrderBookResponse(checksum=self._checksum, partial=self.mirror.partial)
+            bids, asks = (
+                [level_json_of(level) for level in self.mirror.levels(side)]
+                for side in (Side.BUY, Side.SELL)
+            )
+            self._snapshot = self._frame("snapshot", content, bids, asks, self.sequence)
+        return self._snapshot
+
+    def _publish(self, frame: Frame) -> None:
+        for subscriber in tuple(self.subscribers):
+            subscriber.delta(self, frame)
+
+    def _message(self, kind: str, message: StreamOrderBookResponse, previous: int) -> Frame:
+        bids, asks = (
+            [level_json(level.price_e8, level.quantity_e8) for level in levels]
+            for levels in (message.bids, message.asks)
+        )
+        return self._frame(kind, message, bids, asks, previous)
+
+    def _frame(
+        self,
+        kind: str,
+        message: StreamOrderBookResponse,
+        bids: list[dict[str, Any]],
+        asks: list[dict[str, Any]],
+        previous: int,
+    ) -> Frame:
+        assert self.mirror is not None
+        data = {
+            "instrument": self._instrument,
+            "type": kind,
+            "bids": bids,
+            "asks": asks,
+            "checksum": message.checksum,
+            "partial": message.partial,
+        }
+        time = self.mirror.time
+        return update(self.kind, self._instrument, data, time, self.sequence, previous)
+
+
+class StateChannel(Channel):
+    """One whose every update is the whole state."""
+
+    _newest: Frame | None = None
+
+    def first(self) -> Frame | None:
+        return self._newest
+
+    def _publish(self, data: dict[str, Any], time: datetime, sequence: int) -> None:
+        previous, self.sequence = self.sequence or sequence, sequence
+        frame = update(self.kind, self._instrument, data, time, sequence, previous)
+        self._newest = frame
+        for subscriber in tuple(self.subscribers):
+            subscriber.state(self, frame)
+        self.begun.set()
+
+
+class OrderbookChannel(StateChannel):
+    """`orderbook`: the best levels, made of the depth channel's copy."""
+
+    kind = "orderbook"
+
+    def __init__(self, exchange: ExchangeClient, instrument: str, depth: DepthChannel) -> None:
+        super().__init__(exchange, instrument)
+        self.depth = depth
+
+    async def run(self) -> None:
+        await self.depth.begun.wait()
+        while True:
+            self.depth.changed.clear()
+            mirror = self.depth.mirror
+            assert mirror is not None
+            bids, asks = (cumulated(mirror.levels(side, LEVELS)) for side in (Side.BUY, Side.SELL))
+            sequence = mirror.sequence or 0
+            data = {
+                "instrument": self._instrument,
+                "bids": bids,
+                "asks": asks,
+                "timestamp": time_text(mirror.time),
+                "sequence": str(sequence),
+            }
+            if self._newest is None or sequence != self.sequence:
+                self._publish(data, mirror.time, sequence)
+            await asyncio.sleep(STATE_SECONDS)
+            await self.depth.changed.wait()
+
+
+class TickerChannel(StateChannel):
+    """`ticker`."""
+
+    kind = "ticker"
+
+    async def run(self) -> None:
+        async with aclosing(self._exchange.follow_ticker(self._instrument)) as tickers:
+            shown: Ticker | None = None
+            async for ticker in tickers:
+                if shown is not None and ticker.sequence == shown.sequence:
+                    continue
+                shown = ticker
+                time = ticker.time.astimezone(UTC)
+                self._publish(ticker_json(ticker), time, ticker.sequence)
+                # The exchange keeps only the newest for a reader who takes his time.
+                await asyncio.sleep(STATE_SECONDS)
+
+
+def level_json_of(level: Any) -> dict[str, Any]:
+    return {"price": number(level.price), "quantity": number(level.quantity)}
+
+
+def cumulated(levels: Any) -> list[dict[str, Any]]:
+    """Levels with all that rests at them and better ones."""
+    shown, total = [], 0
+    for level in levels:
+        total += level.quantity
+        shown.append(level_json_of(level) | {"cumulative": number(total)})
+    return shown

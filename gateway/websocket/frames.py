@@ -1,0 +1,242 @@
+"""The frames of `/stream`: text, one JSON object each.
+
+From the client, each with `type`; unknown fields are ignored:
+
+- `subscribe`, `unsubscribe`: `channels`, a list of `trades`, `orders`, `orderbook`, `ticker` and
+  `depth`; `instrument` (`BTC-USD`) or `instruments`, a list; `from_sequence` (`subscribe` only, a
+  number or a decimal string) sends trades and orders from that sequence on first.
+- `order`: the fields of `POST /orders`. Documented clients say `type` twice, and an ordinary JSON
+  parser keeps one of the two: the first of two is the frame's, the last the order's, and a frame of
+  type `limit` or `market` is an order. `order_type` says the order's type without a doubt.
+- `cancel`: `order_id`, optionally `client_id`, `idempotency_key`. `replace`: the same and `price`,
+  `quantity` (the new total) or both.
+- `ping`. Each of these may have a `request_id` (text), which its answer repeats.
+
+To the client, each with `type` and `timestamp`:
+
+- `connected` (`client_id`), `subscribed`, `unsubscribed` (`channels`, `instrument`), `pong`.
+- `order_accepted` (`order`, `trades`, `trade_count`, `sequence`, `orderbook`), `order_cancelled`
+  (`order`, `sequence`), `order_replaced` (`order`, `trades`, `trade_count`, `sequence`).
+- `error`: `error`, `code` (gRPC), `details`. The connection stays open.
+- Updates: `channel` (`trades:BTC-USD`), `data`, `sequence` and `previous_sequence`, both decimal
+  strings. `trades` holds one trade, `orders` one order as it stands after an event, `orderbook` the
+  20 best levels a side, `ticker` the ticker, `depth` a `snapshot` or a `delta` (quantity 0: gone)
+  with the checksum of the book's stream over HTTP. All but trades and orders begin with the whole.
+- `resumed` and `restarted`, of trades and orders: everything asked for up to `sequence` has been
+  sent; or what came before `sequence` was lost, and the client has to read it elsewhere.
+
+`previous_sequence` is the sequence of the channel's update before. One greater than what a client
+has seen means that it missed something: it subscribes again with `from_sequence` (inclusive: what
+comes twice has a `trade_id`, or order and sequence, that it knows), or for `depth` without, and is
+sent a snapshot. `orderbook` and `ticker` are whole states, of which some may be left out.
+"""
+
+import json
+import struct
+import zlib
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Any, Final
+
+from clients.decimals import decimal_of_e8
+from clients.types import Order, Ticker, Trade
+
+CHANNELS: Final = ("trades", "orders", "orderbook", "ticker", "depth")
+INSTRUMENT_DEFAULT: Final = "BTC-USD"
+DIGITS: Final = Context(prec=15, rounding=ROUND_HALF_EVEN)
+"""A double keeps 15 significant digits; longer sums are rounded to them."""
+RULE_REASONS: Final = frozenset(
+    {
+        "no_liquidity",
+        "immediate_or_cancel",
+        "fill_or_kill",
+        "post_only_would_cross",
+        "self_trade_prevention",
+    }
+)
+TEXT: Final = 0x81
+COMPRESSED_TEXT: Final = 0xC1
+BAD_REQUEST: Final = 3
+EXHAUSTED: Final = 8
+
+
+class BadFrame(Exception):
+    """A frame can't be taken; the message is the sentence to show, `code` the gRPC code."""
+
+    def __init__(self, sentence: str, code: int = BAD_REQUEST) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Frame:
+    """One message, encoded once for everybody who is sent it."""
+
+    __slots__ = ("_compressed", "_text", "plain")
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self._text = json.dumps(content, separators=(",", ":")).encode()
+        self.plain = framed(TEXT, self._text)
+        self._compressed: dict[int, bytes] = {}
+
+    def bytes_for(self, window_bits: int) -> bytes:
+        """What goes on the wire; 0 bits: without compression. Compressed messages stand alone
+        (no context takeover), so everybody with the same window gets the same bytes."""
+        if not window_bits:
+            return self.plain
+        found = self._compressed.get(window_bits)
+        if found is None:
+            compressor = zlib.compressobj(wbits=-window_bits, memLevel=5)
+            data = compressor.compress(self._text) + compressor.flush(zlib.Z_SYNC_FLUSH)
+            found = self._compressed[window_bits] = framed(COMPRESSED_TEXT, data[:-4])
+        return found
+
+
+def framed(first: int, payload: bytes) -> bytes:
+    """A frame of a server: never masked, never fragmented."""
+    size = len(payload)
+    if size < 126:
+        return bytes((first, size)) + payload
+    if size < 1 << 16:
+        return struct.pack(">BBH", first, 126, size) + payload
+    return struct.pack(">BBQ", first, 127, size) + payload
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """The object that a client sent, with the order's type under `order_type`."""
+    try:
+        frame = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+    except RecursionError:
+        raise BadFrame("the frame is nested too deeply: send one flat JSON object") from None
+    except ValueError as error:
+        raise BadFrame(f"the frame is not JSON ({error}): send one JSON object") from None
+    if not isinstance(frame, dict):
+        raise BadFrame(f"the frame is a JSON {type(frame).__name__}: send an object with a type")
+    kind = frame.get("type")
+    if kind in ("limit", "market"):
+        frame["type"], frame["order_type"] = "order", frame.get("order_type", kind)
+    return frame
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    types = [value for key, value in pairs if key == "type"]
+    if len(types) > 1:
+        content["type"] = types[0]
+        content.setdefault("order_type", types[-1])
+    return content
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def now_text() -> str:
+    return time_text(datetime.now(UTC))
+
+
+def time_text(time: datetime) -> str:
+    """RFC 3339, UTC, with milliseconds."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"
+
+
+def number(value: Decimal) -> float | int:
+    """The JSON number that stands for a decimal."""
+    rounded = float(DIGITS.plus(value))
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def update(
+    kind: str, instrument: str, data: Any, time: datetime, sequence: int, previous_sequence: int
+) -> Frame:
+    """One update of a channel."""
+    return Frame(
+        {
+            "type": kind,
+            "channel": f"{kind}:{instrument}",
+            "data": data,
+            "timestamp": time_text(time),
+            "sequence": str(sequence),
+            "previous_sequence": str(previous_sequence),
+        }
+    )
+
+
+def notice(kind: str, channel: str, sequence: int, previous_sequence: int) -> Frame:
+    """`resumed` or `restarted`."""
+    return Frame(
+        {
+            "type": kind,
+            "channel": channel,
+            "timestamp": now_text(),
+            "sequence": str(sequence),
+            "previous_sequence": str(previous_sequence),
+        }
+    )
+
+
+def trade_json(trade: Trade) -> dict[str, Any]:
+    """A trade by its two sides."""
+    maker, taker = trade.maker_order_id, trade.taker_order_id
+    buy, sell = (taker, maker) if trade.aggressor_side == "buy" else (maker, taker)
+    return {
+        "trade_id": trade.trade_id,
+        "buy_order_id": buy,
+        "sell_order_id": sell,
+        "instrument": trade.instrument,
+        "price": number(trade.price),
+        "quantity": number(trade.quantity),
+        "timestamp": time_text(trade.time),
+        "sequence": str(trade.sequence),
+    }
+
+
+def order_json(order: Order) -> dict[str, Any]:
+    """An order as `GET /orders/{order_id}` shows it."""
+    content = {
+        "order_id": order.order_id,
+        "client_id": order.client_id,
+        "instrument": order.instrument,
+        "side": str(order.side),
+        "type": str(order.type),
+        "quantity": number(order.quantity),
+        "filled_quantity": number(order.filled_quantity),
+        "remaining_quantity": number(order.remaining_quantity),
+        "cancelled_quantity": number(order.cancelled_quantity),
+        "status": str(order.status),
+        "time_in_force": str(order.time_in_force),
+        "post_only": order.post_only,
+        "created_at": time_text(order.created_time),
+        "updated_at": time_text(order.updated_time),
+    }
+    if order.price is not None:
+        content["price"] = number(order.price)
+    if order.end_reason is not None and str(order.end_reason) in RULE_REASONS:
+        content["reject_reason"] = str(order.end_reason)
+    return content
+
+
+def ticker_json(ticker: Ticker) -> dict[str, Any]:
+    """What there is of a ticker, as `GET /market/ticker` shows it."""
+    found: dict[str, Decimal | None] = {
+        "last": ticker.last_price,
+        "bid": ticker.bid.price if ticker.bid else None,
+        "bid_quantity": ticker.bid.quantity if ticker.bid else None,
+        "ask": ticker.ask.price if ticker.ask else None,
+        "ask_quantity": ticker.ask.quantity if ticker.ask else None,
+        "open": ticker.open_price,
+        "high": ticker.high_price,
+        "low": ticker.low_price,
+        "change": ticker.change if ticker.open_price is not None else None,
+        "volume": ticker.volume,
+        "notional": ticker.notional,
+    }
+    content: dict[str, Any] = {"instrument": ticker.instrument}
+    content |= {name: number(value) for name, value in found.items() if value is not None}
+    return content | {"trade_count": ticker.trade_count}
+
+
+def level_json(price_e8: int, quantity_e8: int) -> dict[str, Any]:
+    return {
+        "price": number(decimal_of_e8(price_e8)),
+        "quantity": number(decimal_of_e8(quantity_e8)),
+    }

@@ -1,0 +1,393 @@
+"""What a client's frames do: parse, ask the exchange or a channel, answer.
+
+Orders and cancels are the messages of the HTTP JSON interface, sent to its own adapter in the
+server over gRPC, so that numbers, words and refusals are the same at both doors. Frames of one
+connection are taken one after the other, so their answers have their order.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+
+import grpc
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.message import Message
+
+from clients.client import ExchangeClient
+from clients.connection import Connection
+from clients.decimals import NumberInvalidError
+from clients.errors import ExchangeError, error_of
+from clients.requests import CancelOrders, ReplaceOrder
+from exchange.http.v1 import order_service_pb2 as messages
+from exchange.http.v1.order_service_pb2_grpc import OrderServiceStub
+from gateway.websocket.channels import (
+    Channel,
+    DepthChannel,
+    EventChannel,
+    OrderbookChannel,
+    OrdersChannel,
+    StateChannel,
+    TickerChannel,
+    TradesChannel,
+)
+from gateway.websocket.connection import Outgoing
+from gateway.websocket.frames import (
+    BAD_REQUEST,
+    CHANNELS,
+    EXHAUSTED,
+    INSTRUMENT_DEFAULT,
+    BadFrame,
+    Frame,
+    now_text,
+    order_json,
+    parsed,
+    trade_json,
+)
+
+CALL_SECONDS: Final = 5.0
+"""For one command: the exchange's own default."""
+BEGIN_SECONDS: Final = 5.0
+"""For the stream of a channel to begin: as long as a call."""
+INSTRUMENTS_PER_FRAME_MAX: Final = 100
+SUBSCRIPTIONS_MAX: Final = 200
+"""Channels of one connection: all of forty instruments."""
+NOT_FOUND: Final = 5
+UNAVAILABLE: Final = 14
+SHOWN_MAX: Final = 100
+"""Characters of a wrong value that an error repeats."""
+
+PLAIN: Final = {"trades": TradesChannel, "orders": OrdersChannel, "ticker": TickerChannel}
+DEPTH: Final = "depth"
+
+
+class Channels:
+    """The open channels, by name."""
+
+    def __init__(self, exchange: ExchangeClient) -> None:
+        self._exchange = exchange
+        self._open: dict[str, Channel] = {}
+        self._listed: set[str] = set()
+
+    async def check(self, instrument: str) -> None:
+        """Raises `BadFrame` unless it is listed."""
+        if instrument not in self._listed:
+            self._listed = {each.name for each in await self._exchange.instruments()}
+        if instrument not in self._listed:
+            raise BadFrame(
+                f'instrument "{instrument[:SHOWN_MAX]}" is not listed: GET /instruments shows what '
+                "is",
+                NOT_FOUND,
+            )
+
+    def get(self, kind: str, instrument: str) -> Channel:
+        """The channel, its stream being opened if it was not."""
+        name = f"{kind}:{instrument}"
+        channel = self._open.get(name)
+        if channel is None:
+            if kind == OrderbookChannel.kind:
+                depth = self.get(DEPTH, instrument)
+                assert isinstance(depth, DepthChannel)
+                channel = OrderbookChannel(self._exchange, instrument, depth)
+            elif kind == DEPTH:
+                channel = DepthChannel(self._exchange, instrument)
+            else:
+                channel = PLAIN[kind](self._exchange, instrument)
+            self._open[name] = channel
+            channel.task = asyncio.create_task(channel.run())
+        return channel
+
+    def leave(self, channel: Channel, outgoing: Outgoing) -> None:
+        """One subscriber less; the last one closes the stream."""
+        channel.interested.discard(outgoing)
+        channel.subscribers.discard(outgoing)
+        outgoing.forget(channel)
+
+    def close_unused(self) -> None:
+        """Close the streams that nobody wants any more."""
+        needed = {
+            it.depth
+            for it in self._open.values()
+            if isinstance(it, OrderbookChannel) and it.interested
+        }
+        for name, channel in list(self._open.items()):
+            if not channel.interested and channel not in needed:
+                del self._open[name]
+                assert channel.task is not None
+                channel.task.cancel()
+
+
+class Session:
+    """One client."""
+
+    def __init__(
+        self,
+        outgoing: Outgoing,
+        channels: Channels,
+        exchange: ExchangeClient,
+        connection: Connection,
+    ) -> None:
+        self._outgoing = outgoing
+        self._channels = channels
+        self._exchange = exchange
+        self._address = connection.address
+        self._stub = OrderServiceStub(connection.channel)
+        self._joined: dict[str, Channel] = {}
+        self._catching_up: dict[str, asyncio.Task[None]] = {}
+        self._kinds: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
+            "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
+            "order": self._place,
+            "cancel": self._cancel,
+            "replace": self._replace,
+            "ping": self._pong,
+        }
+
+    @property
+    def subscribed(self) -> bool:
+        """To anything."""
+        return bool(self._joined)
+
+    async def take(self, text: str) -> None:
+        """One frame, and its answer."""
+        answer: dict[str, Any]
+        frame: dict[str, Any] = {}
+        try:
+            frame = parsed(text)
+            answer = await self._handler(frame)(frame)
+        except BadFrame as bad:
+            answer = error(str(bad), bad.code)
+        except (ParseError, NumberInvalidError, OverflowError) as wrong:
+            answer = error(f"the frame has a field of the wrong type: {wrong}", BAD_REQUEST)
+        except ExchangeError as refused:
+            code = refused.code.value[0]
+            answer = error(refused.message, code, details_of(refused))
+        if answer:
+            request_id = frame.get("request_id")
+            if isinstance(request_id, str):
+                answer["request_id"] = request_id[:SHOWN_MAX]
+            self._outgoing.send(Frame(answer | {"timestamp": now_text()}))
+
+    def close(self) -> None:
+        """Leave every channel."""
+        for task in self._catching_up.values():
+            task.cancel()
+        for channel in self._joined.values():
+            self._channels.leave(channel, self._outgoing)
+
+    def _handler(
+        self, frame: dict[str, Any]
+    ) -> Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]:
+        kind = frame.get("type")
+        handler = self._kinds.get(kind) if isinstance(kind, str) else None
+        if handler is None:
+            known = ", ".join(self._kinds)
+            raise BadFrame(f"type {str(kind)[:SHOWN_MAX]!r} is none of {known}: send one of them")
+        return handler
+
+    async def _subscribe(self, frame: dict[str, Any]) -> dict[str, Any]:
+        kinds, instruments = channels_of(frame), instruments_of(frame)
+        after_sequence = sequence_of(frame)
+        for instrument in instruments:
+            await self._channels.check(instrument)
+        wanted = {f"{kind}:{each}": (kind, each) for each in instruments for kind in kinds}
+        if len(self._joined.keys() | wanted.keys()) > SUBSCRIPTIONS_MAX:
+            raise BadFrame(
+                f"channels would be {len(self._joined.keys() | wanted.keys())} on this connection, "
+                f"at most {SUBSCRIPTIONS_MAX}: unsubscribe first, or open another",
+                EXHAUSTED,
+            )
+        opened = {name: self._channels.get(*it) for name, it in wanted.items()}
+        for name, channel in opened.items():
+            channel.interested.add(self._outgoing)
+            self._joined.setdefault(name, channel)
+        try:
+            async with asyncio.timeout(BEGIN_SECONDS):
+                for channel in opened.values():
+                    await channel.begun.wait()
+        except TimeoutError:
+            for name in opened:
+                self._leave(name)
+            raise BadFrame(
+                "the exchange can't be reached at this moment: subscribe again in a second",
+                UNAVAILABLE,
+            ) from None
+        self._outgoing.send(Frame(listed("subscribed", kinds, instruments)))
+        for name, channel in opened.items():
+            self._join(name, channel, after_sequence)
+        return {}
+
+    def _join(self, name: str, channel: Channel, after_sequence: int | None) -> None:
+        """From now on, or from a sequence on. Who is there already starts again where he asks
+        for the past, and is sent a book anew."""
+        running = self._catching_up.pop(name, None)
+        if running is not None:
+            running.cancel()
+        if isinstance(channel, EventChannel) and after_sequence is not None:
+            channel.subscribers.discard(self._outgoing)
+            past = channel.catch_up(self._outgoing, after_sequence)
+            self._catching_up[name] = task = asyncio.create_task(past)
+            task.add_done_callback(partial(self._told, name))
+            return
+        first = channel.first()
+        if first is not None and isinstance(channel, StateChannel):
+            self._outgoing.state(channel, first)
+        elif first is not None:
+            self._outgoing.forget(channel)
+            self._outgoing.delta(channel, first)
+        channel.subscribers.add(self._outgoing)
+
+    def _told(self, name: str, task: asyncio.Task[None]) -> None:
+        """The past was sent, or there is none to be had: then the subscription ends."""
+        if self._catching_up.get(name) is task:
+            del self._catching_up[name]
+        if task.cancelled() or task.exception() is None:
+            return
+        self._leave(name)
+        failure = task.exception()
+        if isinstance(failure, ExchangeError):
+            answer = error(failure.message, failure.code.value[0], details_of(failure))
+            self._outgoing.send(Frame(answer | {"timestamp": now_text()}))
+
+    async def _unsubscribe(self, frame: dict[str, Any]) -> dict[str, Any]:
+        kinds, instruments = channels_of(frame), instruments_of(frame)
+        for instrument in instruments:
+            for kind in kinds:
+                self._leave(f"{kind}:{instrument}")
+        return listed("unsubscribed", kinds, instruments)
+
+    def _leave(self, name: str) -> None:
+        channel = self._joined.pop(name, None)
+        if (task := self._catching_up.pop(name, None)) is not None:
+            task.cancel()
+        if channel is not None:
+            self._channels.leave(channel, self._outgoing)
+
+    async def _place(self, frame: dict[str, Any]) -> dict[str, Any]:
+        fields = {**frame, "type": frame.get("order_type", "")}
+        request = message_of(fields, messages.PlaceOrderRequest())
+        return {"type": "order_accepted"} | await self._call(self._stub.PlaceOrder, request)
+
+    async def _cancel(self, frame: dict[str, Any]) -> dict[str, Any]:
+        request = message_of(frame, messages.CancelOrderRequest())
+        return {"type": "order_cancelled"} | await self._call(self._stub.CancelOrder, request)
+
+    async def _replace(self, frame: dict[str, Any]) -> dict[str, Any]:
+        # Strings are checked as such by the messages above; here by one of them.
+        named = message_of(
+            {
+                key: frame[key]
+                for key in ("order_id", "client_id", "idempotency_key")
+                if key in frame
+            },
+            messages.CancelOrderRequest(),
+        )
+        price, quantity = (decimal_of(frame, name) for name in ("price", "quantity"))
+        change = ReplaceOrder(
+            named.order_id, price, quantity, named.client_id, named.idempotency_key
+        )
+        replaced = await self._exchange.replace(change)
+        return {
+            "type": "order_replaced",
+            "order": order_json(replaced.order),
+            "trades": [trade_json(trade) for trade in replaced.trades],
+            "trade_count": replaced.trade_count,
+            "sequence": str(replaced.sequence),
+        }
+
+    async def _pong(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "pong"}
+
+    async def _call(self, call: Any, request: Message) -> dict[str, Any]:
+        try:
+            reply = await call(request, timeout=CALL_SECONDS)
+        except grpc.aio.AioRpcError as failure:
+            # Any command will do: it says that the call may have been carried out.
+            raise error_of(failure, self._address, CancelOrders("")) from None
+        return MessageToDict(
+            reply, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+
+
+def error(sentence: str, code: int, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """An `error` frame without its time."""
+    return {"type": "error", "error": sentence, "code": code, "details": details or []}
+
+
+def details_of(refused: ExchangeError) -> list[dict[str, Any]]:
+    """What programs go by, as over HTTP."""
+    if not refused.reason:
+        return []
+    metadata = {"field": refused.field, "limit": refused.limit, "value": refused.value}
+    metadata["retry_safe"] = "true" if refused.retry_safe else "false"
+    return [{"reason": refused.reason, "domain": "exchange", "metadata": metadata}]
+
+
+def listed(kind: str, kinds: list[str], instruments: list[str]) -> dict[str, Any]:
+    """`subscribed` or `unsubscribed`."""
+    content = {"type": kind, "channels": kinds, "instrument": instruments[0]}
+    if len(instruments) > 1:
+        content["instruments"] = instruments
+    return content | {"timestamp": now_text()}
+
+
+def channels_of(frame: dict[str, Any]) -> list[str]:
+    """The `channels` of a frame."""
+    given = frame.get("channels")
+    known = ", ".join(CHANNELS)
+    if not isinstance(given, list) or not given:
+        raise BadFrame(
+            f"channels {shown(given)} is not a list of some of {known}: send such a list"
+        )
+    for name in given:
+        if name not in CHANNELS:
+            raise BadFrame(f"channels {shown(name)} is none of {known}: send some of them")
+    return list(dict.fromkeys(given))
+
+
+def instruments_of(frame: dict[str, Any]) -> list[str]:
+    """The `instruments` of a frame, or its `instrument`, or the default one."""
+    if "instruments" in frame:
+        field, given = "instruments", frame["instruments"]
+    else:
+        field, given = "instrument", [frame.get("instrument", INSTRUMENT_DEFAULT)]
+    if not isinstance(given, list) or not 1 <= len(given) <= INSTRUMENTS_PER_FRAME_MAX:
+        raise BadFrame(
+            f"{field} {shown(given)} is not a list of 1 to {INSTRUMENTS_PER_FRAME_MAX} names: send "
+            "such a list, or instrument alone"
+        )
+    for name in given:
+        if not isinstance(name, str):
+            raise BadFrame(f"{field} {shown(name)} is not text: send a name such as BTC-USD")
+    return list(dict.fromkeys(given))
+
+
+def sequence_of(frame: dict[str, Any]) -> int | None:
+    """After which sequence a subscription begins; None: now."""
+    given = frame.get("from_sequence")
+    if given is None:
+        return None
+    text = str(given)
+    whole = isinstance(given, int | str) and not isinstance(given, bool)
+    if not whole or not text.isascii() or not text.isdigit() or len(text) > 19:
+        raise BadFrame(
+            f"from_sequence {shown(given)} is not a whole number from 0: send a sequence that you "
+            "were sent"
+        )
+    return max(int(text) - 1, 0)
+
+
+def decimal_of(frame: dict[str, Any], field: str) -> Decimal | str | int | None:
+    """A number of a frame through its shortest decimal form, or as the text that it was."""
+    given = frame.get(field)
+    return Decimal(repr(given)) if isinstance(given, float) else given
+
+
+def message_of(fields: dict[str, Any], into: Any) -> Any:
+    """The message of the HTTP interface that the fields make."""
+    return ParseDict(fields, into, ignore_unknown_fields=True)
+
+
+def shown(value: object) -> str:
+    return repr(value)[:SHOWN_MAX]

@@ -1,0 +1,187 @@
+"""The WebSocket contract through real Envoy: the documented frames, and those beyond them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from google_crc32c import value as crc32c
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.gateway.door import Market
+from tests.gateway.websocket_client import SECONDS, Client, client_of
+from tests.running import Everything
+
+REFUSALS = json.loads(
+    (Path(__file__).parents[1] / "cases" / "websocket_refusals.json").read_text(encoding="utf-8")
+)
+
+
+@pytest.fixture
+def client(exchange: Everything) -> Iterator[Client]:
+    with client_of(exchange.http) as client:
+        yield client
+
+
+def test_documented_order_with_two_types(client: Client, market: Market) -> None:
+    frame = (
+        f'{{"type":"order","client_id":"{market.prefix}A","instrument":"{market.instrument}",'
+        '"side":"buy","type":"limit","price":70000,"quantity":1.0,"idempotency_key":"ws-order-1"}'
+    )
+    reply = client.ask(frame, "order_accepted")
+    order = reply["order"]
+    assert (order["type"], order["price"], order["quantity"]) == ("limit", 70000, 1)
+    assert order["status"] == "open"
+    assert reply["trades"] == []
+    assert reply["orderbook"]["bids"] == [{"price": 70000, "quantity": 1, "cumulative": 1}]
+    again = client.ask(frame, "order_accepted")
+    assert again["order"] == order, "I10"
+    read = market.get_order(order["order_id"])
+    assert read == order
+
+
+@pytest.mark.parametrize("types", [{"type": "order", "order_type": "limit"}, {"type": "limit"}])
+def test_other_spellings_of_an_order(client: Client, market: Market, types: dict[str, str]) -> None:
+    order = {"client_id": market.prefix, "instrument": market.instrument, "side": "sell"}
+    reply = client.ask(types | order | {"price": "101.5", "quantity": "2"}, "order_accepted")
+    assert (reply["order"]["type"], reply["order"]["price"]) == ("limit", 101.5)
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "said"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS]
+)
+def test_refusals_leave_the_connection_open(
+    client: Client, frame: str, code: int, said: str
+) -> None:
+    client.send(frame)
+    error = client.until("error")
+    assert said in error["error"], error
+    assert error["code"] == code
+    assert client.ask({"type": "ping", "request_id": "7"}, "pong")["request_id"] == "7"
+
+
+def test_channels_of_a_market(client: Client, market: Market) -> None:
+    """Book, depth, trades, orders and ticker, as orders come, trade and end."""
+    channels = ("trades", "orders", "orderbook", "depth", "ticker")
+    subscribed = client.subscribe(market.instrument, *channels)
+    assert subscribed["channels"] == list(channels)
+    assert subscribed["instrument"] == market.instrument
+    whole = client.until("depth")["data"]
+    assert (whole["type"], whole["bids"], whole["asks"]) == ("snapshot", [], [])
+
+    resting = market.placed("sell", 2, 100)["order"]
+    delta = client.until("depth")
+    assert delta["data"]["type"] == "delta"
+    assert delta["data"]["asks"] == [{"price": 100, "quantity": 2}]
+    assert delta["data"]["checksum"] == crc32c(b"|10000000000:200000000")
+
+    taken = market.placed("buy", 0.5, 100, client_id=f"{market.prefix}B")
+    trade = client.until("trades")
+    assert trade["channel"] == f"trades:{market.instrument}"
+    assert trade["data"] == taken["trades"][0]
+    assert trade["sequence"] == taken["sequence"]
+    assert int(trade["previous_sequence"]) <= int(trade["sequence"])
+
+    book = client.until("orderbook", lambda it: it["sequence"] == taken["sequence"])["data"]
+    assert book["asks"] == [{"price": 100, "quantity": 1.5, "cumulative": 1.5}]
+    market.http.delete(f"/orders/{resting['order_id']}")
+
+    def is_ended(frame: dict[str, Any]) -> bool:
+        return bool(frame["data"]["status"] == "cancelled")
+
+    last = client.until("orders", is_ended)["data"]
+    assert last == market.get_order(resting["order_id"])
+    states = [
+        frame["data"]["status"]
+        for frame in client.seen
+        if frame["type"] == "orders" and frame["data"]["order_id"] == resting["order_id"]
+    ]
+    assert states == ["open", "partially_filled", "cancelled"]
+    filled = next(
+        frame["data"]
+        for frame in client.seen
+        if frame["type"] == "orders" and frame["data"]["status"] == "filled"
+    )
+    assert filled == market.get_order(taken["order"]["order_id"])
+    client.until("ticker", lambda it: it["data"].get("last") == 100 and "ask" not in it["data"])
+
+
+def test_cancel_and_replace(client: Client, market: Market) -> None:
+    order = market.placed("buy", 2, 100)["order"]
+    mine = {"order_id": order["order_id"], "client_id": order["client_id"]}
+    replaced = client.ask({"type": "replace", **mine, "price": 99.5}, "order_replaced")
+    assert replaced["order"]["price"] == 99.5
+    assert replaced["order"] == market.get_order(order["order_id"])
+    cancelled = client.ask({"type": "cancel", **mine}, "order_cancelled")
+    assert cancelled["order"]["status"] == "cancelled"
+    client.send({"type": "cancel", **mine})
+    assert client.until("error")["code"] == 10
+
+
+def test_from_sequence_gives_what_was_missed_once(client: Client, market: Market) -> None:
+    market.placed("sell", 100, 50)
+    past = [market.placed("buy", 1, 50, client_id=market.prefix) for _ in range(5)]
+    client.subscribe(market.instrument, "trades", from_sequence=past[0]["sequence"])
+    client.until("resumed")
+    live = [market.placed("buy", 1, 50, client_id=market.prefix) for _ in range(5)]
+    expected = [reply["trades"][0] for reply in past + live]
+    client.until("trades", lambda it: it["data"] == expected[-1])
+    updates = [frame for frame in client.seen if frame["type"] == "trades"]
+    assert [frame["data"] for frame in updates] == expected
+    last = updates[0]
+    for frame in updates[1:]:
+        assert int(frame["previous_sequence"]) <= int(last["sequence"])
+        last = frame
+
+
+def test_unsubscribed_is_sent_nothing(client: Client, market: Market) -> None:
+    client.subscribe(market.instrument, "trades")
+    frame = {"type": "unsubscribe", "channels": ["trades"], "instrument": market.instrument}
+    assert client.ask(frame, "unsubscribed")["channels"] == ["trades"]
+    client.subscribe("BTC-USD", "ticker")
+    market.placed("sell", 1, 50)
+    market.placed("buy", 1, 50)
+    client.ask({"type": "ping"}, "pong")
+    assert not [it for it in client.seen if it.get("channel") == f"trades:{market.instrument}"]
+
+
+def test_several_instruments_and_compression(exchange: Everything, market: Market) -> None:
+    for compression in ("deflate", None):
+        with client_of(exchange.http, compression=compression) as client:
+            names = [market.instrument, "BTC-USD"]
+            frame = {"type": "subscribe", "channels": ["orderbook"], "instruments": names}
+            assert client.ask(frame, "subscribed")["instruments"] == names
+            books = {client.until("orderbook")["channel"] for _ in names}
+            assert books == {f"orderbook:{name}" for name in names}
+            assert bool(client.connection.protocol.extensions) == (compression is not None)
+
+
+def test_oversize_frame_closes_only_its_connection(exchange: Everything, client: Client) -> None:
+    with client_of(exchange.http) as large:
+        large.send("x" * 20_000)
+        with pytest.raises(ConnectionClosed):
+            large.connection.recv(SECONDS)
+        assert large.connection.protocol.close_rcvd is not None
+        assert large.connection.protocol.close_rcvd.code == 1009
+    assert client.ask({"type": "ping"}, "pong")
+
+
+def test_too_many_frames_are_refused(exchange: Everything) -> None:
+    with client_of(exchange.http) as flood:
+        for _ in range(150):
+            flood.send({"type": "ping"})
+        assert "100 a second" in flood.until("error")["error"]
+
+
+def test_handshakes_that_are_refused(exchange: Everything, http: httpx.Client) -> None:
+    assert http.get("/stream").status_code == 426
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        client_of(exchange.http, origin="http://elsewhere.example"),
+    ):
+        pass
+    assert refused.value.response.status_code == 403
+    with client_of(exchange.http, origin=exchange.http) as own:
+        assert own.ask({"type": "ping"}, "pong")
