@@ -66,19 +66,6 @@ def listening(address: str) -> socket.socket:
     return listener
 
 
-class WholeClose(ServerConnection):
-    """Closes its end whole once all is said: Envoy passes a half-closed one on only as a whole, so
-    each end of a connection would wait for the other one's until it is out of patience."""
-
-    def send_data(self) -> None:
-        """What the protocol wants sent; its empty last word is the end."""
-        for data in self.protocol.data_to_send():
-            if data:
-                self.transport.write(data)
-            else:
-                self.transport.close()
-
-
 class Bridge:
     """All connections of this process."""
 
@@ -179,7 +166,6 @@ async def run(server: str, address: str, serving: Callable[[], None]) -> None:
             bridge.serve,
             sock=listening(address),
             process_request=bridge.admit,
-            create_connection=WholeClose,
             compression=None,
             extensions=[deflate],
             max_size=FRAME_BYTES_MAX,

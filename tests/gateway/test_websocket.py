@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from google_crc32c import value as crc32c
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.gateway.door import Market
 from tests.gateway.websocket_client import SECONDS, Client, client_of
-from tests.running import Everything
+from tests.running import Everything, Starter, until
 
 REFUSALS = json.loads(
     (Path(__file__).parents[1] / "cases" / "websocket_refusals.json").read_text(encoding="utf-8")
@@ -49,17 +50,24 @@ def test_other_spellings_of_an_order(client: Client, market: Market, types: dict
     assert (reply["order"]["type"], reply["order"]["price"]) == ("limit", 101.5)
 
 
+@pytest.fixture(scope="module")
+def patient(exchange: Everything) -> Iterator[Client]:
+    """One for all refusals: each shows that it is still served."""
+    with client_of(exchange.http) as client:
+        yield client
+
+
 @pytest.mark.parametrize(
     ("frame", "code", "said"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS]
 )
 def test_refusals_leave_the_connection_open(
-    client: Client, frame: str, code: int, said: str
+    patient: Client, frame: str, code: int, said: str
 ) -> None:
-    client.send(frame)
-    error = client.until("error")
+    patient.send(frame)
+    error = patient.until("error")
     assert said in error["error"], error
     assert error["code"] == code
-    assert client.ask({"type": "ping", "request_id": "7"}, "pong")["request_id"] == "7"
+    assert patient.ask({"type": "ping", "request_id": "7"}, "pong")["request_id"] == "7"
 
 
 def test_channels_of_a_market(client: Client, market: Market) -> None:
@@ -185,3 +193,30 @@ def test_handshakes_that_are_refused(exchange: Everything, http: httpx.Client) -
     assert refused.value.response.status_code == 403
     with client_of(exchange.http, origin=exchange.http) as own:
         assert own.ask({"type": "ping"}, "pong")
+
+
+def test_server_restarts_in_the_middle(starter: Starter) -> None:
+    """Nothing missed and nothing twice, on the connection that was there before."""
+    everything = starter.up()
+    with httpx.Client(base_url=everything.http, timeout=30) as http:
+        market = Market(http, "BTC-USD", "r")
+        with client_of(everything.http) as client:
+            client.subscribe("BTC-USD", "trades")
+            market.placed("sell", 100, 50)
+            expected = [market.placed("buy", 1, 50)["trades"][0]]
+            client.until("trades", lambda it: it["data"] == expected[-1])
+            server = min(
+                (
+                    each
+                    for each in psutil.Process(everything.running.pid).children()
+                    if "server" in each.cmdline()
+                ),
+                key=lambda each: each.pid,
+            )
+            server.kill()
+            everything.running.wait_line("server is back")
+            until(lambda: http.get("/healthz").status_code == 200, 30)
+            expected += [market.placed("buy", 1, 50)["trades"][0] for _ in range(3)]
+            client.until("trades", lambda it: it["data"] == expected[-1])
+            seen = [frame["data"] for frame in client.seen if frame["type"] == "trades"]
+            assert seen == expected
