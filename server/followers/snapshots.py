@@ -30,11 +30,11 @@ from server.followers.following import Following, say
 from server.followers.outside import outside_parts
 from server.followers.position import JournalReader, frames
 from server.journal.fence import new_fence
-from server.journal.file_log import FILE_NAME
 from server.journal.log import Mark
 from server.journal.record import decode_frame
 from server.journal.refusals import JournalRefused
 from server.journal.replay import Replay
+from server.journal.segments import FILE_NAME
 from server.journal.snapshots import (
     DIRECTORY_NAME,
     SnapshotBad,

@@ -1,39 +1,24 @@
-"""The log in one file, `journal`, in the data directory.
+"""The log in files: segments (`segments.py`) in the data directory, holding frames (`record.py`).
 
-The file begins with a header of 64 bytes, little-endian, and then holds frames (`record.py`)
-with nothing between them:
-
-    offset  size
-         0     8  magic
-         8     4  checksum    CRC32C of bytes 12..64
-        12     2  format      of the file, 1
-        14     2  zero
-        16    16  journal     random identity, the beginning of the chain
-        32     4  shard
-        36     8  created     ns since 1970 UTC
-        44    20  zero
-
-The header is written under another name, synced and renamed, so a file of this name always has
-one. A frame is written with as many calls as it takes and made durable by one `fdatasync`. If any
+A frame is written with as many calls as it takes and made durable by one `fdatasync`. If any
 call fails, the outcome is `Unknown` and the log is finished: the kernel reports a failed sync
 once and forgets it, so nothing is retried, and what was written is judged by recovery.
 
+A frame that no longer fits into the segment's `segment_bytes` begins the next one, if there is one
+whose room is reserved (`headroom.py`); until then the segment goes on growing, so an append never
+waits for room. A frame longer than a segment is alone in one.
+
 Readers use their own `pread` and never pass the durable position, which moves only after the
-sync. Known limit: one file that only grows, so `trim` drops nothing.
+sync. What is no longer kept is said with the first sequence that is (`NotKept`).
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from struct import Struct
-from typing import Final, NamedTuple
-
-from google_crc32c import value
+from typing import Final, Protocol
 
 from server.journal.fence import Fence, chain_after, passed
 from server.journal.frames import FrameReader, find
-from server.journal.log import Lost, Mark, Position, Unknown
+from server.journal.log import Lost, Mark, NotKept, Position, Unknown
 from server.journal.record import (
     EPOCH,
     HEADER_BYTES,
@@ -45,63 +30,42 @@ from server.journal.record import (
     step,
 )
 from server.journal.refusals import JournalCorrupt
-from server.journal.storage import Storage, create, publish, write_all
+from server.journal.segments import Segments
+from server.journal.storage import DISK_FULL, Storage, write_all
 
-FILE_NAME: Final = "journal"
-MAGIC: Final = b"\xf5\xffJOURNL"
-FORMAT: Final = 1
-
-_HEADER: Final = Struct("<8sIHH16sIQ20s")
-FILE_HEADER_BYTES: Final = _HEADER.size
-_NO_BYTES: Final = bytes(20)
+SEGMENT_BYTES: Final = 16 << 20
+"""16 MiB, some 120,000 orders: what is archived or dropped at once, and reserved twice."""
 
 
-class FileHeader(NamedTuple):
-    """What the file says about itself."""
+class Room(Protocol):
+    """Where the file of the next segment comes from."""
 
-    journal: bytes
-    shard: int
-    created_ns: int
-
-
-def create_file(directory: Path, shard: int = 0) -> None:
-    """Make an empty journal with an identity of its own."""
-    rest = _HEADER.pack(MAGIC, 0, FORMAT, 0, os.urandom(16), shard, time.time_ns(), _NO_BYTES)[12:]
-    temporary = directory / f"{FILE_NAME}.new"
-    temporary.unlink(missing_ok=True)
-    storage = create(temporary)
-    try:
-        write_all(storage, MAGIC + value(rest).to_bytes(4, "little") + rest)
-        publish(storage, directory / FILE_NAME)
-    finally:
-        storage.close()
-
-
-def read_header(storage: Storage) -> FileHeader:
-    """Read and check the file's header; raises `JournalCorrupt`."""
-    data = storage.read(0, FILE_HEADER_BYTES)
-    if len(data) < FILE_HEADER_BYTES:
-        reason = f"{len(data)} bytes are no file header, which has {FILE_HEADER_BYTES}"
-        raise JournalCorrupt(storage.path, 0, 1, reason)
-    magic, checksum, file_format, zero, journal, shard, created_ns, _ = _HEADER.unpack(data)
-    if magic != MAGIC:
-        raise JournalCorrupt(storage.path, 0, 1, f"no journal begins with {magic.hex()}")
-    if value(data[12:]) != checksum:
-        raise JournalCorrupt(storage.path, 0, 1, "the checksum of the file header is wrong")
-    if (file_format, zero) != (FORMAT, 0):
-        reason = f"file format {file_format}, this release reads {FORMAT}; use the newer release"
-        raise JournalCorrupt(storage.path, 0, 1, reason)
-    return FileHeader(journal, shard, created_ns)
+    def take(self) -> Storage | None:
+        """An empty file whose room is reserved; None while there is none."""
 
 
 class FileLog:
-    """`Log` over one file that was recovered: whole frames up to its end, as `mark` says.
+    """`Log` over segments that were recovered: whole frames up to their end, as `mark` says.
 
     `Lost` never comes from it: the lock of the data directory keeps other owners away.
     """
 
-    def __init__(self, storage: Storage, mark: Mark, rules_version: int) -> None:
-        self._storage = storage
+    def __init__(
+        self,
+        segments: Segments,
+        mark: Mark,
+        rules_version: int,
+        segment_bytes: int = SEGMENT_BYTES,
+        room: Room | None = None,
+    ) -> None:
+        self.segments = segments
+        self.segment_bytes = segment_bytes
+        self.room = room
+        """None: the last segment grows without an end."""
+        self.append_began_ns = 0
+        """Monotonic clock at the beginning of an append that has not ended; 0 otherwise."""
+        self.disk_full = False
+        """The append that failed found no room."""
         self._journal = mark.journal
         self._rules_version = rules_version
         self._fence = mark.fence
@@ -112,9 +76,9 @@ class FileLog:
         """Append the record of a new epoch, of the time of the record before it."""
         assert len(owner) == 16
         epoch = self._fence.epoch + 1
-        self._fence = self._fence._replace(epoch=epoch, owner=owner)
-        fence = self._fence
-        outcome = self.append(EPOCH, fence.last_sequence + 1, 0, fence.time_ns, b"")
+        before = self._fence
+        self._fence = before._replace(epoch=epoch, owner=owner)
+        outcome = self.append(EPOCH, before.last_sequence + 1, 0, before.time_ns, b"")
         return epoch if isinstance(outcome, Position) else outcome
 
     def append(
@@ -144,15 +108,33 @@ class FileLog:
             payload,
         )
         record = record._replace(chain=chain_after(fence.chain, record))
+        self.append_began_ns = time.monotonic_ns()
         try:
-            write_all(self._storage, encode(record))
-            self._storage.fdatasync()
+            if kind != EPOCH:
+                self._make_room(record.end)
+            write_all(self.segments, encode(record))
+            self.segments.fdatasync()
         except OSError as error:
-            self._failure = f"{self._storage.path} at offset {start}: {error}"
+            path, offset = self.segments.place(start)
+            self._failure = f"{path} at offset {offset}: {error}"
+            self.disk_full = error.errno in DISK_FULL
             return Unknown(self._failure)
+        finally:
+            self.append_began_ns = 0
         self._fence = passed(record)
         self._durable = (record.end, record.last_sequence)
         return Position(record.end)
+
+    def _make_room(self, end: int) -> None:
+        """Begin the next segment where a frame would end too far behind in this one. A new epoch
+        stays in this one: the fence is its owner's already, and a header says the one before."""
+        last = self.segments.all[-1]
+        start = self._durable[0]
+        if last.offset(end) <= self.segment_bytes or start == last.start or self.room is None:
+            return
+        room = self.room.take()
+        if room is not None:
+            self.segments.roll(room, start, self._fence)
 
     def follow(self, after_sequence: int) -> "FileFollow":
         """The durable frames after this sequence; see `Log.follow`."""
@@ -160,9 +142,11 @@ class FileLog:
         def later(frame: Step) -> bool:
             return frame.first_sequence + max(frame.command_count - 1, 0) > after_sequence
 
+        if after_sequence + 1 < self.first_sequence:
+            raise NotKept(after_sequence + 1, self.first_sequence)
         end = self._durable[0]
         offset = self._find(later, end, after_sequence + 1)
-        return FileFollow(self, FrameReader(self._storage, self._journal, offset, end))
+        return FileFollow(self, FrameReader(self.segments, self._journal, offset, end))
 
     def read(self, sequence: int) -> Record:
         """The record that holds this sequence; `KeyError` if no durable one does."""
@@ -171,29 +155,30 @@ class FileLog:
             return frame.first_sequence + frame.command_count > sequence
 
         end, last_sequence = self._durable
-        if not 0 < sequence <= last_sequence:
+        if not self.first_sequence <= sequence <= last_sequence:
             raise KeyError(sequence)
         offset = self._find(holds, end, sequence)
+        segments = self.segments
         try:
-            size = step(self._storage.read(offset, HEADER_BYTES)).end - offset
-            record = decode_frame(self._storage.read(offset, size))
+            size = step(segments.read(offset, HEADER_BYTES)).end - offset
+            record = decode_frame(segments.read(offset, size))
         except FrameBad as bad:
-            raise JournalCorrupt(self._storage.path, offset, sequence, str(bad)) from bad
+            raise JournalCorrupt(*segments.place(offset), sequence, str(bad)) from bad
         if not record.first_sequence <= sequence <= record.last_sequence:
-            raise JournalCorrupt(self._storage.path, offset, sequence, "no record holds it")
+            raise JournalCorrupt(*segments.place(offset), sequence, "no record holds it")
         return record
 
     def _find(self, reached: Callable[[Step], bool], end: int, sequence: int) -> int:
-        start = FILE_HEADER_BYTES
+        start = self.segments.from_sequence(sequence)
         try:
-            return find(self._storage, self._journal, start, end, reached)
+            return find(self.segments, self._journal, start, end, reached)
         except FrameBad as bad:
-            raise JournalCorrupt(self._storage.path, start, sequence, str(bad)) from bad
+            raise JournalCorrupt(*self.segments.place(start), sequence, str(bad)) from bad
 
-    def trim(self, before_sequence: int) -> int:
-        """Drops nothing: the file holds everything since sequence 1."""
-        del before_sequence
-        return 1
+    @property
+    def first_sequence(self) -> int:
+        """The first sequence that is kept, or that is to come."""
+        return self.segments.all[0].first_sequence
 
     @property
     def mark(self) -> Mark:
@@ -216,8 +201,10 @@ class FileLog:
         return self._fence
 
     def close(self) -> None:
-        """Close the file."""
-        self._storage.close()
+        """Close the file; a log that is not written to holds no more room than it fills."""
+        if self.room is not None and not self._failure:
+            self.segments.give_back()
+        self.segments.close()
 
 
 class FileFollow:
@@ -226,12 +213,14 @@ class FileFollow:
     def __init__(self, log: FileLog, reader: FrameReader) -> None:
         self.reader = reader
         self._log = log
-        self._path = log._storage.path
 
     def __iter__(self) -> Iterator[bytes]:
-        reader = self.reader
-        reader.end = self._log.durable_position
+        reader, log = self.reader, self._log
+        reader.end = log.durable_position
         try:
             yield from reader.frames()
+        except FileNotFoundError:
+            # Dropped while it was read.
+            raise NotKept(0, log.first_sequence) from None
         except FrameBad as bad:
-            raise JournalCorrupt(self._path, reader.offset, 0, str(bad)) from bad
+            raise JournalCorrupt(*log.segments.place(reader.offset), 0, str(bad)) from bad

@@ -19,7 +19,7 @@ from server.journal.record import (
     decode_frame,
     step,
 )
-from server.journal.storage import Storage
+from server.journal.storage import Readable
 
 READ_BYTES: Final = 1 << 20
 """1 MiB: large enough that the cost of a read vanishes beside decoding."""
@@ -34,9 +34,9 @@ class FrameForeign(FrameBad):
 
 
 class FrameReader:
-    """The frames of one file between two offsets, in order."""
+    """The frames between two offsets, in order."""
 
-    def __init__(self, storage: Storage, journal: bytes, offset: int, end: int) -> None:
+    def __init__(self, storage: Readable, journal: bytes, offset: int, end: int) -> None:
         self.offset = offset
         """Where the next frame begins; after a `FrameBad`, where the bad one does."""
         self.end = end
@@ -85,7 +85,7 @@ class FrameReader:
             self._buffer = self._storage.read(self.offset, size)
 
 
-def headers(storage: Storage, journal: bytes, start: int, end: int) -> Iterator[Step]:
+def headers(storage: Readable, journal: bytes, start: int, end: int) -> Iterator[Step]:
     """Every intact header that begins at or after `start` and says that it belongs there,
     whatever lies between them. The payloads are not judged."""
     base = start
@@ -103,7 +103,7 @@ def headers(storage: Storage, journal: bytes, start: int, end: int) -> Iterator[
 
 
 def find(
-    storage: Storage, journal: bytes, start: int, end: int, reached: Callable[[Step], bool]
+    storage: Readable, journal: bytes, start: int, end: int, reached: Callable[[Step], bool]
 ) -> int:
     """Offset of the first frame for which `reached` holds, or `end`. `start` and `end` are
     between frames, and `reached` holds for every frame after one for which it holds."""

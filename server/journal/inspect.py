@@ -4,7 +4,9 @@ Both work on an iterator of frames, so that they read a directory whose lock the
 while a server holds it, the stream of the same frames that the server sends (`verify_frames`,
 `show_frames`). `verify` reads everything from the first byte: each frame's checksum and place, the
 fence (epochs, sequences without gaps, chain), every command applied again with its events compared,
-and every snapshot against the state that the replay has at that place.
+and every snapshot against the state that the replay has at that place. Where the first segments
+are no longer kept, it says with which sequence the journal begins, believes the first record, and
+applies commands again from the first snapshot on.
 
 Exit codes: 0 all is well, a torn tail that the next start cuts included; 1 something is damaged.
 """
@@ -20,8 +22,7 @@ from server.core.engine import RULES_VERSION, Engine
 from server.core.instruments import Instrument, Limits
 from server.core.state import state_hash
 from server.journal.export_files import time_text
-from server.journal.fence import Fence, Refused, admit, new_fence
-from server.journal.file_log import FILE_HEADER_BYTES, FILE_NAME, read_header
+from server.journal.fence import Fence, Refused, admit, new_fence, passed
 from server.journal.frames import FrameReader, find
 from server.journal.lock import DirectoryLock
 from server.journal.log import Mark
@@ -29,6 +30,7 @@ from server.journal.payload import PayloadInvalid
 from server.journal.record import BATCH, KIND_NAMES, FrameBad, Record, Step, decode_frame
 from server.journal.refusals import JournalCorrupt, JournalRefused, RecordUnreadable
 from server.journal.replay import Replay
+from server.journal.segments import FILE_HEADER_BYTES, FILE_NAME, Segments, segment_paths
 from server.journal.snapshots import (
     SnapshotBad,
     SnapshotHeader,
@@ -36,7 +38,6 @@ from server.journal.snapshots import (
     read_snapshot_header,
     snapshot_paths,
 )
-from server.journal.storage import Storage
 from server.journal.tail import Cut, judge
 
 PROGRESS_SECONDS: Final = 1.0
@@ -45,7 +46,7 @@ PROGRESS_SECONDS: Final = 1.0
 def verify(directory: Path, out: TextIO, *, replay: bool = True) -> int:
     """Verify a directory that no server has; raises `DirectoryLocked` if one has it. `replay`:
     apply every command again, which takes about as long as the exchange was busy with them."""
-    if not (directory / FILE_NAME).exists():
+    if not segment_paths(directory):
         print(f"{directory / FILE_NAME} doesn't exist; name a data directory", file=out)
         return 1
     with DirectoryLock(directory):
@@ -87,7 +88,7 @@ def show(
     as_json: bool = False,
 ) -> int:
     """Print what a directory's journal says; raises `DirectoryLocked` if a server has it."""
-    if not (directory / FILE_NAME).exists():
+    if not segment_paths(directory):
         print(f"{directory / FILE_NAME} doesn't exist; name a data directory", file=out)
         return 1
     with DirectoryLock(directory):
@@ -134,36 +135,38 @@ def directory_frames(
 ) -> Iterator[bytes]:
     """The frames of a directory whose lock the caller holds: all, or those that end after a
     sequence. A torn end ends them, corruption is raised. `known`: as in `judge`."""
-    storage = Storage.open(directory / FILE_NAME, writable=False)
+    segments = Segments.open(directory, writable=False)
+    known = max(known, segments.all[-1].start)
     try:
-        journal = read_header(storage).journal
-        start = _start(storage, journal, after_sequence)
-        reader = FrameReader(storage, journal, start, storage.size())
+        journal = segments.journal
+        start = _start(segments, after_sequence)
+        reader = FrameReader(segments, journal, start, segments.size())
         try:
             yield from reader.frames()
         except PayloadInvalid as error:
-            raise RecordUnreadable(storage.path, reader.offset, 0, str(error)) from error
+            raise RecordUnreadable(*segments.place(reader.offset), 0, str(error)) from error
         except FrameBad as bad:
-            verdict = judge(storage, journal, reader.offset, bad, known)
+            verdict = judge(segments, journal, reader.offset, bad, known)
             if not isinstance(verdict, Cut):
-                raise JournalCorrupt(storage.path, reader.offset, 0, verdict) from bad
+                raise JournalCorrupt(*segments.place(reader.offset), 0, verdict) from bad
             tail.cut = verdict
     finally:
-        storage.close()
+        segments.close()
 
 
-def _start(storage: Storage, journal: bytes, after_sequence: int) -> int:
+def _start(segments: Segments, after_sequence: int) -> int:
     """Where to begin to read, so that all frames that end after the sequence are met."""
+    start = segments.from_sequence(after_sequence + 1)
     if after_sequence <= 0:
-        return FILE_HEADER_BYTES
+        return start
 
     def later(frame: Step) -> bool:
         return frame.first_sequence + frame.command_count > after_sequence + 1
 
     try:
-        return find(storage, journal, FILE_HEADER_BYTES, storage.size(), later)
+        return find(segments, segments.journal, start, segments.size(), later)
     except FrameBad:
-        return FILE_HEADER_BYTES  # Where something is damaged, whoever reads from there says it.
+        return start  # Where something is damaged, whoever reads from there says it.
 
 
 def _headers(directory: Path) -> Iterator[tuple[Path, SnapshotHeader]]:
@@ -195,7 +198,14 @@ class _Walk:
         """Judge the next record; raises `JournalRefused` where nothing after it can be judged."""
         if self._mark is None:
             self._begin(record)
-        assert self._mark is not None
+        else:
+            self._go_on(self._mark, record)
+        self.records[KIND_NAMES[record.kind]] += 1
+        self.command_count += record.command_count
+        self._compare_snapshot()
+        self._progress()
+
+    def _go_on(self, mark: Mark, record: Record) -> None:
         if (
             self._replay is not None
             and record.kind == BATCH
@@ -206,15 +216,12 @@ class _Walk:
                 f" rules version {record.rules_version}, this release has {RULES_VERSION}"
             )
             self._replay = None
+            self._wanted = False
         if self._replay is not None:
             self._replay.advance(record)
             self._mark = self._replay.mark
         else:
-            self._mark = self._pass(self._mark, record)
-        self.records[KIND_NAMES[record.kind]] += 1
-        self.command_count += record.command_count
-        self._compare_snapshot()
-        self._progress()
+            self._mark = self._pass(mark, record)
 
     def finish(self) -> int:
         """Say what was found; the exit code."""
@@ -232,10 +239,19 @@ class _Walk:
         return 1 if self.bad else 0
 
     def _begin(self, record: Record) -> None:
+        if record.position > FILE_HEADER_BYTES:
+            self._mark = Mark(record.journal, record.end, passed(record))
+            self._say(f"note the journal that is kept begins with sequence {record.first_sequence}")
+            for position, (path, _, _) in list(self._snapshots.items()):
+                if position <= record.position:
+                    self._say(f"note {path} is of a place before that")
+                    del self._snapshots[position]
+            return
         fence = new_fence(record.shard, record.journal)
-        self._mark = Mark(record.journal, FILE_HEADER_BYTES, fence)
+        mark = Mark(record.journal, FILE_HEADER_BYTES, fence)
         if self._wanted:
-            self._replay = Replay(self.file, Engine(), self._mark)
+            self._replay = Replay(self.file, Engine(), mark)
+        self._go_on(mark, record)
 
     def _pass(self, mark: Mark, record: Record) -> Mark:
         """Through the fence alone."""
@@ -267,6 +283,9 @@ class _Walk:
             self._fault(f"{path} is of another history: {mark}, the journal has {self._mark}")
         elif self._replay is not None and state_hash(self._replay.engine) != expected:
             self._fault(f"{path}: its state is not what the journal's commands lead to")
+        elif self._replay is None and self._wanted:
+            self._replay = Replay(self.file, load_snapshot(path)[1], mark)
+            self._say(f"good {path}: commands are applied again from here on")
         else:
             self._say(f"good {path}")
 

@@ -36,6 +36,17 @@ class Unknown(NamedTuple):
     reason: str
 
 
+class NotKept(LookupError):
+    """The records about a sequence were archived or dropped; raised to whoever reads them."""
+
+    def __init__(self, sequence: int, first_sequence: int) -> None:
+        super().__init__(
+            f"sequence {sequence} lies before the journal that is kept, which begins with"
+            f" {first_sequence}"
+        )
+        self.first_sequence = first_sequence
+
+
 class Mark(NamedTuple):
     """A place between two records: what a snapshot states, so that reading can go on from it."""
 
@@ -61,14 +72,15 @@ class Log(Protocol):
     def follow(self, after_sequence: int) -> Iterable[bytes]:
         """The frames after this sequence, as they lie. Iteration ends where nothing more is
         durable; iterating the same object again goes on from there. The first may be a batch
-        that begins before the sequence, if it ends after it."""
+        that begins before the sequence, if it ends after it. Raises `NotKept`, also later on."""
 
     def read(self, sequence: int) -> Record:
         """The record that holds the command of this sequence; `KeyError` if none does."""
 
-    def trim(self, before_sequence: int) -> int:
-        """Allow everything before this sequence to be dropped; returns the first sequence that
-        is still there."""
+    @property
+    def first_sequence(self) -> int:
+        """The first sequence that is kept, or that is to come: what lies before was archived or
+        dropped."""
 
     @property
     def mark(self) -> Mark:

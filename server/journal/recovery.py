@@ -23,21 +23,14 @@ from typing import Final, NamedTuple
 
 from server.core.engine import RULES_VERSION, Engine
 from server.core.state import state_hash
-from server.journal.fence import new_fence
-from server.journal.file_log import (
-    FILE_HEADER_BYTES,
-    FILE_NAME,
-    FileHeader,
-    FileLog,
-    create_file,
-    read_header,
-)
+from server.journal.file_log import FileLog
 from server.journal.frames import FrameReader
 from server.journal.log import Mark
 from server.journal.payload import PayloadInvalid
 from server.journal.record import FrameBad
 from server.journal.refusals import JournalCorrupt, RecordUnreadable
 from server.journal.replay import Replay
+from server.journal.segments import FILE_NAME, Segment, Segments, create_file, segment_paths
 from server.journal.snapshots import (
     Found,
     PassedOver,
@@ -47,7 +40,7 @@ from server.journal.snapshots import (
     read_snapshot_header,
     snapshot_paths,
 )
-from server.journal.storage import Storage, sync_directory
+from server.journal.storage import sync_directory
 from server.journal.tail import Cut, judge, keep_aside_and_cut
 
 PROGRESS_SECONDS: Final = 1.0
@@ -142,16 +135,18 @@ class _Pace:
 
 def _recover(directory: Path, pace: _Pace, shard: int) -> Recovered:
     known = _known_marks(directory)
-    storage, header = _open(directory, known, shard)
+    segments = _open(directory, known, shard)
     try:
-        _expect_all(storage, known)
+        _expect_all(segments, known)
         found = newest_good(directory, partial(pace.tick, 0))
-        replay = _start(storage.path, header, found)
-        cut = _replay(storage, replay, max((mark.position for mark in known), default=0), pace)
+        replay = _start(segments, found)
+        # A segment begins when everything before it is durable.
+        proven = max([segments.all[-1].start, *(mark.position for mark in known)])
+        cut = _replay(segments, replay, proven, pace)
         if cut is not None:
-            cut = keep_aside_and_cut(storage, cut)
+            cut = keep_aside_and_cut(segments, cut)
     except BaseException:
-        storage.close()
+        segments.close()
         raise
     drop_unfinished(directory)
     engine = replay.engine
@@ -164,7 +159,7 @@ def _recover(directory: Path, pace: _Pace, shard: int) -> Recovered:
         _hash(replay, found),
         time.monotonic() - pace.began,
     )
-    return Recovered(engine, FileLog(storage, replay.mark, RULES_VERSION), report)
+    return Recovered(engine, FileLog(segments, replay.mark, RULES_VERSION), report)
 
 
 def _hash(replay: Replay, found: Found) -> bytes:
@@ -186,50 +181,63 @@ def _known_marks(directory: Path) -> list[Mark]:
     return marks
 
 
-def _open(directory: Path, known: list[Mark], shard: int) -> tuple[Storage, FileHeader]:
-    path = directory / FILE_NAME
-    if not path.exists():
+def _open(directory: Path, known: list[Mark], shard: int) -> Segments:
+    if not segment_paths(directory):
         if snapshot_paths(directory):
-            raise JournalCorrupt(path, 0, 1, "it is missing, and there are snapshots of it")
+            reason = "it is missing, and there are snapshots of it"
+            raise JournalCorrupt(directory / FILE_NAME, 0, 1, reason)
         create_file(directory, shard)
         sync_directory(directory.parent)
-    storage = Storage.open(path)
+    segments = Segments.open(directory)
     try:
-        header = read_header(storage)
-        _expect_same(path, header, known, shard)
+        _expect_same(segments.all[0], known, shard)
     except BaseException:
-        storage.close()
+        segments.close()
         raise
-    return storage, header
+    return segments
 
 
-def _expect_same(path: Path, header: FileHeader, known: list[Mark], shard: int) -> None:
-    if header.shard != shard:
-        raise JournalCorrupt(path, 0, 1, f"it is of shard {header.shard}, not {shard}")
+def _expect_same(first: Segment, known: list[Mark], shard: int) -> None:
+    if first.fence.shard != shard:
+        reason = f"it is of shard {first.fence.shard}, not {shard}"
+        raise JournalCorrupt(first.path, 0, 1, reason)
     for mark in known:
-        if mark.journal != header.journal:
-            reason = f"it is journal {header.journal.hex()}, a snapshot is of {mark.journal.hex()}"
-            raise JournalCorrupt(path, 0, 1, reason)
+        if mark.journal != first.journal:
+            reason = f"it is journal {first.journal.hex()}, a snapshot is of {mark.journal.hex()}"
+            raise JournalCorrupt(first.path, 0, 1, reason)
 
 
-def _expect_all(storage: Storage, known: list[Mark]) -> None:
+def _expect_all(segments: Segments, known: list[Mark]) -> None:
     """A journal that ends before a snapshot's position has lost what was durable."""
-    size = storage.size()
+    size = segments.size()
     for mark in known:
         if mark.position > size:
             sequence = mark.fence.last_sequence
             reason = f"it ends here, and a snapshot proves that it had {mark.position} bytes"
-            raise JournalCorrupt(storage.path, size, sequence, reason)
+            raise JournalCorrupt(*segments.place(size), sequence, reason)
 
 
-def _start(path: Path, header: FileHeader, found: Found) -> Replay:
-    if found.engine is None or found.header is None:
-        fence = new_fence(header.shard, header.journal)
-        return Replay(path, Engine(), Mark(header.journal, FILE_HEADER_BYTES, fence))
-    return Replay(path, found.engine, found.header.mark)
+def _start(segments: Segments, found: Found) -> Replay:
+    """At the snapshot, or with nothing at the first record, which must be kept then."""
+    if found.engine is not None and found.header is not None:
+        mark = found.header.mark
+        engine = found.engine
+    else:
+        first = segments.all[0]
+        mark = Mark(first.journal, first.start, first.fence)
+        engine = Engine()
+    if mark.position < segments.start or mark.fence.last_sequence != engine.sequence:
+        first = segments.all[0]
+        bad = "".join(f"; {path} is no good: {reason}" for path, reason in found.passed_over)
+        reason = (
+            f"the journal that is kept begins with sequence {first.first_sequence} here, and no"
+            f" good snapshot reaches that{bad}"
+        )
+        raise JournalCorrupt(first.path, 0, engine.sequence + 1, reason)
+    return Replay(segments.path, engine, mark)
 
 
-def _replay(storage: Storage, replay: Replay, known: int, pace: _Pace) -> Cut | None:
+def _replay(storage: Segments, replay: Replay, known: int, pace: _Pace) -> Cut | None:
     """Advance to the last whole record; what follows it is returned, or refused."""
     size = storage.size()
     reader = FrameReader(storage, replay.mark.journal, replay.mark.position, size)
@@ -239,7 +247,8 @@ def _replay(storage: Storage, replay: Replay, known: int, pace: _Pace) -> Cut | 
             pace.tick(record.last_sequence, record.end, size)
     except PayloadInvalid as error:
         sequence = replay.mark.fence.last_sequence + 1
-        raise RecordUnreadable(storage.path, reader.offset, sequence, str(error)) from error
+        path, offset = storage.place(reader.offset)
+        raise RecordUnreadable(path, offset, sequence, str(error)) from error
     except FrameBad as bad:
         verdict = judge(storage, replay.mark.journal, reader.offset, bad, known)
         if isinstance(verdict, Cut):
@@ -248,6 +257,7 @@ def _replay(storage: Storage, replay: Replay, known: int, pace: _Pace) -> Cut | 
     return None
 
 
-def _corrupt(storage: Storage, replay: Replay, reason: str) -> JournalCorrupt:
+def _corrupt(storage: Segments, replay: Replay, reason: str) -> JournalCorrupt:
     mark = replay.mark
-    return JournalCorrupt(storage.path, mark.position, mark.fence.last_sequence + 1, reason)
+    path, offset = storage.place(mark.position)
+    return JournalCorrupt(path, offset, mark.fence.last_sequence + 1, reason)

@@ -1,7 +1,39 @@
 """The file below the journal: the few system calls that durability rests on."""
 
+import ctypes
+import errno
 import os
 from pathlib import Path
+from typing import Final, Protocol
+
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors that go away by themselves once somebody frees room."""
+
+_KEEP_SIZE: Final = 1
+"""FALLOC_FL_KEEP_SIZE: `os.posix_fallocate` would move the end of the file."""
+_UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
+
+
+class Readable(Protocol):
+    """What readers of frames need: a file, or the segments that read like one."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes; fewer only at the end."""
+
+    def size(self) -> int:
+        """Where it ends."""
+
+    def place(self, offset: int) -> tuple[Path, int]:
+        """File and offset, for people."""
+
+
+class Writable(Protocol):
+    """What is written to, at its end."""
+
+    path: Path
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write at the end; may take only the first part and says how much."""
 
 
 class Storage:
@@ -39,6 +71,10 @@ class Storage:
             missing -= len(data)
         return b"".join(parts)
 
+    def place(self, offset: int) -> tuple[Path, int]:
+        """File and offset, for people."""
+        return self.path, offset
+
     def size(self) -> int:
         """Bytes in the file."""
         return os.fstat(self._descriptor).st_size
@@ -49,12 +85,28 @@ class Storage:
         os.fsync(self._descriptor)
         os.lseek(self._descriptor, 0, os.SEEK_END)
 
+    def reserve(self, size: int) -> None:
+        """Have room on the disk for so many bytes, without making the file any longer. Raises
+        `OSError` where there is none; a file system that can't reserve is taken as it is."""
+        fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+        fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+        while fallocate(self._descriptor, _KEEP_SIZE, 0, size):
+            code = ctypes.get_errno()
+            if code in _UNSUPPORTED:
+                return
+            if code != errno.EINTR:
+                raise OSError(code, os.strerror(code), str(self.path))
+
+    def give_back(self) -> None:
+        """Give back the room behind the end of the file."""
+        os.ftruncate(self._descriptor, self.size())
+
     def close(self) -> None:
         """Close; nothing may use it afterwards."""
         os.close(self._descriptor)
 
 
-def write_all(storage: Storage, data: bytes) -> None:
+def write_all(storage: Writable, data: bytes) -> None:
     """Write everything, however many calls it takes; raises `OSError`."""
     written = storage.write(data)
     if written == len(data):

@@ -23,7 +23,8 @@ from typing import Final, NamedTuple
 from server.journal.frames import FrameForeign, headers
 from server.journal.payload import PayloadInvalid
 from server.journal.record import FrameBad, decode_frame
-from server.journal.storage import Storage, create, sync_directory, write_all
+from server.journal.segments import Segments
+from server.journal.storage import Readable, Storage, create, sync_directory, write_all
 
 _COPY_BYTES: Final = 1 << 20
 
@@ -48,7 +49,7 @@ class Cut(NamedTuple):
         )
 
 
-def judge(storage: Storage, journal: bytes, offset: int, bad: FrameBad, known: int) -> Cut | str:
+def judge(storage: Readable, journal: bytes, offset: int, bad: FrameBad, known: int) -> Cut | str:
     """The tail from the bad frame at `offset`, or why it is corruption instead. `known` is the
     furthest position that a snapshot proves durable."""
     if isinstance(bad, FrameForeign):
@@ -62,7 +63,7 @@ def judge(storage: Storage, journal: bytes, offset: int, bad: FrameBad, known: i
     return Cut(offset, size - offset, not bad.incomplete, str(bad))
 
 
-def keep_aside_and_cut(storage: Storage, cut: Cut) -> Cut:
+def keep_aside_and_cut(storage: Segments, cut: Cut) -> Cut:
     """Copy the tail to a file of its own, durably, then end the journal before it."""
     copy = _new_file(storage.path, cut.offset)
     try:
@@ -70,6 +71,10 @@ def keep_aside_and_cut(storage: Storage, cut: Cut) -> Cut:
         for offset in range(cut.offset, end, _COPY_BYTES):
             write_all(copy, storage.read(offset, min(_COPY_BYTES, end - offset)))
         copy.fdatasync()
+    except OSError:
+        # Half of it is of no use, and the disk may be full because of many such.
+        copy.path.unlink(missing_ok=True)
+        raise
     finally:
         copy.close()
     sync_directory(storage.path.parent)
@@ -77,7 +82,7 @@ def keep_aside_and_cut(storage: Storage, cut: Cut) -> Cut:
     return cut._replace(kept_at=copy.path)
 
 
-def _proof(storage: Storage, journal: bytes, offset: int, size: int) -> str | None:
+def _proof(storage: Readable, journal: bytes, offset: int, size: int) -> str | None:
     """The first later frame that knows the bad one to have been durable."""
     for header in headers(storage, journal, offset + 1, size):
         if header.end > size:

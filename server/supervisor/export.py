@@ -105,15 +105,16 @@ def _format(options: argparse.Namespace) -> str:
 
 
 def _export(options: argparse.Namespace, settings: Settings) -> int:
-    from server.journal.file_log import FILE_NAME
     from server.journal.lock import DirectoryLocked
     from server.journal.payload import PayloadInvalid
     from server.journal.record import FrameBad
     from server.journal.refusals import JournalRefused
+    from server.journal.segments import segment_paths
 
-    journal = settings.data_dir / FILE_NAME
-    if not journal.exists():
-        error(f"{journal} doesn't exist; name a data directory with --data-dir")
+    if not segment_paths(settings.data_dir):
+        error(
+            f"{settings.data_dir}: a journal doesn't exist there; name a data directory with --data-dir"
+        )
         return Exit.FAILED
     if _format(options) == "parquet" and options.output is None:
         error("a Parquet file can't be written to standard output: name one with --output")
@@ -183,9 +184,7 @@ class _Progress:
     """Says once a second, on standard error, how far the export is."""
 
     def __init__(self, directory: Path) -> None:
-        from server.journal.file_log import FILE_NAME
-
-        self._journal = directory / FILE_NAME
+        self._directory = directory
         self._began = time.monotonic()
         self._due = self._began + PROGRESS_SECONDS
         self._rows = 0
@@ -196,8 +195,21 @@ class _Progress:
             self._sequence = record.last_sequence
             if time.monotonic() >= self._due:
                 self._due = time.monotonic() + PROGRESS_SECONDS
-                self.say(f", {100 * record.end // self._journal.stat().st_size} % of the journal")
+                self.say(f", {self._percent(record.end)} % of the journal")
             yield record
+
+    def _percent(self, position: int) -> int:
+        """Of the journal that is kept, as it is now."""
+        from server.journal.segments import read_header, segment_paths
+        from server.journal.storage import Storage
+
+        paths = segment_paths(self._directory)
+        first = Storage.open(paths[0], writable=False)
+        try:
+            read = position - read_header(first).start
+        finally:
+            first.close()
+        return 100 * read // sum(path.stat().st_size for path in paths)
 
     def counted(self, rows: "Iterable[Row]") -> "Iterator[Row]":
         for row in rows:

@@ -11,12 +11,13 @@ from server.core.engine import RULES_VERSION
 from server.core.events import SessionOpened
 from server.core.state import state_hash
 from server.journal.fence import Fence, admit, new_fence
-from server.journal.file_log import FILE_HEADER_BYTES, FileLog, create_file, read_header
+from server.journal.file_log import FileLog
 from server.journal.log import Log, Mark, Position, Unknown
 from server.journal.payload import encode_batch
 from server.journal.record import BATCH, IDLE, Record, decode_frame
 from server.journal.recovery import recover
 from server.journal.refusals import JournalCorrupt
+from server.journal.segments import FILE_HEADER_BYTES, Segments, create_file, read_header
 from server.journal.storage import Storage
 from tests.journal.site import Site, assert_recovered, settings, trade
 
@@ -51,9 +52,9 @@ def open_log(directory: Path) -> tuple[FileLog, FaultyStorage]:
     create_file(directory)
     storage = FaultyStorage.open(directory / "journal")
     assert isinstance(storage, FaultyStorage)
-    journal = read_header(storage).journal
-    mark = Mark(journal, FILE_HEADER_BYTES, new_fence(0, journal))
-    return FileLog(storage, mark, RULES_VERSION), storage
+    segment = read_header(storage)
+    mark = Mark(segment.journal, FILE_HEADER_BYTES, new_fence(0, segment.journal))
+    return FileLog(Segments([segment], storage), mark, RULES_VERSION), storage
 
 
 def append(log: FileLog, count: int) -> Position | Unknown:
@@ -89,7 +90,7 @@ def test_a_log_is_what_the_seam_says(tmp_path: Path) -> None:
     log: Log = open_log(tmp_path)[0]
     assert log.claim(OWNER) == 1
     assert log.claim(OWNER) == 2
-    assert log.trim(5) == 1
+    assert log.first_sequence == 1
     assert (log.durable_sequence, log.durable_position) == (0, log.mark.position)
 
 
@@ -208,7 +209,7 @@ def test_row_10_a_failed_append_is_unknown_and_the_last(
     acknowledged = site.engine.sequence
     faulty = FaultyStorage.open(site.directory / "journal")
     assert isinstance(faulty, FaultyStorage)
-    log = FileLog(faulty, site.log.mark, RULES_VERSION)
+    log = FileLog(Segments([read_header(faulty)], faulty), site.log.mark, RULES_VERSION)
     faulty.write_error, faulty.sync_error = write_error, sync_error
     before = log.durable_position
     first = append(log, 1)
@@ -270,7 +271,7 @@ def test_a_half_made_journal_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / "journal.new").write_bytes(b"left by a crash")
     create_file(tmp_path)
     storage = Storage.open(tmp_path / "journal")
-    assert read_header(storage).shard == 0
+    assert read_header(storage).fence.shard == 0
     assert storage.size() == FILE_HEADER_BYTES
     storage.close()
     assert (tmp_path / "journal").stat().st_mode & 0o777 == 0o600

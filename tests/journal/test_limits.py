@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from server.journal.file_log import FILE_HEADER_BYTES
 from server.journal.recovery import recover
+from server.journal.segments import FILE_HEADER_BYTES
 from tests.journal.site import Site, assert_recovered, settings, trade
 
 WRITER = """

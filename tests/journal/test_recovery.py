@@ -17,12 +17,12 @@ from server.core.engine import RULES_VERSION
 from server.core.events import SessionOpened
 from server.core.types import E8
 from server.journal import recovery, replay, snapshots
-from server.journal.file_log import FILE_HEADER_BYTES
 from server.journal.log import Position
 from server.journal.payload import encode_batch
 from server.journal.record import BATCH, HEADER_BYTES
 from server.journal.recovery import Progress, Recovered, recover
 from server.journal.refusals import JournalCorrupt, JournalRefused, ReplayDiffers, RulesDiffer
+from server.journal.segments import FILE_HEADER_BYTES
 from tests.journal.site import INSTRUMENT, START_NS, Copy, Site, assert_recovered, settings, trade
 
 

@@ -77,7 +77,7 @@ class HeldJournal:
     """Lets no sync of a served exchange's journal return until the block ends."""
 
     def __init__(self, served: Served) -> None:
-        self._storage = served.exchange._log._storage
+        self._storage = served.exchange._log.segments
         self._sync = self._storage.fdatasync
         self._let_go = threading.Event()
         self.entered = threading.Event()

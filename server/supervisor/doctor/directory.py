@@ -118,7 +118,7 @@ def _sync(place: Path) -> Finding:
 
 def _journal(directory: Path, owner: DirectoryLocked | None) -> Finding:
     from server.journal import inspect
-    from server.journal.file_log import FILE_NAME
+    from server.journal.segments import FILE_NAME
 
     if not any(directory.glob(f"{FILE_NAME}*")):
         return note("journal", "there is none yet: the first start makes it")
