@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 import exchange
 from gateway.errors import local_replies
 from gateway.routes import JsonRoute, grpc_streams, json_routes, json_services, pattern_of
+from gateway.static_files import FILE_BYTES_MAX, static_routes
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -154,6 +155,7 @@ def connection_manager() -> dict[str, Any]:
         "local_reply_config": local_replies(),
         "http_filters": [lua(), body_limit(), transcoder(), router()],
         "route_config": {
+            "max_direct_response_body_size_bytes": FILE_BYTES_MAX,
             "virtual_hosts": [{"name": "exchange", "domains": ["*"], "routes": routes()}]
         },
     }
@@ -233,6 +235,7 @@ def routes() -> list[dict[str, Any]]:
             for prefix in ("/exchange.v1.", "/grpc.health.", "/grpc.reflection.")
         ),
         *websocket_routes(),
+        *static_routes(dict.fromkeys((LUA, BODY_LIMIT, TRANSCODER), DISABLED)),
         *(json_route(route) for route in known),
         *(
             wrong_method(template, [route.method for route in known if route.template == template])

@@ -236,12 +236,14 @@ class DepthChannel(Channel):
             async for mirror, message in books:
                 self.mirror = mirror
                 self._checksum = message.checksum
-                previous, self.sequence = self.sequence, message.sequence
-                self._snapshot = None
-                if message.snapshot:
-                    self._publish(self._message("snapshot", message, self.sequence))
-                elif message.bids or message.asks:
-                    self._publish(self._message("delta", message, previous))
+                # A heartbeat goes to nobody, so no update may name its sequence as the one before.
+                if message.snapshot or message.bids or message.asks:
+                    previous, self.sequence = self.sequence, message.sequence
+                    self._snapshot = None
+                    if message.snapshot:
+                        self._publish(self._message("snapshot", message, self.sequence))
+                    else:
+                        self._publish(self._message("delta", message, previous))
                 self.changed.set()
                 self.begun.set()
 

@@ -1,0 +1,41 @@
+// Calls of the HTTP JSON interface, each ended after a time.
+
+const CALL_MS_MAX = 10_000;
+
+/** What the exchange, or the way to it, refused: `message` is its sentence. */
+export class Refused extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function call(method, path, body) {
+  let reply;
+  try {
+    reply = await fetch(path, {
+      method,
+      headers: { accept: "application/json", ...(body && { "content-type": "application/json" }) },
+      body: body && JSON.stringify(body),
+      signal: AbortSignal.timeout(CALL_MS_MAX),
+    });
+  } catch {
+    throw new Refused("the exchange can't be reached at this moment; try again", 0);
+  }
+  const text = await reply.text();
+  if (reply.ok && !reply.headers.get("content-type")?.startsWith("application/json")) return text;
+  let content;
+  try {
+    content = JSON.parse(text);
+  } catch {
+    throw new Refused(`the exchange answered ${reply.status} without saying why`, reply.status);
+  }
+  if (!reply.ok) throw new Refused(content.error ?? `refused with ${reply.status}`, reply.status);
+  return content;
+}
+
+const query = (values) => new URLSearchParams(values).toString();
+
+export const get = (path, values = {}) => call("GET", Object.keys(values).length ? `${path}?${query(values)}` : path);
+export const post = (path, body) => call("POST", path, body);
+export const remove = (path) => call("DELETE", path);

@@ -1,0 +1,129 @@
+// The book as a table with depth bars, and the cumulative depth as a chart.
+//
+// However many updates come, it is drawn at most once a frame; the rows stay the same elements.
+
+import { byId, element } from "./dom.js";
+import { column, shown } from "./numbers.js";
+
+const ROWS = 12;
+const DEPTH_LEVELS = 100;
+const DEPTH_MS = 100;
+
+export class BookView {
+  constructor(onPrice) {
+    this.asks = makeRows(byId("asks"), onPrice);
+    this.bids = makeRows(byId("bids"), onPrice);
+    this.own = new Set();
+    this.depthAt = 0;
+  }
+
+  show(book, repairs) {
+    this.book = book;
+    this.repairs = repairs;
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame((now) => {
+      this.waiting = false;
+      this.draw(now);
+    });
+  }
+
+  /** Prices at which one's own orders rest are marked. */
+  mark(prices) {
+    this.own = prices;
+    if (this.book) this.show(this.book, this.repairs);
+  }
+
+  draw(now) {
+    const { book } = this;
+    const repairs = this.repairs ? `, repaired ${this.repairs} times` : "";
+    byId("book-state").textContent = book.ready ? `at sequence ${book.sequence}${repairs}` : "waiting for a snapshot";
+    const bids = book.bids.best(ROWS);
+    const asks = book.asks.best(ROWS);
+    const all = [...bids, ...asks];
+    const style = {
+      price: column(all.map((level) => level.price)),
+      quantity: column(all.map((level) => level.quantity)),
+      sum: column(all.map((level) => level.sum)),
+      most: all.reduce((most, level) => Math.max(most, level.quantity), 0),
+    };
+    this.fill(this.bids, bids, style);
+    // Asks stand above the spread, the best next to it.
+    this.fill([...this.asks].reverse(), asks, style);
+    const spread = bids.length && asks.length ? Number((asks[0].price - bids[0].price).toPrecision(12)) : null;
+    byId("spread").textContent = spread === null ? "one side is empty" : `spread ${shown(spread)}`;
+    if (now - this.depthAt < DEPTH_MS) return;
+    this.depthAt = now;
+    drawDepth(byId("depth"), book.bids.best(DEPTH_LEVELS), book.asks.best(DEPTH_LEVELS));
+  }
+
+  fill(rows, levels, style) {
+    rows.forEach(({ line, cells }, at) => {
+      const level = levels[at];
+      const texts = level
+        ? [style.price(level.price), style.quantity(level.quantity), style.sum(level.sum)]
+        : ["", "", ""];
+      texts.forEach((text, each) => {
+        if (cells[each].data !== text) cells[each].data = text;
+      });
+      const share = level ? `${Math.round((level.quantity / style.most) * 100)}%` : "0%";
+      if (line.dataset.share !== share) {
+        line.dataset.share = share;
+        line.style.setProperty("--share", share);
+      }
+      line.className = level && this.own.has(level.price) ? "own" : "";
+    });
+  }
+}
+
+function makeRows(body, onPrice) {
+  return Array.from({ length: ROWS }, () => {
+    const cells = [0, 1, 2].map(() => document.createTextNode(""));
+    const line = element("tr", {}, ...cells.map((cell) => element("td", {}, cell)));
+    line.addEventListener("click", () => cells[0].data && onPrice(cells[0].data));
+    body.append(line);
+    return { line, cells };
+  });
+}
+
+function drawDepth(canvas, bids, asks) {
+  const ratio = window.devicePixelRatio || 1;
+  const { clientWidth: width, clientHeight: height } = canvas;
+  if (canvas.width !== width * ratio || canvas.height !== height * ratio) {
+    canvas.width = width * ratio;
+    canvas.height = height * ratio;
+  }
+  const pen = canvas.getContext("2d");
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  const prices = [...bids, ...asks].map((level) => level.price);
+  if (!prices.length) return;
+  const low = Math.min(...prices);
+  const span = Math.max(...prices) - low || 1;
+  const most = Math.max(bids.at(-1)?.sum ?? 0, asks.at(-1)?.sum ?? 0);
+  const colours = getComputedStyle(canvas);
+  const x = (price) => ((price - low) / span) * width;
+  const y = (sum) => height - (sum / most) * (height - 14);
+  for (const [levels, side, edge] of [[bids, "buy", 0], [asks, "sell", width]]) {
+    if (!levels.length) continue;
+    pen.beginPath();
+    pen.moveTo(x(levels[0].price), height);
+    let before = 0;
+    for (const { price, sum } of levels) {
+      pen.lineTo(x(price), y(before));
+      pen.lineTo(x(price), y(sum));
+      before = sum;
+    }
+    pen.lineTo(edge, y(before));
+    pen.lineTo(edge, height);
+    pen.fillStyle = colours.getPropertyValue(`--${side}-bar`);
+    pen.strokeStyle = colours.getPropertyValue(`--${side}`);
+    pen.fill();
+    pen.stroke();
+  }
+  pen.fillStyle = colours.color;
+  pen.font = "11px system-ui, sans-serif";
+  pen.fillText(shown(low), 2, 11);
+  const last = shown(low + span);
+  pen.fillText(last, width - pen.measureText(last).width - 2, 11);
+}

@@ -1,0 +1,144 @@
+// Candles of one instrument, from the exchange's analytics, going on with the trades as they come.
+//
+// A reply says at which sequence it is true; a trade up to that sequence is in it already. Where
+// there is no analytics the candles are made of the trades that are still listed.
+
+import { get } from "./api.js";
+import { byId, element } from "./dom.js";
+import { shown, timeOf } from "./numbers.js";
+import { CandlestickSeries, createChart } from "./vendor/lightweight-charts.js";
+
+const INTERVALS = [["1m", 1], ["5m", 5], ["15m", 15], ["1h", 60], ["4h", 240], ["1d", 1_440]];
+const CANDLES_MAX = 500;
+const LISTED_TRADES_MAX = 1_000;
+
+/** Adds a trade to candles that are sorted by time; true where it began a new one. */
+export function addTrade(candles, trade, minutes) {
+  const seconds = minutes * 60;
+  const time = Math.floor(Date.parse(trade.timestamp) / 1_000 / seconds) * seconds;
+  const last = candles.at(-1);
+  const { price } = trade;
+  if (!last || time > last.time) {
+    candles.push({ time, open: price, high: price, low: price, close: price });
+    return true;
+  }
+  last.high = Math.max(last.high, price);
+  last.low = Math.min(last.low, price);
+  last.close = price;
+  return false;
+}
+
+export class Candles {
+  constructor() {
+    this.minutes = INTERVALS[0][1];
+    this.chart = createChart(byId("chart"), {
+      autoSize: true,
+      // Its logo is styled inline, which the page's policy refuses; the line below the chart names it.
+      layout: { attributionLogo: false, background: { color: "transparent" } },
+      timeScale: { timeVisible: true },
+    });
+    this.series = this.chart.addSeries(CandlestickSeries, { borderVisible: false });
+    this.buttons = INTERVALS.map(([label, minutes]) => {
+      const button = element("button", { type: "button", "aria-pressed": String(minutes === this.minutes) }, label);
+      button.addEventListener("click", () => this.choose(minutes));
+      return [minutes, button];
+    });
+    byId("intervals").replaceChildren(...this.buttons.map(([, button]) => button));
+    this.paint();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
+  }
+
+  /** Take the colours of the page. */
+  paint() {
+    const style = getComputedStyle(byId("chart"));
+    const [up, down, line] = ["--buy", "--sell", "--line"].map((name) => style.getPropertyValue(name));
+    this.chart.applyOptions({
+      layout: { textColor: style.color },
+      grid: { vertLines: { color: line }, horzLines: { color: line } },
+    });
+    this.series.applyOptions({ upColor: up, downColor: down, wickUpColor: up, wickDownColor: down });
+  }
+
+  choose(minutes) {
+    this.minutes = minutes;
+    for (const [each, button] of this.buttons) button.setAttribute("aria-pressed", String(each === minutes));
+    this.show(this.instrument);
+  }
+
+  async show(instrument) {
+    this.instrument = instrument;
+    const { minutes } = this;
+    const waiting = [];
+    this.waiting = waiting;
+    const found = await read(instrument, minutes);
+    // A later choice is being read already.
+    if (this.waiting !== waiting) return;
+    this.waiting = null;
+    this.candles = found.candles;
+    this.sequence = found.sequence;
+    this.takeAll(waiting);
+    const prices = this.candles.flatMap((candle) => [candle.high, candle.low]);
+    const decimals = Math.min(8, prices.reduce((most, price) => Math.max(most, places(price)), 0));
+    this.series.applyOptions({ priceFormat: { type: "price", precision: decimals, minMove: 10 ** -decimals } });
+    this.series.setData(this.candles);
+    this.chart.timeScale().fitContent();
+    this.tell();
+  }
+
+  /** Oldest first. */
+  take(trades) {
+    if (this.waiting) {
+      this.waiting.push(...trades);
+    } else if (this.candles && this.takeAll(trades)) {
+      this.series.update(this.candles.at(-1));
+      this.tell();
+    }
+  }
+
+  takeAll(trades) {
+    const fresh = trades.filter((trade) => Number(trade.sequence) > this.sequence);
+    const last = this.candles.at(-1);
+    for (const trade of fresh) {
+      // The series takes the last candle only, so each one that ends is drawn when the next begins.
+      if (addTrade(this.candles, trade, this.minutes) && last && !this.waiting) this.series.update({ ...last });
+    }
+    return fresh.length > 0;
+  }
+
+  tell() {
+    const candle = this.candles.at(-1);
+    byId("candle").textContent = candle
+      ? `${timeOf(candle.time * 1_000)} open ${shown(candle.open)} high ${shown(candle.high)} low ${shown(candle.low)} close ${shown(candle.close)}`
+      : "no trades yet";
+  }
+}
+
+const places = (price) => (shown(price).split(".")[1] ?? "").length;
+
+async function read(instrument, minutes) {
+  const start = new Date(Date.now() - minutes * 60_000 * CANDLES_MAX).toISOString();
+  try {
+    const found = await get("/market/analytics", { instrument, interval: minutes, start_time: start });
+    const candles = found.aggregates.map((each) => ({
+      time: Math.floor(Date.parse(each.time_bucket) / 1_000),
+      open: each.open,
+      high: each.max_price,
+      low: each.min_price,
+      close: each.close,
+    }));
+    return { candles, sequence: Number(found.sequence ?? 0) };
+  } catch {
+    return readTrades(instrument, minutes);
+  }
+}
+
+async function readTrades(instrument, minutes) {
+  const candles = [];
+  try {
+    const listed = await get("/market/trades", { instrument, limit: LISTED_TRADES_MAX });
+    for (const trade of listed.trades.reverse()) addTrade(candles, trade, minutes);
+    return { candles, sequence: Number(listed.sequence) };
+  } catch {
+    return { candles, sequence: 0 };
+  }
+}

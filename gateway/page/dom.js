@@ -1,0 +1,29 @@
+// Elements. Text goes in as text: nothing here, or anywhere on the page, parses markup.
+
+export const byId = (id) => document.getElementById(id);
+
+/** An element with properties and children; strings and numbers become text. */
+export function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key.includes("-") || key === "role" || key === "scope") made.setAttribute(key, value);
+    else made[key] = value;
+  }
+  made.append(...children.map((child) => (child instanceof Node ? child : String(child))));
+  return made;
+}
+
+/** A table row. A cell is text, an element, or `{text, className}`. */
+export function row(...cells) {
+  return element("tr", {}, ...cells.map((cell) => {
+    if (cell instanceof Node) return element("td", {}, cell);
+    if (cell !== null && typeof cell === "object") return element("td", { className: cell.className }, cell.text);
+    return element("td", {}, cell);
+  }));
+}
+
+/** Say something where it is announced; `kind` is `taken`, `refused` or empty. */
+export function tell(target, sentence, kind = "") {
+  target.textContent = sentence;
+  target.dataset.kind = kind;
+}

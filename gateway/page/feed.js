@@ -1,0 +1,176 @@
+// What goes on in the market that is shown: its book, its trades, and every instrument's ticker.
+//
+// The WebSocket is used where it can be opened, else the streams over HTTP; both give messages of
+// one form. Gaps are seen by the sequences. A book that lost a delta is asked for anew, from a
+// snapshot. Trades are taken up again at the last sequence that was seen, inclusive: what comes
+// twice is known by its id. Sequences are compared as numbers: exact up to 2^53.
+
+import { get } from "./api.js";
+import { Book } from "./book.js";
+import { followLines } from "./lines.js";
+import { Stream } from "./stream.js";
+
+const TRADES_FIRST = 100;
+const TRADES_KNOWN_MAX = 2_000;
+const TICKER_MS = 2_000;
+
+export class Feed {
+  /** Handlers: `onBook(book)`, `onTrades(trades, reset)`, `onTicker(ticker)`, `onState(live)`. */
+  constructor(handlers) {
+    this.handlers = handlers;
+    this.book = new Book();
+    this.instruments = [];
+    this.instrument = null;
+    this.repairs = 0;
+    this.stream = new Stream({
+      onOpen: () => this.opened(),
+      onFrame: (frame) => this.take(frame),
+      onClose: (everOpen) => this.lost(everOpen),
+    });
+  }
+
+  /** Which tickers to follow. */
+  list(instruments) {
+    this.instruments = instruments;
+    if (this.open) this.subscribe(["ticker"], { instruments });
+  }
+
+  /** Show another market. */
+  async watch(instrument) {
+    if (this.instrument && this.open) this.send("unsubscribe", ["depth", "trades"], { instrument: this.instrument });
+    this.instrument = instrument;
+    this.book = new Book();
+    this.known = null;
+    this.handlers.onBook(this.book);
+    this.reader?.abort();
+    await this.loadTrades();
+    if (this.instrument !== instrument) return;
+    if (this.open) this.subscribeMarket();
+    else if (this.overHttp) this.readLines();
+  }
+
+  /** The newest trades, from which the stream goes on. */
+  async loadTrades() {
+    const instrument = this.instrument;
+    let listed;
+    try {
+      listed = await get("/market/trades", { instrument, limit: TRADES_FIRST });
+    } catch {
+      return;
+    }
+    if (this.instrument !== instrument) return;
+    this.known = new Set(listed.trades.map((trade) => trade.trade_id));
+    this.tradesSequence = Number(listed.sequence);
+    this.handlers.onTrades(listed.trades.reverse(), true);
+  }
+
+  opened() {
+    this.open = true;
+    this.overHttp = false;
+    this.reader?.abort();
+    this.handlers.onState(true);
+    if (this.instruments.length) this.subscribe(["ticker"], { instruments: this.instruments });
+    if (this.instrument) this.subscribeMarket();
+  }
+
+  lost(everOpen) {
+    this.open = false;
+    this.handlers.onState(false);
+    if (!everOpen && !this.overHttp) {
+      this.overHttp = true;
+      this.readLines();
+      this.pollTickers();
+    }
+  }
+
+  async subscribeMarket() {
+    if (!this.known) await this.loadTrades();
+    const instrument = this.instrument;
+    this.subscribe(["depth"], { instrument });
+    if (this.known) this.subscribe(["trades"], { instrument, from_sequence: String(this.tradesSequence) });
+  }
+
+  subscribe(channels, which) {
+    this.send("subscribe", channels, which);
+  }
+
+  send(type, channels, which) {
+    this.stream.send({ type, channels, ...which });
+  }
+
+  take(frame) {
+    const [kind, instrument] = (frame.channel ?? "").split(":");
+    if (kind === "ticker") this.handlers.onTicker(frame.data);
+    if (instrument !== this.instrument) return;
+    if (frame.type === "depth") {
+      this.takeDepth({ ...frame.data, sequence: frame.sequence, previousSequence: frame.previous_sequence });
+    } else if (frame.type === "trades") {
+      this.takeTrades([frame.data], frame, () => this.subscribeMarket());
+    } else if (frame.type === "restarted" && kind === "trades") {
+      this.loadTrades();
+    } else if (frame.type === "resumed" && kind === "trades") {
+      this.tradesSequence = Math.max(this.tradesSequence, Number(frame.sequence));
+    }
+  }
+
+  /** Whether the message fitted; over the WebSocket one that did not asks for a snapshot. */
+  takeDepth(message) {
+    const wasReady = this.book.ready;
+    const fitted = this.book.apply(message);
+    if (!fitted && wasReady) {
+      this.repairs += 1;
+      if (this.open) this.subscribe(["depth"], { instrument: this.instrument });
+    }
+    this.handlers.onBook(this.book);
+    return fitted;
+  }
+
+  takeTrades(trades, { sequence, previous_sequence: previous }, again) {
+    if (!this.known) return;
+    if (Number(previous) > this.tradesSequence) {
+      this.repairs += 1;
+      again();
+      return;
+    }
+    const fresh = trades.filter((trade) => !this.known.has(trade.trade_id));
+    for (const trade of fresh) this.known.add(trade.trade_id);
+    if (this.known.size > TRADES_KNOWN_MAX) this.known = new Set([...this.known].slice(-TRADES_KNOWN_MAX / 2));
+    this.tradesSequence = Math.max(this.tradesSequence, Number(sequence));
+    if (fresh.length) this.handlers.onTrades(fresh, false);
+  }
+
+  readLines() {
+    if (!this.instrument) return;
+    this.reader?.abort();
+    const reader = new AbortController();
+    this.reader = reader;
+    const instrument = encodeURIComponent(this.instrument);
+    const live = () => this.handlers.onState(true);
+    const onEnd = () => this.handlers.onState(false);
+    followLines(() => `/market/orderbook/stream?instrument=${instrument}`, reader.signal, {
+      onLine: (line) => {
+        live();
+        return this.takeDepth({ ...line, previousSequence: line.previous_sequence });
+      },
+      onEnd,
+    });
+    const from = () => (this.known ? `&from_sequence=${this.tradesSequence}` : "");
+    followLines(() => `/market/trades/stream?instrument=${instrument}${from()}`, reader.signal, {
+      onLine: (line) => {
+        if (line.restarted) this.loadTrades();
+        // The first line of a resumed stream begins one before where it was asked to.
+        this.takeTrades(line.trades, line, () => this.loadTrades());
+      },
+      onEnd,
+    });
+  }
+
+  async pollTickers() {
+    while (this.overHttp) {
+      for (const instrument of this.instruments) {
+        await get("/market/ticker", { instrument }).then(this.handlers.onTicker, () => {});
+      }
+      await new Promise((resolve) => setTimeout(resolve, TICKER_MS));
+    }
+  }
+}

@@ -1,0 +1,70 @@
+// Puts the page together: one feed, and the views that it feeds.
+
+import { get } from "./api.js";
+import { BookView } from "./book_view.js";
+import { Candles } from "./candles.js";
+import { Connection } from "./connection.js";
+import { Feed } from "./feed.js";
+import { InstrumentList } from "./instruments.js";
+import { Operator } from "./operator.js";
+import { Own } from "./own.js";
+import { tabs } from "./tabs.js";
+import { theme } from "./theme.js";
+import { Ticket } from "./ticket.js";
+import { TradesView } from "./trades_view.js";
+
+let shown = null;
+let terms = new Map();
+let list = null;
+
+const own = new Own((orders) => {
+  const here = orders.filter((order) => order.instrument === shown);
+  bookView.mark(new Set(here.map((order) => order.price)));
+});
+const ticket = new Ticket({
+  onPlaced: () => own.soon(),
+  onClient: (client) => own.follow(client),
+});
+const bookView = new BookView((price) => ticket.price(price));
+const tradesView = new TradesView();
+const candles = new Candles();
+const operator = new Operator(() => shown);
+theme(() => candles.paint());
+tabs((view) => (view === "operator" ? operator.start() : operator.stop()));
+
+const feed = new Feed({
+  onBook: (book) => bookView.show(book, feed.repairs),
+  onTrades: (trades, reset) => {
+    tradesView.take(trades, reset);
+    if (reset) candles.show(shown);
+    else candles.take(trades);
+    own.take(trades);
+  },
+  onTicker: (ticker) => list?.take(ticker),
+  onState: (live) => connection.stream(live),
+});
+const connection = new Connection(start);
+own.follow(ticket.client);
+
+/** Read what can be traded: at the beginning, and when the exchange is back. */
+async function start() {
+  const { instruments } = await get("/instruments").catch(() => ({ instruments: [] }));
+  if (!instruments.length) return;
+  terms = new Map(instruments.map((each) => [each.instrument, each]));
+  list = new InstrumentList(instruments, choose);
+  feed.list([...terms.keys()]);
+  const tickers = await Promise.allSettled(instruments.map(({ instrument }) => get("/market/ticker", { instrument })));
+  for (const each of tickers) if (each.status === "fulfilled") list.take(each.value);
+  if (!terms.has(shown)) choose(terms.has(location.hash.slice(1)) ? location.hash.slice(1) : instruments[0].instrument);
+  else list.choose(shown);
+  own.soon();
+}
+
+function choose(instrument) {
+  shown = instrument;
+  history.replaceState(null, "", `#${instrument}`);
+  list.choose(instrument);
+  ticket.show(terms.get(instrument));
+  feed.watch(instrument);
+  own.soon();
+}

@@ -1,0 +1,114 @@
+// The operator's view: health, rates, latency, lags and connections, read while it is shown.
+
+import { Refused, get } from "./api.js";
+import { byId, element, tell } from "./dom.js";
+import { shown } from "./numbers.js";
+import { parse, percentile, sum } from "./prometheus.js";
+
+const LOOK_MS = 2_000;
+const WINDOW_MS = 60_000;
+const SHARES = [0.5, 0.9, 0.99];
+
+export class Operator {
+  constructor(instrumentOf) {
+    this.instrumentOf = instrumentOf;
+    this.looks = [];
+  }
+
+  start() {
+    this.timer ??= setInterval(() => this.look(), LOOK_MS);
+    this.look();
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.timer = undefined;
+  }
+
+  async look() {
+    const [health, metrics, statistics] = await Promise.allSettled([
+      get("/healthz"), get("/metrics"), get("/market/statistics", { instrument: this.instrumentOf() }),
+    ]);
+    showHealth(health);
+    if (metrics.status === "fulfilled") this.showFigures(parse(metrics.value));
+    if (statistics.status === "fulfilled") showStatistics(statistics.value);
+  }
+
+  showFigures(figures) {
+    const now = { at: performance.now(), figures };
+    const newest = this.looks.at(-1);
+    // Counters begin again with the server.
+    if (newest && sum(figures, "orders_received_total") < sum(newest.figures, "orders_received_total")) this.looks = [];
+    this.looks = [...this.looks.filter(({ at }) => now.at - at <= WINDOW_MS), now];
+    const before = this.looks.at(-2);
+    const oldest = this.looks.length > 1 ? this.looks[0].figures : null;
+    const rate = (name) => {
+      if (!before) return "–";
+      const count = sum(figures, name) - sum(before.figures, name);
+      return shown(Math.round((count / (now.at - before.at)) * 10_000) / 10);
+    };
+    fill("order-figures", [
+      ["orders/s", rate("orders_received_total")],
+      ["trades/s", rate("trades_total")],
+      ["refused or rejected/s", rate("orders_rejected_total")],
+      ["orders since the start", shown(sum(figures, "orders_received_total"))],
+      ["open orders", shown(sum(figures, "orders_open"))],
+      ["calls with an error", shown(sum(figures, "call_errors_total"))],
+    ]);
+    byId("latencies").replaceChildren(...[
+      ["order to durable", "order_latency_seconds"],
+      ["journal sync", "journal_sync_seconds"],
+    ].map(([label, name]) => line(label, ...SHARES.map((share) => below(percentile(oldest, figures, name, share))))));
+    fill("lags", [
+      ["durable sequence", shown(sum(figures, "durable_sequence"))],
+      ["commands waiting for the journal", shown(sum(figures, "commands_waiting"))],
+      ...labelled(figures, "follower_lag_sequences", (labels) => `follower ${labels.follower ?? labels.name} behind by`),
+      ...labelled(figures, "follower_lag_seconds", (labels) => `follower ${labels.follower ?? labels.name}, seconds behind`),
+      ...labelled(figures, "subscriber_lag_sequences", (labels) => `slowest reader of ${labels.stream} behind by`),
+    ]);
+    fill("connections", [
+      ...labelled(figures, "connections", (labels) => `connections, ${labels.port}`),
+      ...labelled(figures, "websocket_connections", () => "WebSocket connections"),
+      ...labelled(figures, "subscribers", (labels) => `readers of ${labels.stream}`),
+      ["readers cut for slowness", shown(sum(figures, "subscribers_cut_total"))],
+      ["memory of the server", `${Math.round(sum(figures, "process_resident_memory_bytes") / 1_048_576)} MiB`],
+    ]);
+  }
+}
+
+const line = (label, ...values) =>
+  element("tr", {}, element("th", { scope: "row" }, label), ...values.map((value) => element("td", {}, value)));
+
+const fill = (id, rows) => byId(id).replaceChildren(...rows.map((each) => line(...each)));
+
+const labelled = (figures, name, label) =>
+  (figures.get(name) ?? []).map(({ labels, value }) => [label(labels), shown(value)]);
+
+const below = (seconds) => {
+  if (seconds === null) return "–";
+  return seconds === Infinity ? "over 5 s" : `≤ ${shown(Number((seconds * 1_000).toPrecision(3)))} ms`;
+};
+
+function showHealth(result) {
+  if (result.status === "rejected") {
+    const why = result.reason instanceof Refused ? result.reason.message : String(result.reason);
+    tell(byId("health"), `not serving: ${why}`, "refused");
+    byId("parts").replaceChildren();
+    byId("degraded").replaceChildren();
+    return;
+  }
+  const { status, checks, degraded } = result.value;
+  tell(byId("health"), status, status === "healthy" ? "taken" : "refused");
+  fill("parts", Object.entries(checks).map(([part, state]) => [part, state]));
+  byId("degraded").replaceChildren(...degraded.map((sentence) => element("li", {}, sentence)));
+}
+
+function showStatistics(found) {
+  const { instrument, timestamp, sequence, ...figures } = found;
+  fill("statistics", [
+    ["instrument", instrument],
+    ...Object.entries(figures).map(([name, value]) => [
+      name.replaceAll("_", " "), typeof value === "number" ? shown(name.includes("per_second") ? Number(value.toPrecision(3)) : value) : value,
+    ]),
+  ]);
+}

@@ -1,0 +1,112 @@
+// The order ticket. Numbers are sent as they were typed. Each order has a key, kept until its
+// outcome is known, so that sending it again after a lost answer places nothing twice.
+
+import { Refused, post } from "./api.js";
+import { byId, tell } from "./dom.js";
+import { shown } from "./numbers.js";
+import { fault } from "./order_checks.js";
+
+const CLIENT_KEY = "exchange.client_id";
+
+export class Ticket {
+  constructor({ onPlaced, onClient }) {
+    this.form = byId("ticket");
+    this.answer = byId("ticket-answer");
+    this.onPlaced = onPlaced;
+    this.fields = this.form.elements;
+    this.fields.client_id.value = localStorage.getItem(CLIENT_KEY) ?? "trader-1";
+    this.fields.client_id.addEventListener("change", () => {
+      localStorage.setItem(CLIENT_KEY, this.client);
+      onClient(this.client);
+    });
+    this.form.addEventListener("input", () => this.changed());
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.place();
+    });
+    this.changed();
+  }
+
+  get client() {
+    return this.fields.client_id.value.trim();
+  }
+
+  /** The market that is shown, and within which numbers it trades. */
+  show(terms) {
+    this.terms = terms;
+    this.changed();
+  }
+
+  price(text) {
+    this.fields.price.value = text;
+    this.changed();
+  }
+
+  order() {
+    const { fields } = this;
+    const order = {
+      client_id: this.client,
+      instrument: this.terms.instrument,
+      side: fields.side.value,
+      type: fields.type.value,
+      quantity: fields.quantity.value.trim(),
+      time_in_force: fields.time_in_force.value,
+      post_only: fields.post_only.checked,
+    };
+    if (order.type === "limit") order.price = fields.price.value.trim();
+    if (fields.self_trade_prevention.value) order.self_trade_prevention = fields.self_trade_prevention.value;
+    return order;
+  }
+
+  changed() {
+    const { fields } = this;
+    const limit = fields.type.value === "limit";
+    byId("price-label").hidden = !limit;
+    fields.post_only.disabled = !limit || fields.time_in_force.value !== "gtc";
+    if (fields.post_only.disabled) fields.post_only.checked = false;
+    const good = fields.time_in_force.options[0];
+    good.disabled = !limit;
+    if (!limit && fields.time_in_force.value === "gtc") fields.time_in_force.value = "ioc";
+    const cost = Number(fields.price.value) * Number(fields.quantity.value);
+    const quote = this.terms?.instrument.split("-")[1] ?? "";
+    byId("ticket-cost").textContent = limit && cost > 0 ? `${shown(Number(cost.toPrecision(12)))} ${quote}` : "";
+    for (const each of this.form.querySelectorAll("[aria-invalid]")) each.removeAttribute("aria-invalid");
+  }
+
+  async place() {
+    if (this.sending || !this.terms) return;
+    const order = this.order();
+    const wrong = fault(order, this.terms);
+    if (wrong) {
+      this.fields[wrong.field].setAttribute("aria-invalid", "true");
+      this.fields[wrong.field].focus();
+      tell(this.answer, wrong.sentence, "refused");
+      return;
+    }
+    this.sending = true;
+    tell(this.answer, "sending…");
+    const content = JSON.stringify(order);
+    if (this.unanswered !== content) this.key = `page-${crypto.getRandomValues(new BigUint64Array(2)).join("-")}`;
+    this.unanswered = content;
+    try {
+      const placed = await post("/orders", { ...order, idempotency_key: this.key });
+      this.unanswered = null;
+      tell(this.answer, sentenceOf(placed), placed.order.status === "rejected" ? "refused" : "taken");
+      this.onPlaced(placed);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      const open = error.status === 0 || error.status >= 500;
+      if (!open) this.unanswered = null;
+      const again = open ? " Sending the same again places it at most once." : "";
+      tell(this.answer, `${error.message}${again}`, "refused");
+    } finally {
+      this.sending = false;
+    }
+  }
+}
+
+function sentenceOf({ order }) {
+  const filled = order.filled_quantity ? `, ${shown(order.filled_quantity)} filled` : "";
+  const why = order.reject_reason ? ` (${order.reject_reason.replaceAll("_", " ")})` : "";
+  return `${order.order_id}: ${order.status.replaceAll("_", " ")}${filled}${why}`;
+}

@@ -1,0 +1,33 @@
+// The newest trades, newest first. A price below the one before is shown as a fall.
+
+import { byId, row } from "./dom.js";
+import { shown, timeOf } from "./numbers.js";
+
+const ROWS_MAX = 40;
+
+export class TradesView {
+  constructor() {
+    this.body = byId("trades");
+    this.trades = [];
+  }
+
+  /** Oldest first; `reset` forgets what was shown. */
+  take(trades, reset) {
+    this.trades = [...(reset ? [] : this.trades), ...trades].slice(-ROWS_MAX - 1);
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => {
+      this.waiting = false;
+      this.draw();
+    });
+  }
+
+  draw() {
+    const rows = this.trades.map((trade, at) => {
+      const before = this.trades[at - 1]?.price ?? trade.price;
+      const className = trade.price < before ? "sell" : "buy";
+      return row(timeOf(trade.timestamp), { text: shown(trade.price), className }, shown(trade.quantity));
+    });
+    this.body.replaceChildren(...rows.slice(-ROWS_MAX).reverse());
+  }
+}
