@@ -54,13 +54,14 @@ class Level:
 class BookSide:
     """The levels of one side."""
 
-    __slots__ = ("keys", "levels", "side", "sign")
+    __slots__ = ("keys", "levels", "order_count", "side", "sign")
 
     def __init__(self, side: int) -> None:
         self.side = side
         self.sign = 1 if side == BUY else -1
         self.levels: dict[int, Level] = {}
         self.keys: list[int] = []
+        self.order_count = 0
 
     @property
     def best_e8(self) -> int:
@@ -136,6 +137,7 @@ class Book:
             newest.later = level.tail = order
             order.earlier = newest
         level.quantity_e8 += order.remaining_e8
+        side.order_count += 1
         order.level = level
         self.touched[level.key] = None
 
@@ -147,6 +149,7 @@ class Book:
         self.touched[level.key] = None
         earlier, later = order.earlier, order.later
         order.earlier = order.later = None
+        level.side.order_count -= 1
         if earlier is None and later is None:
             level.side.drop(level)
             return

@@ -37,6 +37,7 @@ class Bar:
         "minute",
         "notional_e16",
         "open_e8",
+        "price_sum_e8",
         "volume_e8",
     )
 
@@ -45,6 +46,7 @@ class Bar:
         self.open_e8 = self.high_e8 = self.low_e8 = self.close_e8 = open_e8
         self.volume_e8 = 0
         self.notional_e16 = 0
+        self.price_sum_e8 = 0
         self.count = 0
 
     def row(self) -> tuple[int, ...]:
@@ -57,6 +59,7 @@ class Bar:
             self.close_e8,
             self.volume_e8,
             self.notional_e16,
+            self.price_sum_e8,
             self.count,
         )
 
@@ -124,8 +127,11 @@ class Market:
         self.quantity_min_e8 = definition.quantity_min_e8
         self.quantity_max_e8 = definition.quantity_max_e8
 
-    def record(self, first_e8: int, last_e8: int, sums: tuple[int, int, int], time_ns: int) -> None:
-        """Count the trades of one pass: first and last price; quantity, notional and number.
+    def record(
+        self, first_e8: int, last_e8: int, sums: tuple[int, int, int, int, int], time_ns: int
+    ) -> None:
+        """Count the trades of one pass: first and last price; the sums of quantity, notional and
+        price, their number, and both sides' fees.
 
         The prices of a pass run one way, so the first and the last are also its extremes.
         """
@@ -145,7 +151,9 @@ class Market:
         if high_e8 > bar.high_e8:
             bar.high_e8 = high_e8
         bar.close_e8 = last_e8
-        quantity_e8, notional_e16, count = sums
+        quantity_e8, notional_e16, price_sum_e8, count, fees_e8 = sums
+        self.fee_account.balance_e8 += fees_e8
+        bar.price_sum_e8 += price_sum_e8
         bar.volume_e8 += quantity_e8
         bar.notional_e16 += notional_e16
         bar.count += count

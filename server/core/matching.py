@@ -99,7 +99,7 @@ def match(
     accepted, account, name = taker.accepted, taker.account, market.name
     order_id, client_id, reference = accepted[:3]
     side, prevents, taker_sequence = accepted[4], accepted[8] != _NONE, accepted[15]
-    first_e8 = price_e8 = volume_e16 = fees_e8 = count = 0
+    first_e8 = price_e8 = price_sum_e8 = volume_e16 = fees_e8 = count = 0
     filled_e8 = before_e8 = taker.filled_e8
     remaining_e8 = taker.remaining_e8
     ended: list[Order] = []
@@ -143,11 +143,11 @@ def match(
         market.trades.append((sequence, len(events), time_ns, trade))
         events.append(trade)
         volume_e16 += amount_e16
-        count, first_e8 = count + 1, first_e8 or price_e8
+        count, price_sum_e8, first_e8 = count + 1, price_sum_e8 + price_e8, first_e8 or price_e8
     if count:
         taker.filled_e8, taker.remaining_e8 = filled_e8, remaining_e8
-        market.fee_account.balance_e8 += fees_e8
-        market.record(first_e8, price_e8, (filled_e8 - before_e8, abs(volume_e16), count), time_ns)
+        sums = (filled_e8 - before_e8, abs(volume_e16), price_sum_e8, count, fees_e8)
+        market.record(first_e8, price_e8, sums, time_ns)
     return ended
 
 
@@ -156,6 +156,7 @@ def _unqueue(side: BookSide, level: Level, maker: Order) -> None:
     later = maker.later
     maker.level = maker.later = None
     del maker.account.open[maker]
+    side.order_count -= 1
     if later is None:
         side.drop(level)
     else:

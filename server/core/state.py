@@ -149,7 +149,10 @@ def _load_trade(engine: Engine, row: Row) -> None:
 def _load_bar(engine: Engine, row: Row) -> None:
     instrument, minute, open_e8, *rest = row
     bar = Bar(minute, open_e8)
-    bar.high_e8, bar.low_e8, bar.close_e8, bar.volume_e8, bar.notional_e16, bar.count = rest
+    (
+        bar.high_e8, bar.low_e8, bar.close_e8,
+        bar.volume_e8, bar.notional_e16, bar.price_sum_e8, bar.count,
+    ) = rest  # fmt: skip
     engine.markets[instrument].bars.append(bar)
 
 

@@ -11,6 +11,7 @@ from server.core.rejects import RejectReason
 from server.core.types import INT64_MAX
 from server.feed.feed import Feed
 from server.feed.ticker import Rendered
+from server.rpc import analytics
 from server.rpc import market_view as view
 from server.rpc.calls import Calls
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
@@ -104,7 +105,28 @@ class MarketData:
     async def GetAnalytics(
         self, request: messages.GetAnalyticsRequest, context: Context
     ) -> messages.GetAnalyticsResponse:
-        await _refuse_later(context, "GetAnalytics")
+        query = analytics.checked(
+            analytics.Query(
+                request.instrument,
+                request.start_time_ns,
+                request.end_time_ns,
+                request.interval_minutes,
+                request.include_empty,
+            )
+        )
+        if isinstance(query, EdgeReject):
+            await refuse(context, query)
+        found = await self._calls.read(
+            lambda engine: (
+                analytics.analytics(engine, query) if query.instrument in engine.markets else None
+            ),
+            context,
+        )
+        if found is None:
+            await _refuse_unknown(context, request.instrument)
+        if isinstance(found, EdgeReject):
+            await refuse(context, found)
+        return view.analytics(found)
 
     async def GetStatistics(
         self, request: messages.GetStatisticsRequest, context: Context
@@ -149,11 +171,6 @@ class MarketData:
 async def _refuse_unknown(context: Context, name: str) -> NoReturn:
     reason = RejectReason.INSTRUMENT_UNKNOWN if name else RejectReason.FIELD_REQUIRED
     await refuse(context, EdgeReject(reason, "instrument", name))
-
-
-async def _refuse_later(context: Context, method: str) -> NoReturn:
-    later = "it belongs to a later release"
-    await refuse(context, EdgeReject(EdgeReason.NOT_AVAILABLE, "method", method, later))
 
 
 def _book_query(request: messages.GetOrderBookRequest) -> view.BookQuery | EdgeReject:

@@ -29,7 +29,7 @@ def statistics_of(engine: Engine, activity: Activity, instrument: str) -> Statis
     bids = list(book.side(BUY).levels.values())
     asks = list(book.side(SELL).levels.values())
     return Statistics(
-        sum(len(level.orders) for side in (bids, asks) for level in side),
+        book.bids.order_count + book.asks.order_count,
         len(bids),
         len(asks),
         sum(level.quantity_e8 for level in bids),

@@ -5,10 +5,11 @@ from typing import Final, NamedTuple
 from exchange.v1 import market_data_pb2 as messages
 from exchange.v1.types_pb2 import Level
 from server.core.engine import Engine
-from server.core.market import Ticker
+from server.core.market import MINUTE_NS, Ticker
 from server.core.types import BUY, SELL
 from server.feed.activity import Activity
 from server.rpc import present
+from server.rpc.analytics import Analytics, average_e8
 from server.rpc.decimals import E16_PLACES, decimal_text
 from server.rpc.delimited import delimited
 from server.rpc.market_figures import Days, statistics_of
@@ -182,6 +183,30 @@ def statistics(
         ask_depth=decimal_text(found.ask_depth_e8),
         spread_e8=found.spread_e8,
     )
+
+
+def analytics(found: Analytics) -> messages.GetAnalyticsResponse:
+    """Trades by interval."""
+    reply = messages.GetAnalyticsResponse(
+        sequence=found.sequence,
+        vwap_e8=found.vwap_e8,
+        start_time_ns=found.start_ns,
+        end_time_ns=found.end_ns,
+    )
+    for bar in found.intervals:
+        reply.aggregates.add(
+            start_time_ns=bar.minute * MINUTE_NS,
+            trade_count=bar.count,
+            quantity=decimal_text(bar.volume_e8),
+            notional=decimal_text(bar.notional_e16, E16_PLACES),
+            open_price_e8=bar.open_e8,
+            high_price_e8=bar.high_e8,
+            low_price_e8=bar.low_e8,
+            close_price_e8=bar.close_e8,
+            average_price_e8=average_e8(bar.price_sum_e8, bar.count),
+            vwap_e8=average_e8(bar.notional_e16, bar.volume_e8),
+        )
+    return reply
 
 
 def _best(levels: list[tuple[int, int]]) -> Level:

@@ -176,7 +176,7 @@ async def test_ticker(tmp_path: Path) -> None:
         assert ticker.sequence == 6
 
 
-async def test_unknown_instruments_and_calls_of_later_releases(tmp_path: Path) -> None:
+async def test_unknown_instruments(tmp_path: Path) -> None:
     async with running(tmp_path) as market:
         stub = market.data()
         call: Any
@@ -188,11 +188,36 @@ async def test_unknown_instruments_and_calls_of_later_releases(tmp_path: Path) -
                 stub.GetOrderBook(GetOrderBookRequest(instrument=name)),
                 stub.ListTrades(ListTradesRequest(instrument=name)),
                 stub.GetTicker(GetTickerRequest(instrument=name)),
+                stub.GetAnalytics(GetAnalyticsRequest(instrument=name)),
                 stub.GetStatistics(GetStatisticsRequest(instrument=name)),
                 stub.StreamTicker(StreamTickerRequest(instrument=name)).read(),
             ):
                 assert (await refused(call))[0] is expected
-        for call in (stub.GetAnalytics(GetAnalyticsRequest(instrument=BTC)),):
-            code, text = await refused(call)
-            assert code is grpc.StatusCode.UNIMPLEMENTED
-            assert "later release" in text
+
+
+async def test_analytics(tmp_path: Path) -> None:
+    async with running(tmp_path) as market:
+        stub = market.data()
+        empty = await stub.GetAnalytics(GetAnalyticsRequest(instrument=BTC))
+        assert (list(empty.aggregates), empty.vwap_e8) == ([], 0)
+        await market.commit(
+            PlaceOrder("a", BTC, SELL, LIMIT, E8, 100 * E8),
+            PlaceOrder("a", BTC, SELL, LIMIT, E8, 102 * E8),
+            PlaceOrder("b", BTC, BUY, LIMIT, 3 * E8 // 2, 102 * E8),
+        )
+        day = GetAnalyticsRequest(instrument=BTC, interval_minutes=1_440)
+        found = await stub.GetAnalytics(day)
+        (one,) = found.aggregates
+        assert one.start_time_ns % (86_400 * 10**9) == 0
+        assert (one.quantity, one.notional, one.trade_count) == ("1.5", "151", 2)
+        assert (one.open_price_e8, one.high_price_e8) == (100 * E8, 102 * E8)
+        assert (one.low_price_e8, one.close_price_e8) == (100 * E8, 102 * E8)
+        assert (one.average_price_e8, one.vwap_e8) == (101 * E8, 10_066_666_667)
+        assert (found.vwap_e8, found.end_time_ns) == (one.vwap_e8, market.engine.time_ns + 1)
+        assert found.sequence == market.engine.sequence
+        for bad in (
+            GetAnalyticsRequest(instrument=BTC, interval_minutes=1_441),
+            GetAnalyticsRequest(instrument=BTC, start_time_ns=-1),
+            GetAnalyticsRequest(instrument=BTC, start_time_ns=5, end_time_ns=5),
+        ):
+            assert (await refused(stub.GetAnalytics(bad)))[0] is grpc.StatusCode.INVALID_ARGUMENT

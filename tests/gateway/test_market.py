@@ -277,6 +277,64 @@ def test_ticker(market: Market) -> None:
     }
 
 
+def test_analytics(market: Market) -> None:
+    market.placed("sell", 1, 100, client_id=f"{market.prefix}S")
+    market.placed("sell", 1, 102, client_id=f"{market.prefix}S")
+    market.placed("buy", 1.5, 102)
+    day = market.get("/market/analytics", interval=1440)
+    assert day["sequence"].isdecimal()
+    assert TIME.fullmatch(day["start_time"])
+    assert TIME.fullmatch(day["end_time"])
+    assert (day["interval_minutes"], day["overall_vwap"]) == (1440, 100.66666667)
+    (found,) = day["aggregates"]
+    assert found.pop("time_bucket").endswith("T00:00:00.000Z")
+    assert found == {
+        "trade_count": 2,
+        "total_quantity": 1.5,
+        "avg_price": 101,
+        "min_price": 100,
+        "max_price": 102,
+        "total_volume": 151,
+        "vwap": 100.66666667,
+        "open": 100,
+        "close": 102,
+    }
+    minute = market.get("/market/analytics")
+    assert minute["interval_minutes"] == 1
+    assert [each["total_volume"] for each in minute["aggregates"]] == [151]
+    window = {
+        "start_time": "2001-01-01T00:00:00Z",
+        "end_time": "2001-01-01T03:00+01:00",
+        "interval": 60,
+    }
+    past = market.get("/market/analytics", **window)
+    assert (past["aggregates"], past["overall_vwap"]) == ([], 0)
+    filled = market.get("/market/analytics", **window, include_empty="true")
+    assert [each["time_bucket"] for each in filled["aggregates"]] == [
+        "2001-01-01T00:00:00.000Z",
+        "2001-01-01T01:00:00.000Z",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("interval=0", "interval"),
+        ("interval=1441", "interval"),
+        ("interval=1.5", "interval"),
+        ("start_time=yesterday", "start_time"),
+        ("end_time=1969-12-31T23:59:59Z", "end_time"),
+        ("end_time=2024-13-01T00:00:00Z", "end_time"),
+        ("start_time=2024-01-02T00:00:00Z&end_time=2024-01-02T00:00:00Z", "start_time"),
+        ("start_time=2001-01-01T00:00:00Z&include_empty=true", "intervals"),
+    ],
+)
+def test_analytics_refused(market: Market, query: str, field: str) -> None:
+    reply = market.http.get(f"/market/analytics?{query}")
+    assert reply.status_code == 400
+    assert field in reply.json()["error"]
+
+
 def test_statistics(market: Market) -> None:
     market.placed("sell", 1, 100, client_id=f"{market.prefix}S")
     market.placed("sell", 1, 101, client_id=f"{market.prefix}S")

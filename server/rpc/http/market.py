@@ -11,6 +11,7 @@ from server.core.engine import Engine
 from server.core.rejects import RejectReason
 from server.feed.feed import Feed
 from server.rpc.admin_service import AdminService
+from server.rpc.analytics import Analytics, analytics
 from server.rpc.errors import EdgeReject
 from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls
@@ -97,6 +98,21 @@ class HttpMarket:
             return reply
 
         return await self._of_listed(request.instrument, view, context)
+
+    async def GetAnalytics(
+        self, request: messages.GetAnalyticsRequest, context: Context
+    ) -> messages.GetAnalyticsResponse:
+        query = parse.analytics_query(request)
+        if isinstance(query, EdgeReject):
+            await self._calls.refuse(context, query)
+
+        def view(engine: Engine, _: str) -> Analytics | EdgeReject:
+            return analytics(engine, query)
+
+        found = await self._of_listed(query.instrument, view, context)
+        if isinstance(found, EdgeReject):
+            await self._calls.refuse(context, found)
+        return present.analytics(query.instrument, query.interval_minutes, found)
 
     async def GetStatistics(
         self, request: messages.GetStatisticsRequest, context: Context

@@ -1,12 +1,15 @@
 """JSON requests into commands and queries; nothing is judged here but the form of a query."""
 
 import re
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final
 
-from exchange.http.v1 import order_service_pb2
+from exchange.http.v1 import market_service_pb2, order_service_pb2
 from server.core.commands import CancelOrder, PlaceOrder
 from server.core.rejects import RejectReason
 from server.core.types import LIMIT
+from server.rpc.analytics import INTERVAL_MINUTES_MAX, Query
 from server.rpc.errors import EdgeReason, EdgeReject
 from server.rpc.http.doubles import e8_of
 from server.rpc.http.given import Given
@@ -19,6 +22,11 @@ LEVELS_MAX: Final = 100
 TRADES_DEFAULT: Final = 50
 TRADES_MAX: Final = 1_000
 """As many as the engine remembers."""
+
+_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
+    r"(Z|[-+ ][0-9]{2}:[0-9]{2})?)?"
+)
 
 _WHOLE: Final = re.compile("[0-9]{1,9}")
 
@@ -98,6 +106,38 @@ def whole(field: str, text: str, default: int, maximum: int) -> int | EdgeReject
     if _WHOLE.fullmatch(text) and 1 <= int(text) <= maximum:
         return int(text)
     return EdgeReject(EdgeReason.NUMBER_INVALID, field, text, f"a whole number from 1 to {maximum}")
+
+
+def analytics_query(request: market_service_pb2.GetAnalyticsRequest) -> Query | EdgeReject:
+    """Which trades, in which intervals."""
+    minutes = whole("interval", request.interval, 1, INTERVAL_MINUTES_MAX)
+    if isinstance(minutes, EdgeReject):
+        return minutes
+    start_ns = time_of("start_time", request.start_time)
+    if isinstance(start_ns, EdgeReject):
+        return start_ns
+    end_ns = time_of("end_time", request.end_time)
+    if isinstance(end_ns, EdgeReject):
+        return end_ns
+    name = request.instrument or INSTRUMENT_DEFAULT
+    return Query(name, start_ns, end_ns, minutes, request.include_empty)
+
+
+def time_of(field: str, text: str) -> int | EdgeReject:
+    """Nanoseconds since the epoch of an ISO 8601 time; 0 where none is given."""
+    if not text:
+        return 0
+    if _TIME.fullmatch(text):
+        # In the query of a URL a plus sign may have become a blank.
+        with suppress(ValueError):
+            time = datetime.fromisoformat(text.replace(" ", "+"))
+            if time.tzinfo is None:
+                time = time.replace(tzinfo=UTC)
+            since = time - datetime(1970, 1, 1, tzinfo=UTC)
+            if since.days >= 0:
+                return ((since.days * 86_400 + since.seconds) * 10**6 + since.microseconds) * 1_000
+    limit = "an ISO 8601 time from 1970 on, like 2024-01-01T00:00:00Z"
+    return EdgeReject(EdgeReason.NUMBER_INVALID, field, text, limit)
 
 
 def _quantity(request: order_service_pb2.PlaceOrderRequest) -> int:

@@ -9,13 +9,15 @@ from functools import lru_cache
 from typing import Any, Final
 
 from exchange.http.v1 import market_service_pb2, order_service_pb2, types_pb2
+from exchange.http.v1.market_service_pb2 import GetAnalyticsResponse
 from server.core.accounts import Position
 from server.core.engine import Engine
 from server.core.events import Event, OrderEvent, Traded
 from server.core.instruments import Instrument
-from server.core.market import Ticker
+from server.core.market import MINUTE_NS, Ticker
 from server.core.types import BUY, CANCELLED, FILLED, LIMIT, PARTIALLY_FILLED, SELL
 from server.feed.activity import Activity
+from server.rpc.analytics import Analytics, average_e8
 from server.rpc.decimals import average_price_e8
 from server.rpc.http.doubles import E16, double_of
 from server.rpc.http.words import (
@@ -145,6 +147,32 @@ def quotes(into: market_service_pb2.GetBestQuotesResponse, engine: Engine, instr
         into.spread = double_of(ask_e8 - bid_e8)
         # Times ten, since half of a unit is five of the next smaller one.
         into.mid = double_of((bid_e8 + ask_e8) * 5, 10**9)
+
+
+def analytics(instrument: str, minutes: int, found: Analytics) -> GetAnalyticsResponse:
+    """Trades by interval."""
+    reply = GetAnalyticsResponse(
+        instrument=instrument,
+        start_time=time_text(found.start_ns),
+        end_time=time_text(found.end_ns),
+        interval_minutes=minutes,
+        overall_vwap=double_of(found.vwap_e8),
+        sequence=found.sequence,
+    )
+    for bar in found.intervals:
+        reply.aggregates.add(
+            time_bucket=time_text(bar.minute * MINUTE_NS),
+            trade_count=bar.count,
+            total_quantity=double_of(bar.volume_e8),
+            avg_price=double_of(average_e8(bar.price_sum_e8, bar.count)),
+            min_price=double_of(bar.low_e8),
+            max_price=double_of(bar.high_e8),
+            total_volume=double_of(bar.notional_e16, E16),
+            vwap=double_of(average_e8(bar.notional_e16, bar.volume_e8)),
+            open=double_of(bar.open_e8),
+            close=double_of(bar.close_e8),
+        )
+    return reply
 
 
 def ticker(

@@ -146,27 +146,35 @@ class Ticker(_message.Message):
     def __init__(self, instrument: _Optional[str] = ..., last_price_e8: _Optional[int] = ..., bid: _Optional[_Union[_types_pb2.Level, _Mapping]] = ..., ask: _Optional[_Union[_types_pb2.Level, _Mapping]] = ..., open_price_e8: _Optional[int] = ..., high_price_e8: _Optional[int] = ..., low_price_e8: _Optional[int] = ..., volume: _Optional[str] = ..., notional: _Optional[str] = ..., change_e8: _Optional[int] = ..., trade_count: _Optional[int] = ..., sequence: _Optional[int] = ..., time_ns: _Optional[int] = ...) -> None: ...
 
 class GetAnalyticsRequest(_message.Message):
-    __slots__ = ("instrument", "start_time_ns", "end_time_ns", "interval_minutes")
+    __slots__ = ("instrument", "start_time_ns", "end_time_ns", "interval_minutes", "include_empty")
     INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
     START_TIME_NS_FIELD_NUMBER: _ClassVar[int]
     END_TIME_NS_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_MINUTES_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_EMPTY_FIELD_NUMBER: _ClassVar[int]
     instrument: str
     start_time_ns: int
     end_time_ns: int
     interval_minutes: int
-    def __init__(self, instrument: _Optional[str] = ..., start_time_ns: _Optional[int] = ..., end_time_ns: _Optional[int] = ..., interval_minutes: _Optional[int] = ...) -> None: ...
+    include_empty: bool
+    def __init__(self, instrument: _Optional[str] = ..., start_time_ns: _Optional[int] = ..., end_time_ns: _Optional[int] = ..., interval_minutes: _Optional[int] = ..., include_empty: _Optional[bool] = ...) -> None: ...
 
 class GetAnalyticsResponse(_message.Message):
-    __slots__ = ("aggregates", "sequence")
+    __slots__ = ("aggregates", "sequence", "vwap_e8", "start_time_ns", "end_time_ns")
     AGGREGATES_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    VWAP_E8_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_NS_FIELD_NUMBER: _ClassVar[int]
     aggregates: _containers.RepeatedCompositeFieldContainer[TradeAggregate]
     sequence: int
-    def __init__(self, aggregates: _Optional[_Iterable[_Union[TradeAggregate, _Mapping]]] = ..., sequence: _Optional[int] = ...) -> None: ...
+    vwap_e8: int
+    start_time_ns: int
+    end_time_ns: int
+    def __init__(self, aggregates: _Optional[_Iterable[_Union[TradeAggregate, _Mapping]]] = ..., sequence: _Optional[int] = ..., vwap_e8: _Optional[int] = ..., start_time_ns: _Optional[int] = ..., end_time_ns: _Optional[int] = ...) -> None: ...
 
 class TradeAggregate(_message.Message):
-    __slots__ = ("start_time_ns", "trade_count", "quantity", "notional", "open_price_e8", "high_price_e8", "low_price_e8", "close_price_e8")
+    __slots__ = ("start_time_ns", "trade_count", "quantity", "notional", "open_price_e8", "high_price_e8", "low_price_e8", "close_price_e8", "average_price_e8", "vwap_e8")
     START_TIME_NS_FIELD_NUMBER: _ClassVar[int]
     TRADE_COUNT_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_FIELD_NUMBER: _ClassVar[int]
@@ -175,6 +183,8 @@ class TradeAggregate(_message.Message):
     HIGH_PRICE_E8_FIELD_NUMBER: _ClassVar[int]
     LOW_PRICE_E8_FIELD_NUMBER: _ClassVar[int]
     CLOSE_PRICE_E8_FIELD_NUMBER: _ClassVar[int]
+    AVERAGE_PRICE_E8_FIELD_NUMBER: _ClassVar[int]
+    VWAP_E8_FIELD_NUMBER: _ClassVar[int]
     start_time_ns: int
     trade_count: int
     quantity: str
@@ -183,7 +193,9 @@ class TradeAggregate(_message.Message):
     high_price_e8: int
     low_price_e8: int
     close_price_e8: int
-    def __init__(self, start_time_ns: _Optional[int] = ..., trade_count: _Optional[int] = ..., quantity: _Optional[str] = ..., notional: _Optional[str] = ..., open_price_e8: _Optional[int] = ..., high_price_e8: _Optional[int] = ..., low_price_e8: _Optional[int] = ..., close_price_e8: _Optional[int] = ...) -> None: ...
+    average_price_e8: int
+    vwap_e8: int
+    def __init__(self, start_time_ns: _Optional[int] = ..., trade_count: _Optional[int] = ..., quantity: _Optional[str] = ..., notional: _Optional[str] = ..., open_price_e8: _Optional[int] = ..., high_price_e8: _Optional[int] = ..., low_price_e8: _Optional[int] = ..., close_price_e8: _Optional[int] = ..., average_price_e8: _Optional[int] = ..., vwap_e8: _Optional[int] = ...) -> None: ...
 
 class GetStatisticsRequest(_message.Message):
     __slots__ = ("instrument",)

@@ -127,7 +127,8 @@ class MarketDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetAnalytics(self, request, context):
-        """Trades by interval. UNIMPLEMENTED in this release.
+        """Trades by interval: of the last 24 hours, and of any time whose trades are all remembered.
+        UNIMPLEMENTED names what is no longer kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

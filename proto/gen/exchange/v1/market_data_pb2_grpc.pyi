@@ -44,7 +44,9 @@ class MarketDataStub:
     GetTicker: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]
-    """Trades by interval. UNIMPLEMENTED in this release."""
+    """Trades by interval: of the last 24 hours, and of any time whose trades are all remembered.
+    UNIMPLEMENTED names what is no longer kept.
+    """
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]
     """Orders, trades, depth and rates."""
     StreamOrderBook: _grpc.UnaryStreamMultiCallable[_market_data_pb2.StreamOrderBookRequest, _market_data_pb2.StreamOrderBookResponse]
@@ -72,7 +74,9 @@ class MarketDataAsyncStub(MarketDataStub):
     GetTicker: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]  # type: ignore[assignment]
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
-    """Trades by interval. UNIMPLEMENTED in this release."""
+    """Trades by interval: of the last 24 hours, and of any time whose trades are all remembered.
+    UNIMPLEMENTED names what is no longer kept.
+    """
     GetStatistics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """Orders, trades, depth and rates."""
     StreamOrderBook: _aio.UnaryStreamMultiCallable[_market_data_pb2.StreamOrderBookRequest, _market_data_pb2.StreamOrderBookResponse]  # type: ignore[assignment]
@@ -133,7 +137,9 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.GetAnalyticsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.GetAnalyticsResponse, _abc.Awaitable[_market_data_pb2.GetAnalyticsResponse]]:
-        """Trades by interval. UNIMPLEMENTED in this release."""
+        """Trades by interval: of the last 24 hours, and of any time whose trades are all remembered.
+        UNIMPLEMENTED names what is no longer kept.
+        """
 
     @_abc_1.abstractmethod
     def GetStatistics(

@@ -118,6 +118,62 @@ class GetTickerResponse(_message.Message):
     sequence: int
     def __init__(self, instrument: _Optional[str] = ..., last: _Optional[float] = ..., bid: _Optional[float] = ..., bid_quantity: _Optional[float] = ..., ask: _Optional[float] = ..., ask_quantity: _Optional[float] = ..., open: _Optional[float] = ..., high: _Optional[float] = ..., low: _Optional[float] = ..., change: _Optional[float] = ..., volume: _Optional[float] = ..., notional: _Optional[float] = ..., trade_count: _Optional[int] = ..., timestamp: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
 
+class GetAnalyticsRequest(_message.Message):
+    __slots__ = ("instrument", "start_time", "end_time", "interval", "include_empty")
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_EMPTY_FIELD_NUMBER: _ClassVar[int]
+    instrument: str
+    start_time: str
+    end_time: str
+    interval: str
+    include_empty: bool
+    def __init__(self, instrument: _Optional[str] = ..., start_time: _Optional[str] = ..., end_time: _Optional[str] = ..., interval: _Optional[str] = ..., include_empty: _Optional[bool] = ...) -> None: ...
+
+class GetAnalyticsResponse(_message.Message):
+    __slots__ = ("instrument", "start_time", "end_time", "interval_minutes", "aggregates", "overall_vwap", "sequence")
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_MINUTES_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATES_FIELD_NUMBER: _ClassVar[int]
+    OVERALL_VWAP_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    instrument: str
+    start_time: str
+    end_time: str
+    interval_minutes: int
+    aggregates: _containers.RepeatedCompositeFieldContainer[TradeAggregate]
+    overall_vwap: float
+    sequence: int
+    def __init__(self, instrument: _Optional[str] = ..., start_time: _Optional[str] = ..., end_time: _Optional[str] = ..., interval_minutes: _Optional[int] = ..., aggregates: _Optional[_Iterable[_Union[TradeAggregate, _Mapping]]] = ..., overall_vwap: _Optional[float] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class TradeAggregate(_message.Message):
+    __slots__ = ("time_bucket", "trade_count", "total_quantity", "avg_price", "min_price", "max_price", "total_volume", "vwap", "open", "close")
+    TIME_BUCKET_FIELD_NUMBER: _ClassVar[int]
+    TRADE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    AVG_PRICE_FIELD_NUMBER: _ClassVar[int]
+    MIN_PRICE_FIELD_NUMBER: _ClassVar[int]
+    MAX_PRICE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_VOLUME_FIELD_NUMBER: _ClassVar[int]
+    VWAP_FIELD_NUMBER: _ClassVar[int]
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    CLOSE_FIELD_NUMBER: _ClassVar[int]
+    time_bucket: str
+    trade_count: int
+    total_quantity: float
+    avg_price: float
+    min_price: float
+    max_price: float
+    total_volume: float
+    vwap: float
+    open: float
+    close: float
+    def __init__(self, time_bucket: _Optional[str] = ..., trade_count: _Optional[int] = ..., total_quantity: _Optional[float] = ..., avg_price: _Optional[float] = ..., min_price: _Optional[float] = ..., max_price: _Optional[float] = ..., total_volume: _Optional[float] = ..., vwap: _Optional[float] = ..., open: _Optional[float] = ..., close: _Optional[float] = ...) -> None: ...
+
 class GetStatisticsRequest(_message.Message):
     __slots__ = ("instrument",)
     INSTRUMENT_FIELD_NUMBER: _ClassVar[int]

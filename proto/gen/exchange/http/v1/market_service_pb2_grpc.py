@@ -56,6 +56,11 @@ class MarketServiceStub:
                 request_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetTickerRequest.SerializeToString,
                 response_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetTickerResponse.FromString,
                 _registered_method=True)
+        self.GetAnalytics = channel.unary_unary(
+                '/exchange.http.v1.MarketService/GetAnalytics',
+                request_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetAnalyticsRequest.SerializeToString,
+                response_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetAnalyticsResponse.FromString,
+                _registered_method=True)
         self.GetStatistics = channel.unary_unary(
                 '/exchange.http.v1.MarketService/GetStatistics',
                 request_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetStatisticsRequest.SerializeToString,
@@ -116,6 +121,13 @@ class MarketServiceServicer:
 
     def GetTicker(self, request, context):
         """Last price, best bid and offer, and the last 24 hours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAnalytics(self, request, context):
+        """Trades by interval, and what they average.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -185,6 +197,11 @@ def add_MarketServiceServicer_to_server(servicer, server):
                     servicer.GetTicker,
                     request_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetTickerRequest.FromString,
                     response_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetTickerResponse.SerializeToString,
+            ),
+            'GetAnalytics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAnalytics,
+                    request_deserializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetAnalyticsRequest.FromString,
+                    response_serializer=exchange_dot_http_dot_v1_dot_market__service__pb2.GetAnalyticsResponse.SerializeToString,
             ),
             'GetStatistics': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatistics,
@@ -327,6 +344,33 @@ class MarketService:
             '/exchange.http.v1.MarketService/GetTicker',
             exchange_dot_http_dot_v1_dot_market__service__pb2.GetTickerRequest.SerializeToString,
             exchange_dot_http_dot_v1_dot_market__service__pb2.GetTickerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAnalytics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.http.v1.MarketService/GetAnalytics',
+            exchange_dot_http_dot_v1_dot_market__service__pb2.GetAnalyticsRequest.SerializeToString,
+            exchange_dot_http_dot_v1_dot_market__service__pb2.GetAnalyticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class MarketServiceStub:
     """The best bid and offer."""
     GetTicker: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetTickerRequest, _market_service_pb2.GetTickerResponse]
     """Last price, best bid and offer, and the last 24 hours."""
+    GetAnalytics: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetAnalyticsRequest, _market_service_pb2.GetAnalyticsResponse]
+    """Trades by interval, and what they average."""
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetStatisticsRequest, _market_service_pb2.GetStatisticsResponse]
     """What goes on in one market."""
     StreamTrades: _grpc.UnaryStreamMultiCallable[_market_service_pb2.StreamTradesRequest, _market_service_pb2.StreamTradesResponse]
@@ -71,6 +73,8 @@ class MarketServiceAsyncStub(MarketServiceStub):
     """The best bid and offer."""
     GetTicker: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetTickerRequest, _market_service_pb2.GetTickerResponse]  # type: ignore[assignment]
     """Last price, best bid and offer, and the last 24 hours."""
+    GetAnalytics: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetAnalyticsRequest, _market_service_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
+    """Trades by interval, and what they average."""
     GetStatistics: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetStatisticsRequest, _market_service_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """What goes on in one market."""
     StreamTrades: _aio.UnaryStreamMultiCallable[_market_service_pb2.StreamTradesRequest, _market_service_pb2.StreamTradesResponse]  # type: ignore[assignment]
@@ -120,6 +124,14 @@ class MarketServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_market_service_pb2.GetTickerResponse, _abc.Awaitable[_market_service_pb2.GetTickerResponse]]:
         """Last price, best bid and offer, and the last 24 hours."""
+
+    @_abc_1.abstractmethod
+    def GetAnalytics(
+        self,
+        request: _market_service_pb2.GetAnalyticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_market_service_pb2.GetAnalyticsResponse, _abc.Awaitable[_market_service_pb2.GetAnalyticsResponse]]:
+        """Trades by interval, and what they average."""
 
     @_abc_1.abstractmethod
     def GetStatistics(

@@ -1,0 +1,174 @@
+"""Trades by interval, exact, of one instrument.
+
+An interval begins at a multiple of its length from the epoch, and a request covers the trades from
+its start to just before its end. What is at hand decides where they are read:
+
+1. The engine's recent trades, where all trades of the time asked for are among them.
+2. Its minute bars for whole minutes, and recent trades for a first or last part of a minute.
+
+What neither covers is refused rather than answered in part.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from server.core.accounts import divide_half_even
+from server.core.engine import Engine
+from server.core.market import MINUTE_NS, TRADES_MAX, WINDOW_MINUTES, Bar, Market
+from server.core.types import INT64_MAX
+from server.rpc.errors import EdgeReason, EdgeReject
+
+INTERVAL_MINUTES_MAX: Final = 1_440
+INTERVALS_MAX: Final = 10_000
+"""Intervals of one reply, about 1 MB: a week of minutes."""
+
+
+class Query(NamedTuple):
+    """What is asked for."""
+
+    instrument: str
+    start_ns: int
+    """0: the first of the 1,440 minutes that end with that of `end_ns`."""
+    end_ns: int
+    """0: after the newest trade."""
+    interval_minutes: int
+    with_empty: bool
+    """Whether intervals without a trade are there too, with the price before them."""
+
+
+class Analytics(NamedTuple):
+    """The answer."""
+
+    start_ns: int
+    end_ns: int
+    intervals: list[Bar]
+    """`minute` is that of the interval's beginning; oldest first."""
+    sequence: int
+
+    @property
+    def vwap_e8(self) -> int:
+        """Of all intervals."""
+        notional_e16 = sum(bar.notional_e16 for bar in self.intervals)
+        return average_e8(notional_e16, sum(bar.volume_e8 for bar in self.intervals))
+
+
+def checked(query: Query) -> Query | EdgeReject:
+    """The query with its defaults that don't depend on the engine."""
+    minutes = query.interval_minutes or 1
+    if minutes > INTERVAL_MINUTES_MAX:
+        return EdgeReject(
+            EdgeReason.TOO_MANY, "interval_minutes", minutes, f"{INTERVAL_MINUTES_MAX} minutes"
+        )
+    for field, time_ns in (("start_time_ns", query.start_ns), ("end_time_ns", query.end_ns)):
+        if not 0 <= time_ns <= INT64_MAX:
+            limit = "nanoseconds since 1970"
+            return EdgeReject(EdgeReason.NUMBER_INVALID, field, time_ns, limit)
+    return query._replace(interval_minutes=minutes)
+
+
+def analytics(engine: Engine, query: Query) -> Analytics | EdgeReject:
+    """Of a listed instrument."""
+    market = engine.markets[query.instrument]
+    end_ns = query.end_ns or engine.time_ns + 1
+    start_ns = query.start_ns or max(
+        ((end_ns - 1) // MINUTE_NS - WINDOW_MINUTES + 1) * MINUTE_NS, 0
+    )
+    if start_ns >= end_ns:
+        return EdgeReject(
+            EdgeReason.NUMBER_INVALID, "start_time", start_ns, f"less than the end, {end_ns}"
+        )
+    step_ns = query.interval_minutes * MINUTE_NS
+    count = (end_ns - 1) // step_ns - start_ns // step_ns + 1
+    if query.with_empty and count > INTERVALS_MAX:
+        return EdgeReject(EdgeReason.TOO_MANY, "intervals", count, INTERVALS_MAX)
+    bars = _bars(market, start_ns, end_ns, engine.time_ns)
+    if isinstance(bars, EdgeReject):
+        return bars
+    intervals = _intervals(bars, query.interval_minutes)
+    if query.with_empty:
+        first, last = start_ns // step_ns, (end_ns - 1) // step_ns
+        intervals = _filled(intervals, first, last, query.interval_minutes)
+    if len(intervals) > INTERVALS_MAX:
+        return EdgeReject(EdgeReason.TOO_MANY, "intervals", len(intervals), INTERVALS_MAX)
+    return Analytics(start_ns, end_ns, intervals, engine.sequence)
+
+
+def average_e8(sum_e: int, divisor: int) -> int:
+    """A sum divided, half to even; 0 of nothing."""
+    return divide_half_even(sum_e, divisor) if divisor else 0
+
+
+def _bars(market: Market, start_ns: int, end_ns: int, now_ns: int) -> list[Bar] | EdgeReject:
+    """Bars of whole minutes, and of parts of them, that hold just the trades of that time."""
+    trades = market.trades
+    if len(trades) < TRADES_MAX or trades[0][2] < start_ns:
+        return _bars_of(market, start_ns, end_ns)
+    first = -(-start_ns // MINUTE_NS)
+    # What lies ahead holds nothing, so that the minute that goes on counts as a whole one.
+    last = now_ns // MINUTE_NS + 1 if end_ns > now_ns else end_ns // MINUTE_NS
+    bars = market.bars
+    kept = bars[-1].minute - WINDOW_MINUTES + 1
+    if first <= last:
+        parts = [(start_ns, first * MINUTE_NS), (last * MINUTE_NS, end_ns)]
+    else:
+        parts = [(start_ns, end_ns)]
+    if first < kept or any(low < high and low <= trades[0][2] for low, high in parts):
+        kept_ns = max(kept * MINUTE_NS, 0)
+        return EdgeReject(
+            EdgeReason.NOT_AVAILABLE,
+            "start_time",
+            start_ns,
+            f"kept are whole minutes from {kept_ns} ns on, and parts of minutes after"
+            f" {trades[0][2]} ns",
+        )
+    begun = _bars_of(market, *parts[0])
+    ended = _bars_of(market, *parts[-1]) if len(parts) > 1 else []
+    return [*begun, *(bar for bar in bars if first <= bar.minute < last), *ended]
+
+
+def _bars_of(market: Market, start_ns: int, end_ns: int) -> list[Bar]:
+    """Minutes of the recent trades from a time to just before another."""
+    found: list[Bar] = []
+    for _, _, time_ns, trade in market.trades:
+        if not start_ns <= time_ns < end_ns:
+            continue
+        minute, price_e8 = time_ns // MINUTE_NS, trade.price_e8
+        if not found or found[-1].minute != minute:
+            found.append(Bar(minute, price_e8))
+        bar = found[-1]
+        bar.low_e8, bar.high_e8 = min(bar.low_e8, price_e8), max(bar.high_e8, price_e8)
+        bar.close_e8 = price_e8
+        bar.volume_e8 += trade.quantity_e8
+        bar.notional_e16 += price_e8 * trade.quantity_e8
+        bar.price_sum_e8 += price_e8
+        bar.count += 1
+    return found
+
+
+def _intervals(bars: Iterable[Bar], minutes: int) -> list[Bar]:
+    found: list[Bar] = []
+    for bar in bars:
+        begin = bar.minute - bar.minute % minutes
+        if not found or found[-1].minute != begin:
+            found.append(Bar(begin, bar.open_e8))
+        into = found[-1]
+        into.low_e8, into.high_e8 = min(into.low_e8, bar.low_e8), max(into.high_e8, bar.high_e8)
+        into.close_e8 = bar.close_e8
+        into.volume_e8 += bar.volume_e8
+        into.notional_e16 += bar.notional_e16
+        into.price_sum_e8 += bar.price_sum_e8
+        into.count += bar.count
+    return found
+
+
+def _filled(intervals: list[Bar], first: int, last: int, minutes: int) -> list[Bar]:
+    """With a bar for each interval: an empty one stands at the last price before it, at 0 where
+    nothing traded before it in the time asked for."""
+    by_minute = {bar.minute: bar for bar in intervals}
+    filled: list[Bar] = []
+    price_e8 = 0
+    for number in range(first, last + 1):
+        bar = by_minute.get(number * minutes) or Bar(number * minutes, price_e8)
+        price_e8 = bar.close_e8
+        filled.append(bar)
+    return filled

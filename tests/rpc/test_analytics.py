@@ -1,0 +1,145 @@
+"""Trades by interval against the trades themselves, from memory's two sources and past them."""
+
+import random
+from collections import defaultdict
+from fractions import Fraction
+
+import pytest
+
+from server.core.commands import PlaceOrder, SetInstrument
+from server.core.engine import Engine
+from server.core.instruments import Instrument
+from server.core.market import MINUTE_NS, TRADES_MAX
+from server.core.types import BUY, E8, LIMIT, SELL, Stamp
+from server.rpc.analytics import Analytics, Query, analytics, average_e8, checked
+from server.rpc.errors import EdgeReject
+
+NAME = "BTC-USD"
+BEGIN_NS = 20_000 * 1_440 * MINUTE_NS
+
+Done = tuple[int, int, int]
+"""Time, price, quantity."""
+
+
+def traded(count: int, step_ns: int) -> tuple[Engine, list[Done]]:
+    """So many trades in minutes with gaps."""
+    draw = random.Random(count)
+    engine, done = Engine(), list[Done]()
+    engine.apply(SetInstrument(Instrument(NAME)), Stamp(1, BEGIN_NS))
+    time_ns = BEGIN_NS
+    for _ in range(count):
+        time_ns += draw.randrange(step_ns) * draw.choice((1, 1, 5))
+        price_e8, quantity_e8 = draw.randrange(1, 10**4) * E8 // 7, draw.randrange(1, 10**9)
+        for client, side in (("a", SELL), ("b", BUY)):
+            order = PlaceOrder(client, NAME, side, LIMIT, quantity_e8, price_e8)
+            engine.apply(order, Stamp(engine.sequence + 1, time_ns))
+        done.append((time_ns, price_e8, quantity_e8))
+    return engine, done
+
+
+def expected(done: list[Done], query: Query) -> list[tuple[int, ...]]:
+    minutes: dict[int, list[Done]] = defaultdict(list)
+    for each in done:
+        if query.start_ns <= each[0] < query.end_ns:
+            step_ns = query.interval_minutes * MINUTE_NS
+            minutes[each[0] // step_ns * query.interval_minutes].append(each)
+    return [
+        (
+            minute,
+            found[0][1],
+            max(price for _, price, _ in found),
+            min(price for _, price, _ in found),
+            found[-1][1],
+            sum(quantity for _, _, quantity in found),
+            sum(price * quantity for _, price, quantity in found),
+            sum(price for _, price, _ in found),
+            len(found),
+        )
+        for minute, found in minutes.items()
+    ]
+
+
+def answered(engine: Engine, query: Query) -> Analytics:
+    found = analytics(engine, query)
+    assert isinstance(found, Analytics), found
+    return found
+
+
+def rows(found: Analytics) -> list[tuple[int, ...]]:
+    return [
+        (
+            bar.minute, bar.open_e8, bar.high_e8, bar.low_e8, bar.close_e8,
+            bar.volume_e8, bar.notional_e16, bar.price_sum_e8, bar.count,
+        )
+        for bar in found.intervals
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("minutes", [1, 7, 60, 1_440])
+def test_all_trades_at_hand(minutes: int) -> None:
+    engine, done = traded(300, 20 * MINUTE_NS)
+    draw = random.Random(minutes)
+    for _ in range(50):
+        start_ns, end_ns = sorted(
+            draw.randrange(BEGIN_NS - MINUTE_NS, engine.time_ns + MINUTE_NS) for _ in range(2)
+        )
+        query = Query(NAME, start_ns, end_ns + 1, minutes, with_empty=False)
+        assert rows(answered(engine, query)) == expected(done, query)
+
+
+@pytest.mark.parametrize("minutes", [1, 15, 1_440])
+def test_whole_minutes_from_bars_and_parts_from_trades(minutes: int) -> None:
+    engine, done = traded(3 * TRADES_MAX, MINUTE_NS // 12)
+    oldest_ns = done[-TRADES_MAX][0]
+    draw = random.Random(minutes)
+    for _ in range(50):
+        start_ns = draw.randrange(BEGIN_NS, oldest_ns) // MINUTE_NS * MINUTE_NS
+        end_ns = draw.choice((engine.time_ns + 1, draw.randrange(oldest_ns + 1, engine.time_ns)))
+        query = Query(NAME, start_ns, end_ns, minutes, with_empty=False)
+        assert rows(answered(engine, query)) == expected(done, query)
+        inside = query._replace(start_ns=draw.randrange(oldest_ns + 1, end_ns))
+        assert rows(answered(engine, inside)) == expected(done, inside)
+
+
+def test_what_is_not_kept_is_refused() -> None:
+    engine, done = traded(3 * TRADES_MAX, MINUTE_NS // 2)
+    part = Query(NAME, done[10][0] + 1, engine.time_ns + 1, 1, with_empty=False)
+    assert isinstance(analytics(engine, part), EdgeReject)
+    old = part._replace(start_ns=(engine.time_ns // MINUTE_NS - 1_441) * MINUTE_NS)
+    assert isinstance(analytics(engine, old), EdgeReject)
+    within = part._replace(start_ns=done[-TRADES_MAX][0], end_ns=done[-TRADES_MAX][0] + 1)
+    assert isinstance(analytics(engine, within), EdgeReject)
+
+
+def test_the_default_is_the_day() -> None:
+    engine, done = traded(3 * TRADES_MAX, MINUTE_NS // 2)
+    query = checked(Query(NAME, 0, 0, 0, with_empty=False))
+    assert isinstance(query, Query)
+    found = answered(engine, query)
+    assert found.end_ns == engine.time_ns + 1
+    assert found.start_ns == (engine.time_ns // MINUTE_NS - 1_439) * MINUTE_NS
+    meant = query._replace(start_ns=found.start_ns, end_ns=found.end_ns)
+    assert rows(found) == expected(done, meant)
+    inside = [each for each in done if each[0] >= found.start_ns]
+    money = sum(price * quantity for _, price, quantity in inside)
+    exact = Fraction(money, sum(quantity for _, _, quantity in inside))
+    assert abs(found.vwap_e8 - exact) <= Fraction(1, 2)
+
+
+def test_empty_intervals_stand_at_the_price_before() -> None:
+    engine, done = traded(3, MINUTE_NS)
+    start_ns = BEGIN_NS - 5 * MINUTE_NS
+    query = Query(NAME, start_ns, start_ns + 60 * MINUTE_NS, 5, with_empty=True)
+    found = answered(engine, query).intervals
+    assert [bar.minute * MINUTE_NS for bar in found] == [
+        start_ns + number * 5 * MINUTE_NS for number in range(12)
+    ]
+    assert (found[0].close_e8, found[0].count) == (0, 0)
+    assert (found[-1].open_e8, found[-1].close_e8, found[-1].count) == (done[-1][1],) * 2 + (0,)
+    many = query._replace(end_ns=start_ns + 60_000 * MINUTE_NS)
+    assert isinstance(analytics(engine, many), EdgeReject)
+
+
+def test_an_average_of_nothing_is_nothing() -> None:
+    assert average_e8(5, 0) == 0
+    assert (average_e8(5, 2), average_e8(7, 2)) == (2, 4)
