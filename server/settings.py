@@ -17,6 +17,9 @@ DEFAULT_INSTRUMENTS: Final = (Instrument("BTC-USD"), Instrument("ETH-USD"), Inst
 
 MIB: Final = 1024 * 1024
 
+KAFKA_FORMATS: Final = ("protobuf", "json")
+"""How the values of Kafka messages are encoded."""
+
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 """From a line for each call to nothing but failures."""
 
@@ -126,6 +129,10 @@ class Settings:
     this machine that needs no port."""
     insecure_public: bool = False
     """Allows a host that is not loopback, though nobody has to prove who he is."""
+    kafka_brokers: str = ""
+    """HOST:PORT of one or more Kafka brokers, separated by commas; empty: no Kafka."""
+    kafka_format: str = "protobuf"
+    """One of `KAFKA_FORMATS`."""
     postgres_url: str = ""
     """`postgresql://USER@HOST:PORT/DATABASE` that the follower keeps; empty: no PostgreSQL."""
     log_level: str = "info"

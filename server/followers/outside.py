@@ -11,4 +11,9 @@ def outside_parts(settings: Settings) -> list[Follower]:
         from server.followers.postgres import PostgresFollower
 
         parts.append(PostgresFollower(settings.postgres_url))
+    if settings.kafka_brokers:
+        from server.followers.kafka import KafkaFollower
+
+        as_json = settings.kafka_format == "json"
+        parts.append(KafkaFollower(settings.kafka_brokers, as_json=as_json))
     return parts

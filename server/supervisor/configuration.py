@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from server.core.instruments import Instrument, Limits
 from server.core.types import INT64_MAX, SelfTradePrevention
-from server.settings import LOG_LEVELS, Settings, is_loopback
+from server.settings import KAFKA_FORMATS, LOG_LEVELS, Settings, is_loopback
 
 CONFIG_VARIABLE: Final = "EXCHANGE_CONFIG"
 
@@ -60,6 +60,20 @@ NAMED: Final = (
         "EXCHANGE_INSECURE_PUBLIC",
         "",
         "allow a host that other machines reach, though nobody is asked who they are",
+    ),
+    Named(
+        "kafka_brokers",
+        "--kafka-brokers",
+        "KAFKA_BROKERS",
+        "HOST:PORT,...",
+        "Kafka that gets every event",
+    ),
+    Named(
+        "kafka_format",
+        "--kafka-format",
+        "KAFKA_FORMAT",
+        "FORMAT",
+        f"of the values in Kafka: {', '.join(KAFKA_FORMATS)}",
     ),
     Named(
         "postgres_url",
@@ -231,6 +245,8 @@ def _named(name: str, given: Given, field: "Field[Any]") -> object:
         "insecure_public": _truth,
         "log_level": _level,
         "postgres_url": _postgres_url,
+        "kafka_brokers": _endpoints,
+        "kafka_format": _kafka_format,
     }
     if name in readers:
         return readers[name](name, given)
@@ -256,6 +272,21 @@ def _endpoint(name: str, given: Given) -> str:
     found = ENDPOINT.fullmatch(str(given.value))
     if not found or not 1 <= int(found[2]) <= 65_535:
         raise _wrong(name, given, "HOST:PORT such as 127.0.0.1:50051")
+    return str(given.value)
+
+
+def _endpoints(name: str, given: Given) -> str:
+    wanted = "HOST:PORT such as 127.0.0.1:9092, or several separated by commas"
+    for each in str(given.value).split(","):
+        found = ENDPOINT.fullmatch(each)
+        if not found or not 1 <= int(found[2]) <= 65_535:
+            raise _wrong(name, given, wanted)
+    return str(given.value)
+
+
+def _kafka_format(name: str, given: Given) -> str:
+    if given.value not in KAFKA_FORMATS:
+        raise _wrong(name, given, f"one of {', '.join(KAFKA_FORMATS)}")
     return str(given.value)
 
 

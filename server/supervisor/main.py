@@ -123,7 +123,7 @@ def _add_settings(parser: argparse.ArgumentParser, *without: str) -> None:
                 named.option, action="store_true", default=None, help=f"{meaning}=true; off)"
             )
         else:
-            shown = default or "on this machine"
+            shown = default or ("on this machine" if named.name == "server" else "none")
             parser.add_argument(
                 named.option, metavar=named.placeholder, help=f"{meaning}; {shown})"
             )

@@ -1,0 +1,111 @@
+"""A real Kafka broker for a module's tests, and what its topics hold."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from server.followers.kafka_messages import TOPICS
+from server.supervisor.kafka_broker import KafkaMissing, command, install, prepare
+from tests.running import free_port
+
+START_SECONDS = 60.0
+
+
+class Broker:
+    """One node, on ports of its own, which it keeps across restarts."""
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            self._installation = install(print)
+        except KafkaMissing as missing:
+            # Where CI is set, a skip is a failure.
+            pytest.skip(f"no Kafka here, so its follower is not tested: {missing}")
+        self._port = free_port()
+        self.address = f"127.0.0.1:{self._port}"
+        self._directory = directory
+        self._configuration = prepare(self._installation, directory, self._port, free_port())
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Until it answers."""
+        with (self._directory / "output").open("ab") as output:
+            self._process = subprocess.Popen(
+                command(self._installation, self._configuration),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        while True:
+            assert self._process.poll() is None, (self._directory / "output").read_text()
+            try:
+                admin.list_topics(timeout=1)
+            except Exception:
+                assert time.monotonic() < deadline, (self._directory / "output").read_text()
+            else:
+                return
+
+    def signal(self, number: int) -> None:
+        """Pause it, or let it go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it the hard way."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def topics(self) -> list[str]:
+        """Those of the exchange that are there."""
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        return [name for name in admin.list_topics(timeout=10).topics if name in TOPICS]
+
+    def delete(self, *topics: str) -> None:
+        """Topics and all that they hold."""
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        for done in admin.delete_topics(list(topics)).values() if topics else ():
+            done.result()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """It takes what is sent and answers nothing."""
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
+    def messages(self, topic: str) -> list[Any]:
+        """All that a topic holds, partition by partition."""
+        group = f"test-{os.getpid()}"
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": group, "log_level": 0})
+        found: list[Any] = []
+        try:
+            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            for number in partitions:
+                place = TopicPartition(topic, number, 0)
+                _low, high = consumer.get_watermark_offsets(place, timeout=10)
+                consumer.assign([place])
+                read = 0
+                while read < high:
+                    message = consumer.poll(10)
+                    assert message is not None, f"{topic}/{number} ends at {read} of {high}"
+                    assert message.error() is None, message.error()
+                    found.append(message)
+                    read = (message.offset() or 0) + 1
+        finally:
+            consumer.close()
+        return found
