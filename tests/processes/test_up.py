@@ -76,7 +76,7 @@ def test_ready_names_the_addresses_and_all_ends_cleanly(starter: Starter) -> Non
     assert get(exchange, "/healthz")
     place(exchange, "kept")
     parts = exchange.running.children()
-    assert len(parts) == 3
+    assert len(parts) == 4
     assert exchange.running.terminate() == Exit.CLEAN
     assert not any(map(is_there, parts))
     again = starter.up()
