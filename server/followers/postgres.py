@@ -34,8 +34,8 @@ COMMAND_S: Final = 15.0
 """A statement that takes longer is given up, and its transaction with it."""
 POOL_MAX: Final = 2
 """Connections: one writes; a second is for the moment in which a broken one is not gone yet."""
-BATCH_COMMANDS_MAX: Final = 20_000
-"""In one transaction, so that it ends well before `COMMAND_S`."""
+BATCH_COMMANDS_MAX: Final = 2_000
+"""In one transaction, so that it ends well before `COMMAND_S` where the cores are busy."""
 
 _STAGE: Final = """
 CREATE TEMP TABLE IF NOT EXISTS changed (
@@ -249,7 +249,7 @@ class PostgresFollower:
         )
 
     async def _sums(self, connection: Any, batch: Batch) -> None:
-        bars = [(name, *bar.row()) for (name, _), bar in batch.bars.items()]
+        bars = [(*key, *bar.values()) for key, bar in batch.bars.items()]
         columns = list(zip(*bars, strict=True))
         await connection.execute(
             """INSERT INTO minute_bars AS bar

@@ -28,7 +28,7 @@ from server.core.events import (
     Traded,
 )
 from server.core.instruments import Instrument
-from server.core.market import MINUTE_NS, Bar, Market
+from server.core.market import MINUTE_NS, Market
 from server.core.types import BUY, CANCELLED, FILLED, PARTIALLY_FILLED
 from server.journal.record import Record
 
@@ -58,6 +58,21 @@ _POST_ONLY: Final = OrderEvent._fields.index("post_only")
 
 _FILLED, _REMAINING, _STATUS = 11, 12, 14
 """Places in a standing order."""
+
+
+class MinuteBar:
+    """The trades of one minute, in sums; what is there already is added to by the database."""
+
+    __slots__ = ("close_e8", "count", "high_e8", "low_e8", "notional_e16", "open_e8", "volume_e8")
+
+    def __init__(self, open_e8: int) -> None:
+        self.open_e8 = self.high_e8 = self.low_e8 = self.close_e8 = open_e8
+        self.volume_e8 = self.notional_e16 = self.count = 0
+
+    def values(self) -> tuple[int, ...]:
+        """In the order of the table."""
+        prices = (self.open_e8, self.high_e8, self.low_e8, self.close_e8)
+        return (*prices, self.volume_e8, self.notional_e16, self.count)
 
 
 class Accounts:
@@ -93,7 +108,7 @@ class Batch:
         self.changed: dict[int, list[Any]] = {}
         """The same layout for orders from before; those that only traded have two fields."""
         self.instruments: dict[str, tuple[Instrument, int]] = {}
-        self.bars: dict[tuple[str, int], Bar] = {}
+        self.bars: dict[tuple[str, int], MinuteBar] = {}
         self.fees_e8: dict[str, int] = {}
         self.fills: list[tuple[Traded, int]] = []
         """Trades with their time, for the positions."""
@@ -183,7 +198,7 @@ class Batch:
         minute, price_e8 = self.time_ns // MINUTE_NS, event.price_e8
         bar = self.bars.get((event.instrument, minute))
         if bar is None:
-            bar = self.bars[event.instrument, minute] = Bar(minute, price_e8)
+            bar = self.bars[event.instrument, minute] = MinuteBar(price_e8)
         bar.high_e8 = max(bar.high_e8, price_e8)
         bar.low_e8 = min(bar.low_e8, price_e8)
         bar.close_e8 = price_e8

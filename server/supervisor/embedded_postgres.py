@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: programs of a wheel, run as a part like any other.
+"""The embedded PostgreSQL: programs of a wheel. So far tests run on it, and `exchange up` does not.
 
 `prepare` makes the cluster below the data directory where there is none; `command` is what becomes
 `postgres`, in the foreground, on the loopback interface only, with commits that don't wait for the
@@ -27,7 +27,6 @@ from typing import Final
 MODULE: Final = "server.supervisor.embedded_postgres"
 DIRECTORY_NAME: Final = "postgres"
 USER: Final = "exchange"
-NICENESS: Final = 5
 _ORDINARY_ID: Final = 1000
 _CLONE_NEWUSER: Final = 0x10000000
 _PR_SET_PDEATHSIG: Final = 1
