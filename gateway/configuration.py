@@ -1,9 +1,10 @@
 """Envoy's configuration: one listener that serves HTTP JSON and passes gRPC through.
 
 A request meets, in order: the limits of the connection manager; the routes (`gateway/routes.py`),
-which refuse what the contract does not name; the Lua filter, which acts on replies only; the limit
-of the body; the transcoder, which turns JSON into the messages of `exchange.http.v1`; the router.
-gRPC calls have routes of their own, on which only the router runs.
+which refuse what the contract does not name; the Lua filter, which names the request and finishes
+the reply; the limit of the body; the transcoder, which turns JSON into the messages of
+`exchange.http.v1`; the router.
+gRPC calls have routes of their own, on which they are named and passed on.
 
 The server is asked for its health each second: one that is gone, starting or stopping costs a
 caller a 503 at once instead of a wait. A second gateway on the same port must fail to start, so the
@@ -136,7 +137,10 @@ def connection_manager() -> dict[str, Any]:
         "stat_prefix": "http",
         "codec_type": "AUTO",
         "use_remote_address": True,
-        "generate_request_id": False,
+        # The filter decides which id stays: the caller's, if it is a good one, or a new one.
+        "early_header_mutation_extensions": [set_aside("x-request-id", "x-given-request-id")],
+        "generate_request_id": True,
+        "always_set_request_id_in_response": True,
         "server_name": "exchange",
         "normalize_path": True,
         "merge_slashes": False,
@@ -156,7 +160,7 @@ def connection_manager() -> dict[str, Any]:
         "http_filters": [lua(), body_limit(), transcoder(), router()],
         "route_config": {
             "max_direct_response_body_size_bytes": FILE_BYTES_MAX,
-            "virtual_hosts": [{"name": "exchange", "domains": ["*"], "routes": routes()}]
+            "virtual_hosts": [{"name": "exchange", "domains": ["*"], "routes": routes()}],
         },
     }
 
@@ -171,10 +175,42 @@ def lua() -> dict[str, Any]:
     }
 
 
+def lua_of_route(text: str) -> dict[str, Any]:
+    return {
+        "@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute",
+        "source_code": {"inline_string": text},
+    }
+
+
 def script(*, creates: bool) -> str:
     """What finishes the replies, for a route that creates something or one that does not."""
-    text = (Path(__file__).parent / "replies.lua").read_text(encoding="utf-8")
-    return f"local CREATES = {'true' if creates else 'false'}\n{text}"
+    return f"local CREATES = {'true' if creates else 'false'}\n{source('replies')}{naming()}"
+
+
+def naming() -> str:
+    """What names requests; all that is done to gRPC."""
+    return source("request_ids")
+
+
+def source(name: str) -> str:
+    return (Path(__file__).parent / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def set_aside(header: str, other: str) -> dict[str, Any]:
+    """Move what the caller sent to a header of another name, before anything looks at it."""
+    kept = {"header": {"key": other, "value": f"%REQ({header})%"}}
+    return {
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation"
+            ".header_mutation.v3.HeaderMutation",
+            "mutations": [
+                {"remove": other},
+                {"append": kept | {"append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}},
+                {"remove": header},
+            ],
+        },
+    }
 
 
 def body_limit() -> dict[str, Any]:
@@ -249,7 +285,8 @@ def grpc_route(match: dict[str, Any], *, streaming: bool) -> dict[str, Any]:
     return {
         "match": match | {"grpc": {}},
         "route": STREAM if streaming else CALL,
-        "typed_per_filter_config": dict.fromkeys((LUA, BODY_LIMIT, TRANSCODER), DISABLED),
+        "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED)
+        | {LUA: lua_of_route(naming())},
     }
 
 
@@ -269,7 +306,8 @@ def websocket_routes() -> list[dict[str, Any]]:
             },
             "route": STREAM
             | {"cluster": WEBSOCKET, "upgrade_configs": [{"upgrade_type": "websocket"}]},
-            "typed_per_filter_config": dict.fromkeys((LUA, BODY_LIMIT, TRANSCODER), DISABLED),
+            "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED)
+            | {LUA: lua_of_route(naming())},
         },
         {
             "match": {"path": WEBSOCKET_PATH},
@@ -286,12 +324,7 @@ def json_route(route: JsonRoute) -> dict[str, Any]:
         "route": STREAM if route.streams else CALL,
     }
     if route.creates:
-        entry["typed_per_filter_config"] = {
-            LUA: {
-                "@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute",
-                "source_code": {"inline_string": script(creates=True)},
-            }
-        }
+        entry["typed_per_filter_config"] = {LUA: lua_of_route(script(creates=True))}
     return entry
 
 

@@ -16,15 +16,12 @@ import threading
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler
 from queue import Full, Queue
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from server.settings import LOG_LEVELS
 
 LINES_MAX: Final = 10_000
 """Lines that wait to be written: a few MB, and more than a second of calls at `debug`."""
-REQUEST_ID: Final = "x-request-id"
-REQUEST_ID_CHARACTERS_MAX: Final = 128
-"""Of a caller's id that a line repeats: three times a UUID."""
 FLUSH_SECONDS: Final = 1.0
 """At the end of the process, for what still waits."""
 
@@ -71,15 +68,6 @@ def info(message: str, **fields: object) -> None:
 def warning(message: str, **fields: object) -> None:
     """Something that is not as it should be, though everything goes on."""
     _LOG.warning(message, extra={"fields": fields})
-
-
-def request_id(metadata: Any) -> str:
-    """What the caller named his request, empty where he didn't; of a call's metadata."""
-    for key, value in metadata or ():
-        if key == REQUEST_ID:
-            text = value if isinstance(value, str) else value.decode(errors="replace")
-            return text[:REQUEST_ID_CHARACTERS_MAX]
-    return ""
 
 
 class Lines(QueueHandler):

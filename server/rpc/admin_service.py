@@ -20,6 +20,7 @@ from server.rpc.calls import Calls
 from server.rpc.errors import EdgeReject, refuse
 from server.rpc.followers import SNAPSHOTS, Followers, Snapshot
 from server.rpc.journal_stream import JournalStreams
+from server.rpc.request_ids import request_id
 from server.settings import LOG_LEVELS
 
 VERSION: Final = metadata.version("exchange-backend")
@@ -175,4 +176,4 @@ class AdminService(AdminServiceServicer):
 
 def _tell(message: str, context: Context, **fields: object) -> None:
     """Who asked for it is known by the id that he gave his request."""
-    logs.info(message, **fields, request_id=logs.request_id(context.invocation_metadata()))
+    logs.info(message, **fields, request_id=request_id(context))

@@ -316,7 +316,7 @@ async def refuse(context: ServicerContext[Any, Any], refused: Refused) -> NoRetu
     await context.abort(
         RULES[refused.reason].code,
         status.message,
-        ((DETAILS_KEY, status.SerializeToString()),),
+        (*(context.trailing_metadata() or ()), (DETAILS_KEY, status.SerializeToString())),
     )
     raise AssertionError("abort always raises")
 

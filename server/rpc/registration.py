@@ -4,6 +4,7 @@
   of every method by itself, and looks at all those waits again for each call that comes: at forty
   methods that is a tenth of what a call costs.
 - Some methods give bytes: what is encoded already, for one or for many, has no serializer.
+- Each call is named, so that its reply and the lines about it can be found together.
 - Calls that end with an error are counted, by method and status; who ends his own call is not.
 - Bytes that are no message are refused like anything else. Left to grpc.aio they are a failure of
   the server's, status UNKNOWN, with a stack trace in its log for each.
@@ -23,6 +24,7 @@ from grpc.aio import ServicerContext
 from server import logs
 from server.metrics.load import CallErrors
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
+from server.rpc.request_ids import name_call, request_id
 
 Handler = Callable[[Any, ServicerContext[Any, Any]], Coroutine[Any, Any, Any]]
 
@@ -75,6 +77,7 @@ def _counted(serve: Handler, method: MethodDescriptor, errors: CallErrors) -> Ha
 
     async def serve_or_refuse(request: Any, context: ServicerContext[Any, Any]) -> Any:
         began_ns = time.monotonic_ns() if logs.debugging() else 0
+        name_call(context)
         try:
             if type(request) is EdgeReject:
                 await refuse(context, request)
@@ -102,5 +105,5 @@ def _tell(endpoint: str, context: ServicerContext[Any, Any], began_ns: int) -> N
         details=context.details(),
         taken_us=(time.monotonic_ns() - began_ns) // 1_000,
         peer=context.peer(),
-        request_id=logs.request_id(context.invocation_metadata()),
+        request_id=request_id(context),
     )

@@ -16,6 +16,7 @@ from server import logs
 from server.feed.fan_out import Reader, ReaderSlow, ServerStopping, TooManyReaders
 from server.feed.feed import SequenceAhead
 from server.rpc.errors import EdgeReason, EdgeReject, Refused, refuse
+from server.rpc.request_ids import request_id
 
 Context = ServicerContext[Any, Any]
 
@@ -55,7 +56,7 @@ async def send(
             sequence=reader.ended.sequence,
             waiting_bytes_max=reader.ended.bytes_max,
             peer=context.peer(),
-            request_id=logs.request_id(context.invocation_metadata()),
+            request_id=request_id(context),
         )
         _say_goodbye(refuse(context, _refused(reader.ended)), reader)
         # The status is on its way, so that nothing else is said, once that task has begun.

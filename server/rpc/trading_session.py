@@ -41,6 +41,7 @@ from server.core.rejects import Reject
 from server.core.types import Repeat
 from server.rpc import parse, present
 from server.rpc.errors import EdgeReason, EdgeReject, Refused, not_taken, refusal, refuse
+from server.rpc.request_ids import request_id
 from server.sequencer.errors import NotServing, Overloaded
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import Applied, Outcome, Ticket
@@ -245,7 +246,7 @@ def _tell(session_id: int, ended: Outcome, context: Context) -> None:
         session_id=session_id,
         orders_cancelled=sum(isinstance(event, OrderCancelled) for event in events),
         peer=context.peer(),
-        request_id=logs.request_id(context.invocation_metadata()),
+        request_id=request_id(context),
     )
 
 

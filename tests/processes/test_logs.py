@@ -43,17 +43,24 @@ def body(order_id: str, **changes: object) -> dict[str, object]:
 
 def test_a_request_is_found_by_the_id_that_its_caller_gave(starter: Starter) -> None:
     exchange = starter.up("--log-level", "debug")
-    named = {"X-Request-Id": 'from "elsewhere"'}
     place = "exchange.http.v1.OrderService/PlaceOrder"
-    assert httpx.post(f"{exchange.http}/orders", json=body("o1"), headers=named).is_success
-    found = told(exchange.running, "call", request_id='from "elsewhere"', endpoint=place)
+    named = {"X-Request-Id": "from-elsewhere/1"}
+    placed = httpx.post(f"{exchange.http}/orders", json=body("o1"), headers=named)
+    assert placed.is_success
+    assert placed.headers["x-request-id"] == "from-elsewhere/1"
+    found = told(exchange.running, "call", request_id="from-elsewhere/1", endpoint=place)
     assert (found["level"], found["part"], found["code"]) == ("debug", "server", "OK")
-    named["X-Request-Id"] = "x" * 200
+    named["X-Request-Id"] = "x" * 128
     refused = httpx.post(f"{exchange.http}/orders", json=body("o2", price=-1), headers=named)
     assert refused.status_code == 400
+    assert refused.headers["x-request-id"] == "x" * 128
     found = told(exchange.running, "call", request_id="x" * 128)
     assert found["code"] == "INVALID_ARGUMENT"
     assert "-1" in found["details"]
+    unnamed = [httpx.get(f"{exchange.http}/orders/o1").headers["x-request-id"] for _ in range(2)]
+    assert unnamed[0] != unnamed[1]
+    for name in unnamed:
+        told(exchange.running, "call", request_id=name)
 
 
 def test_decisions_are_told_and_orders_are_not(starter: Starter) -> None:

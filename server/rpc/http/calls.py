@@ -56,7 +56,7 @@ class HttpCalls(Calls):
         await context.abort(
             RULES[reason].code,
             status.message,
-            ((DETAILS_KEY, status.SerializeToString()),),
+            (*(context.trailing_metadata() or ()), (DETAILS_KEY, status.SerializeToString())),
         )
         raise AssertionError("abort always raises")
 

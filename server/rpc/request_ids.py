@@ -1,0 +1,41 @@
+"""The id under which a call is found again: its caller's own, or one that is made here.
+
+A caller names his request with `x-request-id` in the metadata (the gateway does so for each HTTP
+request); an id that is not like `PATTERN` is taken for none. Each reply and each refusal repeats
+the id in its trailing metadata, and so does each line of the log that belongs to the call. The
+trailing metadata is where it is kept meanwhile: initial metadata would be a message of its own.
+"""
+
+import re
+import secrets
+from itertools import count
+from typing import Any, Final
+
+from grpc.aio import ServicerContext
+
+REQUEST_ID: Final = "x-request-id"
+
+PATTERN: Final = re.compile("[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+"""UUIDs, base64 and the ids of other gateways; three times a UUID, and nothing to be escaped."""
+
+_matches: Final = PATTERN.fullmatch
+_numbers: Final = count(1)
+_process: Final = secrets.token_hex(6)
+
+
+def name_call(context: ServicerContext[Any, Any]) -> None:
+    """To be called once for each call, before anything else is said of it."""
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID and isinstance(value, str) and _matches(value):
+            break
+    else:
+        value = f"{_process}-{next(_numbers):x}"
+    context.set_trailing_metadata(((REQUEST_ID, value),))
+
+
+def request_id(context: ServicerContext[Any, Any]) -> str:
+    """What the call was named; empty where it was not."""
+    for key, value in context.trailing_metadata() or ():
+        if key == REQUEST_ID:
+            return str(value)
+    return ""
