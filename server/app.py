@@ -33,6 +33,7 @@ from server.core.commands import EndSession
 from server.core.rejects import Reject
 from server.exits import Exit
 from server.feed.feed import Feed, Formats
+from server.history.reader import History
 from server.journal.file_log import FileLog
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.log import Lost, Unknown
@@ -113,6 +114,7 @@ class Exchange:
 
         deadlines = Deadlines(limits.deadline_s, limits.deadline_max_s)
         calls = Calls(self.sequencer, deadlines)
+        self._history = history = History(settings.postgres_url)
         self._sessions = TradingSessions(self.sequencer, limits.session_messages_max)
         start = Start(epoch, report.sentence(), self._degraded, time.monotonic_ns())
         self._server = server = make_server(limits)
@@ -120,12 +122,12 @@ class Exchange:
         add = partial(register, server, errors=errors)
         add(
             order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
-            OrderService(calls, self._sessions, order_events.OrderEvents(self.feed).serve),
+            OrderService(calls, history, self._sessions, order_events.OrderEvents(self.feed).serve),
             order_events.ENCODED,
         )
         add(
             market_data_pb2.DESCRIPTOR.services_by_name["MarketData"],
-            market_data.MarketData(calls, self.feed),
+            market_data.MarketData(calls, history, self.feed),
             market_data.ENCODED,
         )
         add(
@@ -134,7 +136,9 @@ class Exchange:
         )
         admin = AdminService(calls, self.followers, self._journal_streams, start)
         add(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin)
-        add_http_services(server, self.sequencer, self.feed, deadlines, admin, metrics.text, errors)
+        add_http_services(
+            server, self.sequencer, self.feed, deadlines, history, admin, metrics.text, errors
+        )
         if limits.reflection:
             add_reflection(server, SERVICES)
 
@@ -158,6 +162,7 @@ class Exchange:
         self.feed.stop()
         self._sessions.stop()
         await self._server.stop(DRAIN_S)
+        await self._history.close()
         await self._end_sessions()
         await self.sequencer.stop()
         try:

@@ -11,10 +11,12 @@ from server.core.rejects import RejectReason
 from server.core.types import INT64_MAX
 from server.feed.feed import Feed
 from server.feed.ticker import Rendered
-from server.rpc import analytics
+from server.history.reader import History
+from server.rpc import analytics, present
 from server.rpc import market_view as view
 from server.rpc.calls import Calls
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
+from server.rpc.past import Past
 from server.rpc.streams import send
 
 Context = ServicerContext[Any, Any]
@@ -48,8 +50,9 @@ _PAGE_TOKEN: Final = re.compile("([0-9]{1,19})-([0-9]{1,10})")
 class MarketData:
     """`exchange.v1.MarketData`."""
 
-    def __init__(self, calls: Calls, feed: Feed) -> None:
+    def __init__(self, calls: Calls, history: History, feed: Feed) -> None:
         self._calls = calls
+        self._past = Past(calls, history)
         self._feed = feed
         self._books = view.Books()
         self._tickers = view.Tickers()
@@ -90,9 +93,14 @@ class MarketData:
         query = _trades_query(request)
         if isinstance(query, EdgeReject):
             await refuse(context, query)
-        reply = await self._calls.read(lambda engine: view.trades(engine, query), context)
-        if reply is None:
+        page = await self._past.trades(*query, context)
+        if page is None:
             await _refuse_unknown(context, query.instrument)
+        reply = messages.ListTradesResponse(
+            sequence=page.sequence, next_page_token=page.next_page_token
+        )
+        for trade in page.trades:
+            present.trade(reply.trades.add(), *trade)
         return reply
 
     async def GetTicker(self, request: messages.GetTickerRequest, context: Context) -> bytes:

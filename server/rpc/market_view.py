@@ -100,20 +100,6 @@ def instruments(engine: Engine) -> messages.ListInstrumentsResponse:
     return reply
 
 
-def trades(engine: Engine, query: TradesQuery) -> messages.ListTradesResponse | None:
-    """A page; one more than asked for tells whether there is another."""
-    if query.instrument not in engine.markets:
-        return None
-    found = engine.trades(query.instrument, query.limit + 1, query.before)
-    reply = messages.ListTradesResponse(sequence=engine.sequence)
-    for trade in found[: query.limit]:
-        present.trade(reply.trades.add(), *trade)
-    if len(found) > query.limit:
-        sequence, index = found[query.limit - 1][:2]
-        reply.next_page_token = f"{sequence}-{index}"
-    return reply
-
-
 class Tickers:
     """Encoded tickers: each is made once for all who ask for the same at one sequence."""
 

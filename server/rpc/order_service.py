@@ -7,11 +7,12 @@ from grpc.aio import ServicerContext
 
 from exchange.v1 import order_service_pb2 as messages
 from exchange.v1.order_service_pb2_grpc import OrderServiceServicer
-from server.core.engine import Engine
 from server.core.rejects import Reject, RejectReason
+from server.history.reader import History
 from server.rpc import parse, present
 from server.rpc.calls import Calls
 from server.rpc.errors import EdgeReject, refusal, refuse
+from server.rpc.past import Past
 from server.rpc.trading_session import TradingSessions
 
 Context = ServicerContext[Any, Any]
@@ -23,10 +24,12 @@ class OrderService(OrderServiceServicer):
     def __init__(
         self,
         calls: Calls,
+        history: History,
         sessions: TradingSessions,
         serve_events: Callable[[messages.StreamOrderEventsRequest, Context], Awaitable[None]],
     ) -> None:
         self._calls = calls
+        self._past = Past(calls, history)
         self._sessions = sessions
         self._serve_events = serve_events
 
@@ -83,9 +86,11 @@ class OrderService(OrderServiceServicer):
         query = parse.order_query(request)
         if isinstance(query, EdgeReject):
             await refuse(context, query)
-        reply = await self._calls.read(lambda engine: _order(engine, query), context)
-        if reply is None:
+        found = await self._past.order(query, context)
+        if found is None:
             await refuse(context, EdgeReject(RejectReason.ORDER_UNKNOWN, "order_id", query))
+        reply = messages.GetOrderResponse(sequence=found.sequence)
+        present.order(reply.order, *found.order)
         return reply
 
     async def ListOrders(
@@ -94,7 +99,13 @@ class OrderService(OrderServiceServicer):
         query = parse.orders_query(request)
         if isinstance(query, EdgeReject):
             await refuse(context, query)
-        return await self._calls.read(lambda engine: _page(engine, query), context)
+        page = await self._past.orders(query, context)
+        reply = messages.ListOrdersResponse(
+            sequence=page.sequence, next_page_token=page.next_page_token
+        )
+        for order in page.orders:
+            present.order(reply.orders.add(), *order)
+        return reply
 
     # A coroutine that reads and writes by itself: unlike an async generator's, its end is its own,
     # also where the call is cancelled in the middle of a write.
@@ -107,23 +118,3 @@ class OrderService(OrderServiceServicer):
         self, request: messages.StreamOrderEventsRequest, context: Context
     ) -> None:
         await self._serve_events(request, context)
-
-
-def _order(engine: Engine, order_id: str) -> messages.GetOrderResponse | None:
-    found = engine.order(order_id)
-    if found is None:
-        return None
-    reply = messages.GetOrderResponse(sequence=engine.sequence)
-    present.order(reply.order, engine.order_event(found), found.updated_ns)
-    return reply
-
-
-def _page(engine: Engine, query: parse.OrdersQuery) -> messages.ListOrdersResponse:
-    """One more than asked for tells whether there is another page."""
-    found = engine.orders(**query._replace(limit=query.limit + 1)._asdict())
-    reply = messages.ListOrdersResponse(sequence=engine.sequence)
-    for order in found[: query.limit]:
-        present.order(reply.orders.add(), engine.order_event(order), order.updated_ns)
-    if len(found) > query.limit:
-        reply.next_page_token = str(found[query.limit - 1].placed_sequence)
-    return reply

@@ -18,7 +18,7 @@ JOURNAL = CORE | {"server.journal"}
 SEQUENCER = JOURNAL | {"server.sequencer"}
 FEED = SEQUENCER | {"server.feed"}
 METRICS = FEED | {"server.metrics"}
-RPC = METRICS | {"server.rpc"}
+RPC = METRICS | {"server.history", "server.rpc"}
 APP = RPC | {"server.app"}
 SETTINGS = {"server.settings", "server.exits"}
 LOGS = {"server.logs"}
@@ -33,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.sequencer": JOURNAL | SETTINGS,
     "server.feed": SEQUENCER | SETTINGS | WIRE,
     "server.metrics": FEED | SETTINGS,
-    "server.rpc": METRICS | SETTINGS | LOGS | WIRE,
+    "server.history": CORE,
+    "server.rpc": METRICS | {"server.history"} | SETTINGS | LOGS | WIRE,
     "server.app": RPC | SETTINGS | LOGS | WIRE,
     # Followers share the pure codecs and the engine; the server itself they reach over gRPC.
     "server.followers": JOURNAL | SETTINGS | WIRE | {"clients"},

@@ -19,6 +19,7 @@ from server.core.commands import CancelOrder, Command, PlaceOrder, ReplaceOrder,
 from server.core.instruments import Instrument
 from server.core.types import BUY, GTC, IOC, LIMIT, SELL
 from server.feed.feed import Feed, Formats
+from server.history.reader import History
 from server.journal.recovery import recover
 from server.rpc import market_data, order_events
 from server.rpc.calls import Calls
@@ -78,7 +79,7 @@ class Market:
         self.server = make_server(GrpcLimits())
         calls = Calls(self.sequencer, Deadlines(5, 30))
         services = market_data_pb2.DESCRIPTOR.services_by_name
-        servicer = market_data.MarketData(calls, self.feed)
+        servicer = market_data.MarketData(calls, History(""), self.feed)
         register(self.server, services["MarketData"], servicer, market_data.ENCODED)
         services = order_service_pb2.DESCRIPTOR.services_by_name
         orders = OrderStreams(self.feed)

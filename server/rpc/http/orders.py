@@ -14,11 +14,12 @@ from exchange.http.v1 import order_service_pb2 as messages
 from server.core.engine import Engine
 from server.core.events import OrderEvent
 from server.core.rejects import Reject, RejectReason
+from server.history.reader import History
 from server.rpc.errors import EdgeReject
 from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls, told
 from server.rpc.http.encoded_depth import encoded_depth
-from server.rpc.parse import OrdersQuery
+from server.rpc.past import Past
 from server.rpc.present import LISTED_MAX
 
 Context = ServicerContext[Any, Any]
@@ -32,8 +33,9 @@ ENCODED: Final = frozenset({"PlaceOrder"})
 class HttpOrders:
     """`exchange.http.v1.OrderService`."""
 
-    def __init__(self, calls: HttpCalls) -> None:
+    def __init__(self, calls: HttpCalls, history: History) -> None:
         self._calls = calls
+        self._past = Past(calls, history)
 
     async def PlaceOrder(self, request: messages.PlaceOrderRequest, context: Context) -> bytes:
         command = parse.place(request)
@@ -79,10 +81,12 @@ class HttpOrders:
     async def GetOrder(
         self, request: messages.GetOrderRequest, context: Context
     ) -> messages.GetOrderResponse:
-        reply = await self._calls.read(lambda engine: _order(engine, request.order_id), context)
-        if reply is None:
+        found = await self._past.order(request.order_id, context)
+        if found is None:
             refused = EdgeReject(RejectReason.ORDER_UNKNOWN, "order_id", request.order_id)
             await self._calls.refuse(context, refused)
+        reply = messages.GetOrderResponse(sequence=found.sequence)
+        present.order(reply.order, *found.order)
         return reply
 
     async def ListOrders(
@@ -91,29 +95,15 @@ class HttpOrders:
         query = parse.orders_query(request)
         if isinstance(query, EdgeReject):
             await self._calls.refuse(context, query)
-        return await self._calls.read(lambda engine: _page(engine, query), context)
+        page = await self._past.orders(query, context)
+        reply = messages.ListOrdersResponse(
+            sequence=page.sequence, next_page_token=page.next_page_token
+        )
+        for order in page.orders:
+            present.order(reply.orders.add(), *order)
+        return reply
 
 
 def book_of(instrument: str) -> Callable[[Engine], bytes]:
     """What renders the book of a place reply."""
     return lambda engine: encoded_depth(engine.book(instrument), parse.LEVELS_DEFAULT)
-
-
-def _order(engine: Engine, order_id: str) -> messages.GetOrderResponse | None:
-    found = engine.order(order_id)
-    if found is None:
-        return None
-    reply = messages.GetOrderResponse(sequence=engine.sequence)
-    present.order(reply.order, engine.order_event(found), found.updated_ns)
-    return reply
-
-
-def _page(engine: Engine, query: OrdersQuery) -> messages.ListOrdersResponse:
-    """One more than asked for tells whether there is another page."""
-    found = engine.orders(**query._replace(limit=query.limit + 1)._asdict())
-    reply = messages.ListOrdersResponse(sequence=engine.sequence)
-    for order in found[: query.limit]:
-        present.order(reply.orders.add(), engine.order_event(order), order.updated_ns)
-    if len(found) > query.limit:
-        reply.next_page_token = str(found[query.limit - 1].placed_sequence)
-    return reply

@@ -7,6 +7,7 @@ import grpc
 
 from exchange.http.v1 import market_service_pb2, order_service_pb2, system_service_pb2
 from server.feed.feed import Feed
+from server.history.reader import History
 from server.metrics.load import CallErrors
 from server.rpc.admin_service import AdminService
 from server.rpc.deadlines import Deadlines
@@ -28,6 +29,7 @@ def add_http_services(
     sequencer: Sequencer,
     feed: Feed,
     deadlines: Deadlines,
+    history: History,
     admin: AdminService,
     metrics: Callable[[], Awaitable[bytes]],
     errors: CallErrors,
@@ -35,6 +37,6 @@ def add_http_services(
     """Serve `exchange.http.v1`. `admin` gives status and snapshots, `metrics` the text of all
     figures (`server.metrics.exposition.Metrics.text`)."""
     calls = HttpCalls(sequencer, deadlines)
-    register(server, ORDERS, HttpOrders(calls), orders.ENCODED, errors)
+    register(server, ORDERS, HttpOrders(calls, history), orders.ENCODED, errors)
     register(server, MARKET, HttpMarket(calls, admin, feed), market.ENCODED, errors)
     register(server, SYSTEM, HttpSystem(admin, metrics), errors=errors)

@@ -1,0 +1,172 @@
+"""What memory no longer holds, read from the PostgreSQL that the follower keeps.
+
+The follower writes behind the engine, so each question says through which sequence the rows must
+be complete for its answer to be whole; where they are not, or the database can't be had, `Down`
+says so instead of a short answer. What is asked for has ended long before and no longer changes,
+so nothing needs to be read in one transaction with the position.
+
+After a failure nothing is tried for `PAUSE_S`: callers are refused at once meanwhile.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+from server.core.events import OrderEvent, Traded
+from server.core.market import RecentTrade
+from server.core.types import OrderStatus, Side
+
+CONNECTIONS_MAX: Final = 4
+"""Questions at once; others wait within their deadline."""
+CONNECT_S: Final = 2.0
+COMMAND_S: Final = 5.0
+"""As long as a call without a deadline may take."""
+PAUSE_S: Final = 1.0
+
+_SIDES: Final = {"buy": 1, "sell": 2}
+_TYPES: Final = {"limit": 1, "market": 2}
+_TIMES: Final = {"gtc": 1, "ioc": 2, "fok": 3}
+_STATUSES: Final = {each.name.lower(): int(each) for each in OrderStatus}
+
+_POSITION: Final = "SELECT sequence FROM follower_positions WHERE follower = 'postgres'"
+_ORDERS: Final = """
+SELECT order_id, client_id, client_reference, instrument, side::text, type::text,
+    time_in_force::text, post_only, self_trade_prevention, price * 1e8, quantity * 1e8,
+    filled * 1e8, remaining * 1e8, cancelled * 1e8, status::text, placed_sequence, created_ns,
+    session_id, end_reason, 0, updated_ns
+FROM orders"""
+_ENDED: Final = "updated_sequence <= $1 AND status NOT IN ('open', 'partially_filled')"
+_TRADES: Final = """
+SELECT sequence, event_index, time_ns, instrument, price * 1e8, quantity * 1e8,
+    aggressor_side::text, maker_order_id, maker_client_id, '', maker_placed_sequence, 0, 0,
+    maker_fee * 1e8, taker_order_id, taker_client_id, '', taker_placed_sequence, 0, 0,
+    taker_fee * 1e8
+FROM trades
+WHERE instrument = $1 AND (sequence, event_index) < ($2, $3)
+ORDER BY sequence DESC, event_index DESC LIMIT $4"""
+
+
+class Down(Exception):
+    """History can't be read now; the text says why."""
+
+
+class PastOrder(NamedTuple):
+    """An order as it ended."""
+
+    event: OrderEvent
+    updated_ns: int
+
+
+class History:
+    """Reads one database; without its address, whoever asks must do without."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: Any = None
+        self._opening = asyncio.Lock()
+        self._resume_s = 0.0
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a database to ask."""
+        return bool(self._url)
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool = None
+
+    async def order(self, order_id: str, through_sequence: int) -> PastOrder | None:
+        """The newest order of this id that had ended at that sequence."""
+        query = f"{_ORDERS} WHERE order_id = $2 AND {_ENDED} ORDER BY placed_sequence DESC LIMIT 1"
+        async with self._reading(through_sequence) as connection:
+            rows = await connection.fetch(query, through_sequence, order_id)
+        return _order(rows[0]) if rows else None
+
+    async def orders(
+        self,
+        client_id: str,
+        instrument: str,
+        side: int,
+        status: int,
+        before_sequence: int,
+        limit: int,
+        through_sequence: int,
+    ) -> list[PastOrder]:
+        """Newest first by placing sequence, those that had ended at that sequence."""
+        asked: list[Any] = [through_sequence]
+        terms = [_ENDED]
+        for term, value in (
+            ("client_id = ", client_id),
+            ("instrument = ", instrument),
+            ("side::text = ", Side(side).name.lower() if side else ""),
+            ("status::text = ", OrderStatus(status).name.lower() if status else ""),
+            ("placed_sequence < ", before_sequence),
+        ):
+            if value:
+                asked.append(value)
+                terms.append(f"{term}${len(asked)}")
+        query = (
+            f"{_ORDERS} WHERE {' AND '.join(terms)} ORDER BY placed_sequence DESC LIMIT {limit:d}"
+        )
+        async with self._reading(through_sequence) as connection:
+            return [_order(row) for row in await connection.fetch(query, *asked)]
+
+    async def trades(
+        self, instrument: str, before: tuple[int, int], limit: int
+    ) -> list[RecentTrade]:
+        """Newest first, from before this (sequence, index). Only what a page shows is filled in:
+        references, and how the orders stood, are not kept with trades."""
+        async with self._reading(before[0]) as connection:
+            rows = await connection.fetch(_TRADES, instrument, *before, limit)
+        return [_trade(row) for row in rows]
+
+    @asynccontextmanager
+    async def _reading(self, through_sequence: int) -> AsyncIterator[Any]:
+        if time.monotonic() < self._resume_s:
+            raise Down("can't be reached")
+        try:
+            pool = await self._opened()
+            async with pool.acquire(timeout=CONNECT_S) as connection:
+                sequence = await connection.fetchval(_POSITION) or 0
+                if sequence < through_sequence:
+                    raise Down(f"at sequence {sequence}, behind {through_sequence}")
+                yield connection
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            self._resume_s = time.monotonic() + PAUSE_S
+            raise Down("can't be reached") from error
+
+    async def _opened(self) -> Any:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=0,
+                    max_size=CONNECTIONS_MAX,
+                    timeout=CONNECT_S,
+                    command_timeout=COMMAND_S,
+                    server_settings={"application_name": "exchange server"},
+                )
+        return self._pool
+
+
+def _order(row: Sequence[Any]) -> PastOrder:
+    *fields, updated_ns = row
+    fields[4] = _SIDES[fields[4]]
+    fields[5] = _TYPES[fields[5]]
+    fields[6] = _TIMES[fields[6]]
+    fields[9:14] = map(int, fields[9:14])
+    fields[14] = _STATUSES[fields[14]]
+    return PastOrder(OrderEvent._make(fields), updated_ns)
+
+
+def _trade(row: Sequence[Any]) -> RecentTrade:
+    sequence, index, time_ns, *fields = row
+    fields[1], fields[2], fields[3] = int(fields[1]), int(fields[2]), _SIDES[fields[3]]
+    fields[10], fields[17] = int(fields[10]), int(fields[17])
+    return sequence, index, time_ns, Traded._make(fields)

@@ -1,0 +1,132 @@
+"""Orders and trades of any age: memory first, then history.
+
+Memory holds every open order and those that ended after `forgotten_sequence`; history is asked for
+the others, which ended at that sequence or before. So each order is in exactly one of them, however
+far history is behind, as long as it has come through that sequence. Without history what is
+forgotten is unknown; with it, but out of reach, a call that needs it is refused as UNAVAILABLE.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, TypeVar
+
+from grpc.aio import ServicerContext
+
+from server.core.engine import Engine
+from server.core.market import TRADES_MAX, RecentTrade
+from server.history.reader import Down, History, PastOrder
+from server.rpc.calls import Calls
+from server.rpc.errors import EdgeReason, EdgeReject
+from server.rpc.parse import OrdersQuery
+
+T = TypeVar("T")
+
+
+class Found(NamedTuple):
+    """One order, and the sequence at which this is true."""
+
+    order: PastOrder
+    sequence: int
+
+
+class OrdersPage(NamedTuple):
+    """Newest first."""
+
+    orders: list[PastOrder]
+    next_page_token: str
+    sequence: int
+
+
+class TradesPage(NamedTuple):
+    """Newest first."""
+
+    trades: list[RecentTrade]
+    next_page_token: str
+    sequence: int
+
+
+class Past:
+    """The reads of calls that look back."""
+
+    def __init__(self, calls: Calls, history: History) -> None:
+        self._calls = calls
+        self._history = history
+
+    async def order(self, order_id: str, context: ServicerContext[Any, Any]) -> Found | None:
+        """The newest order of this id."""
+
+        def view(engine: Engine) -> tuple[PastOrder | None, int, int]:
+            held = engine.order(order_id)
+            order = PastOrder(engine.order_event(held), held.updated_ns) if held else None
+            return order, engine.sequence, _forgotten(engine)
+
+        order, sequence, forgotten = await self._calls.read(view, context)
+        if order is None and forgotten and self._history.configured:
+            order = await self._asked(lambda: self._history.order(order_id, forgotten), context)
+        return None if order is None else Found(order, sequence)
+
+    async def orders(self, query: OrdersQuery, context: ServicerContext[Any, Any]) -> OrdersPage:
+        """A page; one more than asked for tells whether there is another."""
+        wanted = query._replace(limit=query.limit + 1)
+
+        def view(engine: Engine) -> tuple[list[PastOrder], int, int]:
+            orders = [
+                PastOrder(engine.order_event(each), each.updated_ns)
+                for each in engine.orders(**wanted._asdict())
+            ]
+            return orders, engine.sequence, _forgotten(engine)
+
+        orders, sequence, forgotten = await self._calls.read(view, context)
+        if forgotten and self._history.configured:
+            orders += await self._asked(
+                lambda: self._history.orders(*wanted, through_sequence=forgotten), context
+            )
+            orders.sort(key=lambda order: order.event.placed_sequence, reverse=True)
+        token = ""
+        if len(orders) > query.limit:
+            token = str(orders[query.limit - 1].event.placed_sequence)
+        return OrdersPage(orders[: query.limit], token, sequence)
+
+    async def trades(
+        self,
+        instrument: str,
+        limit: int,
+        before: tuple[int, int] | None,
+        context: ServicerContext[Any, Any],
+    ) -> TradesPage | None:
+        """A page of a listed instrument's trades, from before this (sequence, index)."""
+
+        def view(engine: Engine) -> tuple[list[RecentTrade], int, bool] | None:
+            market = engine.markets.get(instrument)
+            if market is None:
+                return None
+            found = market.newest_trades(limit + 1, before)
+            return found, engine.sequence, len(market.trades) < TRADES_MAX
+
+        held = await self._calls.read(view, context)
+        if held is None:
+            return None
+        trades, sequence, whole = held
+        missing = limit + 1 - len(trades)
+        if missing and not whole and self._history.configured:
+            earlier = trades[-1][:2] if trades else before
+            assert earlier is not None, "a market whose memory is full has a newest trade"
+            trades += await self._asked(
+                lambda: self._history.trades(instrument, earlier, missing), context
+            )
+        token = ""
+        if len(trades) > limit:
+            token = "{}-{}".format(*trades[limit - 1][:2])
+        return TradesPage(trades[:limit], token, sequence)
+
+    async def _asked(
+        self, question: Callable[[], Awaitable[T]], context: ServicerContext[Any, Any]
+    ) -> T:
+        try:
+            return await self._calls.within(question, context)
+        except Down as down:
+            refused = EdgeReject(EdgeReason.NOT_SERVING, "history in PostgreSQL", str(down))
+            await self._calls.refuse(context, refused)
+
+
+def _forgotten(engine: Engine) -> int:
+    return engine.directory.generations.forgotten_sequence

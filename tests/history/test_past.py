@@ -1,0 +1,186 @@
+"""Orders and trades that memory no longer holds, from a real PostgreSQL."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from server.core.commands import CancelOrder, PlaceOrder, SetInstrument, SetLimits
+from server.core.engine import Engine
+from server.core.instruments import Instrument, Limits
+from server.core.market import TRADES_MAX
+from server.core.types import BUY, E8, LIMIT, SELL, OrderStatus
+from server.followers.postgres import PostgresFollower
+from server.history.reader import History
+from server.journal.record import BATCH, decode_frame
+from server.rpc.errors import EdgeReject
+from server.rpc.parse import OrdersQuery
+from server.rpc.past import Past
+from tests.journal.site import Site
+
+NAME = "BTC-USD"
+KEPT = 40
+
+
+class Refusal(Exception):
+    """What a call is refused with."""
+
+
+class DirectCalls:
+    """`Calls` on an engine whose every event is durable."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    async def read(self, view: Callable[[Engine], Any], _context: Any) -> Any:
+        return view(self.engine)
+
+    async def within(self, work: Callable[[], Awaitable[Any]], _context: Any) -> Any:
+        return await work()
+
+    async def refuse(self, _context: Any, refused: EdgeReject) -> NoReturn:
+        raise Refusal(refused.field, refused.value)
+
+
+def past_of(engine: Engine, history: History) -> Past:
+    return Past(DirectCalls(engine), history)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """Two clients' orders, most of them ended and forgotten, and more trades than are kept."""
+    site = Site(tmp_path / "site")
+    site.commit(SetInstrument(Instrument(NAME)))
+    site.commit(SetLimits(Limits(closed_orders_max=KEPT, window_ns=1)))
+    for number in range(TRADES_MAX + 200):
+        quantity_e8 = (number % 7 + 1) * E8
+        site.commit(
+            PlaceOrder("a", NAME, SELL, LIMIT, quantity_e8, 100 * E8, order_id=f"s{number}"),
+            PlaceOrder("b", NAME, BUY, LIMIT, quantity_e8, 100 * E8, order_id=f"b{number}"),
+        )
+        if number % 50 == 0:
+            site.commit(
+                PlaceOrder("a", NAME, BUY, LIMIT, E8, E8, order_id=f"open{number}"),
+                PlaceOrder("a", NAME, BUY, LIMIT, E8, 2 * E8, order_id=f"gone{number}"),
+                CancelOrder("a", f"gone{number}"),
+            )
+    site.close()
+    return site
+
+
+async def fill(database: str, site: Site, *, but: int = 0) -> None:
+    follower = PostgresFollower(database)
+    await follower.open()
+    frames = [decode_frame(frame) for frame in site.log.follow(0)]
+    records = [record for record in frames if record.kind == BATCH]
+    await follower.take(records[: len(records) - but])
+    await follower.close()
+
+
+def test_every_order_is_on_one_page_and_found_by_its_id(site: Site, database: str) -> None:
+    async def run() -> None:
+        await fill(database, site)
+        history = History(database)
+        past = past_of(site.engine, history)
+        assert len(site.engine.orders(limit=10_000)) < 200
+        found, token = [], ""
+        while True:
+            query = OrdersQuery("a", "", 0, 0, int(token or 0), 170)
+            page = await past.orders(query, None)  # type: ignore[arg-type]
+            found += [order.event for order in page.orders]
+            token = page.next_page_token
+            if not token:
+                break
+        ids = {f"s{number}" for number in range(TRADES_MAX + 200)}
+        for number in range(0, TRADES_MAX + 200, 50):
+            ids |= {f"open{number}", f"gone{number}"}
+        assert len(found) == len(ids)
+        assert {event.order_id for event in found} == ids
+        sequences = [event.placed_sequence for event in found]
+        assert sequences == sorted(sequences, reverse=True)
+        cancelled = OrdersQuery("a", NAME, BUY, int(OrderStatus.CANCELLED), 0, 1_000)
+        page = await past.orders(cancelled, None)  # type: ignore[arg-type]
+        assert len(page.orders) == (TRADES_MAX + 200) // 50
+        oldest = await past.order("s0", None)  # type: ignore[arg-type]
+        assert oldest is not None
+        event = oldest.order.event
+        assert (event.client_id, event.side, event.order_type) == ("a", SELL, LIMIT)
+        assert (event.quantity_e8, event.filled_e8, event.remaining_e8) == (E8, E8, 0)
+        assert (event.price_e8, event.status) == (100 * E8, int(OrderStatus.FILLED))
+        assert oldest.order.updated_ns >= event.created_ns > 0
+        assert await past.order("never", None) is None  # type: ignore[arg-type]
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_trades_page_back_to_the_first(site: Site, database: str) -> None:
+    async def run() -> None:
+        await fill(database, site)
+        history = History(database)
+        past = past_of(site.engine, history)
+        found: list[Any] = []
+        before = None
+        while True:
+            page = await past.trades(NAME, 300, before, None)  # type: ignore[arg-type]
+            assert page is not None
+            found += page.trades
+            if not page.next_page_token:
+                break
+            sequence, _, index = page.next_page_token.partition("-")
+            before = (int(sequence), int(index))
+        assert len(found) == TRADES_MAX + 200
+        assert [trade[3].maker_order_id for trade in found] == [
+            f"s{number}" for number in reversed(range(TRADES_MAX + 200))
+        ]
+        assert {trade[3].price_e8 for trade in found} == {100 * E8}
+        assert found[-1][3].quantity_e8 == E8
+        assert await past.trades("X-Y", 1, None, None) is None  # type: ignore[arg-type]
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_rather_nothing_than_a_short_answer(site: Site, database: str) -> None:
+    async def run() -> None:
+        history = History(database)
+        past = past_of(site.engine, history)
+        # No tables yet; then the follower is behind what was forgotten.
+        with pytest.raises(Refusal):
+            await past.order("s0", None)  # type: ignore[arg-type]
+        await fill(database, site, but=1_150)
+        behind = History(database)
+        with pytest.raises(Refusal, match="behind"):
+            await past_of(site.engine, behind).order("s0", None)  # type: ignore[arg-type]
+        with pytest.raises(Refusal, match="behind"):
+            await past_of(site.engine, behind).trades(NAME, 1_000, (2_000, 0), None)  # type: ignore[arg-type]
+        # What memory holds needs no history.
+        newest = site.engine.orders(limit=1)[0].order_id
+        found = await past_of(site.engine, behind).order(newest, None)  # type: ignore[arg-type]
+        assert found is not None
+        # Without a database to ask what is forgotten is unknown.
+        assert await past_of(site.engine, History("")).order("s0", None) is None  # type: ignore[arg-type]
+        await history.close()
+        await behind.close()
+
+    asyncio.run(run())
+
+
+def test_a_database_that_is_gone_is_left_alone_for_a_while(site: Site, unused: str) -> None:
+    async def run() -> None:
+        history = History(unused)
+        past = past_of(site.engine, history)
+        for _ in range(3):
+            with pytest.raises(Refusal, match="can't be reached"):
+                await past.order("s0", None)  # type: ignore[arg-type]
+        await history.close()
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def unused() -> str:
+    """An address at which nothing listens."""
+    return "postgresql://nobody@127.0.0.1:1/none"
