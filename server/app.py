@@ -40,6 +40,7 @@ from server.journal.log import Lost, Unknown
 from server.journal.recovery import Recovered, recover
 from server.journal.refusals import JournalRefused
 from server.journal.snapshots import SnapshotBad, write_snapshot
+from server.journal.storage import DISK_FULL
 from server.metrics.exposition import Metrics
 from server.metrics.load import CallErrors
 from server.rpc import market_data, order_events
@@ -52,6 +53,7 @@ from server.rpc.event_formats import OrderEventFormat, TradeFormat
 from server.rpc.followers import Followers
 from server.rpc.http.services import add_http_services
 from server.rpc.http.streams import JsonTradeFormat
+from server.rpc.journal_keeping import JournalKeeping
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.order_service import OrderService
 from server.rpc.registration import register
@@ -104,7 +106,7 @@ class Exchange:
             Formats(TradeFormat(), OrderEventFormat(), JsonTradeFormat()),
             settings.feed,
         )
-        self.followers = Followers(report.snapshot_sequence or 0)
+        self.followers = Followers(report.snapshot_sequence or 0, settings.data_dir)
         self._journal_streams = JournalStreams(log, self.followers)
         self.sequencer.listeners.append(self._journal_streams)
 
@@ -116,9 +118,13 @@ class Exchange:
         calls = Calls(self.sequencer, deadlines)
         self._history = history = History(settings.postgres_url)
         self._sessions = TradingSessions(self.sequencer, limits.session_messages_max)
-        start = Start(epoch, report.sentence(), self._degraded, time.monotonic_ns())
         self._server = server = make_server(limits)
         self._health = Health(server, SERVICES)
+        self._keeping = JournalKeeping(
+            log, self.sequencer, self.followers, self._health, settings.journal
+        )
+        degraded = (self._degraded, self._keeping.sentences)
+        start = Start(epoch, report.sentence(), degraded, time.monotonic_ns())
         add = partial(register, server, errors=errors)
         add(
             order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
@@ -147,6 +153,7 @@ class Exchange:
         port = bind(self._server, self._settings.grpc_address)
         self._metrics.connections.ports["grpc"] = port
         self.sequencer.start()
+        await self._keeping.start()
         await self._end_sessions()
         await self._configure()
         await self._server.start()
@@ -157,6 +164,7 @@ class Exchange:
     async def stop(self) -> None:
         """Finish what was begun, and leave a journal without a tail."""
         logs.info("stopping", sequence=self.sequencer.durable_sequence)
+        await self._keeping.stop()
         await self._health.serving(False)
         self._journal_streams.stop()
         self.feed.stop()
@@ -202,14 +210,14 @@ def main(settings: Settings, on_serving: Callable[[], None]) -> int:
     except DirectoryLocked as locked:
         return _refused(Exit.LOCKED, str(locked))
     except OSError as error:
-        return _refused(Exit.CONFIGURATION, _unusable(settings.data_dir, error))
+        return _unusable(settings.data_dir, error)
     with lock:
         try:
             recovered = recover(settings.data_dir, lambda progress: say(progress.sentence()))
         except JournalRefused as refused:
             return _refused(Exit.JOURNAL_CORRUPT, str(refused))
         except OSError as error:
-            return _refused(Exit.CONFIGURATION, _unusable(settings.data_dir, error))
+            return _unusable(settings.data_dir, error)
         say(recovered.report.sentence())
 
         def on_ready(port: int) -> None:
@@ -221,7 +229,8 @@ def main(settings: Settings, on_serving: Callable[[], None]) -> int:
         except PortTaken as taken:
             return _refused(Exit.PORT_TAKEN, str(taken))
         except JournalRefused as refused:
-            return _refused(Exit.APPEND_FAILED, str(refused))
+            full = recovered.log.disk_full
+            return _refused(Exit.DISK_FULL if full else Exit.APPEND_FAILED, str(refused))
     return Exit.CLEAN
 
 
@@ -264,8 +273,11 @@ def _settle_memory() -> None:
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
-def _unusable(directory: Path, error: OSError) -> str:
-    return f"data directory {directory} can't be used: {error}; choose another with --data-dir"
+def _unusable(directory: Path, error: OSError) -> int:
+    if error.errno in DISK_FULL:
+        return _refused(Exit.DISK_FULL, f"journal disk full: {error}; free room in {directory}")
+    why = f"data directory {directory} can't be used: {error}; choose another with --data-dir"
+    return _refused(Exit.CONFIGURATION, why)
 
 
 def _refused(code: Exit, why: str) -> int:

@@ -24,6 +24,8 @@ class Exit(IntEnum):
     """A follower's engine gave other events than the journal holds."""
     PART_MISSING = 8
     """A program that this part consists of is not installed."""
+    DISK_FULL = 9
+    """The disk has no room to start on; tried again until there is."""
 
 
 FINAL: Final = frozenset(

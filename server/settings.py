@@ -24,6 +24,10 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 """From a line for each call to nothing but failures."""
 
 
+RETENTIONS: Final = ("keep", "archive", "drop")
+"""Of the journal's files."""
+
+
 def bounded(default: int, low: int, high: int) -> Any:
     """A number with its default and the least and the greatest that a configuration may give."""
     return field(default=default, metadata={"low": low, "high": high})
@@ -92,6 +96,22 @@ class FeedLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """Section `[journal]`."""
+
+    segment_bytes: int = bounded(16 * MIB, 64 * 1024, 1024 * MIB)
+    """Bytes of a file of the journal: some 120,000 orders. Twice as much is reserved on the disk,
+    and what is archived or dropped goes by whole files."""
+    sync_slow_ms: int = bounded(1_000, 1, 600_000)
+    """Milliseconds of an append past which health is NOT_SERVING: a thousand times what one
+    takes on a sound disk, and a fifth of a call's deadline."""
+    retention: str = field(default="keep", metadata={"words": RETENTIONS})
+    """What becomes of files that neither snapshots nor followers need: one of `RETENTIONS`."""
+    archive_dir: str = field(default="", metadata={"text": "the path of a directory"})
+    """Where `archive` moves them; on another disk too."""
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotSettings:
     """Section `[snapshots]`: the follower's."""
 
@@ -144,6 +164,7 @@ class Settings:
     sequencer: SequencerLimits = field(default_factory=SequencerLimits)
     grpc: GrpcLimits = field(default_factory=GrpcLimits)
     feed: FeedLimits = field(default_factory=FeedLimits)
+    journal: JournalSettings = field(default_factory=JournalSettings)
     snapshots: SnapshotSettings = field(default_factory=SnapshotSettings)
     stop: StopLimits = field(default_factory=StopLimits)
 

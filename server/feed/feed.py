@@ -19,6 +19,7 @@ from server.feed.event_streams import EventReader, EventStreams, Format
 from server.feed.fan_out import Readers
 from server.feed.history import Frames
 from server.feed.ticker import Rendered, TickerReader
+from server.journal.log import NotKept
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import ClosedRecord
 from server.settings import FeedLimits
@@ -56,6 +57,7 @@ class Feed:
         assert engine.sequence == sequencer.durable_sequence
         engine.take_touched()
         self.readers = Readers(limits, engine.sequence, engine.time_ns)
+        self._log = log
         self._sequencer = sequencer
         self._limits = limits
         self._start = engine.sequence
@@ -112,15 +114,15 @@ class Feed:
     def read_trades(
         self, peer: str, instrument: str = "", after_sequence: int | None = None
     ) -> EventReader:
-        """A stream of trades, of one instrument or of all."""
-        self._check(after_sequence)
+        """A stream of trades, of one instrument or of all; may also raise `NotKept`."""
+        self._check_kept(after_sequence)
         return self.trades.open(peer, "", instrument, after_sequence)
 
     def read_json_trades(
         self, peer: str, instrument: str = "", after_sequence: int | None = None
     ) -> EventReader:
         """The same for the JSON door."""
-        self._check(after_sequence)
+        self._check_kept(after_sequence)
         return self.json_trades.open(peer, "", instrument, after_sequence)
 
     def read_ticker(
@@ -136,8 +138,9 @@ class Feed:
         instrument: str = "",
         after_sequence: int | None = None,
     ) -> EventReader:
-        """A stream of order events, of one client and/or instrument or of all."""
-        self._check(after_sequence)
+        """A stream of order events, of one client and/or instrument or of all; may also raise
+        `NotKept`."""
+        self._check_kept(after_sequence)
         return self.orders.open(peer, client_id, instrument, after_sequence)
 
     def stop(self) -> None:
@@ -148,6 +151,15 @@ class Feed:
     def _check(self, after_sequence: int | None) -> None:
         if after_sequence is not None and after_sequence > self.readers.sequence:
             raise SequenceAhead(after_sequence, self.readers.sequence)
+
+    def _check_kept(self, after_sequence: int | None) -> None:
+        """Further back than streams resume at all, they start afresh and say so."""
+        self._check(after_sequence)
+        if after_sequence is None:
+            return
+        first, behind = self._log.first_sequence, self.readers.sequence - after_sequence
+        if after_sequence + 1 < first and behind <= self._limits.resume_sequences_max:
+            raise NotKept(after_sequence + 1, first)
 
     def _depth(self, name: str) -> Depth:
         depth = self._depths.get(name)

@@ -27,6 +27,10 @@ CHUNK_SEQUENCES: Final = 5_000
 class Frames(Protocol):
     """The part of the journal's `Log` that is used here."""
 
+    @property
+    def first_sequence(self) -> int:
+        """The first sequence that is kept."""
+
     def follow(self, after_sequence: int) -> Iterable[bytes]:
         """The durable frames after this sequence; again, for those that have come since."""
 

@@ -64,6 +64,10 @@ class FileLog:
         """None: the last segment grows without an end."""
         self.append_began_ns = 0
         """Monotonic clock at the beginning of an append that has not ended; 0 otherwise."""
+        self.append_ended_ns = 0
+        """Monotonic clock at the end of the last append."""
+        self.append_taken_ns = 0
+        """What the last append took."""
         self.disk_full = False
         """The append that failed found no room."""
         self._journal = mark.journal
@@ -120,6 +124,8 @@ class FileLog:
             self.disk_full = error.errno in DISK_FULL
             return Unknown(self._failure)
         finally:
+            self.append_ended_ns = time.monotonic_ns()
+            self.append_taken_ns = self.append_ended_ns - self.append_began_ns
             self.append_began_ns = 0
         self._fence = passed(record)
         self._durable = (record.end, record.last_sequence)

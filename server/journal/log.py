@@ -44,6 +44,7 @@ class NotKept(LookupError):
             f"sequence {sequence} lies before the journal that is kept, which begins with"
             f" {first_sequence}"
         )
+        self.sequence = sequence
         self.first_sequence = first_sequence
 
 

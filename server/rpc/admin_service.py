@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from importlib import metadata
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from grpc.aio import ServicerContext
@@ -17,7 +18,7 @@ from server.core.instruments import Instrument
 from server.core.rejects import RejectReason
 from server.rpc import parse, present
 from server.rpc.calls import Calls
-from server.rpc.errors import EdgeReject, refuse
+from server.rpc.errors import EdgeReason, EdgeReject, refuse
 from server.rpc.followers import SNAPSHOTS, Followers, Snapshot
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.request_ids import request_id
@@ -34,8 +35,8 @@ class Start(NamedTuple):
     epoch: int
     recovery: str
     """In one sentence."""
-    degraded: Sequence[str]
-    """One sentence for each thing that is not as it should be."""
+    degraded: Sequence[Sequence[str]]
+    """One sentence for each thing that is not as it should be, from each who tells."""
     monotonic_ns: int
 
 
@@ -116,6 +117,7 @@ class AdminService(AdminServiceServicer):
         refused = self._followers.name_refused(request.follower)
         if refused is not None:
             await refuse(context, refused)
+        await self._followers.register(request.follower, request.sequence)
         self._followers.report(request.follower, request.sequence)
         if request.HasField("snapshot"):
             written = request.snapshot
@@ -123,6 +125,19 @@ class AdminService(AdminServiceServicer):
                 Snapshot(written.sequence, written.state_hash, written.file)
             )
         return messages.ReportFollowerResponse()
+
+    async def RemoveFollower(
+        self, request: messages.RemoveFollowerRequest, context: Context
+    ) -> messages.RemoveFollowerResponse:
+        refused = self._followers.name_refused(request.follower)
+        if refused is None and self._followers.connected[request.follower]:
+            name = request.follower
+            refused = EdgeReject(EdgeReason.NOT_AVAILABLE, "follower", name, "it is connected")
+        if refused is not None:
+            await refuse(context, refused)
+        sequence = await self._followers.remove(request.follower)
+        _tell("follower removed", context, follower=request.follower, sequence=sequence)
+        return messages.RemoveFollowerResponse(sequence=sequence)
 
     async def SetLogLevel(
         self, request: messages.SetLogLevelRequest, context: Context
@@ -154,6 +169,7 @@ class AdminService(AdminServiceServicer):
             recovery=start.recovery,
             degraded=self.degraded(),
             snapshot_sequence=followers.snapshot_sequence,
+            journal_first_sequence=self._streams.first_sequence,
         )
         for name, report in followers.reports.items():
             reply.followers.add(
@@ -171,7 +187,7 @@ class AdminService(AdminServiceServicer):
             if self._followers.connected[SNAPSHOTS]
             else ["the snapshot follower is not connected: a start re-applies ever more"]
         )
-        return [*self._start.degraded, *missing]
+        return [*chain.from_iterable(self._start.degraded), *missing]
 
 
 def _tell(message: str, context: Context, **fields: object) -> None:

@@ -20,7 +20,7 @@ from grpc.aio import ServicerContext
 from exchange.v1 import types_pb2
 from server.core.rejects import Reject, RejectReason
 from server.rpc.decimals import decimal_text
-from server.sequencer.errors import NotServing, Overloaded
+from server.sequencer.errors import JournalFull, NotServing, Overloaded
 
 DOMAIN: Final = "exchange"
 
@@ -46,6 +46,8 @@ class EdgeReason(IntEnum):
     NOT_AVAILABLE = 94
     FOLLOWER_MISSING = 95
     OUTCOME_UNKNOWN = 96
+    JOURNAL_FULL = 97
+    NOT_KEPT = 98
 
 
 class EdgeReject(NamedTuple):
@@ -239,6 +241,18 @@ RULES: Final[dict[IntEnum, Rule]] = {
     EdgeReason.FOLLOWER_MISSING: Rule(
         _DOWN, True, "{field} {value} is not connected: start it, then try again"
     ),
+    EdgeReason.JOURNAL_FULL: Rule(
+        _BUSY,
+        True,
+        "{field} full ({value}): new orders are refused and cancels taken until room is freed, try"
+        " again later",
+    ),
+    EdgeReason.NOT_KEPT: Rule(
+        StatusCode.OUT_OF_RANGE,
+        False,
+        "{field} {value} lies before the journal that is kept, which begins with sequence {limit}:"
+        " start from there, or afresh",
+    ),
     EdgeReason.OUTCOME_UNKNOWN: Rule(
         _LATE,
         False,
@@ -323,6 +337,8 @@ async def refuse(context: ServicerContext[Any, Any], refused: Refused) -> NoRetu
 
 def not_taken(error: NotServing | Overloaded) -> EdgeReject:
     """The sequencer's own refusals."""
+    if isinstance(error, JournalFull):
+        return EdgeReject(EdgeReason.JOURNAL_FULL, "journal disk", error.why)
     if isinstance(error, Overloaded):
         return EdgeReject(
             EdgeReason.OVERLOADED, "commands waiting", error.waiting, error.waiting_max

@@ -1,18 +1,25 @@
 """Who follows the journal, how far each is, and the snapshots that are asked of one of them.
 
-A follower that reports under a name is remembered with its last report until the server ends.
+A follower is *registered* when it first streams or reports under a name, in the file `followers`
+of the data directory (JSON: position by name), before it is sent anything. The journal after its
+position is kept for it, whether it is connected or not, until an admin removes it. Its position is
+what it last reported as safe, or asked to go on from where that is earlier; the file may lag behind
+that, which only keeps more.
 """
 
 import asyncio
+import json
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from server import logs
 from server.core.rejects import RejectReason
+from server.journal.storage import create, publish, write_all
 from server.rpc.errors import EdgeReason, EdgeReject
 
 NAME_PATTERN: Final = "[a-z0-9_-]{1,32}"
@@ -23,6 +30,9 @@ FOLLOWERS_MAX: Final = 100
 
 SNAPSHOTS: Final = "snapshots"
 """The follower that writes snapshots."""
+
+
+FILE_NAME: Final = "followers"
 
 
 class Snapshot(NamedTuple):
@@ -43,7 +53,13 @@ class Report(NamedTuple):
 class Followers:
     """All of them."""
 
-    def __init__(self, snapshot_sequence: int, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, snapshot_sequence: int, directory: Path, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._path = directory / FILE_NAME
+        self.positions: dict[str, int] = _kept(self._path)
+        """Everything up to there is safe with the registered follower of that name."""
+        self._keeping = asyncio.Lock()
         self.reports: dict[str, Report] = {}
         self.connected: Counter[str] = Counter()
         """Open streams by name."""
@@ -59,7 +75,7 @@ class Followers:
         """What is wrong with a follower's name, if anything."""
         if not _NAME.fullmatch(name):
             return EdgeReject(RejectReason.ID_INVALID, "follower", name, NAME_PATTERN)
-        known = self.reports.keys() | self.connected.keys()
+        known = self.positions.keys()
         if name not in known and len(known) >= FOLLOWERS_MAX:
             return EdgeReject(EdgeReason.TOO_MANY, "follower", len(known) + 1, FOLLOWERS_MAX)
         return None
@@ -83,8 +99,32 @@ class Followers:
             self.connected[name] -= 1
             logs.info("follower gone", follower=name)
 
+    async def register(self, name: str, sequence: int) -> None:
+        """Keep the journal after this sequence for a follower; durable on return if it is new."""
+        is_new = name not in self.positions
+        self.positions[name] = min(sequence, self.positions.get(name, sequence))
+        if is_new:
+            try:
+                await self.keep()
+            except OSError:
+                del self.positions[name]
+                raise
+
+    async def remove(self, name: str) -> int:
+        """Keep nothing for it any more: its last position, 0 where it had none."""
+        sequence = self.positions.pop(name, 0)
+        self.reports.pop(name, None)
+        await self.keep()
+        return sequence
+
+    async def keep(self) -> None:
+        """Make the positions durable; raises `OSError`."""
+        async with self._keeping:
+            await asyncio.to_thread(_keep, self._path, dict(self.positions))
+
     def report(self, name: str, sequence: int) -> None:
-        """Everything up to there is safe with this follower."""
+        """Everything up to there is safe with this follower, which is registered."""
+        self.positions[name] = sequence
         self.reports[name] = Report(sequence, self._clock())
 
     def snapshot_written(self, snapshot: Snapshot) -> None:
@@ -115,3 +155,22 @@ class Followers:
         finally:
             if entry in self._waiting:
                 self._waiting.remove(entry)
+
+
+def _kept(path: Path) -> dict[str, int]:
+    """The positions of the file; raises `OSError`, and `ValueError` where it is damaged."""
+    if not path.exists():
+        return {}
+    return {str(name): int(sequence) for name, sequence in json.loads(path.read_bytes()).items()}
+
+
+def _keep(path: Path, positions: dict[str, int]) -> None:
+    """All of them or, after a crash, those of before."""
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    storage = create(temporary)
+    try:
+        write_all(storage, json.dumps(positions, indent=0).encode())
+        publish(storage, path)
+    finally:
+        storage.close()

@@ -15,7 +15,7 @@ from grpc.aio import ServicerContext
 
 from exchange.v1.admin_service_pb2 import StreamJournalRequest, StreamJournalResponse
 from server.core.engine import Engine
-from server.journal.log import Log
+from server.journal.log import Log, NotKept
 from server.journal.record import step
 from server.rpc.errors import EdgeReason, EdgeReject, Refused
 from server.rpc.followers import SNAPSHOTS, Followers
@@ -48,6 +48,11 @@ class JournalStreams:
         """There is something new to send."""
         self._wake()
 
+    @property
+    def first_sequence(self) -> int:
+        """The first sequence that is kept."""
+        return self._log.first_sequence
+
     def stop(self) -> None:
         """End all streams."""
         self._stopped = True
@@ -59,8 +64,18 @@ class JournalStreams:
         """Send until the caller has enough; gives what the call is to be refused with."""
         if request.after_sequence > self._log.durable_sequence:
             return EdgeReject(EdgeReason.CURSOR_INVALID, "after_sequence", request.after_sequence)
+        first = self._log.first_sequence
+        if request.after_sequence + 1 < first:
+            return EdgeReject(EdgeReason.NOT_KEPT, "after_sequence", request.after_sequence, first)
+        if request.follower:
+            await self._followers.register(request.follower, request.after_sequence)
         with self._followers.following(request.follower):
-            return await self._send(request, context)
+            try:
+                return await self._send(request, context)
+            except NotKept as gone:
+                return EdgeReject(
+                    EdgeReason.NOT_KEPT, "sequence", gone.sequence, gone.first_sequence
+                )
 
     async def _send(
         self, request: StreamJournalRequest, context: ServicerContext[Any, Any]

@@ -15,6 +15,7 @@ from grpc.aio import ServicerContext
 from server import logs
 from server.feed.fan_out import Reader, ReaderSlow, ServerStopping, TooManyReaders
 from server.feed.feed import SequenceAhead
+from server.journal.log import NotKept
 from server.rpc.errors import EdgeReason, EdgeReject, Refused, refuse
 from server.rpc.request_ids import request_id
 
@@ -37,7 +38,7 @@ async def send(
     messages, or words refusals, in its own way says how."""
     try:
         reader = subscribe(context.peer())
-    except (SequenceAhead, TooManyReaders, ServerStopping) as error:
+    except (SequenceAhead, NotKept, TooManyReaders, ServerStopping) as error:
         await refuse(context, _refused(error))
     left_open = False
     try:
@@ -93,6 +94,9 @@ def _refused(error: Exception) -> Refused:
         return EdgeReject(EdgeReason.NOT_SERVING, "server", resume)
     if isinstance(error, SequenceAhead):
         return EdgeReject(EdgeReason.CURSOR_INVALID, "after_sequence", error.after_sequence)
+    if isinstance(error, NotKept):
+        first = error.first_sequence
+        return EdgeReject(EdgeReason.NOT_KEPT, "after_sequence", error.sequence - 1, first)
     assert isinstance(error, TooManyReaders)
     most = error.readers_max
     return EdgeReject(EdgeReason.OVERLOADED, "streams open", most, most)

@@ -18,3 +18,11 @@ class Overloaded(Exception):
         )
         self.waiting = waiting
         self.waiting_max = waiting_max
+
+
+class JournalFull(Overloaded):
+    """The journal's disk has no more room; cancels are still taken."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(0, 0)
+        self.why = why

@@ -21,7 +21,8 @@ Invariants
   `on_failure` is called, which ends the process, and nothing is released any more. What was not
   journaled is gone with the process; start-up recovers what was.
 
-Limits: the open record holds `commands_waiting_max` commands; past that `submit` refuses.
+Limits: the open record holds `commands_waiting_max` commands; past that `submit` refuses. While
+the journal's disk is full, it refuses whatever holds more than cancels.
 """
 
 import asyncio
@@ -33,14 +34,14 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from server.core.commands import Command, PlaceOrder
+from server.core.commands import CancelOrder, CancelOrders, Command, EndSession, PlaceOrder
 from server.core.engine import Engine
 from server.core.rejects import Reject
 from server.core.types import BUY, LIMIT, MARKET, SELL, Repeat, Stamp
 from server.journal.log import Lost, Position, Unknown
 from server.journal.payload import encode_batch
 from server.journal.record import BATCH, IDLE, Record
-from server.sequencer.errors import NotServing, Overloaded
+from server.sequencer.errors import JournalFull, NotServing, Overloaded
 from server.sequencer.stand_in import StandIn
 from server.sequencer.ticket import (
     Applied,
@@ -56,6 +57,8 @@ T = TypeVar("T")
 
 _DEFAULTS: Final = SequencerLimits()
 _new: Final = tuple.__new__
+_ALWAYS_TAKEN: Final = frozenset({CancelOrder, CancelOrders, EndSession})
+"""Commands for which room is reserved, though the disk is full."""
 
 
 class _Append(NamedTuple):
@@ -101,6 +104,8 @@ class Sequencer:
         """Refusals by reason, since the start."""
         self.orders_refused: Counter[tuple[int, int]] = Counter()
         """Refused orders by type and side, 0 for whatever is neither, since the start."""
+        self.journal_full = ""
+        """Why the journal has no room for new orders; empty while it has. Set from any thread."""
         self._log = log
         self._clock = clock
         self._on_failure = on_failure
@@ -120,6 +125,8 @@ class Sequencer:
         """Stamp and apply `commands` in their order; raises `NotServing` or `Overloaded`."""
         if not self._taking:
             raise NotServing
+        if self.journal_full and not _ALWAYS_TAKEN.issuperset(map(type, commands)):
+            raise JournalFull(self.journal_full)
         record = self._open
         waiting = 0 if record is None else len(record.commands)
         if waiting and waiting + len(commands) > self._limits.commands_waiting_max:

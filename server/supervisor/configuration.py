@@ -148,10 +148,14 @@ def _sections(settings: Settings, content: Mapping[str, Any], path: str) -> Sett
 
 def _section(name: str, section: Any, given: Given) -> Any:
     known = {field.name: field for field in fields(section)}
-    values = {}
+    values: dict[str, object] = {}
     for key, it in _table(name, given, known).items():
         setting = f"{name}.{key}"
-        if known[key].metadata:
+        if "words" in known[key].metadata:
+            values[key] = _word(setting, it, known[key].metadata["words"])
+        elif "text" in known[key].metadata:
+            values[key] = _text_of(setting, it, known[key].metadata["text"])
+        elif known[key].metadata:
             values[key] = _number(setting, it, **known[key].metadata)
         else:
             values[key] = _truth(setting, it)
@@ -327,6 +331,18 @@ def _matching(name: str, given: Given, pattern: "re.Pattern[str]") -> str:
     return given.value
 
 
+def _word(name: str, given: Given, words: tuple[str, ...]) -> str:
+    if given.value not in words:
+        raise _wrong(name, given, f"one of {', '.join(words)}")
+    return str(given.value)
+
+
+def _text_of(name: str, given: Given, wanted: str) -> str:
+    if not isinstance(given.value, str) or "\0" in given.value:
+        raise _wrong(name, given, wanted)
+    return given.value
+
+
 def _mode(name: str, given: Given) -> int:
     modes = {mode.name.lower(): int(mode) for mode in SelfTradePrevention if mode}
     if str(given.value) not in modes:
@@ -360,6 +376,10 @@ def _whole(settings: Settings, given: Mapping[str, Given]) -> None:
     if settings.http_port == settings.grpc_port:
         it = given.get("http_port") or given["grpc_port"]
         raise _wrong("http_port", it, f"another port than grpc_port ({settings.grpc_port})")
+    if settings.journal.retention == "archive" and not settings.journal.archive_dir:
+        raise ConfigurationWrong(
+            "journal.retention is 'archive' and journal.archive_dir is '': set it to a directory"
+        )
     if not is_loopback(settings.host) and not settings.insecure_public:
         raise ConfigurationWrong(
             f"host is {settings.host} ({given['host'].source}), which other machines may reach, "

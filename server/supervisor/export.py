@@ -112,9 +112,8 @@ def _export(options: argparse.Namespace, settings: Settings) -> int:
     from server.journal.segments import segment_paths
 
     if not segment_paths(settings.data_dir):
-        error(
-            f"{settings.data_dir}: a journal doesn't exist there; name a data directory with --data-dir"
-        )
+        where = settings.data_dir
+        error(f"a journal doesn't exist in {where}; name a data directory with --data-dir")
         return Exit.FAILED
     if _format(options) == "parquet" and options.output is None:
         error("a Parquet file can't be written to standard output: name one with --output")

@@ -118,11 +118,12 @@ def frames_from_server(
     from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
     from server.followers.position import CHANNEL_OPTIONS, frames
 
-    request = StreamJournalRequest(after_sequence=after_sequence, until_now=True)
     with grpc.insecure_channel(locked.address, options=CHANNEL_OPTIONS) as channel:
         server = AdminServiceStub(channel)
         try:
-            server.GetStatus(GetStatusRequest(), timeout=ANSWER_SECONDS)
+            status = server.GetStatus(GetStatusRequest(), timeout=ANSWER_SECONDS)
+            after = max(after_sequence, status.journal_first_sequence - 1)
+            request = StreamJournalRequest(after_sequence=after, until_now=True)
             messages = server.StreamJournal(request)
             try:
                 yield (frame for message in messages for frame in frames(message))

@@ -13,6 +13,7 @@ from typing import Final
 
 from server.exits import Exit
 from server.journal.lock import DirectoryLock, DirectoryLocked
+from server.journal.storage import DISK_FULL
 from server.settings import Settings, reachable
 from server.supervisor.part import ERROR_PREFIX, Part
 from server.supervisor.watch import GaveUp, Watch
@@ -49,6 +50,8 @@ def check_directory(directory: Path) -> None:
     except DirectoryLocked as locked:
         raise GaveUp(Exit.LOCKED, str(locked)) from locked
     except OSError as failure:
+        if failure.errno in DISK_FULL:
+            return  # The server says so, and is started again until there is room.
         raise GaveUp(
             Exit.CONFIGURATION,
             f"data_dir {directory} can't be used ({failure.strerror}): choose another with "

@@ -1,7 +1,8 @@
 """Keeps the parts of one exchange running, and stops them in order.
 
 A part that ends is started again after 0.1 s, 0.2 s, 0.4 s and so on, twice as long each time;
-having been started again five times within a minute, its next end is the end of all. A part whose
+having been started again five times within a minute, its next end is the end of all, unless
+the disk is full: then it is tried until somebody has made room. A part whose
 exit code says that starting again changes nothing (`server/exits.py`) is not started again: the
 exchange ends with it if it can't do without it, and is degraded otherwise.
 
@@ -86,7 +87,7 @@ class Watched:
             if code in FINAL:
                 self._missing_for_good(code, why)
                 return
-            await self._pause(why)
+            await self._pause(why, for_good=code != Exit.DISK_FULL)
 
     async def _note_serving(self) -> None:
         await self.part.serving.wait()
@@ -107,17 +108,18 @@ class Watched:
         self._say(f"degraded: {self.missing}")
         self.settled.set()
 
-    async def _pause(self, why: str) -> None:
+    async def _pause(self, why: str, *, for_good: bool) -> None:
+        """Wait a little longer each time; `for_good`: not too often."""
         now = time.monotonic()
         while self._restarts and now - self._restarts[0] > RESTARTS_SECONDS:
             self._restarts.popleft()
-        if len(self._restarts) == RESTARTS_MAX:
+        if len(self._restarts) >= RESTARTS_MAX and for_good:
             raise GaveUp(
                 Exit.FAILED,
                 f"the {self.part.name} was started again {RESTARTS_MAX} times within "
                 f"{RESTARTS_SECONDS:.0f} s and ended again: {why}",
             )
-        delay_s = DELAY_FIRST_SECONDS * 2 ** len(self._restarts)
+        delay_s = DELAY_FIRST_SECONDS * 2 ** min(len(self._restarts), RESTARTS_MAX)
         self._restarts.append(now)
         self.missing = f"{self.part.name} is being started again: {why}"
         self._say(f"degraded: {self.missing} (in {delay_s:.1f} s)")

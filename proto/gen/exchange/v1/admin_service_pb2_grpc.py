@@ -65,6 +65,11 @@ class AdminServiceStub:
                 request_serializer=exchange_dot_v1_dot_admin__service__pb2.ReportFollowerRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_admin__service__pb2.ReportFollowerResponse.FromString,
                 _registered_method=True)
+        self.RemoveFollower = channel.unary_unary(
+                '/exchange.v1.AdminService/RemoveFollower',
+                request_serializer=exchange_dot_v1_dot_admin__service__pb2.RemoveFollowerRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_admin__service__pb2.RemoveFollowerResponse.FromString,
+                _registered_method=True)
         self.SetLogLevel = channel.unary_unary(
                 '/exchange.v1.AdminService/SetLogLevel',
                 request_serializer=exchange_dot_v1_dot_admin__service__pb2.SetLogLevelRequest.SerializeToString,
@@ -120,6 +125,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RemoveFollower(self, request, context):
+        """Forgets a follower that is not connected, so that the journal is no longer kept for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetLogLevel(self, request, context):
         """Changes how much the server tells in its lines, until it ends; nothing of it is journaled.
         """
@@ -159,6 +171,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ReportFollower,
                     request_deserializer=exchange_dot_v1_dot_admin__service__pb2.ReportFollowerRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_admin__service__pb2.ReportFollowerResponse.SerializeToString,
+            ),
+            'RemoveFollower': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveFollower,
+                    request_deserializer=exchange_dot_v1_dot_admin__service__pb2.RemoveFollowerRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_admin__service__pb2.RemoveFollowerResponse.SerializeToString,
             ),
             'SetLogLevel': grpc.unary_unary_rpc_method_handler(
                     servicer.SetLogLevel,
@@ -329,6 +346,33 @@ class AdminService:
             '/exchange.v1.AdminService/ReportFollower',
             exchange_dot_v1_dot_admin__service__pb2.ReportFollowerRequest.SerializeToString,
             exchange_dot_v1_dot_admin__service__pb2.ReportFollowerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveFollower(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AdminService/RemoveFollower',
+            exchange_dot_v1_dot_admin__service__pb2.RemoveFollowerRequest.SerializeToString,
+            exchange_dot_v1_dot_admin__service__pb2.RemoveFollowerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,8 @@ class AdminServiceStub:
     """The journal's records, durable ones only, from a sequence on and then as they come."""
     ReportFollower: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ReportFollowerRequest, _admin_service_pb2.ReportFollowerResponse]
     """A follower tells how far it is."""
+    RemoveFollower: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RemoveFollowerRequest, _admin_service_pb2.RemoveFollowerResponse]
+    """Forgets a follower that is not connected, so that the journal is no longer kept for it."""
     SetLogLevel: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetLogLevelRequest, _admin_service_pb2.SetLogLevelResponse]
     """Changes how much the server tells in its lines, until it ends; nothing of it is journaled."""
 
@@ -73,6 +75,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """The journal's records, durable ones only, from a sequence on and then as they come."""
     ReportFollower: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReportFollowerRequest, _admin_service_pb2.ReportFollowerResponse]  # type: ignore[assignment]
     """A follower tells how far it is."""
+    RemoveFollower: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RemoveFollowerRequest, _admin_service_pb2.RemoveFollowerResponse]  # type: ignore[assignment]
+    """Forgets a follower that is not connected, so that the journal is no longer kept for it."""
     SetLogLevel: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetLogLevelRequest, _admin_service_pb2.SetLogLevelResponse]  # type: ignore[assignment]
     """Changes how much the server tells in its lines, until it ends; nothing of it is journaled."""
 
@@ -130,6 +134,14 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ReportFollowerResponse, _abc.Awaitable[_admin_service_pb2.ReportFollowerResponse]]:
         """A follower tells how far it is."""
+
+    @_abc_1.abstractmethod
+    def RemoveFollower(
+        self,
+        request: _admin_service_pb2.RemoveFollowerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.RemoveFollowerResponse, _abc.Awaitable[_admin_service_pb2.RemoveFollowerResponse]]:
+        """Forgets a follower that is not connected, so that the journal is no longer kept for it."""
 
     @_abc_1.abstractmethod
     def SetLogLevel(

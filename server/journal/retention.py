@@ -1,0 +1,77 @@
+"""What becomes of segments that nobody needs any more: kept, archived, or dropped.
+
+By default everything is kept. Otherwise the first segment goes, one after another, as long as all
+that it holds lies before each of
+
+- the older one of two kept snapshots, both read back and found whole at that moment;
+- the position of every registered follower;
+- the first command whose idempotency key is remembered, since its outcome is read back from here.
+
+*Archive* copies the file durably into a directory, under its own name, before it is removed; put
+beside the kept segments again it makes the journal longer by what it holds. *Drop* removes it.
+A file of that name in the archive that is another one stops it: nothing is overwritten.
+"""
+
+import filecmp
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from server.journal.segments import Segments
+from server.journal.snapshots import KEPT, SnapshotBad, check, read_snapshot_header, snapshot_paths
+from server.journal.storage import Storage, sync_directory
+
+KEEP: Final = "keep"
+ARCHIVE: Final = "archive"
+
+
+def needed_sequence(directory: Path, others: Iterable[int]) -> int:
+    """The first sequence that has to stay: the least of the others' and of the older of two whole
+    snapshots; 0 where there are no two."""
+    whole: list[int] = []
+    for path in snapshot_paths(directory):
+        try:
+            storage = Storage.open(path, writable=False)
+            try:
+                check(storage)
+            finally:
+                storage.close()
+            whole.append(read_snapshot_header(path).mark.fence.last_sequence)
+        except (SnapshotBad, OSError):
+            continue
+        if len(whole) == KEPT:
+            return min([whole[-1], *others])
+    return 0
+
+
+def trim(segments: Segments, needed: int, archive: Path | None) -> list[Path]:
+    """Archive, or drop where there is no archive, what lies before; the files that went. Raises
+    `OSError`, and then keeps what is left."""
+    gone = []
+    for segment in segments.dispensable(needed):
+        if archive is not None:
+            keep_in(archive, segment.path)
+        segments.forget(segment, Path.unlink)
+        gone.append(segment.path)
+    return gone
+
+
+def keep_in(archive: Path, path: Path) -> None:
+    """Have a durable copy of the file in the archive."""
+    archive.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = archive / path.name
+    if kept.exists():
+        if filecmp.cmp(kept, path, shallow=False):
+            return
+        raise FileExistsError(f"{kept} is another file than {path}: move it away")
+    unfinished = archive / f"{path.name}.part"
+    shutil.copy2(path, unfinished)
+    descriptor = os.open(unfinished, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    unfinished.rename(kept)
+    sync_directory(archive)

@@ -1,0 +1,157 @@
+"""Looks after the journal while the server runs: its room, its speed, and what is kept of it.
+
+- Without room for the next segment (`headroom.py`) the sequencer refuses what would take more,
+  with the reason "journal disk full"; reads and cancels go on, and it ends by itself.
+- An append that takes longer than `sync_slow_ms` turns health to NOT_SERVING, at the latest
+  `LOOK_S` after that; the next one in time, or `SLOW_FORGOTTEN_S` without any, turn it back. Calls
+  are taken all the same, up to the sequencer's bound.
+- Every `TRIM_S` what nobody needs any more is archived or dropped, where that is asked for.
+
+Each state is a sentence in the status while it lasts, and a line of the log when it changes.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Final
+
+from server import logs
+from server.journal.file_log import FileLog
+from server.journal.headroom import Headroom
+from server.journal.retention import ARCHIVE, KEEP, needed_sequence, trim
+from server.rpc.followers import Followers
+from server.rpc.server import Health
+from server.sequencer.sequencer import Sequencer
+from server.settings import JournalSettings
+
+LOOK_S: Final = 0.1
+"""Between two looks at whether an append takes too long."""
+SLOW_FORGOTTEN_S: Final = 5.0
+"""After a slow append that none followed: nobody sends anything while health says no."""
+TRIM_S: Final = 1.0
+"""Between two looks at whether there is something to archive or drop."""
+
+
+class JournalKeeping:
+    """For one log and one server."""
+
+    def __init__(
+        self,
+        log: FileLog,
+        sequencer: Sequencer,
+        followers: Followers,
+        health: Health,
+        settings: JournalSettings,
+    ) -> None:
+        self.sentences: list[str] = []
+        """What is not as it should be, at this moment."""
+        self._log = log
+        self._directory = log.segments.path.parent
+        self._sequencer = sequencer
+        self._followers = followers
+        self._health = health
+        self._settings = settings
+        self._full = ""
+        self._slow = ""
+        self._trim_failed = ""
+        self._tasks: list[asyncio.Task[None]] = []
+        log.segment_bytes = settings.segment_bytes
+        self._headroom = Headroom(self._directory, settings.segment_bytes, self._room_changed)
+
+    async def start(self) -> None:
+        """Have room, then look after it all."""
+        self._loop = asyncio.get_running_loop()
+        written_to = self._log.segments.all[-1].path
+        await asyncio.to_thread(self._headroom.start, written_to)
+        self._log.room = self._headroom
+        self._tasks = [asyncio.create_task(self._watch())]
+        if self._settings.retention != KEEP:
+            self._tasks.append(asyncio.create_task(self._trim_always()))
+
+    async def stop(self) -> None:
+        """Let everything be as it is."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._headroom.stop)
+
+    def _room_changed(self, why: str) -> None:
+        """Told by the headroom's thread."""
+        self._sequencer.journal_full = why
+        self._loop.call_soon_threadsafe(self._tell_room, why)
+
+    def _tell_room(self, why: str) -> None:
+        self._full = f"journal disk full ({why}): new orders are refused until room is freed"
+        self._full = self._full if why else ""
+        self._say()
+        if why:
+            logs.warning("journal disk full", reason=why)
+        else:
+            logs.info("journal disk has room again")
+
+    async def _watch(self) -> None:
+        while True:
+            slow_ms = self._slow_ms()
+            if bool(slow_ms) != bool(self._slow):
+                self._slow = ""
+                if slow_ms:
+                    self._slow = f"the journal's disk is slow: a sync takes {slow_ms} ms or more"
+                    logs.warning("journal slow", taken_ms=slow_ms)
+                else:
+                    logs.info("journal fast again")
+                self._say()
+                await self._health.serving(not slow_ms)
+            await asyncio.sleep(LOOK_S)
+
+    def _slow_ms(self) -> int:
+        """What an append takes, if that is too long; 0 otherwise."""
+        log, most_ms = self._log, self._settings.sync_slow_ms
+        now_ns, began_ns = time.monotonic_ns(), log.append_began_ns
+        if began_ns and (now_ns - began_ns) // 1_000_000 > most_ms:
+            return (now_ns - began_ns) // 1_000_000
+        forgotten = now_ns - log.append_ended_ns > SLOW_FORGOTTEN_S * 1e9
+        taken_ms = log.append_taken_ns // 1_000_000
+        return taken_ms if taken_ms > most_ms and not forgotten else 0
+
+    async def _trim_always(self) -> None:
+        while True:
+            await asyncio.sleep(TRIM_S)
+            why = ""
+            try:
+                await self._trim()
+            except OSError as error:
+                why = f"the journal's first segments stay: {error}"
+            if why != self._trim_failed:
+                self._trim_failed = why
+                self._say()
+
+    async def _trim(self) -> None:
+        """Where nothing can go by what is known in memory, no snapshot is read."""
+        segments, followers = self._log.segments, self._followers
+        oldest_key = next(self._sequencer.engine.keys.rows(), None)
+        needs = list(followers.positions.values())
+        if oldest_key is not None:
+            needs.append(oldest_key[1])
+        needs.append(followers.snapshot_sequence)
+        if not segments.dispensable(min(needs)):
+            return
+        needed = await asyncio.to_thread(needed_sequence, self._directory, needs)
+        if not segments.dispensable(needed):
+            return
+        await followers.keep()
+        archive = self._settings.archive_dir
+        gone = await asyncio.to_thread(trim, segments, needed, self._archive(archive))
+        for path in gone:
+            logs.info(
+                "journal segment gone",
+                file=path.name,
+                archive=str(archive or ""),
+                first_sequence=self._log.first_sequence,
+            )
+
+    def _archive(self, directory: str) -> Path | None:
+        return Path(directory) if self._settings.retention == ARCHIVE else None
+
+    def _say(self) -> None:
+        told = (self._full, self._slow, self._trim_failed)
+        self.sentences[:] = [sentence for sentence in told if sentence]

@@ -1,0 +1,346 @@
+"""Segments read like one file; what is not whole is refused, or found again (rows 8 and 34)."""
+
+import io
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from server.journal import inspect
+from server.journal.export import TABLES, Range
+from server.journal.headroom import Headroom
+from server.journal.log import NotKept
+from server.journal.record import decode_frame
+from server.journal.recovery import recover
+from server.journal.refusals import JournalCorrupt
+from server.journal.retention import needed_sequence, trim
+from server.journal.segments import Segments, segment_paths
+from server.journal.storage import Storage, create
+from tests.journal.site import Site, assert_recovered, settings, trade
+from tests.journal.test_crashes import every_crash
+
+SEGMENT_BYTES = 3_000
+
+
+class Files:
+    """Room without a thread: each is made when it is asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def take(self) -> Storage:
+        path = self._directory / "journal.next-1"
+        path.unlink(missing_ok=True)
+        return create(path)
+
+
+def rolling(directory: Path) -> Site:
+    """A site whose journal goes on in a new file every few records."""
+    site = Site(directory)
+    roll_on(site)
+    if not site.acknowledged:
+        site.commit(*settings())
+    return site
+
+
+def roll_on(site: Site) -> None:
+    site.log.room = Files(site.directory)
+    site.log.segment_bytes = SEGMENT_BYTES
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Some segments, with two snapshots on the way."""
+    site = rolling(tmp_path_factory.mktemp("segments") / "data")
+    for seed in range(4):
+        trade(site, 12, seed=seed)
+        if seed in (1, 2):
+            site.snapshot()
+        site.idle()
+    site.close()
+    assert len(site.log.segments.all) > 5
+    return site
+
+
+@pytest.fixture
+def directory(built: Site, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(built.directory, tmp_path / "copy"))
+
+
+def last_of(site: Site) -> int:
+    return site.engine.sequence
+
+
+def test_they_read_like_one_file(built: Site, directory: Path) -> None:
+    """[I1 I2 I8] From the first and from a snapshot; by sequence; through the tools."""
+    for keep_snapshots in (True, False):
+        if not keep_snapshots:
+            shutil.rmtree(directory / "snapshots")
+        recovered = recover(directory)
+        assert recovered.report.cut is None
+        assert_recovered(recovered, built, last_of(built))
+        log = recovered.log
+        for sequence in range(1, last_of(built) + 1):
+            record = log.read(sequence)
+            assert record.outcome(sequence)[0] == built.acknowledged[sequence]
+            first = decode_frame(next(iter(log.follow(sequence - 1))))
+            assert first.first_sequence <= sequence
+        log.close()
+    out = io.StringIO()
+    assert inspect.verify(directory, out) == 0, out.getvalue()
+    assert f"last sequence {last_of(built)}" in out.getvalue()
+    shown = io.StringIO()
+    assert inspect.show(directory, shown, 1, None, as_json=True) == 0
+    assert len(shown.getvalue().splitlines()) == last_of(built)
+    frames = inspect.directory_frames(directory, 0, inspect.Tail(), 20)
+    rows = TABLES["events"].rows(Range(21).happened(map(decode_frame, frames)))
+    assert {row[0] for row in rows} <= set(range(21, last_of(built) + 1))
+
+
+def test_only_the_last_one_can_be_written_to(directory: Path) -> None:
+    *sealed, last = segment_paths(directory)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in sealed} == {0o400}
+    assert stat.S_IMODE(last.stat().st_mode) == 0o600
+
+
+def missing(paths: list[Path]) -> Path:
+    paths[2].unlink()
+    return paths[3]
+
+
+def missing_last(paths: list[Path]) -> Path:
+    paths[-1].unlink()
+    return paths[-2]
+
+
+def swapped(paths: list[Path]) -> Path:
+    spare = paths[2].with_name("spare")
+    paths[2].rename(spare)
+    paths[3].rename(paths[2])
+    spare.rename(paths[3])
+    return paths[2]
+
+
+def doubled(paths: list[Path]) -> Path:
+    extra = paths[-1].with_name(f"journal-{len(paths) + 1:08}")
+    shutil.copy(paths[-1], extra)
+    return extra
+
+
+def cut_short(paths: list[Path]) -> Path:
+    paths[2].chmod(0o600)
+    os.truncate(paths[2], paths[2].stat().st_size - 5)
+    return paths[2]
+
+
+def made_longer(paths: list[Path]) -> Path:
+    paths[2].chmod(0o600)
+    with paths[2].open("ab") as file:
+        file.write(b"more")
+    return paths[2]
+
+
+def header_flipped(paths: list[Path]) -> Path:
+    data = bytearray(paths[2].read_bytes())
+    data[60] ^= 1
+    paths[2].chmod(0o600)
+    paths[2].write_bytes(data)
+    return paths[2]
+
+
+def foreign(paths: list[Path]) -> Path:
+    other = rolling(paths[0].parent / "other")
+    trade(other, 40)
+    other.close()
+    paths[2].unlink()
+    shutil.copy(segment_paths(other.directory)[2], paths[2])
+    return paths[2]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [missing, missing_last, swapped, doubled, cut_short, made_longer, header_flipped, foreign],
+)
+def test_row_8_a_wrong_segment_is_refused(
+    directory: Path, damage: Callable[[list[Path]], Path]
+) -> None:
+    """With the file's name, and nothing is changed."""
+    named = damage(segment_paths(directory))
+    before = {path: path.read_bytes() for path in segment_paths(directory)}
+    with pytest.raises(JournalCorrupt) as refused:
+        recover(directory)
+    assert str(refused.value).startswith(f"{named} is corrupt at offset"), refused.value
+    assert "Nothing was changed" in str(refused.value)
+    assert {path: path.read_bytes() for path in segment_paths(directory)} == before
+
+
+def test_row_7_a_flipped_bit_in_any_segment_is_found(built: Site, directory: Path) -> None:
+    """Where a segment is followed by another, everything in it was durable: never a tail."""
+    shutil.rmtree(directory / "snapshots")
+    for path in segment_paths(directory)[:-1]:
+        data = path.read_bytes()
+        path.chmod(0o600)
+        for bit in range(200 * 8 + 3, len(data) * 8, 4_001):
+            damaged = bytearray(data)
+            damaged[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(damaged)
+            with pytest.raises(JournalCorrupt):
+                recover(directory)
+        path.write_bytes(data)
+    assert_recovered(recover(directory), built, last_of(built))
+
+
+def test_row_34_killed_at_each_step_into_the_next_segment(tmp_path: Path) -> None:
+    """[I1 I2 I8] What was acknowledged is there, and the journal goes on."""
+    origin = rolling(tmp_path / "origin")
+    trade(origin, 8)
+    origin.close()
+    place = tmp_path / "data"
+    site: Site = origin
+
+    def prepare() -> None:
+        nonlocal site
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(origin.directory, place)
+        site = Site.__new__(Site)
+        site.directory = place
+        site.acknowledged, site.hashes = dict(origin.acknowledged), dict(origin.hashes)
+        site.ends = []
+        site.start()
+        roll_on(site)
+
+    def begin() -> None:
+        before = len(site.log.segments.all)
+        seed = 50
+        while len(site.log.segments.all) == before:
+            seed += 1
+            trade(site, 1, seed=seed)
+
+    def check() -> None:
+        acknowledged = max(site.acknowledged)
+        again = Site.__new__(Site)
+        again.directory, again.acknowledged = place, dict(site.acknowledged)
+        again.hashes, again.ends = dict(site.hashes), []
+        recovered = recover(place)
+        assert recovered.engine.sequence >= acknowledged, "I1: acknowledged commands are gone"
+        recovered.log.close()
+        again.start()
+        roll_on(again)
+        trade(again, 6, seed=99)
+        again.log.close()
+        assert recover(place).engine.sequence == again.engine.sequence
+
+    calls = every_crash(prepare, begin, check)
+    assert {"open", "write", "fdatasync", "rename", "fsync", "ftruncate"} <= set(calls)
+
+
+def test_what_is_needed_by_nobody_is_archived(built: Site, directory: Path, tmp_path: Path) -> None:
+    """[I8] Never beyond the older of two whole snapshots or the last follower; what is left goes on
+    being a journal, and says where it begins."""
+    recovered = recover(directory)
+    log, segments = recovered.log, recovered.log.segments
+    older = sorted(int(path.name[-20:]) for path in (directory / "snapshots").iterdir())[0]
+    assert needed_sequence(directory, [last_of(built)]) == older
+    assert needed_sequence(directory, [5]) == 5
+    assert trim(segments, 2, tmp_path / "archive") == []
+    gone = trim(segments, older, tmp_path / "archive")
+    assert gone
+    assert [path.name for path in gone] == sorted(
+        path.name for path in (tmp_path / "archive").iterdir()
+    )
+    first = log.first_sequence
+    assert 1 < first <= older
+    assert log.read(first).first_sequence <= first
+    with pytest.raises(KeyError):
+        log.read(first - 1)
+    with pytest.raises(NotKept, match=f"begins with {first}"):
+        log.follow(first - 2)
+    log.close()
+    again = recover(directory)
+    assert again.engine.sequence == last_of(built)
+    assert again.report.state_hash == built.hashes[last_of(built)]
+    again.log.close()
+    out = io.StringIO()
+    assert inspect.verify(directory, out) == 0, out.getvalue()
+    assert f"the journal that is kept begins with sequence {first}" in out.getvalue()
+    assert "applied again from here on" in out.getvalue()
+    assert f"state hash {built.hashes[last_of(built)].hex()}" in out.getvalue()
+    for path in (tmp_path / "archive").iterdir():
+        shutil.copy2(path, directory)
+    shutil.rmtree(directory / "snapshots")
+    whole = recover(directory)
+    assert_recovered(whole, built, last_of(built))
+    whole.log.close()
+
+
+def test_one_snapshot_or_a_damaged_one_keeps_everything(directory: Path) -> None:
+    newest = sorted((directory / "snapshots").iterdir())[-1]
+    data = bytearray(newest.read_bytes())
+    data[-40] ^= 1
+    newest.write_bytes(data)
+    assert needed_sequence(directory, [10_000]) == 0
+    newest.unlink()
+    assert needed_sequence(directory, [10_000]) == 0
+
+
+def test_without_a_snapshot_a_journal_without_its_beginning_is_refused(directory: Path) -> None:
+    log = recover(directory).log
+    trim(log.segments, 60, None)
+    first = log.first_sequence
+    log.close()
+    shutil.rmtree(directory / "snapshots")
+    with pytest.raises(JournalCorrupt, match=f"begins with sequence {first} here, and no good"):
+        recover(directory)
+
+
+def test_an_archive_is_never_overwritten(directory: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (archive / "journal").write_bytes(b"of another exchange")
+    segments = Segments.open(directory)
+    with pytest.raises(FileExistsError, match="is another file"):
+        trim(segments, 60, archive)
+    assert (directory / "journal").exists()
+    segments.close()
+
+
+def test_row_9_room_is_reserved_and_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told when there is none, nothing left lying about, and told when there is again."""
+    written_to = tmp_path / "journal"
+    create(written_to).close()
+    told: list[str] = []
+    full = True
+    sound = Storage.reserve
+
+    def reserve(self: Storage, size: int) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        sound(self, size)
+
+    monkeypatch.setattr(Storage, "reserve", reserve)
+    headroom = Headroom(tmp_path, 1 << 20, told.append)
+    headroom.start(written_to)
+    try:
+        assert told == ["No space left on device"]
+        assert headroom.take() is None
+        assert [path.name for path in tmp_path.iterdir()] == ["journal"]
+        full = False
+        while len(told) < 2:
+            headroom._wanted.set()
+            os.sched_yield()
+        room = headroom.take()
+        assert told[1] == ""
+        assert room is not None
+        assert room.size() == 0
+        assert room.path.stat().st_blocks * 512 >= 1 << 20, "no room was reserved"
+        assert written_to.stat().st_blocks * 512 >= 1 << 20
+        room.give_back()
+        assert room.path.stat().st_blocks == 0
+        room.close()
+    finally:
+        headroom.stop()
