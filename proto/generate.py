@@ -2,7 +2,8 @@
 
 `proto/gen` holds, for each file, Python messages with types, for each file with services stubs with
 types, and `exchange.binpb`, the descriptor image that the gateway's transcoder loads (imports
-included, comments left out). It is an import root and never edited.
+included, comments left out). It is an import root and never edited. `gateway/documents` has the
+documents of the API, made of the image with its comments.
 
 `--check` proves three things without touching the tree: the generated files are what the contract
 gives, `buf lint` is clean, and `buf breaking` finds nothing that breaks a client of the last
@@ -26,9 +27,12 @@ import google.api.annotations_pb2
 import grpc_tools
 from grpc_tools import protoc
 
+from gateway.documents import documents
+
 PROTO = Path(__file__).resolve().parent
 GENERATED = PROTO / "gen"
 RELEASED = PROTO / "released.binpb"
+DOCUMENTS = PROTO.parent / "gateway" / "documents"
 PROGRAMS = Path(sys.prefix) / "bin"
 IMPORT_ROOTS = (
     PROTO,
@@ -97,13 +101,27 @@ def differences(fresh: Path) -> list[str]:
     return sorted(str(name) for name in changed | (expected ^ present))
 
 
+def stale_documents(image: Path) -> dict[str, str]:
+    """What the documents of the API have to say, of those that say something else."""
+    return {
+        name: text
+        for name, text in documents(image.read_bytes()).items()
+        if not (DOCUMENTS / name).exists() or (DOCUMENTS / name).read_text(encoding="utf-8") != text
+    }
+
+
 def renew(scratch: Path) -> None:
-    """Bring `proto/gen` to what the contract gives; files that are already right stay untouched."""
-    generate(scratch)
-    for name in differences(scratch):
-        if (scratch / name).exists():
+    """Bring `proto/gen` and the documents to what the contract gives; files that are already right
+    stay untouched."""
+    write_image(scratch / "contract.binpb")
+    for name, text in stale_documents(scratch / "contract.binpb").items():
+        (DOCUMENTS / name).write_text(text, encoding="utf-8")
+    fresh = scratch / "gen"
+    generate(fresh)
+    for name in differences(fresh):
+        if (fresh / name).exists():
             (GENERATED / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(scratch / name, GENERATED / name)
+            shutil.copyfile(fresh / name, GENERATED / name)
         else:
             (GENERATED / name).unlink()
 
@@ -115,6 +133,9 @@ def check(scratch: Path) -> None:
         raise SystemExit(f"proto/gen is not current, run make generate: {', '.join(stale)}")
     image = scratch / "contract.binpb"
     write_image(image)
+    if old := stale_documents(image):
+        names = ", ".join(old)
+        raise SystemExit(f"gateway/documents is not current, run make generate: {names}")
     judge("lint", image)
     judge("breaking", image, "--against", RELEASED)
 

@@ -1,0 +1,197 @@
+"""OpenAPI 3.1 of the HTTP JSON interface: an operation for each route of the contract.
+
+Fields of a path or, on GET and DELETE, of a query are parameters; the rest is the body. As JSON
+prints them, 64-bit integers are decimal strings; numbers of requests may be numeric strings too.
+A field marked `optional` is absent where it does not apply; the others are always there.
+"""
+
+import re
+from typing import Any, Final
+
+from gateway.documents.contract import HTTP_PACKAGE, Contract, Field, Message, Method, Service
+
+VARIABLE: Final = re.compile(r"\{(\w+)\}")
+NUMBERS: Final = {"double": "number", "uint32": "integer", "int32": "integer"}
+WHOLE_STRINGS: Final = {"uint64", "int64"}
+OUTSIDE: Final[dict[str, dict[str, Any]]] = {
+    "google.protobuf.Any": {"type": "object"},
+    "google.rpc.ErrorInfo": {
+        "type": "object",
+        "properties": {
+            "@type": {"type": "string"},
+            "reason": {"type": "string"},
+            "domain": {"type": "string"},
+            "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+    },
+}
+TEXT_REPLY: Final = "google.api.HttpBody"
+ERRORS: Final = {
+    "400": "The request is not right as it is; nothing of it was done.",
+    "404": "There is no such order, instrument or route.",
+    "409": "It conflicts with what is there: a duplicate, or an order that has ended.",
+    "429": "Too much at this moment; `Retry-After` says when to come back.",
+    "503": "The exchange takes no requests at this moment.",
+    "504": "There was no answer in time.",
+}
+INTRODUCTION: Final = (
+    "Orders and market data as JSON. Prices and quantities are numbers of at most 15 significant "
+    "digits and 8 decimals; in a request they may be numeric strings. Times are RFC 3339, UTC. "
+    "Sequences are decimal strings. Every error has one shape (Error). Nobody is asked who he is."
+)
+
+
+def openapi(contract: Contract, examples: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The whole document."""
+    services = contract.of(HTTP_PACKAGE)
+    paths: dict[str, dict[str, Any]] = {}
+    for service in services:
+        for method in service.methods:
+            for number, (verb, path) in enumerate(method.routes):
+                built = operation(contract, service, method, number, examples.get(method.name))
+                paths.setdefault(path, {})[verb.lower()] = built
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Exchange",
+            "version": "1",
+            "description": INTRODUCTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": short(each.name), "description": each.comment} for each in services],
+        "paths": paths,
+        "components": {
+            "schemas": {
+                short(name): schema(message, in_request=name.endswith("Request"))
+                for name, message in contract.messages.items()
+                if name.startswith(f"{HTTP_PACKAGE}.")
+            }
+        },
+    }
+
+
+def operation(
+    contract: Contract,
+    service: Service,
+    method: Method,
+    number: int,
+    example: dict[str, Any] | None,
+) -> dict[str, Any]:
+    verb, path = method.routes[number]
+    request = contract.messages[method.request]
+    in_path = set(VARIABLE.findall(path))
+    given = (example or {}).get("parameters", {})
+    parameters = [
+        parameter(field, in_path, given)
+        for field in request.fields
+        if field.name in in_path or verb != "POST"
+    ]
+    built: dict[str, Any] = {
+        "operationId": method.name if number == 0 else f"{method.name}{number + 1}",
+        "tags": [short(service.name)],
+        "summary": method.comment.partition(". ")[0].rstrip("."),
+        "description": method.comment,
+    }
+    if number:
+        first = " ".join(method.routes[0])
+        built["description"] += f" The same call as `{first}`."
+    if parameters:
+        built["parameters"] = parameters
+    if verb == "POST":
+        built["requestBody"] = body(request, example or {})
+    built["responses"] = responses(method)
+    return built
+
+
+def parameter(field: Field, in_path: set[str], given: dict[str, Any]) -> dict[str, Any]:
+    built: dict[str, Any] = {
+        "name": field.name,
+        "in": "path" if field.name in in_path else "query",
+        "required": field.name in in_path,
+        "description": field.comment,
+        "schema": {"type": "string"},
+    }
+    if field.name in given:
+        built["example"] = given[field.name]
+    return built
+
+
+def body(request: Message, example: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": reference(request.name)}
+    if "body" in example:
+        content["example"] = example["body"]
+    return {"content": {"application/json": content}}
+
+
+def responses(method: Method) -> dict[str, Any]:
+    code = "201" if method.name == "PlaceOrder" else "200"
+    if method.reply == TEXT_REPLY:
+        content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
+    else:
+        content = {"application/json": {"schema": reference(method.reply)}}
+    said = "A line of JSON for each message." if method.server_streams else "Done."
+    refused = {"application/json": {"schema": reference(f"{HTTP_PACKAGE}.Error")}}
+    return {code: {"description": said, "content": content}} | {
+        status: {"description": text, "content": refused} for status, text in ERRORS.items()
+    }
+
+
+def schema(message: Message, *, in_request: bool) -> dict[str, Any]:
+    built: dict[str, Any] = {
+        "type": "object",
+        "description": message.comment,
+        "properties": {field.name: property_of(field, in_request) for field in message.fields},
+    }
+    required = [
+        field.name
+        for field in message.fields
+        if (field.comment.startswith("Required") if in_request else always_there(field))
+    ]
+    if in_request:
+        # One that the path names is not in the body.
+        required = [
+            field.name
+            for field in message.fields
+            if field.name in required
+            and not field.comment.startswith("Required, in the path")
+            and not field.comment.startswith("Required for")
+        ]
+    if required:
+        built["required"] = required
+    return built
+
+
+def always_there(field: Field) -> bool:
+    """Messages are absent where they are not set."""
+    return not field.optional and (field.repeated or "." not in field.type)
+
+
+def property_of(field: Field, in_request: bool) -> dict[str, Any]:
+    built = type_of(field.type, in_request)
+    if field.repeated:
+        built = {"type": "array", "items": built}
+    return built | {"description": field.comment}
+
+
+def type_of(name: str, in_request: bool) -> dict[str, Any]:
+    if name in OUTSIDE:
+        return dict(OUTSIDE[name])
+    if "." in name:
+        return reference(name)
+    if name in WHOLE_STRINGS:
+        return {"type": "string", "pattern": "^-?[0-9]+$"}
+    if name == "bool":
+        return {"type": "boolean"}
+    if name in NUMBERS:
+        return {"type": [NUMBERS[name], "string"] if in_request else NUMBERS[name]}
+    assert name == "string", f"no JSON type is known for {name}"
+    return {"type": "string"}
+
+
+def reference(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{short(name)}"}
+
+
+def short(name: str) -> str:
+    return name.rpartition(".")[2]

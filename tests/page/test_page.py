@@ -1,0 +1,234 @@
+"""What the page is made of, what it refuses, and how it repairs itself."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Page, WebSocketRoute, expect
+
+from gateway.static_files import PAGE, files
+from tests.page.conftest import WAIT_MS, Opener
+
+expect.set_options(timeout=WAIT_MS)
+HTML = {"accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+
+
+def test_who_accepts_html_gets_the_page(http: httpx.Client) -> None:
+    page = http.get("/", headers=HTML)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["vary"] == "accept"
+    assert page.text == (PAGE / "index.html").read_text(encoding="utf-8")
+    for accept in ("*/*", "application/json"):
+        assert http.get("/", headers={"accept": accept}).json()["name"] == "exchange-backend"
+
+
+@pytest.mark.parametrize("path", files())
+def test_file_is_sent_whole_with_strict_headers(http: httpx.Client, path: str) -> None:
+    reply = http.get(path)
+    assert reply.content == files()[path].read_bytes()
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert reply.headers["referrer-policy"] == "no-referrer"
+    if reply.headers["content-type"].startswith("text/html"):
+        policy = reply.headers["content-security-policy"].split("; ")
+        assert {"default-src 'self'", "frame-ancestors 'none'", "trusted-types 'none'"} <= {*policy}
+        assert "unsafe" not in reply.headers["content-security-policy"]
+
+
+def test_only_files_of_the_page_are_sent(http: httpx.Client) -> None:
+    for path in ("/page/", "/page/../configuration.py", "/page/%2e%2e/envoy.py", "/page/none.js"):
+        assert http.get(path).status_code == 404
+    assert http.post("/page/main.js").status_code == 404
+
+
+def test_charts_are_what_was_recorded() -> None:
+    recorded = re.findall(
+        r"^\| `([\w.-]+)` .*`([0-9a-f]{64})`", (PAGE / "vendor" / "README.md").read_text(), re.M
+    )
+    assert [name for name, _ in recorded] == ["lightweight-charts.js"]
+    for name, checksum in recorded:
+        assert hashlib.sha256((PAGE / "vendor" / name).read_bytes()).hexdigest() == checksum
+    assert "TradingView" in (PAGE / "index.html").read_text()
+
+
+def test_nothing_makes_markup_of_text() -> None:
+    banned = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\(")
+    own = [file for file in PAGE.glob("*") if file.suffix in {".js", ".html"}]
+    assert own
+    assert [file.name for file in own if banned.search(file.read_text(encoding="utf-8"))] == []
+    elsewhere = re.compile(r"(src|href|from|import\()\s*=?\s*[\"']https?:", re.IGNORECASE)
+    found = {
+        (file.name, match[0]) for file in own for match in elsewhere.finditer(file.read_text())
+    }
+    assert found == {("index.html", 'href="https:')}, "only the link that the charts' license asks"
+
+
+WRONG_ORDERS: tuple[tuple[str, str, str], ...] = (
+    ("Client", "", "give 1 to 64"),
+    ("Client", "<b>bold</b>", "client “<b>bold</b>”"),
+    ("Quantity", "", "quantity “”"),
+    ("Quantity", "-1", "quantity “-1”"),
+    ("Quantity", "0", "quantity is 0"),
+    ("Quantity", "0.000000001", "at most 8 decimals"),
+    ("Quantity", "1e3", "quantity “1e3”"),
+    ("Price", "1234567890.12345678", "15 digits"),
+    ("Price", "<img src=x>", "price “<img src=x>”"),
+)
+
+
+def test_wrong_order_is_not_sent(opened: Opener) -> None:
+    page = opened()
+    sent: list[str] = []
+    page.on("request", lambda it: sent.append(it.url) if it.method == "POST" else None)
+    expect(page.locator("#connection-state")).to_have_text("live")
+    for wrong, text, sentence in WRONG_ORDERS:
+        for label, right in (("Client", "ann"), ("Quantity", "1"), ("Price", "10")):
+            page.get_by_label(label, exact=True).fill(text if label == wrong else right)
+        page.get_by_role("button", name="Place order").click()
+        expect(page.locator("#ticket-answer")).to_contain_text(sentence)
+        # What was typed is shown as it is, not taken for markup.
+        assert page.locator("#ticket-answer *").count() == 0
+        assert page.locator("[aria-invalid=true]").count() == 1
+    assert sent == []
+
+
+def test_phone_and_keyboard(http: httpx.Client, opened: Opener) -> None:
+    page = opened(client="kay", **PHONE)
+    expect(page.locator("#connection-state")).to_have_text("live")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    # From the field of the client on, by keyboard alone.
+    page.get_by_label("Client").focus()
+    for keys in (["Tab", "Tab", "Tab"], ["1", "Tab"], ["9", "0", "Enter"]):
+        for key in keys:
+            page.keyboard.press(key)
+    expect(page.locator("#ticket-answer")).to_contain_text("open")
+    button = page.get_by_role("button", name="Cancel x-")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#own-answer")).to_contain_text("cancelled")
+    page.get_by_role("tab", name="Market").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#operator")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_light_and_dark(opened: Opener) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = opened(color_scheme="dark").evaluate(ground)
+    page = opened(color_scheme="light")
+    assert page.evaluate(ground) != dark
+    page.get_by_role("button", name="Change between light and dark").click()
+    assert page.evaluate(ground) == dark
+    page.reload()
+    assert page.evaluate(ground) == dark
+
+
+def test_operator_sees_each_part(opened: Opener) -> None:
+    page = opened()
+    page.get_by_role("tab", name="Operator").click()
+    expect(page.locator("#health")).to_have_text(re.compile("healthy|degraded"))
+    for part in ("journal", "snapshots", "postgres", "redis", "kafka"):
+        expect(page.locator("#parts")).to_contain_text(part)
+    for title in ("orders/s", "trades/s"):
+        # A rate needs two looks.
+        expect(page.locator("#order-figures tr", has_text=title).locator("td")).to_have_text(
+            re.compile(r"^[\d.]+$")
+        )
+    expect(page.locator("#latencies")).to_contain_text("order to durable")
+    expect(page.locator("#lags")).to_contain_text("durable sequence")
+    expect(page.locator("#connections")).to_contain_text("connections, http")
+    expect(page.locator("#statistics")).to_contain_text("BTC-USD")
+
+
+def test_book_that_lost_a_delta_repairs_itself(http: httpx.Client, opened: Opener) -> None:
+    lost: list[str] = []
+
+    def lossy(route: WebSocketRoute) -> None:
+        server = route.connect_to_server()
+
+        def pass_on(message: str | bytes) -> None:
+            if '"delta"' in str(message) and not lost:
+                lost.append(str(message))
+            else:
+                route.send(message)
+
+        server.on_message(pass_on)
+
+    page = opened("/#ETH-USD", prepare=lambda page: page.route_web_socket("**/stream", lossy))
+    expect(page.locator("#book-state")).to_contain_text("at sequence")
+    for price in (1000, 1001):
+        order = {"client_id": "liz", "instrument": "ETH-USD", "side": "buy", "type": "limit"}
+        http.post("/orders", json=order | {"price": price, "quantity": 1}).raise_for_status()
+        until_lost(page, lost)
+    expect(page.locator("#book-state")).to_contain_text("repaired 1 times")
+    assert len(lost) == 1
+    texts = page.locator("#bids tr")
+    expect(texts.nth(0)).to_contain_text("1001")
+    expect(texts.nth(1)).to_contain_text("1000")
+
+
+def until_lost(page: Page, lost: list[str]) -> None:
+    """The first delta was on its way and is gone."""
+    for _ in range(WAIT_MS // 20):
+        if lost:
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError("no delta came")
+
+
+def test_without_websocket_the_market_comes_over_http(http: httpx.Client, opened: Opener) -> None:
+    page = opened(
+        "/#SOL-USD",
+        prepare=lambda page: page.add_init_script(
+            "window.WebSocket = class { constructor() { setTimeout(() => this.onclose()); } };"
+            "WebSocket.OPEN = 1;"
+        ),
+    )
+    expect(page.locator("#connection-state")).to_have_text("live")
+    for side in ("sell", "buy"):
+        order = {"client_id": "max", "instrument": "SOL-USD", "side": side, "type": "limit"}
+        http.post("/orders", json=order | {"price": 77, "quantity": 2}).raise_for_status()
+        if side == "sell":
+            expect(page.locator("#asks tr").last).to_contain_text("77")
+    expect(page.locator("#trades tr").first).to_contain_text("77")
+    expect(page.locator("#asks tr").last).not_to_contain_text("77")
+
+
+def test_copy_of_a_book_takes_nothing_that_does_not_fit(opened: Opener) -> None:
+    outcome = opened().evaluate(
+        """async () => {
+          const {Book, crc32c} = await import("/page/book.js");
+          const level = (price, quantity) => ({price, quantity});
+          const sum = (text) => crc32c(text);
+          const snapshot = {type: "snapshot", bids: [level(0.1, 2)], asks: [level(0.3, 1)],
+            sequence: "5", checksum: sum("10000000:200000000|30000000:100000000")};
+          const delta = {type: "delta", bids: [level(0.2, 1)], asks: [level(0.3, 0)],
+            previousSequence: "5", sequence: "7",
+            checksum: sum("20000000:100000000,10000000:200000000|")};
+          const after = (...messages) => {
+            const book = new Book();
+            return messages.map((message) => book.apply(message));
+          };
+          return {
+            check: sum("123456789"),
+            fits: after(snapshot, delta),
+            gap: after(snapshot, {...delta, previousSequence: "6"}),
+            corrupt: after(snapshot, {...delta, bids: [level(0.2, 2)]}, delta),
+            early: after(delta),
+          };
+        }"""
+    )
+    assert outcome == {
+        "check": 0xE3069283,
+        "fits": [True, True],
+        "gap": [True, False],
+        "corrupt": [True, False, False],
+        "early": [False],
+    }
+
+
+def test_files_are_small() -> None:
+    sizes = {file.name: len(file.read_text().splitlines()) for file in Path(PAGE).glob("*.js")}
+    assert {name: lines for name, lines in sizes.items() if lines > 200} == {}
