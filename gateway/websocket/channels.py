@@ -8,7 +8,11 @@ handed to every subscriber's queue in the same turn of the loop.
 Resuming: a subscriber who names a sequence is first sent the past from a stream of his own. He
 joins the channel in the turn in which his stream has reached what the channel has published
 (`sequence`, which counts events of a command that is not yet complete), so nothing is missed; what
-the channel has for him of earlier sequences is left out, so nothing comes twice.
+the channel has for him of earlier sequences is left out, so nothing comes twice. The past is sent
+no faster than he reads it: each of its frames waits for room in his queue.
+
+A stream that ends with an error that trying again doesn't cure ends its channel: `failure` says
+why, its subscribers are told by an `error` frame, and the next who subscribes opens it anew.
 
 `orderbook` and `ticker` are conflated for everybody: at most one state each `STATE_SECONDS`.
 """
@@ -45,8 +49,18 @@ ORDERS_KNOWN_MAX: Final = 50_000
 from the server when they trade."""
 
 
+CHANGING: Final = ("price", "quantity", "cancelled_quantity", "reject_reason")
+"""Fields of an order that a fill doesn't tell, and that events after it may change."""
+
+
 class Subscriber(Protocol):
-    """A connection as a channel sees it; none of these waits."""
+    """A connection as a channel sees it; only `room` waits."""
+
+    def send(self, frame: Frame) -> None:
+        """One that belongs to no update."""
+
+    async def room(self) -> None:
+        """Until what waits for it leaves room for more of the past."""
 
     def event(self, channel: "Channel", frame: Frame) -> None:
         """One that must not be missed."""
@@ -73,6 +87,8 @@ class Channel:
         """Of the newest update."""
         self.begun = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+        self.failure: BaseException | None = None
+        """What its stream ended with."""
         self._exchange = exchange
         self._instrument = instrument
 
@@ -84,12 +100,22 @@ class Channel:
         """What a new subscriber is sent first."""
         return None
 
+    def fail(self, failure: BaseException) -> None:
+        """Its stream has ended; whoever waits for it to begin waits no longer."""
+        self.failure = failure
+        self.begun.set()
+
+
+Memory = dict[str, Order]
+"""Orders as one stream has told of them."""
+
 
 class EventChannel(Channel):
     """Trades or orders: everything, in order."""
 
     def __init__(self, exchange: ExchangeClient, instrument: str) -> None:
         super().__init__(exchange, instrument)
+        self._known: Memory = {}
         self._ahead: dict[Subscriber, int] = {}
         """Up to where subscribers who joined ahead of the channel have been sent everything."""
 
@@ -104,13 +130,14 @@ class EventChannel(Channel):
                     frame = notice("restarted", self.name, message.sequence, self.sequence)
                     self.sequence = message.sequence
                     self._publish(frame, self.sequence)
-                for sequence, frame in await self._frames(message, self.sequence):
+                for sequence, frame in await self._frames(message, self.sequence, self._known):
                     self.sequence = sequence
                     self._publish(frame, sequence)
 
     async def catch_up(self, subscriber: Subscriber, after_sequence: int) -> None:
         """Send the past to one subscriber, then let him join."""
         last, restarted = after_sequence, False
+        known: Memory = {}
         async with aclosing(self._follow(after_sequence)) as messages:
             async for message in messages:
                 if message.restarted and not restarted:
@@ -118,11 +145,14 @@ class EventChannel(Channel):
                     frame = notice("restarted", self.name, message.sequence, last)
                     subscriber.event(self, frame)
                     last = message.sequence
-                for sequence, frame in await self._frames(message, last):
+                for sequence, frame in await self._frames(message, last, known):
                     last = sequence
+                    await subscriber.room()
                     subscriber.event(self, frame)
                 reached = max(message.sequence, last)
                 if reached >= self.sequence and last <= message.sequence:
+                    if self.failure is not None:
+                        raise self.failure
                     # Nothing is awaited from here on: the channel publishes nothing in between.
                     newest = max(self.sequence, last)
                     subscriber.event(self, notice("resumed", self.name, newest, last))
@@ -140,7 +170,9 @@ class EventChannel(Channel):
     def _follow(self, after_sequence: int | None) -> AsyncGenerator[Any, None]:
         raise NotImplementedError
 
-    async def _frames(self, message: Any, previous: int) -> list[tuple[int, Frame]]:
+    async def _frames(
+        self, message: Any, previous: int, known: Memory, /
+    ) -> list[tuple[int, Frame]]:
         raise NotImplementedError
 
 
@@ -152,7 +184,9 @@ class TradesChannel(EventChannel):
     def _follow(self, after_sequence: int | None) -> AsyncGenerator[TradesMessage, None]:
         return self._exchange.follow_trades(self._instrument, after_sequence)
 
-    async def _frames(self, message: TradesMessage, previous: int) -> list[tuple[int, Frame]]:
+    async def _frames(
+        self, message: TradesMessage, previous: int, _: Memory, /
+    ) -> list[tuple[int, Frame]]:
         frames = []
         for trade in message.trades:
             data = trade_json(trade)
@@ -167,31 +201,34 @@ class OrdersChannel(EventChannel):
 
     kind = "orders"
 
-    def __init__(self, exchange: ExchangeClient, instrument: str) -> None:
-        super().__init__(exchange, instrument)
-        self._known: dict[str, Order] = {}
-
     def _follow(self, after_sequence: int | None) -> AsyncGenerator[OrderEventsMessage, None]:
         return self._exchange.follow_order_events(
             instrument=self._instrument, after_sequence=after_sequence
         )
 
-    async def _frames(self, message: OrderEventsMessage, previous: int) -> list[tuple[int, Frame]]:
+    async def _frames(
+        self, message: OrderEventsMessage, previous: int, known: Memory, /
+    ) -> list[tuple[int, Frame]]:
         frames = []
         for event in message.events:
-            data = await self._order(event)
+            data = await self._order(event, known)
             frame = update(self.kind, self._instrument, data, event.time, event.sequence, previous)
             previous = event.sequence
             frames.append((previous, frame))
         return frames
 
-    async def _order(self, event: OrderEvent) -> dict[str, Any]:
-        """A fill tells what it changed; the rest is what was known before it."""
-        order = event.order or self._known.get(event.order_id) or await self._read(event)
+    async def _order(self, event: OrderEvent, known: Memory) -> dict[str, Any]:
+        """A fill tells what it changed; the rest is what was known before it. An order that had
+        to be read may have gone on since: what could be of later is left out then."""
+        order = event.order or known.get(event.order_id) or await self._read(event)
         content: dict[str, Any] = {}
         if order is not None:
             content = order_json(order)
-            self._remember(order, ended=str(event.status) not in ("open", "partially_filled"))
+            if order.updated_time > event.time:
+                for field in CHANGING:
+                    content.pop(field, None)
+            ended = str(event.status) not in ("open", "partially_filled")
+            remember(known, order, ended=ended)
         return content | {
             "order_id": event.order_id,
             "client_id": event.client_id,
@@ -210,12 +247,14 @@ class OrdersChannel(EventChannel):
             # Forgotten, or not to be asked: the event itself still says what happened.
             return None
 
-    def _remember(self, order: Order, *, ended: bool) -> None:
-        self._known.pop(order.order_id, None)
-        if not ended:
-            self._known[order.order_id] = order
-            if len(self._known) > ORDERS_KNOWN_MAX:
-                del self._known[next(iter(self._known))]
+
+def remember(known: Memory, order: Order, *, ended: bool) -> None:
+    """Keep it while it is open, in place of the one that was told of the longest ago."""
+    known.pop(order.order_id, None)
+    if not ended:
+        known[order.order_id] = order
+        if len(known) > ORDERS_KNOWN_MAX:
+            del known[next(iter(known))]
 
 
 class DepthChannel(Channel):
@@ -246,6 +285,10 @@ class DepthChannel(Channel):
                         self._publish(self._message("delta", message, previous))
                 self.changed.set()
                 self.begun.set()
+
+    def fail(self, failure: BaseException) -> None:
+        super().fail(failure)
+        self.changed.set()
 
     def first(self) -> Frame:
         """The whole book, encoded once for everybody who needs it at this sequence."""
@@ -321,6 +364,8 @@ class OrderbookChannel(StateChannel):
         await self.depth.begun.wait()
         while True:
             self.depth.changed.clear()
+            if self.depth.failure is not None:
+                raise self.depth.failure
             mirror = self.depth.mirror
             assert mirror is not None
             bids, asks = (cumulated(mirror.levels(side, LEVELS)) for side in (Side.BUY, Side.SELL))

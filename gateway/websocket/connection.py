@@ -4,7 +4,8 @@ Everything that waits is written by one task, all frames of a moment in one writ
 when the transport has room again. So whatever a client doesn't read waits here, and is counted:
 
 - events (trades, orders, replies) in a queue of at most `WAITING_BYTES_MAX`. A client for whom more
-  waits is closed with 1013 and a reason that names where to resume.
+  waits is closed with 1013 and a reason that names where to resume. The past that he asked for
+  waits for `room`, half of the bound, so that it leaves the other half to what happens meanwhile.
 - states (`orderbook`, `ticker`): the newest of each channel, so a slow client gets fewer.
 - deltas (`depth`): past the same bound they are dropped, and a snapshot follows once there is room.
 
@@ -26,6 +27,8 @@ from gateway.websocket.frames import Frame
 
 WAITING_BYTES_MAX: Final = 256 * 1024
 """For one client, beside the 64 KiB of its transport: about 1,000 trades."""
+PAST_BYTES_MAX: Final = WAITING_BYTES_MAX // 2
+"""Above this no more of the past is taken."""
 CLOSE_SECONDS: Final = 5.0
 """For a client to take what its transport holds, and the reason."""
 TRY_AGAIN_LATER: Final = 1013
@@ -46,6 +49,7 @@ class Outgoing:
         self._deltas: dict[Channel, list[Frame]] = {}
         self._stale: set[Channel] = set()
         self._news = asyncio.Event()
+        self._room = asyncio.Event()
         self._window_bits = next(
             (
                 extension.local_max_window_bits
@@ -58,6 +62,12 @@ class Outgoing:
     def send(self, frame: Frame) -> None:
         """A reply."""
         self._queue(frame, "the last sequence that you were sent")
+
+    async def room(self) -> None:
+        """Until less than `PAST_BYTES_MAX` wait; never for one who is cut."""
+        while self.cut or self._bytes > PAST_BYTES_MAX:
+            self._room.clear()
+            await self._room.wait()
 
     def event(self, channel: Channel, frame: Frame) -> None:
         """One that must not be missed."""
@@ -125,4 +135,5 @@ class Outgoing:
                 frames.append(snapshot)
         self._stale.clear()
         self._bytes = 0
+        self._room.set()
         return frames

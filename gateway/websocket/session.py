@@ -6,6 +6,7 @@ connection are taken one after the other, so their answers have their order.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
@@ -53,7 +54,9 @@ BEGIN_SECONDS: Final = 5.0
 INSTRUMENTS_PER_FRAME_MAX: Final = 100
 SUBSCRIPTIONS_MAX: Final = 200
 """Channels of one connection: all of forty instruments."""
+LOG: Final = logging.getLogger(__name__)
 NOT_FOUND: Final = 5
+INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
 SHOWN_MAX: Final = 100
 """Characters of a wrong value that an error repeats."""
@@ -96,6 +99,7 @@ class Channels:
                 channel = PLAIN[kind](self._exchange, instrument)
             self._open[name] = channel
             channel.task = asyncio.create_task(channel.run())
+            channel.task.add_done_callback(partial(self._ended, channel))
         return channel
 
     def leave(self, channel: Channel, outgoing: Outgoing) -> None:
@@ -116,6 +120,18 @@ class Channels:
                 del self._open[name]
                 assert channel.task is not None
                 channel.task.cancel()
+
+    def _ended(self, channel: Channel, task: asyncio.Task[None]) -> None:
+        """Tell who is sent its updates; who waits for it, or catches up, is told by his session."""
+        if task.cancelled():
+            return
+        failure = task.exception() or EOFError("its stream ended")
+        LOG.error("%s ended: %r", channel.name, failure, exc_info=failure)
+        if self._open.get(channel.name) is channel:
+            del self._open[channel.name]
+        channel.fail(failure)
+        for subscriber in channel.subscribers:
+            subscriber.send(Frame(ended(channel.name, failure) | {"timestamp": now_text()}))
 
 
 class Session:
@@ -147,7 +163,7 @@ class Session:
     @property
     def subscribed(self) -> bool:
         """To anything."""
-        return bool(self._joined)
+        return any(channel.failure is None for channel in self._joined.values())
 
     async def take(self, text: str) -> None:
         """One frame, and its answer."""
@@ -191,6 +207,7 @@ class Session:
         after_sequence = sequence_of(frame)
         for instrument in instruments:
             await self._channels.check(instrument)
+        self._joined = {name: it for name, it in self._joined.items() if it.failure is None}
         wanted = {f"{kind}:{each}": (kind, each) for each in instruments for kind in kinds}
         if len(self._joined.keys() | wanted.keys()) > SUBSCRIPTIONS_MAX:
             raise BadFrame(
@@ -201,7 +218,7 @@ class Session:
         opened = {name: self._channels.get(*it) for name, it in wanted.items()}
         for name, channel in opened.items():
             channel.interested.add(self._outgoing)
-            self._joined.setdefault(name, channel)
+            self._joined[name] = channel
         try:
             async with asyncio.timeout(BEGIN_SECONDS):
                 for channel in opened.values():
@@ -213,6 +230,11 @@ class Session:
                 "the exchange can't be reached at this moment: subscribe again in a second",
                 UNAVAILABLE,
             ) from None
+        for name, channel in opened.items():
+            if channel.failure is not None:
+                for each in opened:
+                    self._leave(each)
+                return ended(name, channel.failure)
         self._outgoing.send(Frame(listed("subscribed", kinds, instruments)))
         for name, channel in opened.items():
             self._join(name, channel, after_sequence)
@@ -246,9 +268,8 @@ class Session:
             return
         self._leave(name)
         failure = task.exception()
-        if isinstance(failure, ExchangeError):
-            answer = error(failure.message, failure.code.value[0], details_of(failure))
-            self._outgoing.send(Frame(answer | {"timestamp": now_text()}))
+        if failure is not None:
+            self._outgoing.send(Frame(ended(name, failure) | {"timestamp": now_text()}))
 
     async def _unsubscribe(self, frame: dict[str, Any]) -> dict[str, Any]:
         kinds, instruments = channels_of(frame), instruments_of(frame)
@@ -313,6 +334,15 @@ class Session:
 def error(sentence: str, code: int, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """An `error` frame without its time."""
     return {"type": "error", "error": sentence, "code": code, "details": details or []}
+
+
+def ended(name: str, failure: BaseException) -> dict[str, Any]:
+    """An `error` frame: a channel sends nothing any more."""
+    if isinstance(failure, ExchangeError):
+        answer = error(failure.message, failure.code.value[0], details_of(failure))
+    else:
+        answer = error(f"the updates of {name} ended by a fault: subscribe again", INTERNAL)
+    return answer | {"channel": name}
 
 
 def details_of(refused: ExchangeError) -> list[dict[str, Any]]:

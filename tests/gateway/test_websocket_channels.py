@@ -1,0 +1,322 @@
+"""Channels of the WebSocket bridge, on streams that do what a test wants of them."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, cast
+
+import grpc
+import pytest
+from websockets.protocol import State
+
+from clients.errors import ExchangeError
+from clients.types import (
+    Order,
+    OrderEvent,
+    OrderEventKind,
+    OrderEventsMessage,
+    OrderStatus,
+    OrderType,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+    Trade,
+    TradesMessage,
+)
+from gateway.websocket.channels import OrdersChannel, TradesChannel
+from gateway.websocket.connection import WAITING_BYTES_MAX, Outgoing
+from gateway.websocket.session import Channels, Session
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+INSTRUMENT = "BTC-USD"
+ONE = Decimal(1)
+SECONDS = 10.0
+
+
+def at(sequence: int) -> datetime:
+    return START + timedelta(seconds=sequence)
+
+
+def trade(sequence: int) -> Trade:
+    names = {"maker_order_id": "m", "maker_client_id": "M", "taker_order_id": "t"}
+    return Trade(
+        **names,
+        taker_client_id="T",
+        trade_id=f"trade-{sequence}",
+        sequence=sequence,
+        index=0,
+        time=at(sequence),
+        instrument=INSTRUMENT,
+        price=ONE,
+        quantity=ONE,
+        aggressor_side=Side.BUY,
+        maker_fee=ONE,
+        taker_fee=ONE,
+    )
+
+
+def trades(first: int, last: int) -> TradesMessage:
+    told = tuple(trade(sequence) for sequence in range(first, last + 1))
+    return TradesMessage(last, first - 1, told, restarted=False)
+
+
+def order(sequence: int, price: int = 1, **changed: Any) -> Order:
+    """As it stood at a sequence."""
+    standing = Order(
+        order_id="o",
+        client_id="A",
+        client_reference="",
+        instrument=INSTRUMENT,
+        side=Side.BUY,
+        type=OrderType.LIMIT,
+        time_in_force=TimeInForce.GOOD_TILL_CANCEL,
+        post_only=False,
+        self_trade_prevention=SelfTradePrevention.NONE,
+        price=Decimal(price),
+        quantity=Decimal(10),
+        filled_quantity=Decimal(0),
+        remaining_quantity=Decimal(10),
+        cancelled_quantity=Decimal(0),
+        status=OrderStatus.OPEN,
+        end_reason=None,
+        placed_sequence=1,
+        created_time=at(1),
+        updated_time=at(sequence),
+    )
+    return replace(standing, **changed)
+
+
+def told(sequence: int, standing: Order | None = None) -> OrderEventsMessage:
+    """A fill, or what an order was at that sequence."""
+    kind = OrderEventKind.FILLED if standing is None else OrderEventKind.REPLACED
+    event = OrderEvent(
+        sequence=sequence,
+        index=0,
+        time=at(sequence),
+        kind=kind,
+        order_id="o",
+        client_id="A",
+        client_reference="",
+        instrument=INSTRUMENT,
+        side=Side.BUY,
+        price=ONE,
+        filled_quantity=ONE,
+        remaining_quantity=Decimal(9),
+        status=OrderStatus.PARTIALLY_FILLED,
+        change=Decimal(0),
+        order=standing,
+        trade=None,
+    )
+    return OrderEventsMessage(sequence, sequence - 1, (event,), restarted=False)
+
+
+class Exchange:
+    """Streams by where they start: None is now. Each goes on with what is put into its queue."""
+
+    def __init__(self) -> None:
+        self.streams: dict[int | None, asyncio.Queue[Any]] = {}
+        self.read: Order | None = None
+
+    def told(self, after_sequence: int | None, *messages: Any) -> None:
+        queue = self.streams.setdefault(after_sequence, asyncio.Queue())
+        for message in messages:
+            queue.put_nowait(message)
+
+    async def follow_trades(
+        self, _: str, after_sequence: int | None
+    ) -> AsyncGenerator[TradesMessage, None]:
+        queue = self.streams.setdefault(after_sequence, asyncio.Queue())
+        while True:
+            message = await queue.get()
+            if isinstance(message, Exception):
+                raise message
+            yield message
+
+    def follow_order_events(
+        self, *, instrument: str, after_sequence: int | None
+    ) -> AsyncGenerator[Any, None]:
+        return self.follow_trades(instrument, after_sequence)
+
+    def follow_book_messages(self, instrument: str) -> AsyncGenerator[Any, None]:
+        return self.follow_trades(instrument, None)
+
+    async def order(self, _: str) -> Order | None:
+        return self.read
+
+    async def instruments(self) -> list[Any]:
+        return [SimpleNamespace(name=INSTRUMENT)]
+
+
+class Wire:
+    """A connection whose client reads all that is written, a turn of the loop later."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.protocol = SimpleNamespace(extensions=[], state=State.OPEN)
+        self.transport = self
+        self.reason = ""
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def abort(self) -> None:
+        self.reason = self.reason or "aborted"
+
+    async def drain(self) -> None:
+        await asyncio.sleep(0)
+
+    async def close(self, _: int, reason: str) -> None:
+        self.reason = reason
+
+    def frames(self) -> list[dict[str, Any]]:
+        found, at = [], 0
+        while at < len(self.written):
+            size, head = self.written[at + 1], 2
+            if size == 126:
+                size, head = int.from_bytes(self.written[at + 2 : at + 4]), 4
+            begin = at + head
+            found.append(json.loads(self.written[begin : begin + size]))
+            at = begin + size
+        return found
+
+    async def until(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
+        """The frames of a kind, once there are so many."""
+        async with asyncio.timeout(SECONDS):
+            while len(it := [each for each in self.frames() if each["type"] == kind]) < count:
+                assert not self.reason, self.reason
+                await asyncio.sleep(0.005)
+        return it
+
+
+@asynccontextmanager
+async def wired() -> AsyncIterator[tuple[Wire, Outgoing]]:
+    wire = Wire()
+    outgoing = Outgoing(cast("Any", wire))
+    writing = asyncio.create_task(outgoing.write())
+    yield wire, outgoing
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+
+
+async def begun(channel: TradesChannel | OrdersChannel) -> asyncio.Task[None]:
+    task = asyncio.create_task(channel.run())
+    async with asyncio.timeout(SECONDS):
+        await channel.begun.wait()
+    return task
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(test())
+
+
+def test_long_past_waits_for_its_reader() -> None:
+    """More than fits into a queue, in one message."""
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, trades(5_001, 5_000))
+        exchange.told(0, trades(1, 5_000))
+        channel = TradesChannel(cast("Any", exchange), INSTRUMENT)
+        task = await begun(channel)
+        async with wired() as (wire, outgoing):
+            await asyncio.wait_for(channel.catch_up(outgoing, 0), SECONDS)
+            await wire.until("resumed")
+            past = await wire.until("trades", 5_000)
+            assert [int(frame["sequence"]) for frame in past] == list(range(1, 5_001))
+            assert len(wire.written) > 2 * WAITING_BYTES_MAX
+            assert not outgoing.cut
+        task.cancel()
+
+    run(test)
+
+
+def test_past_leaves_the_memory_of_the_present_alone() -> None:
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, OrderEventsMessage(10, 9, (), restarted=False))
+        exchange.told(0, told(1, order(1, price=1)), OrderEventsMessage(11, 1, (), restarted=False))
+        channel = OrdersChannel(cast("Any", exchange), INSTRUMENT)
+        task = await begun(channel)
+        async with wired() as (wire, outgoing), wired() as (_, behind):
+            channel.subscribers.add(outgoing)
+            exchange.told(None, told(11, order(11, price=2)))
+            await wire.until("orders")
+            await asyncio.wait_for(channel.catch_up(behind, 0), SECONDS)
+            exchange.told(None, told(12))
+            fill = (await wire.until("orders", 2))[-1]["data"]
+            assert (fill["price"], fill["status"]) == (2, "partially_filled")
+        task.cancel()
+
+    run(test)
+
+
+def test_past_fill_has_no_later_fields() -> None:
+    """The order was placed before the past that is asked for, and has been cancelled since."""
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.read = order(
+            9, price=2, status=OrderStatus.CANCELLED, cancelled_quantity=Decimal(8)
+        )
+        exchange.told(None, OrderEventsMessage(10, 9, (), restarted=False))
+        exchange.told(4, told(5), told(9), OrderEventsMessage(10, 9, (), restarted=False))
+        channel = OrdersChannel(cast("Any", exchange), INSTRUMENT)
+        task = await begun(channel)
+        async with wired() as (wire, outgoing):
+            await asyncio.wait_for(channel.catch_up(outgoing, 4), SECONDS)
+            first, last = [frame["data"] for frame in await wire.until("orders", 2)]
+            assert not first.keys() & {"price", "quantity", "cancelled_quantity", "reject_reason"}
+            assert (first["type"], first["status"]) == ("limit", "partially_filled")
+            assert (last["price"], last["cancelled_quantity"]) == (2, 8)
+        task.cancel()
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (ExchangeError("it is gone", code=grpc.StatusCode.DATA_LOSS), 15),
+        (ValueError("a fault"), 13),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "before"),
+    [("trades", True), ("trades", False), ("depth", False), ("orderbook", False)],
+)
+def test_channel_that_fails_is_told_of_and_opened_anew(
+    failure: Exception, code: int, kind: str, before: bool
+) -> None:
+    async def test() -> None:
+        exchange = Exchange()
+        channels = Channels(cast("Any", exchange))
+        async with wired() as (wire, outgoing):
+            link = cast("Any", SimpleNamespace(address="", channel=grpc.aio.insecure_channel("x")))
+            session = Session(outgoing, channels, cast("Any", exchange), link)
+            frame = json.dumps({"type": "subscribe", "channels": [kind], "request_id": "r"})
+            if before:
+                exchange.told(None, trades(11, 10))
+                await session.take(frame)
+                await wire.until("subscribed")
+            exchange.told(None, failure)
+            if not before:
+                await session.take(frame)
+            (error,) = await wire.until("error")
+            assert (error["code"], error["channel"].split(":")[1]) == (code, INSTRUMENT)
+            assert error.get("request_id") == (None if before else "r")
+            assert not session.subscribed
+            if kind == "trades":
+                exchange.told(None, trades(13, 12))
+                await session.take(frame)
+                exchange.told(None, trades(13, 13))
+                assert (await wire.until("trades"))[0]["sequence"] == "13"
+            session.close()
+            channels.close_unused()
+            await link.channel.close()
+
+    run(test)
