@@ -89,6 +89,12 @@ class Bridge:
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"{CONNECTIONS_MAX} connections are open, which is the limit; come back later\n",
             )
+        # Counted from here on, so that many handshakes at once are not let through together; the
+        # task is the connection's, and ends with it whether or not the handshake comes to its end.
+        task = asyncio.current_task()
+        assert task is not None
+        self._open += 1
+        task.add_done_callback(self._gone)
         return None
 
     async def serve(self, connection: ServerConnection) -> None:
@@ -98,16 +104,17 @@ class Bridge:
         hello = {"type": "connected", "client_id": f"ws-{token_hex(8)}", "timestamp": now_text()}
         outgoing.send(Frame(hello))
         writing = asyncio.create_task(outgoing.write())
-        self._open += 1
         try:
             with suppress(ConnectionClosed):
                 await self._read(connection, session, outgoing)
         finally:
-            self._open -= 1
             session.close()
             writing.cancel()
             with suppress(asyncio.CancelledError, ConnectionClosed):
                 await writing
+
+    def _gone(self, _: asyncio.Task[None]) -> None:
+        self._open -= 1
 
     async def sweep(self) -> None:
         """Close streams that nobody wants."""
