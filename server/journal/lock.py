@@ -45,7 +45,11 @@ class DirectoryLock:
             owner = _owner(self._descriptor)
             os.close(self._descriptor)
             raise DirectoryLocked(directory, *owner) from None
-        self._state({"pid": os.getpid()})
+        try:
+            self._state({"pid": os.getpid()})
+        except OSError:
+            os.close(self._descriptor)  # Nobody else would release it.
+            raise
 
     def announce(self, address: str) -> None:
         """Tell whoever is refused where this process serves gRPC."""

@@ -1,0 +1,145 @@
+"""Fault 9: the disk of the journal is full, on a real small disk where this user may mount one."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from exchange.v1.admin_service_pb2 import GetStatusRequest
+from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
+from exchange.v1.order_service_pb2 import (
+    CancelOrderRequest,
+    GetOrderRequest,
+    PlaceOrderRequest,
+    PlaceOrdersRequest,
+)
+from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+from server.journal.recovery import recover
+from tests.processes.small_disk import BALLAST_NAME, fill
+from tests.running import Running, Starter, free_port, until
+
+E8 = 100_000_000
+MODULE = "tests.processes.small_disk"
+SEGMENT_BYTES = 64 * 1024
+DISK_BYTES = 2 << 20
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 and not os.environ.get("CI"), reason="only root can mount a small disk"
+)
+
+
+def order(number: int) -> PlaceOrderRequest:
+    return PlaceOrderRequest(
+        client_id="alice",
+        instrument="BTC-USD",
+        side="SIDE_BUY",
+        type="ORDER_TYPE_LIMIT",
+        quantity_e8=E8,
+        price_e8=(1 + number % 500) * E8,
+        order_id=f"o-{number}",
+    )
+
+
+def configured(tmp_path: Path) -> str:
+    config = tmp_path / "exchange.toml"
+    config.write_text(f"[journal]\nsegment_bytes = {SEGMENT_BYTES}\n")
+    return str(config)
+
+
+def disk_of(running: Running, directory: Path) -> Path:
+    return Path(f"/proc/{running.pid}/root{directory}")
+
+
+@needs_root
+def test_a_full_disk_stops_orders_and_nothing_else(
+    starter: Starter, tmp_path: Path, figures: Callable[[str], None]
+) -> None:
+    """[I1 I2 I8 I11] Orders are refused with the reason, reads and cancels go on; once there is
+    room they are taken again, in the same process."""
+    data = starter.data_dir
+    config = configured(tmp_path)
+    environment = {"SMALL_DISK": str(data), "SMALL_DISK_BYTES": str(DISK_BYTES)}
+    server, address = starter.server(None, "--config", config, module=MODULE, **environment)
+    disk = disk_of(server, data)
+    with grpc.insecure_channel(address) as channel:
+        orders, admin = OrderServiceStub(channel), AdminServiceStub(channel)
+        taken = [orders.PlaceOrder(order(number)).order.order_id for number in range(5)]
+        fill(disk)
+        refused: grpc.RpcError | None = None
+        began = time.monotonic()
+        number = 1_000
+        while refused is None:
+            assert time.monotonic() - began < 20, "a full disk stops nothing"
+            batch = PlaceOrdersRequest(orders=[order(number + each) for each in range(50)])
+            try:
+                reply = orders.PlaceOrders(batch, timeout=5)
+            except grpc.RpcError as error:
+                refused = error
+            else:
+                taken += [f"o-{number + each}" for each in range(len(reply.outcomes))]
+            number += 50
+        assert refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "journal disk full" in str(refused.details())
+        for name in taken[:200]:
+            cancelled = orders.CancelOrder(CancelOrderRequest(order_id=name), timeout=5)
+            assert cancelled.order.order_id == name
+        assert orders.GetOrder(GetOrderRequest(order_id=taken[-1])).order.order_id == taken[-1]
+        told = admin.GetStatus(GetStatusRequest()).degraded
+        assert any("journal disk full" in sentence for sentence in told), told
+        (disk / BALLAST_NAME).unlink()
+        freed = time.monotonic()
+
+        def taken_again() -> bool:
+            nonlocal number
+            number += 1
+            try:
+                orders.PlaceOrder(order(number), timeout=5)
+            except grpc.RpcError:
+                return False
+            taken.append(f"o-{number}")
+            return True
+
+        until(taken_again, 10, "an order that is taken")
+        back_s = time.monotonic() - freed
+        until(lambda: not admin.GetStatus(GetStatusRequest()).degraded[1:], 10, "health")
+        copy = tmp_path / "copy"
+        shutil.copytree(disk, copy)
+    recovered = recover(copy)
+    for name in taken:
+        found = recovered.engine.order(name)
+        assert found is not None, f"I1: {name} was acknowledged and is gone"
+    segments = len(recovered.log.segments.all)
+    recovered.log.close()
+    assert server.terminate() == 0
+    figures(
+        f"fault 9: {len(taken)} orders acknowledged, 0 lost; refused on a full disk, 200 cancels"
+        f" taken meanwhile, orders again {back_s:.1f} s after room was freed; {segments} segments"
+    )
+
+
+@needs_root
+def test_a_start_on_a_full_disk_is_tried_until_there_is_room(
+    starter: Starter, tmp_path: Path
+) -> None:
+    """More often than a part that ends for another reason is started again."""
+    data, config = starter.data_dir, configured(tmp_path)
+    running = starter.run(
+        *("up", "--data-dir", str(data), "--config", config),
+        *("--http-port", str(free_port()), "--grpc-port", str(free_port())),
+        module=MODULE,
+        SMALL_DISK=str(data),
+        SMALL_DISK_BYTES=str(DISK_BYTES),
+        BALLAST=str(DISK_BYTES * 2),
+    )
+
+    def attempts() -> int:
+        return sum("started again: journal disk full" in line for line in running.lines)
+
+    until(lambda: attempts() > 5, 60, "the sixth attempt")
+    (disk_of(running, data) / BALLAST_NAME).unlink()
+    running.wait_line("ready", 40)
+    assert running.terminate() == 0

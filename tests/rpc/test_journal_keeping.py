@@ -1,0 +1,129 @@
+"""What is told of a full disk, a slow one, and of a journal whose beginning is gone."""
+
+import asyncio
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import StatusCode
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from exchange.v1.admin_service_pb2 import (
+    GetStatusRequest,
+    RemoveFollowerRequest,
+    ReportFollowerRequest,
+    StreamJournalRequest,
+)
+from exchange.v1.market_data_pb2 import StreamTradesRequest
+from exchange.v1.order_service_pb2 import CancelOrderRequest
+from server.journal.snapshots import write_snapshot
+from server.journal.storage import Storage
+from server.settings import JournalSettings
+from tests.rpc.served import BTC, BUY, HeldJournal, Served, info_of, refused, serving, until
+
+pytestmark = pytest.mark.asyncio
+
+
+async def health_of(served: Served) -> int:
+    stub: Any = health_pb2_grpc.HealthStub(served.channel)
+    return int((await stub.Check(health_pb2.HealthCheckRequest())).status)
+
+
+async def becomes(served: Served, wanted: int) -> None:
+    while await health_of(served) != wanted:  # noqa: ASYNC110 - another task makes it so
+        await asyncio.sleep(0.01)
+
+
+async def test_row_9_new_orders_wait_for_room_and_cancels_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = False
+    sound = Storage.reserve
+
+    def reserve(self: Storage, size: int) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sound(self, size)
+
+    monkeypatch.setattr(Storage, "reserve", reserve)
+    settings = JournalSettings(segment_bytes=64 * 1024)
+    async with serving(tmp_path / "data", journal=settings) as served:
+        resting = await served.place("alice", BUY, 100)
+        full = True
+        placed, number = True, 0
+        while placed:
+            number += 1
+            assert number < 2_000
+            calls = [served.place("bob", BUY, 90) for _ in range(50)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            placed = not any(isinstance(result, BaseException) for result in results)
+        failure, info = await refused(served.place("alice", BUY, 100))
+        assert failure.code() == StatusCode.RESOURCE_EXHAUSTED
+        assert info.reason == "JOURNAL_FULL"
+        assert info.metadata["retry_safe"] == "true"
+        assert "journal disk full" in (failure.details() or "")
+        cancel = CancelOrderRequest(order_id=resting.order.order_id)
+        assert (await served.orders.CancelOrder(cancel)).order.remaining_quantity_e8 == 0
+        full = False
+        await until(lambda: not served.exchange.sequencer.journal_full)
+        await served.place("alice", BUY, 100)
+
+
+async def test_row_11_a_slow_disk_turns_health_and_a_fast_one_turns_it_back(
+    tmp_path: Path,
+) -> None:
+    settings = JournalSettings(sync_slow_ms=50)
+    async with serving(tmp_path / "data", journal=settings) as served:
+        assert await health_of(served) == health_pb2.HealthCheckResponse.SERVING
+        with HeldJournal(served):
+            waiting = asyncio.create_task(served.place("alice", BUY, 100))
+            await becomes(served, health_pb2.HealthCheckResponse.NOT_SERVING)
+            assert any("slow" in told for told in served.exchange._keeping.sentences)
+        await waiting
+        await becomes(served, health_pb2.HealthCheckResponse.SERVING)
+        assert not served.exchange._keeping.sentences
+
+
+async def test_what_nobody_needs_is_dropped_and_the_rest_says_where_it_begins(
+    tmp_path: Path,
+) -> None:
+    """Not before two snapshots are there, nor beyond the slowest registered follower, which stays
+    registered through a restart; then whoever asks for it is told what is still there."""
+    settings = JournalSettings(segment_bytes=64 * 1024, retention="drop")
+    directory = tmp_path / "data"
+
+    async def fill(served: Served, segments: int) -> None:
+        log = served.exchange._log
+        while len(log.segments.all) < segments:
+            await asyncio.gather(*(served.place("bob", BUY, 90) for _ in range(100)))
+
+    async with serving(directory, journal=settings) as served:
+        await served.admin.ReportFollower(ReportFollowerRequest(follower="slow", sequence=3))
+        await fill(served, 3)
+        engine, log = served.engine, served.exchange._log
+        write_snapshot(directory, engine, log.mark)
+        await served.place("bob", BUY, 90)
+        served.exchange.followers.snapshot_sequence = engine.sequence
+    async with serving(directory, journal=settings) as served:
+        log = served.exchange._log
+        assert served.exchange.followers.positions == {"slow": 3}
+        trim = served.exchange._keeping._trim
+        await trim()
+        assert log.first_sequence == 1, "dropped before a follower had it"
+        reply = await served.admin.RemoveFollower(RemoveFollowerRequest(follower="slow"))
+        assert reply.sequence == 3
+        await trim()
+        first = log.first_sequence
+        assert first > 1
+        status = await served.admin.GetStatus(GetStatusRequest())
+        assert status.journal_first_sequence == first
+        stream = served.admin.StreamJournal(StreamJournalRequest(after_sequence=first - 2))
+        failure, info = await refused(stream.read())
+        assert failure.code() == StatusCode.OUT_OF_RANGE
+        assert info.metadata["limit"] == str(first)
+        trades = served.market.StreamTrades(StreamTradesRequest(instrument=BTC, after_sequence=1))
+        failure, info = await refused(trades.read())
+        assert failure.code() == StatusCode.OUT_OF_RANGE, info_of(failure)
+        request = StreamJournalRequest(after_sequence=first - 1, until_now=True)
+        assert await served.admin.StreamJournal(request).read()
