@@ -5,6 +5,12 @@ after it. The stream never passes what is durable, so nothing taken in is ever t
 breaks, for whatever reason, it is asked for again from the position reached; records that were
 taken already come first then (those without commands share a sequence with their neighbour), and
 are recognised by their place in the journal.
+
+The first stream or report under a name *registers* it, durably, at the position that it asks to go
+on from: from then on the server keeps the journal after the follower's position, connected or not,
+until `AdminService.RemoveFollower`. `report` moves the position on, so it is called only with what
+is durable on the follower's side; a stream that asks for less moves it back. A position that lies
+before what is still kept is answered with OUT_OF_RANGE and the first sequence that is there.
 """
 
 import asyncio
