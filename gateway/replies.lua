@@ -1,6 +1,6 @@
 -- Finishes what the transcoder wrote. Stands before it in the chain, so it sees replies after it.
 -- Successful replies are touched on the one route that creates something; errors get `error` as
--- the first field, a copy of `message`, and 429 says when to come back.
+-- the first field, a copy of `message`, and 429 says when to come back, unless the server did.
 
 local RETRY_AFTER_SECONDS = "1"
 
@@ -23,6 +23,8 @@ function envoy_on_response(handle)
     return
   end
   if status < "400" then return end
-  if status == "429" then handle:headers():replace("retry-after", RETRY_AFTER_SECONDS) end
+  if status == "429" and not handle:headers():get("retry-after") then
+    handle:headers():replace("retry-after", RETRY_AFTER_SECONDS)
+  end
   repeat_message_as_error(handle)
 end

@@ -41,6 +41,7 @@ from server.journal.recovery import Recovered, recover
 from server.journal.refusals import JournalRefused
 from server.journal.snapshots import SnapshotBad, write_snapshot
 from server.journal.storage import DISK_FULL
+from server.limits.limiter import limiters
 from server.metrics.exposition import Metrics
 from server.metrics.load import CallErrors
 from server.rpc import market_data, order_events
@@ -125,7 +126,8 @@ class Exchange:
         )
         degraded = (self._degraded, self._keeping.sentences)
         start = Start(epoch, report.sentence(), degraded, time.monotonic_ns())
-        add = partial(register, server, errors=errors)
+        self.rates = limiters(settings.rates)
+        add = partial(register, server, errors=errors, limiters=self.rates)
         add(
             order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
             OrderService(calls, history, self._sessions, order_events.OrderEvents(self.feed).serve),
@@ -136,15 +138,11 @@ class Exchange:
             market_data.MarketData(calls, history, self.feed),
             market_data.ENCODED,
         )
-        add(
-            account_service_pb2.DESCRIPTOR.services_by_name["AccountService"],
-            AccountService(calls),
-        )
+        accounts = account_service_pb2.DESCRIPTOR.services_by_name["AccountService"]
+        add(accounts, AccountService(calls))
         admin = AdminService(calls, self.followers, self._journal_streams, start)
         add(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin)
-        add_http_services(
-            server, self.sequencer, self.feed, deadlines, history, admin, metrics.text, errors
-        )
+        add_http_services(add, self.sequencer, self.feed, deadlines, history, admin, metrics.text)
         if limits.reflection:
             add_reflection(server, SERVICES)
 

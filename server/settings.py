@@ -74,6 +74,21 @@ class GrpcLimits:
     """Whether a client may ask which services there are."""
 
 
+ataclass(frozen=True, slots=True)
+class RateLimits:
+    """Section `[rates]`, for each client and, with budgets of its own, for each address."""
+
+    enabled: bool = True
+    """Off: nobody is limited."""
+    orders_per_s: int = bounded(1_000_000, 1, 100_000_000)
+    """Orders placed or replaced in a second: well above what one machine takes, so that by default
+    only the bound on waiting commands holds load back; a public exchange sets less."""
+    cancels_per_s: int = bounded(1_000_000, 1, 100_000_000)
+    """Cancel requests in a second."""
+    queries_per_s: int = bounded(1_000_000, 1, 100_000_000)
+    """Reads, and streams opened, in a second."""
+
+
 @dataclass(frozen=True, slots=True)
 class FeedLimits:
     """Section `[feed]`."""
@@ -163,6 +178,7 @@ class Settings:
     """Section `[engine]`: becomes state by a command when it changes."""
     sequencer: SequencerLimits = field(default_factory=SequencerLimits)
     grpc: GrpcLimits = field(default_factory=GrpcLimits)
+    rates: RateLimits = field(default_factory=RateLimits)
     feed: FeedLimits = field(default_factory=FeedLimits)
     journal: JournalSettings = field(default_factory=JournalSettings)
     snapshots: SnapshotSettings = field(default_factory=SnapshotSettings)

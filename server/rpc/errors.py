@@ -48,6 +48,7 @@ class EdgeReason(IntEnum):
     OUTCOME_UNKNOWN = 96
     JOURNAL_FULL = 97
     NOT_KEPT = 98
+    RATE_LIMITED = 99
 
 
 class EdgeReject(NamedTuple):
@@ -221,6 +222,12 @@ RULES: Final[dict[IntEnum, Rule]] = {
     ),
     EdgeReason.OVERLOADED: Rule(
         _BUSY, True, "{field} {value} would pass the limit of {limit}: try again in a moment"
+    ),
+    EdgeReason.RATE_LIMITED: Rule(
+        _BUSY,
+        True,
+        "{field}: {value} has used up its {limit}, and nothing happened: try again after the time"
+        " in retry-after, or send fewer",
     ),
     EdgeReason.NOT_SERVING: Rule(
         _DOWN, True, "the {field} is {value}: try again in a moment, nothing happened"

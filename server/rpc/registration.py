@@ -6,13 +6,14 @@
 - Some methods give bytes: what is encoded already, for one or for many, has no serializer.
 - Each call is named, so that its reply and the lines about it can be found together.
 - Calls that end with an error are counted, by method and status; who ends his own call is not.
+- Calls over their rate limit are refused before anything looks at them.
 - Bytes that are no message are refused like anything else. Left to grpc.aio they are a failure of
   the server's, status UNKNOWN, with a stack trace in its log for each.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Set
+from collections.abc import Callable, Coroutine, Mapping, Set
 from typing import Any, Final
 
 import grpc
@@ -22,8 +23,10 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc.aio import ServicerContext
 
 from server import logs
+from server.limits.limiter import Limiter
 from server.metrics.load import CallErrors
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
+from server.rpc.rate_limits import JSON_PACKAGE, Judge, judge_of, metadata_of, refused_of
 from server.rpc.request_ids import name_call, request_id
 
 Handler = Callable[[Any, ServicerContext[Any, Any]], Coroutine[Any, Any, Any]]
@@ -42,12 +45,17 @@ def register(
     servicer: object,
     encoded: Set[str] = frozenset(),
     errors: CallErrors | None = None,
+    limiters: Mapping[str, Limiter] | None = None,
 ) -> None:
     """Add a service whose methods are coroutines; those in `encoded` give bytes."""
     handlers = {}
     errors = Counter() if errors is None else errors
     for method in service.methods:
-        serve = _counted(getattr(servicer, method.name), method, errors)
+        serve: Handler = getattr(servicer, method.name)
+        judge = judge_of(method, limiters) if limiters else None
+        if judge is not None:
+            serve = _limited(serve, judge, headers=service.file.package == JSON_PACKAGE)
+        serve = _counted(serve, method, errors)
         reply = GetMessageClass(method.output_type).SerializeToString
         handlers[method.name] = _HANDLERS[method.client_streaming, method.server_streaming](
             serve,
@@ -70,6 +78,20 @@ def _decoder(method: MethodDescriptor) -> Callable[[bytes], Any]:
             return EdgeReject(EdgeReason.MESSAGE_INVALID, "request", f"{len(data)} bytes", name)
 
     return request_or_refusal
+
+
+def _limited(serve: Handler, judge: Judge, *, headers: bool) -> Handler:
+    async def serve_within(request: Any, context: ServicerContext[Any, Any]) -> Any:
+        verdict = judge(request, context)
+        told = metadata_of(verdict)
+        context.set_trailing_metadata((*(context.trailing_metadata() or ()), *told))
+        if headers:
+            await context.send_initial_metadata(told)
+        if verdict.retry_after_ns:
+            await refuse(context, refused_of(verdict))
+        return await serve(request, context)
+
+    return serve_within
 
 
 def _counted(serve: Handler, method: MethodDescriptor, errors: CallErrors) -> Handler:

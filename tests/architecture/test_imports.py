@@ -18,7 +18,7 @@ JOURNAL = CORE | {"server.journal"}
 SEQUENCER = JOURNAL | {"server.sequencer"}
 FEED = SEQUENCER | {"server.feed"}
 METRICS = FEED | {"server.metrics"}
-RPC = METRICS | {"server.history", "server.rpc"}
+RPC = METRICS | {"server.history", "server.limits", "server.rpc"}
 APP = RPC | {"server.app"}
 SETTINGS = {"server.settings", "server.exits"}
 LOGS = {"server.logs"}
@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.feed": SEQUENCER | SETTINGS | WIRE,
     "server.metrics": FEED | SETTINGS,
     "server.history": CORE,
-    "server.rpc": METRICS | {"server.history"} | SETTINGS | LOGS | WIRE,
+    "server.limits": SETTINGS,
+    "server.rpc": METRICS | {"server.history", "server.limits"} | SETTINGS | LOGS | WIRE,
     "server.app": RPC | SETTINGS | LOGS | WIRE,
     # Followers share the pure codecs and the engine; the server itself they reach over gRPC.
     "server.followers": JOURNAL | SETTINGS | WIRE | {"clients"},

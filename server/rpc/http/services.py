@@ -3,12 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import grpc
-
 from exchange.http.v1 import market_service_pb2, order_service_pb2, system_service_pb2
 from server.feed.feed import Feed
 from server.history.reader import History
-from server.metrics.load import CallErrors
 from server.rpc.admin_service import AdminService
 from server.rpc.deadlines import Deadlines
 from server.rpc.http import market, orders
@@ -16,7 +13,6 @@ from server.rpc.http.calls import HttpCalls
 from server.rpc.http.market import HttpMarket
 from server.rpc.http.orders import HttpOrders
 from server.rpc.http.system import HttpSystem
-from server.rpc.registration import register
 from server.sequencer.sequencer import Sequencer
 
 ORDERS: Final = order_service_pb2.DESCRIPTOR.services_by_name["OrderService"]
@@ -25,18 +21,18 @@ SYSTEM: Final = system_service_pb2.DESCRIPTOR.services_by_name["SystemService"]
 
 
 def add_http_services(
-    server: grpc.aio.Server,
+    add: Callable[..., None],
     sequencer: Sequencer,
     feed: Feed,
     deadlines: Deadlines,
     history: History,
     admin: AdminService,
     metrics: Callable[[], Awaitable[bytes]],
-    errors: CallErrors,
 ) -> None:
-    """Serve `exchange.http.v1`. `admin` gives status and snapshots, `metrics` the text of all
-    figures (`server.metrics.exposition.Metrics.text`)."""
+    """Serve `exchange.http.v1`. `add` registers a service as `server.rpc.registration.register`
+    does, `admin` gives status and snapshots, `metrics` the text of all figures
+    (`server.metrics.exposition.Metrics.text`)."""
     calls = HttpCalls(sequencer, deadlines)
-    register(server, ORDERS, HttpOrders(calls, history), orders.ENCODED, errors)
-    register(server, MARKET, HttpMarket(calls, admin, feed), market.ENCODED, errors)
-    register(server, SYSTEM, HttpSystem(admin, metrics), errors=errors)
+    add(ORDERS, HttpOrders(calls, history), orders.ENCODED)
+    add(MARKET, HttpMarket(calls, admin, feed), market.ENCODED)
+    add(SYSTEM, HttpSystem(admin, metrics))

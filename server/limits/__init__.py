@@ -1,0 +1,1 @@
+"""How much each client and each address may ask for."""

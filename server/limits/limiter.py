@@ -1,0 +1,90 @@
+"""Rate limits: how many orders, cancels and queries a second a client and an address may send.
+
+Theory of operation. A budget is one number, the moment at which all that was asked for is paid off
+(GCRA): each unit moves it by 1/limit s, and it may run ahead of now by `BURST_NS`. So a look-up, a
+comparison and a store judge a request, an idle second gives a whole burst, and nothing runs in the
+background. What is larger than a burst passes when nothing is owed, and is paid off afterwards.
+
+Each request is judged against the budget of its address, and against that of its client; a refused
+one takes nothing from either. Orders, cancels and queries have budgets of their own: who sends too
+many orders can still cancel.
+
+Bounds. `KEYS_MAX` budgets of a kind are remembered; one more makes the oldest one forgotten, which
+gives back at most one burst. Behind the gateway the address is the one that the gateway saw; only a
+peer on this machine is believed about that.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from server.settings import RateLimits
+
+BURST_NS: Final = 10**9
+"""A second's worth at once: a client that reconnects or opens its book is not held up."""
+KEYS_MAX: Final = 50_000
+"""Some 10 MB for all three kinds, and many times the clients of one machine."""
+
+ORDERS: Final = "orders"
+CANCELS: Final = "cancels"
+QUERIES: Final = "queries"
+
+
+class Verdict(NamedTuple):
+    """What a request is told about its tightest budget."""
+
+    kind: str
+    holder: str
+    """Whose budget: `client c-1` or `address 10.0.0.1`."""
+    limit: int
+    """Units a second; also the burst."""
+    remaining: int
+    """Units that pass at this moment after this request."""
+    retry_after_ns: int
+    """0: it passes; else how long to wait before the same request would."""
+
+
+class Limiter:
+    """All budgets of one kind."""
+
+    def __init__(self, kind: str, limit: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._kind = kind
+        self._limit = limit
+        self._unit_ns = 10**9 // limit
+        self._clock = clock
+        self._paid_off_ns: dict[str, int] = {}
+
+    def take(self, wanted: Mapping[str, int]) -> Verdict:
+        """Take units from the budget of each holder, or from none of them."""
+        now_ns = self._clock()
+        known, unit_ns = self._paid_off_ns, self._unit_ns
+        latest_ns, tightest = -1, ""
+        for holder, units in wanted.items():
+            owed_ns = known.get(holder, 0) - now_ns
+            after_ns = (owed_ns if owed_ns > 0 else 0) + units * unit_ns
+            if after_ns > BURST_NS and owed_ns > 0:
+                wait_ns = min(owed_ns, after_ns - BURST_NS)
+                left = max(0, (BURST_NS - owed_ns) // unit_ns)
+                return Verdict(self._kind, holder, self._limit, left, wait_ns)
+            if after_ns > latest_ns:
+                latest_ns, tightest = after_ns, holder
+        for holder, units in wanted.items():
+            owed_ns = known.get(holder, 0)
+            known[holder] = (owed_ns if owed_ns > now_ns else now_ns) + units * unit_ns
+        while len(known) > KEYS_MAX:
+            del known[next(iter(known))]
+        remaining = max(0, (BURST_NS - latest_ns) // unit_ns)
+        return Verdict(self._kind, tightest, self._limit, remaining, 0)
+
+
+def limiters(
+    limits: RateLimits, clock: Callable[[], int] = time.monotonic_ns
+) -> dict[str, Limiter]:
+    """By kind; empty where rate limits are off."""
+    if not limits.enabled:
+        return {}
+    return {
+        ORDERS: Limiter(ORDERS, limits.orders_per_s, clock),
+        CANCELS: Limiter(CANCELS, limits.cancels_per_s, clock),
+        QUERIES: Limiter(QUERIES, limits.queries_per_s, clock),
+    }

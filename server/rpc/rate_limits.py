@@ -1,0 +1,106 @@
+"""Rate limits where calls come in: which budgets a call draws on, and what it is told about them.
+
+Limited are the services of `LIMITED`; health, reflection, figures, the journal's stream and all of
+the admin's calls are not. A stream draws one query when it is opened. The
+commands inside a trading session draw on none: its own flow control holds them.
+
+Every limited reply says `x-ratelimit-limit` (a second), `x-ratelimit-remaining` and, refused,
+`retry-after` (whole seconds) in its trailing metadata. The gateway can't make headers of trailing
+metadata, so calls that come from JSON get them as initial metadata too.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from google.protobuf.descriptor import MethodDescriptor
+from grpc.aio import ServicerContext
+
+from server.limits.limiter import CANCELS, ORDERS, QUERIES, Limiter, Verdict
+from server.rpc.errors import EdgeReason, EdgeReject
+
+JSON_PACKAGE: Final = "exchange.http.v1"
+
+LIMITED: Final = frozenset(
+    {
+        "exchange.v1.OrderService",
+        "exchange.v1.MarketData",
+        "exchange.v1.AccountService",
+        f"{JSON_PACKAGE}.OrderService",
+        f"{JSON_PACKAGE}.MarketService",
+    }
+)
+UNLIMITED_METHODS: Final = frozenset({"CreateSnapshot"})
+"""The admin's call by another door."""
+KINDS: Final = {
+    "PlaceOrder": ORDERS,
+    "PlaceOrders": ORDERS,
+    "ReplaceOrder": ORDERS,
+    "CancelOrder": CANCELS,
+    "CancelOrders": CANCELS,
+}
+"""Of methods; all others are queries."""
+
+LOCAL_PEERS: Final = ("ipv4:127.", "ipv6:%5B::1%5D", "ipv6:[::1]", "unix:")
+FORWARDED: Final = "x-forwarded-for"
+
+Judge = Callable[[Any, ServicerContext[Any, Any]], Verdict]
+
+
+def judge_of(method: MethodDescriptor, limiters: Mapping[str, Limiter]) -> Judge | None:
+    """What judges the calls of a method; None where they are not limited."""
+    if method.containing_service.full_name not in LIMITED or method.name in UNLIMITED_METHODS:
+        return None
+    limiter = limiters.get(KINDS.get(method.name, QUERIES))
+    if limiter is None:
+        return None
+    take = limiter.take
+    if method.client_streaming:
+        return lambda _, context: take({address_of(context): 1})
+    fields = method.input_type.fields_by_name
+    if "orders" in fields:
+        return lambda request, context: take(_of_many(request.orders, context))
+    if "client_id" in fields:
+        return lambda request, context: take(
+            {address_of(context): 1, f"client {request.client_id}": 1}
+            if request.client_id
+            else {address_of(context): 1}
+        )
+    return lambda _, context: take({address_of(context): 1})
+
+
+def _of_many(orders: Any, context: ServicerContext[Any, Any]) -> dict[str, int]:
+    wanted = Counter(f"client {order.client_id}" for order in orders)
+    return {address_of(context): max(1, len(orders)), **wanted}
+
+
+def address_of(context: ServicerContext[Any, Any]) -> str:
+    """Who calls, without the port; what the gateway saw where a peer of this machine says so."""
+    peer = context.peer()
+    if peer.startswith(LOCAL_PEERS):
+        for key, value in context.invocation_metadata() or ():
+            if key == FORWARDED:
+                # The last one is what the gateway added; those before it are the caller's own.
+                return f"address {str(value).rpartition(',')[2].strip()}"
+    return f"address {peer.partition(':')[2].rpartition(':')[0]}"
+
+
+def metadata_of(verdict: Verdict) -> tuple[tuple[str, str], ...]:
+    """What the reply says."""
+    told = (
+        ("x-ratelimit-limit", str(verdict.limit)),
+        ("x-ratelimit-remaining", str(verdict.remaining)),
+    )
+    if not verdict.retry_after_ns:
+        return told
+    return (*told, ("retry-after", str(-(-verdict.retry_after_ns // 10**9))))
+
+
+def refused_of(verdict: Verdict) -> EdgeReject:
+    """What a request over its limit ends with."""
+    return EdgeReject(
+        EdgeReason.RATE_LIMITED,
+        f"{verdict.kind} a second",
+        verdict.holder,
+        verdict.limit,
+    )

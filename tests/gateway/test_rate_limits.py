@@ -1,0 +1,34 @@
+"""Rate limits as HTTP says them."""
+
+from pathlib import Path
+
+import httpx
+
+from tests.running import Starter
+
+ORDER = {"client_id": "c-1", "side": "buy", "type": "limit", "price": 100, "quantity": 1}
+
+
+def test_headers_tell_the_limit_and_429_when_to_come_back(starter: Starter, tmp_path: Path) -> None:
+    configuration = tmp_path / "slow.toml"
+    configuration.write_text("[rates]\norders_per_s = 1\n", encoding="utf-8")
+    everything = starter.up("--config", str(configuration))
+    with httpx.Client(base_url=everything.http) as client:
+        taken = client.post("/orders", json=ORDER)
+        over = taken
+        while over.status_code == 201:  # A slow machine may need more than a second for one.
+            over = client.post("/orders", json=ORDER)
+        assert (taken.status_code, over.status_code) == (201, 429)
+        assert taken.headers["x-ratelimit-limit"] == "1"
+        assert taken.headers["x-ratelimit-remaining"] == "0"
+        assert "retry-after" not in taken.headers
+        assert over.headers["x-ratelimit-limit"] == "1"
+        assert over.headers["retry-after"] == "1"
+        assert over.json()["code"] == 8
+        assert over.json()["error"] == over.json()["message"]
+        assert "used up its 1" in over.json()["error"]
+        for _ in range(5):
+            assert client.get("/market/orderbook").status_code == 200
+            reply = client.get("/healthz")
+            assert reply.status_code == 200
+            assert "x-ratelimit-limit" not in reply.headers

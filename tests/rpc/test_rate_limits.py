@@ -1,0 +1,154 @@
+"""Rate limits: budgets of clients and addresses, what replies say, and what is never limited."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from exchange.v1.admin_service_pb2 import GetStatusRequest, StreamJournalRequest
+from exchange.v1.order_service_pb2 import (
+    CancelOrdersRequest,
+    GetOrderRequest,
+    PlaceOrdersRequest,
+)
+from server.limits.limiter import BURST_NS, KEYS_MAX, Limiter, limiters
+from server.settings import RateLimits
+from tests.rpc.served import BUY, E8, Served, order, refused, serving
+
+SLOW = RateLimits(orders_per_s=3, cancels_per_s=3, queries_per_s=3)
+
+
+class Clock:
+    now_ns = 10**15
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+def test_a_budget_passes_a_burst_then_its_rate_and_never_more() -> None:
+    clock = Clock()
+    limiter = Limiter("orders", 10, clock)
+    passed = [limiter.take({"client a": 1}).retry_after_ns == 0 for _ in range(20)]
+    assert passed == [True] * 10 + [False] * 10
+    verdict = limiter.take({"client a": 1})
+    assert (verdict.limit, verdict.remaining, verdict.holder) == (10, 0, "client a")
+    clock.now_ns += verdict.retry_after_ns - 1
+    assert limiter.take({"client a": 1}).retry_after_ns == 1
+    clock.now_ns += 1
+    assert not limiter.take({"client a": 1}).retry_after_ns
+    assert limiter.take({"client a": 1}).retry_after_ns
+    clock.now_ns += 100 * BURST_NS
+    assert sum(limiter.take({"client a": 1}).retry_after_ns == 0 for _ in range(50)) == 10
+
+
+def test_a_refusal_takes_from_nobody_and_names_whose_budget_it_is() -> None:
+    limiter = Limiter("orders", 5, Clock())
+    assert limiter.take({"address x": 3, "client a": 3}).remaining == 2
+    refused = limiter.take({"client b": 3, "address x": 3})
+    assert refused.retry_after_ns
+    assert refused.holder == "address x"
+    assert limiter.take({"client b": 5}).remaining == 0
+
+
+def test_more_than_a_burst_passes_when_nothing_is_owed_and_is_paid_off() -> None:
+    clock = Clock()
+    limiter = Limiter("orders", 10, clock)
+    assert not limiter.take({"client a": 30}).retry_after_ns
+    wait_ns = limiter.take({"client a": 1}).retry_after_ns
+    assert wait_ns == 2_100_000_000
+    clock.now_ns += wait_ns
+    assert not limiter.take({"client a": 1}).retry_after_ns
+
+
+def test_budgets_that_are_remembered_are_bounded() -> None:
+    limiter = Limiter("orders", 1, Clock())
+    for number in range(KEYS_MAX + 10):
+        limiter.take({f"client {number}": 1})
+    assert len(limiter._paid_off_ns) == KEYS_MAX
+    assert limiter.take({f"client {KEYS_MAX + 9}": 1}).retry_after_ns
+
+
+def test_off_means_that_there_is_none() -> None:
+    assert limiters(RateLimits(enabled=False)) == {}
+
+
+@asynccontextmanager
+async def standing_still(tmp_path: Path) -> AsyncIterator[Served]:
+    """A server with small budgets, of which none comes back while the test runs."""
+    async with serving(tmp_path / "data", rates=SLOW) as served:
+        for limiter in served.exchange.rates.values():
+            limiter._clock = Clock()
+        yield served
+
+
+async def outcome(call: Any) -> tuple[str, dict[str, str]]:
+    code = (await call.code()).name
+    return code, {key: str(value) for key, value in await call.trailing_metadata()}
+
+
+@pytest.mark.asyncio
+async def test_orders_cancels_and_queries_have_budgets_of_their_own(tmp_path: Path) -> None:
+    async with standing_still(tmp_path) as served:
+        place = served.orders.PlaceOrder
+        said = [await outcome(place(order("c-1", BUY, E8))) for _ in range(4)]
+        assert [code for code, _ in said] == ["OK"] * 3 + ["RESOURCE_EXHAUSTED"]
+        assert [each["x-ratelimit-remaining"] for _, each in said] == ["2", "1", "0", "0"]
+        assert {each["x-ratelimit-limit"] for _, each in said} == {"3"}
+        assert [each.get("retry-after") for _, each in said] == [None, None, None, "1"]
+        cancel = served.orders.CancelOrders(CancelOrdersRequest(client_id="c-1"))
+        assert (await outcome(cancel))[0] == "OK"
+        query = GetOrderRequest(order_id="none")
+        assert (await outcome(served.orders.GetOrder(query)))[0] == "NOT_FOUND"
+
+
+@pytest.mark.asyncio
+async def test_a_batch_takes_as_many_as_it_holds_of_each_client(tmp_path: Path) -> None:
+    async with standing_still(tmp_path) as served:
+        batch = PlaceOrdersRequest(orders=[order(f"c-{n}", BUY, E8) for n in (1, 1, 2)])
+        assert (await outcome(served.orders.PlaceOrders(batch)))[0] == "OK"
+        failure, info = await refused(served.orders.PlaceOrder(order("c-3", BUY, E8)))
+        assert info.reason == "RATE_LIMITED"
+        assert info.metadata["value"] == "address 127.0.0.1"
+        assert info.metadata["retry_safe"] == "true"
+        assert "used up its 3" in (failure.details() or "")
+
+
+@pytest.mark.asyncio
+async def test_addresses_are_told_apart_as_the_gateway_saw_them(tmp_path: Path) -> None:
+    async with standing_still(tmp_path) as served:
+        codes = []
+        for number, forwarded in enumerate(["9.9.9.9, 10.0.0.1"] * 4 + ["10.0.0.1, 10.0.0.2"]):
+            call = served.orders.PlaceOrder(
+                order(f"c-{number}", BUY, E8), metadata=(("x-forwarded-for", forwarded),)
+            )
+            codes.append((await outcome(call))[0])
+        assert codes == ["OK"] * 3 + ["RESOURCE_EXHAUSTED", "OK"]
+
+
+@pytest.mark.asyncio
+async def test_health_admin_and_the_journal_are_never_limited(tmp_path: Path) -> None:
+    async with standing_still(tmp_path) as served:
+        health: Any = health_pb2_grpc.HealthStub(served.channel)
+        for _ in range(10):
+            await health.Check(health_pb2.HealthCheckRequest())
+            call = served.admin.GetStatus(GetStatusRequest())
+            code, said = await outcome(call)
+            assert code == "OK"
+            assert "x-ratelimit-limit" not in said
+            stream = served.admin.StreamJournal(StreamJournalRequest())
+            assert await stream.read() is not grpc.aio.EOF
+            stream.cancel()
+
+
+@pytest.mark.asyncio
+async def test_off_limits_nobody_and_says_nothing(tmp_path: Path) -> None:
+    off = RateLimits(enabled=False, orders_per_s=1)
+    async with serving(tmp_path / "data", rates=off) as served:
+        for _ in range(5):
+            code, said = await outcome(served.orders.PlaceOrder(order("c-1", BUY, E8)))
+            assert code == "OK"
+            assert "x-ratelimit-limit" not in said
