@@ -74,7 +74,7 @@ class GrpcLimits:
     """Whether a client may ask which services there are."""
 
 
-ataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RateLimits:
     """Section `[rates]`, for each client and, with budgets of its own, for each address."""
 
