@@ -20,6 +20,9 @@ MIB: Final = 1024 * 1024
 KAFKA_FORMATS: Final = ("protobuf", "json")
 """How the values of Kafka messages are encoded."""
 
+POSTGRES_CHOICES: Final = ("embedded", "off")
+"""What `exchange up` does where no PostgreSQL is named."""
+
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 """From a line for each call to nothing but failures."""
 
@@ -169,7 +172,9 @@ class Settings:
     kafka_format: str = "protobuf"
     """One of `KAFKA_FORMATS`."""
     postgres_url: str = ""
-    """`postgresql://USER@HOST:PORT/DATABASE` that the follower keeps; empty: no PostgreSQL."""
+    """`postgresql://USER@HOST:PORT/DATABASE` that the follower keeps; empty: see `postgres`."""
+    postgres: str = field(default="embedded", metadata={"words": POSTGRES_CHOICES})
+    """One of `POSTGRES_CHOICES`: whether `exchange up` starts a PostgreSQL of its own."""
     log_level: str = "info"
     """One of `LOG_LEVELS`; an admin changes it while running."""
     instruments: tuple[Instrument, ...] = DEFAULT_INSTRUMENTS

@@ -64,8 +64,10 @@ class Running:
         own = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("EXCHANGE_") and name not in ("PORT", "GRPC_PORT")
+            if not name.startswith(("EXCHANGE_", "POSTGRES_")) and name not in ("PORT", "GRPC_PORT")
         }
+        # Tests about it ask for it: a database for each exchange would cost all others seconds.
+        own["EXCHANGE_POSTGRES"] = "off"
         own[VARIABLE] = f"{there.fileno()}:{os.getpid()}"
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", module, *command],
@@ -174,12 +176,12 @@ class Starter:
         running.wait_serving()
         return running, f"127.0.0.1:{port}"
 
-    def up(self, *options: str, data_dir: Path | None = None) -> "Everything":
+    def up(self, *options: str, data_dir: Path | None = None, **environment: str) -> "Everything":
         """A whole exchange that is ready."""
         http_port, grpc_port = free_port(), free_port()
         directory = str(data_dir or self.data_dir)
         ports = ("--http-port", str(http_port), "--grpc-port", str(grpc_port))
-        running = self.run("up", "--data-dir", directory, *ports, *options)
+        running = self.run("up", "--data-dir", directory, *ports, *options, **environment)
         everything = Everything(running, http_port, grpc_port)
         running.wait_line("ready")
         return everything

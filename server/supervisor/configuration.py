@@ -12,6 +12,7 @@ from dataclasses import Field, fields, is_dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 from server.core.instruments import Instrument, Limits
 from server.core.types import INT64_MAX, SelfTradePrevention
@@ -83,6 +84,13 @@ NAMED: Final = (
         "PostgreSQL database that is kept in step",
     ),
     Named(
+        "postgres",
+        "--postgres",
+        "EXCHANGE_POSTGRES",
+        "CHOICE",
+        "what `up` does without such an address: embedded, off",
+    ),
+    Named(
         "log_level",
         "--log-level",
         "LOG_LEVEL",
@@ -108,6 +116,8 @@ def load(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
         for named in NAMED
         if named.name in content
     }
+    if environment.get("POSTGRES_HOST"):
+        given["postgres_url"] = Given(_postgres_parts(environment), "variable POSTGRES_HOST")
     for named in NAMED:
         if environment.get(named.variable):
             given[named.name] = Given(environment[named.variable], f"variable {named.variable}")
@@ -254,6 +264,8 @@ def _named(name: str, given: Given, field: "Field[Any]") -> object:
     }
     if name in readers:
         return readers[name](name, given)
+    if "words" in field.metadata:
+        return _word(name, given, field.metadata["words"])
     return _number(name, given, **field.metadata)
 
 
@@ -306,6 +318,20 @@ def _level(name: str, given: Given) -> str:
     if given.value not in LOG_LEVELS:
         raise _wrong(name, given, f"one of {', '.join(LOG_LEVELS)}")
     return str(given.value)
+
+
+def _postgres_parts(environment: Mapping[str, str]) -> str:
+    """The address that the single variables make."""
+    host = environment["POSTGRES_HOST"]
+    port = environment.get("POSTGRES_PORT") or "5432"
+    if not re.fullmatch("[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65_535:
+        given = Given(port, "variable POSTGRES_PORT")
+        raise _wrong("postgres_url", given, "a port from 1 to 65535")
+    user = quote(environment.get("POSTGRES_USER") or "exchange", safe="")
+    password = quote(environment.get("POSTGRES_PASSWORD") or "", safe="")
+    database = quote(environment.get("POSTGRES_DB") or "exchange", safe="")
+    who = f"{user}:{password}" if password else user
+    return f"postgresql://{who}@{f'[{host}]' if ':' in host else host}:{port}/{database}"
 
 
 def _truth(name: str, given: Given) -> bool:

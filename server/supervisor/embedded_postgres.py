@@ -1,9 +1,11 @@
-"""The embedded PostgreSQL: programs of a wheel. So far tests run on it, and `exchange up` does not.
+"""The embedded PostgreSQL: programs of a wheel, as a part of `exchange up`.
 
-`prepare` makes the cluster below the data directory where there is none; `command` is what becomes
-`postgres`, in the foreground, on the loopback interface only, with commits that don't wait for the
-disk: position and rows share a transaction, so a crash loses the newest of both together, and the
-follower writes them again from the journal.
+`choose_url` takes a free port for the life of one `up` and writes the address, with a password
+that was drawn once, to `postgres.url` in the data directory, for nobody but its owner. `prepare`
+makes the cluster below the data directory where there is none, under another name until it is
+whole; `command` is what becomes `postgres`, in the foreground, on the loopback interface only, with
+commits that don't wait for the disk: position and rows share a transaction, so a crash loses the
+newest of both together, and the follower writes them again from the journal.
 
 PostgreSQL refuses to run as root. Giving its files to another user would need that user to reach
 them through every folder above, so root's programs run in a user namespace in which the same user
@@ -15,18 +17,35 @@ enters the namespace, ties itself to its parent again (that tie ends with a chan
 becomes what it is told to.
 """
 
+import asyncio
+import contextlib
 import ctypes
 import importlib.util
 import os
+import secrets
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from server.settings import Settings
 
 MODULE: Final = "server.supervisor.embedded_postgres"
+NAME: Final = "postgres"
 DIRECTORY_NAME: Final = "postgres"
+URL_FILE_NAME: Final = "postgres.url"
+PASSWORD_FILE_NAME: Final = "postgres.password"
 USER: Final = "exchange"
+NICENESS: Final = 10
+"""While the server needs the cores, it waits."""
+STOP_SIGNAL: Final = signal.SIGINT
+"""Ends connections instead of waiting until their clients go, as SIGTERM would."""
+PROBE_SECONDS: Final = 0.05
 _ORDINARY_ID: Final = 1000
 _CLONE_NEWUSER: Final = 0x10000000
 _PR_SET_PDEATHSIG: Final = 1
@@ -63,23 +82,74 @@ def programs() -> Path:
     return max(found, key=lambda path: path.parent.name)
 
 
-def url(port: int) -> str:
-    """Where it is found."""
-    return f"postgresql://{USER}@127.0.0.1:{port}/postgres"
+def choose_url(data_dir: Path) -> str:
+    """A free port, written down with the password for whoever may read the data directory."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        chosen = url(data_dir, probe.getsockname()[1])
+    file = data_dir / URL_FILE_NAME
+    file.unlink(missing_ok=True)
+    _write_privately(file, f"{chosen}\n")
+    return chosen
+
+
+def url(data_dir: Path, port: int) -> str:
+    """Where it is found, with the password, which is drawn where there is none."""
+    file = data_dir / PASSWORD_FILE_NAME
+    if not file.exists():
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_privately(file, secrets.token_urlsafe(24))
+    return f"postgresql://{USER}:{file.read_text('ascii')}@127.0.0.1:{port}/postgres"
+
+
+def tell_parts(address: str) -> None:
+    """By the environment: the process list shows what stands on a command line."""
+    os.environ["POSTGRES_URL"] = address
+
+
+def _write_privately(file: Path, text: str) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as opened:
+        opened.write(text)
+
+
+def port_of(settings: "Settings") -> int:
+    """Where it is to listen: what `up` chose, or what an `up` chose last."""
+    given = settings.postgres_url
+    file = settings.data_dir / URL_FILE_NAME
+    given = given or (file.read_text("ascii") if file.exists() else choose_url(settings.data_dir))
+    return urlsplit(given.strip()).port or 5432
+
+
+async def answers(address: str) -> None:
+    """Return once something listens there."""
+    place = urlsplit(address)
+    while True:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection(place.hostname, place.port)
+            writer.close()
+            return
+        await asyncio.sleep(PROBE_SECONDS)
 
 
 def prepare(data_dir: Path) -> Path:
     """Make the cluster if there is none: its directory."""
     directory = data_dir.absolute() / DIRECTORY_NAME
-    if (directory / "PG_VERSION").exists():
+    if directory.exists():
         return directory
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    initdb = [str(programs() / "initdb"), "-D", str(directory), "-U", USER, "-A", "trust"]
-    initdb += ["-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+    making = directory.with_name(f"{DIRECTORY_NAME}.making")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(mode=0o700, parents=True)
+    url(data_dir, 0)
+    password = data_dir.absolute() / PASSWORD_FILE_NAME
+    initdb = [str(programs() / "initdb"), "-D", str(making), "-U", USER, "-A", "scram-sha-256"]
+    initdb += ["--pwfile", str(password), "-E", "UTF8", "--locale=C"]
+    initdb += ["--no-sync", "--no-instructions"]
     done = subprocess.run(_ordinary(initdb), capture_output=True, text=True, check=False)
     if done.returncode:
         why = (done.stderr or done.stdout).strip().splitlines()
         raise PostgresMissing(f"initdb failed: {why[-1] if why else done.returncode}")
+    making.rename(directory)
     return directory
 
 

@@ -38,7 +38,17 @@ Exit codes: 0 stopped cleanly, 2 a setting is wrong, 3 the data directory is in 
 is corrupt, 5 a port is taken, 6 the journal could not be written, 7 a follower diverged, 8 a
 program is not installed, 1 anything else."""
 
-OWN: Final = ("up", "server", "follower", "gateway", "websocket", "journal", "export", "doctor")
+OWN: Final = (
+    "up",
+    "server",
+    "follower",
+    "gateway",
+    "websocket",
+    "postgres",
+    "journal",
+    "export",
+    "doctor",
+)
 PARTS: Final = {
     "up": ("start the whole exchange on this machine", UP, ("server",)),
     "server": (
@@ -59,6 +69,11 @@ PARTS: Final = {
     "websocket": (
         "run the WebSocket bridge alone",
         "Holds the connections of WebSocket clients for the gateway, in front of a running server.",
+        (),
+    ),
+    "postgres": (
+        "run the embedded PostgreSQL alone",
+        "The database below the data directory, at the address in its file postgres.url.",
         (),
     ),
 }
@@ -153,6 +168,8 @@ def _handed_on(options: argparse.Namespace) -> list[str]:
     handed_on = ["--config", options.config] if options.config else []
     for named in NAMED:
         value = getattr(options, named.name, None)
+        if named.name == "postgres_url":
+            continue  # It may hold a password, and goes by the environment.
         if value is True:
             handed_on.append(named.option)
         elif value is not None:

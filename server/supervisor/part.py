@@ -30,10 +30,12 @@ class Part:
         say: Callable[[str], None],
         stop_s: float,
         probe: Callable[[], Awaitable[None]] | None = None,
+        stop_signal: int = signal.SIGTERM,
     ) -> None:
         self.name = name
         self._stop_s = stop_s
         self._probe = probe
+        self._stop_signal = stop_signal
         self.serving = asyncio.Event()
         self.sentence = ""
         """Why it ended, in its own words."""
@@ -88,7 +90,7 @@ class Part:
         if process is None:
             return True
         with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(self._stop_signal)
         try:
             await asyncio.wait_for(process.wait(), self._stop_s)
         except TimeoutError:

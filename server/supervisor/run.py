@@ -50,6 +50,26 @@ def websocket(settings: Settings, parent: Parent) -> int:
     return Exit.CLEAN
 
 
+def postgres(settings: Settings, parent: Parent) -> int:
+    """Becomes the embedded PostgreSQL, which keeps the tie to the parent."""
+    del parent
+    from server.supervisor import embedded_postgres
+
+    os.nice(embedded_postgres.NICENESS)
+    try:
+        directory = embedded_postgres.prepare(settings.data_dir)
+        command = embedded_postgres.command(directory, embedded_postgres.port_of(settings))
+    except embedded_postgres.PostgresMissing as missing:
+        error(str(missing))
+        return Exit.PART_MISSING
+    except OSError as failure:
+        error(f"the embedded postgres can't be started: {failure}")
+        return Exit.FAILED
+    # Nothing of the address is for the server, whose environment may be read longer than ours.
+    os.environ.pop("POSTGRES_URL", None)
+    return _become(command)
+
+
 def _become(command: list[str]) -> NoReturn:
     os.execv(command[0], command)
 
@@ -59,4 +79,5 @@ PARTS: Final[dict[str, Callable[[Settings, Parent], int]]] = {
     "follower": follower,
     "gateway": gateway,
     "websocket": websocket,
+    "postgres": postgres,
 }

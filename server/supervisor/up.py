@@ -15,6 +15,7 @@ from server.exits import Exit
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.storage import DISK_FULL
 from server.settings import Settings, reachable
+from server.supervisor import embedded_postgres
 from server.supervisor.part import ERROR_PREFIX, Part
 from server.supervisor.watch import GaveUp, Watch
 
@@ -87,10 +88,12 @@ async def _watch(settings: Settings, options: Sequence[str]) -> int:
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    watch = _parts(settings, options)
+    postgres_url, without_postgres = _postgres(settings)
+    embedded_postgres.tell_parts(postgres_url)
+    watch = _parts(settings, options, "" if settings.postgres_url else postgres_url)
     try:
         stopping = asyncio.create_task(stop.wait())
-        running = asyncio.create_task(_run(settings, watch))
+        running = asyncio.create_task(_run(settings, watch, without_postgres))
         await asyncio.wait([stopping, running], return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             try:
@@ -110,24 +113,36 @@ async def _watch(settings: Settings, options: Sequence[str]) -> int:
     return Exit.CLEAN
 
 
-async def _run(settings: Settings, watch: Watch) -> None:
+async def _run(settings: Settings, watch: Watch, without_postgres: str) -> None:
     degraded = await watch.start()
     for sentence in degraded:
         say(f"degraded: {sentence}")
-    say(ready_line(settings, with_http=watch.has_gateway))
+    say(ready_line(settings, without_postgres, with_http=watch.has_gateway))
     await watch.failure()
 
 
-def ready_line(settings: Settings, *, with_http: bool) -> str:
-    """Where everything is that is there."""
+def ready_line(settings: Settings, without_postgres: str, *, with_http: bool) -> str:
+    """Where everything is that is there, and why there is no PostgreSQL, if one is wanted."""
     host = reachable(settings.host)
     host = f"[{host}]" if ":" in host else host
     http = f"HTTP http://{host}:{settings.http_port}, " if with_http else ""
     directory = settings.data_dir.absolute()
-    return f"ready: {http}gRPC {settings.server_address}, data in {directory}"
+    without = f"; postgres is disabled: {without_postgres}" if without_postgres else ""
+    return f"ready: {http}gRPC {settings.server_address}, data in {directory}{without}"
 
 
-def _parts(settings: Settings, options: Sequence[str]) -> Watch:
+def _postgres(settings: Settings) -> tuple[str, str]:
+    """The database to keep in step, or why there is none although one is wanted."""
+    if settings.postgres_url or settings.postgres == "off":
+        return settings.postgres_url, ""
+    try:
+        embedded_postgres.programs()
+        return embedded_postgres.choose_url(settings.data_dir), ""
+    except (embedded_postgres.PostgresMissing, OSError) as failure:
+        return "", str(failure)
+
+
+def _parts(settings: Settings, options: Sequence[str], embedded_url: str) -> Watch:
     def command(name: str, *own: str) -> list[str]:
         # -P: a folder named `server` where the exchange is started must not be taken for ours.
         return [sys.executable, "-P", "-m", "server.supervisor.main", name, *options, *own]
@@ -135,12 +150,18 @@ def _parts(settings: Settings, options: Sequence[str]) -> Watch:
     async def gateway_serves() -> None:
         await _healthy(reachable(settings.host), settings.http_port)
 
+    async def postgres_serves() -> None:
+        await embedded_postgres.answers(embedded_url)
+
     stop = settings.stop
+    name, number = embedded_postgres.NAME, embedded_postgres.STOP_SIGNAL
+    postgres = Part(name, command(name), say, stop.part_s, postgres_serves, number)
     to_server = ("--server", settings.server_address)
     return Watch(
         server=Part("server", command("server"), say, stop.server_s),
         gateway=Part("gateway", command("gateway", *to_server), say, stop.part_s, gateway_serves),
         follower=Part("follower", command("follower", *to_server), say, stop.part_s),
+        beside=[postgres] if embedded_url else [],
         more=[Part("websocket", command("websocket", *to_server), say, stop.part_s)],
         say=say,
     )

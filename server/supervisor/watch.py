@@ -5,6 +5,8 @@ having been started again five times within a minute, its next end is the end of
 the disk is full: then it is tried until somebody has made room. A part whose
 exit code says that starting again changes nothing (`server/exits.py`) is not started again: the
 exchange ends with it if it can't do without it, and is degraded otherwise.
+A part beside the exchange (the embedded PostgreSQL) is not waited for at a start, never ends it,
+is tried without an end, at last every 25 s, and may be ended the hard way without a complaint.
 
 Order of a stop: first the follower, who only reads, and with it the server, which answers what is
 in flight; then the gateway, so that those answers still reach their callers and new requests get
@@ -24,6 +26,8 @@ from server.supervisor.part import Part
 
 RESTARTS_MAX: Final = 5
 RESTARTS_SECONDS: Final = 60.0
+DOUBLINGS_BESIDE_MAX: Final = 8
+"""Of the delay of a part that is tried without an end: 0.1 s becomes 25 s."""
 DELAY_FIRST_SECONDS: Final = 0.1
 
 SETTLE_SECONDS: Final = 10.0
@@ -41,8 +45,11 @@ class GaveUp(Exception):
 class Watched:
     """One part, started again as often as is sensible."""
 
-    def __init__(self, part: Part, say: Callable[[str], None], *, essential: bool) -> None:
+    def __init__(
+        self, part: Part, say: Callable[[str], None], *, essential: bool, beside: bool
+    ) -> None:
         self.part = part
+        self._beside = beside
         self.missing = ""
         """Why the exchange goes on without it; empty while it is (to be) there."""
         self.settled = asyncio.Event()
@@ -68,7 +75,7 @@ class Watched:
         if not self.part.running:
             self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        return in_time and self._clean
+        return (in_time and self._clean) or self._beside
 
     async def _run(self) -> None:
         """Until it is stopped, or is missing for good; GaveUp when the exchange has to end."""
@@ -87,7 +94,7 @@ class Watched:
             if code in FINAL:
                 self._missing_for_good(code, why)
                 return
-            await self._pause(why, for_good=code != Exit.DISK_FULL)
+            await self._pause(why, for_good=code != Exit.DISK_FULL and not self._beside)
 
     async def _note_serving(self) -> None:
         await self.part.serving.wait()
@@ -119,7 +126,8 @@ class Watched:
                 f"the {self.part.name} was started again {RESTARTS_MAX} times within "
                 f"{RESTARTS_SECONDS:.0f} s and ended again: {why}",
             )
-        delay_s = DELAY_FIRST_SECONDS * 2 ** min(len(self._restarts), RESTARTS_MAX)
+        doublings_max = DOUBLINGS_BESIDE_MAX if self._beside else RESTARTS_MAX
+        delay_s = DELAY_FIRST_SECONDS * 2 ** min(len(self._restarts), doublings_max)
         self._restarts.append(now)
         self.missing = f"{self.part.name} is being started again: {why}"
         self._say(f"degraded: {self.missing} (in {delay_s:.1f} s)")
@@ -136,12 +144,15 @@ class Watch:
         follower: Part,
         say: Callable[[str], None],
         more: Sequence[Part] = (),
+        beside: Sequence[Part] = (),
     ) -> None:
-        self._server = Watched(server, say, essential=True)
-        self._gateway = Watched(gateway, say, essential=False)
-        self._follower = Watched(follower, say, essential=False)
-        self._more = [Watched(part, say, essential=False) for part in more]
+        self._server = Watched(server, say, essential=True, beside=False)
+        self._gateway = Watched(gateway, say, essential=False, beside=False)
+        self._follower = Watched(follower, say, essential=False, beside=False)
+        self._more = [Watched(part, say, essential=False, beside=False) for part in more]
         """Without a place of their own in the order of a stop: they go with the gateway."""
+        self._beside = [Watched(part, say, essential=False, beside=True) for part in beside]
+        """Not waited for at a start; stopped with the gateway, after the follower has gone."""
 
     async def start(self) -> list[str]:
         """Return once everything serves that will: one sentence for each part that does not."""
@@ -149,7 +160,7 @@ class Watch:
         await self._until(self._server.settled.wait())
         self._gateway.begin()
         self._follower.begin()
-        for each in self._more:
+        for each in (*self._more, *self._beside):
             each.begin()
         others = (self._gateway, self._follower, *self._more)
         with contextlib.suppress(TimeoutError):
@@ -168,7 +179,7 @@ class Watch:
 
     async def stop(self) -> list[str]:
         """Stop all in order: the names of those that had to be made to, or complained."""
-        in_order = ((self._follower, self._server), (self._gateway, *self._more))
+        in_order = ((self._follower, self._server), (self._gateway, *self._more, *self._beside))
         unclean = []
         for together in in_order:
             stopped = await asyncio.gather(*(watched.stop() for watched in together))
@@ -186,19 +197,18 @@ class Watch:
 
     def kill(self) -> None:
         """End what is left, at once."""
-        for watched in (self._follower, self._server, self._gateway, *self._more):
+        for watched in self._all():
             watched.part.kill()
+
+    def _all(self) -> tuple[Watched, ...]:
+        return (self._follower, self._server, self._gateway, *self._more, *self._beside)
 
     async def _until(self, awaited: Coroutine[Any, Any, object]) -> None:
         """Wait for that, or raise what ended one of the parts."""
         wanted = asyncio.create_task(awaited)
         try:
             while not wanted.done():
-                tasks = [
-                    watched.task
-                    for watched in (self._server, self._gateway, self._follower, *self._more)
-                    if watched.task is not None
-                ]
+                tasks = [watched.task for watched in self._all() if watched.task is not None]
                 for task in tasks:
                     if task.done():
                         task.result()

@@ -24,6 +24,7 @@ class PostgresServer:
     def __init__(self, data_dir: Path) -> None:
         self.directory = embedded_postgres.prepare(data_dir)
         self.port = free_port()
+        self.url = embedded_postgres.url(data_dir, self.port)
         self.start()
 
     def start(self) -> None:
@@ -40,7 +41,7 @@ class PostgresServer:
                 time.sleep(0.02)
 
     async def _connected(self) -> None:
-        await (await asyncpg.connect(embedded_postgres.url(self.port))).close()
+        await (await asyncpg.connect(self.url)).close()
 
     def kill(self) -> None:
         self.process.kill()
@@ -51,12 +52,12 @@ class PostgresServer:
         name = f"test_{next(_numbers)}"
 
         async def create() -> None:
-            connection = await asyncpg.connect(embedded_postgres.url(self.port))
+            connection = await asyncpg.connect(self.url)
             await connection.execute(f"CREATE DATABASE {name}")
             await connection.close()
 
         asyncio.run(create())
-        return embedded_postgres.url(self.port).replace("/postgres", f"/{name}")
+        return self.url.removesuffix("/postgres") + f"/{name}"
 
 
 @pytest.fixture(scope="module")

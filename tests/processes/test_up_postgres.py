@@ -1,0 +1,89 @@
+"""`exchange up` and its embedded PostgreSQL: in step, restarted, gone with it, never in its way."""
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+
+from server.supervisor import embedded_postgres
+from server.supervisor.configuration import load
+from server.supervisor.embedded_postgres import PostgresMissing
+from server.supervisor.up import ready_line
+from tests.processes.test_up import place
+from tests.running import Everything, Starter, is_there, until
+
+CATCH_UP_S = 30.0
+
+
+def orders(data_dir: Path) -> int:
+    """In the table; -1 where it can't be asked."""
+
+    async def count() -> int:
+        url = (data_dir / embedded_postgres.URL_FILE_NAME).read_text("ascii").strip()
+        connection = await asyncpg.connect(url)
+        try:
+            return int(await connection.fetchval("SELECT count(*) FROM orders"))
+        finally:
+            await connection.close()
+
+    try:
+        return asyncio.run(count())
+    except (OSError, asyncpg.PostgresError):
+        return -1
+
+
+def postmaster(exchange: Everything) -> psutil.Process | None:
+    for child in psutil.Process(exchange.running.pid).children():
+        if child.name() == "postgres":
+            return child
+    return None
+
+
+def test_follows_restarts_and_goes_with_up(starter: Starter) -> None:
+    try:
+        embedded_postgres.programs()
+    except PostgresMissing as missing:
+        pytest.skip(str(missing))
+    exchange = starter.up("--postgres", "embedded")
+    place(exchange, "one")
+    until(lambda: orders(starter.data_dir) == 1, CATCH_UP_S, "the first order")
+    found = postmaster(exchange)
+    assert found is not None
+    assert found.nice() == embedded_postgres.NICENESS
+    password = (starter.data_dir / embedded_postgres.PASSWORD_FILE_NAME).read_text("ascii")
+    shown = [psutil.Process(each).cmdline() for each in exchange.running.children()]
+    assert not any(password in " ".join(line) for line in shown)
+    found.kill()
+    place(exchange, "two")
+    until(lambda: orders(starter.data_dir) == 2, CATCH_UP_S, "the second order")
+    children = exchange.running.children()
+    exchange.running.kill()
+    until(lambda: not any(map(is_there, children)), 1.0, "the end of all parts")
+    exchange = starter.up("--postgres", "embedded")
+    place(exchange, "three")
+    until(lambda: orders(starter.data_dir) == 3, CATCH_UP_S, "the third order")
+    assert exchange.running.terminate() == 0
+
+
+def test_an_outside_address_is_not_in_the_process_list(starter: Starter) -> None:
+    url = "postgresql://exchange:hidden@127.0.0.1:1/none"
+    running = starter.up("--log-level", "error", POSTGRES_URL=url).running
+    children = [psutil.Process(each) for each in running.children()]
+    assert not any("hidden" in " ".join(child.cmdline()) for child in children)
+    follower = next(child for child in children if "follower" in child.cmdline())
+    assert follower.environ()["POSTGRES_URL"] == url
+    assert not (starter.data_dir / embedded_postgres.URL_FILE_NAME).exists()
+
+
+def test_single_variables_make_an_address() -> None:
+    variables = {"POSTGRES_HOST": "db", "POSTGRES_USER": "a", "POSTGRES_PASSWORD": "p@/"}
+    assert load({}, variables).postgres_url == "postgresql://a:p%40%2F@db:5432/exchange"
+    named = {**variables, "POSTGRES_URL": "postgresql://b@c/d"}
+    assert load({}, named).postgres_url == "postgresql://b@c/d"
+
+
+def test_ready_says_why_there_is_none() -> None:
+    line = ready_line(load({}, {}), "no PostgreSQL here", with_http=False)
+    assert line.endswith("; postgres is disabled: no PostgreSQL here")
