@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import engine, ghz_runs, recovery, report, together, workloads
+from bench import engine, ghz_runs, page, recovery, report, together, workloads
 from bench.comparison import Comparison
 from bench.workloads import MESSAGES_IN_FLIGHT, Plan
 
 TURNS_MAX = 9
 """The order stream of the sessions is not longer."""
 
-NAMES = ("engine", "session", "unary", "http", "batch", "books", "ghz", "recovery")
+NAMES = ("engine", "session", "unary", "http", "batch", "books", "ghz", "recovery", "page")
 
 
 def arguments() -> argparse.Namespace:
@@ -78,6 +78,14 @@ def measured_by_ghz(plan: Plan) -> tuple[list[ghz_runs.Beside], str]:
     return measured, ""
 
 
+def shown_page(plan: Plan) -> str:
+    """What the web page did in a browser; or that there is none."""
+    try:
+        return str(page.measure(plan.directory, plan.seconds * plan.turns))
+    except page.Unavailable as error:
+        return f"page: not measured: {error}"
+
+
 def main() -> int:
     """Measure and print; 0 whatever the figures are."""
     options = arguments()
@@ -95,6 +103,7 @@ def main() -> int:
         print(report.line(comparisons[-1]), file=sys.stderr, flush=True)
     beside, why = measured_by_ghz(plan) if "ghz" in names else ([], "")
     starts = list(recovery.measured(plan.directory)) if "recovery" in names else []
+    shown = shown_page(plan) if "page" in names else ""
     header.append(f"- the run took {time.monotonic() - began:.0f} s")
     print("\n".join([*header, ""]))
     if comparisons:
@@ -104,12 +113,15 @@ def main() -> int:
         print("\n".join(["ghz beside our own drivers:", "", *told]))
     if starts:
         print("\n".join(starts))
+    if shown:
+        print(shown)
     if options.json:
         plain = {
             "header": header,
             "workloads": [each.to_plain() for each in comparisons],
             "ghz": ghz_runs.to_plain(beside),
             "starts": starts,
+            "page": shown,
         }
         options.json.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -31,7 +31,7 @@ def page(title: str, contents: list[tuple[str, str]], *parts: str) -> str:
 <header><h1>{escape(title)}</h1>
 <nav aria-label="Documents"><a href="/">Market</a>
 <a href="/docs">HTTP</a> <a href="/docs/grpc">gRPC</a>
-<a href="/openapi.json">OpenAPI</a>
+<a href="/openapi.json">OpenAPI</a> <a href="/asyncapi.yaml">AsyncAPI (WebSocket)</a>
 <a href="/docs/collection.json">Collection</a></nav></header>
 <div class="reading">
 <nav aria-label="On this page"><ul>{links}</ul></nav>

@@ -20,6 +20,8 @@ export class Ticket {
       onClient(this.client);
     });
     this.form.addEventListener("input", () => this.changed());
+    // What a person chose stays; only what the type of a market order made necessary goes with it.
+    this.fields.time_in_force.addEventListener("input", () => (this.replaced = false));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.place();
@@ -66,7 +68,13 @@ export class Ticket {
     if (fields.post_only.disabled) fields.post_only.checked = false;
     const good = fields.time_in_force.options[0];
     good.disabled = !limit;
-    if (!limit && fields.time_in_force.value === "gtc") fields.time_in_force.value = "ioc";
+    if (!limit && fields.time_in_force.value === "gtc") {
+      fields.time_in_force.value = "ioc";
+      this.replaced = true;
+    } else if (limit && this.replaced) {
+      fields.time_in_force.value = "gtc";
+      this.replaced = false;
+    }
     const cost = Number(fields.price.value) * Number(fields.quantity.value);
     const quote = this.terms?.instrument.split("-")[1] ?? "";
     byId("ticket-cost").textContent = limit && cost > 0 ? `${shown(Number(cost.toPrecision(12)))} ${quote}` : "";
