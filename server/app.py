@@ -18,7 +18,6 @@ import asyncio
 import gc
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -44,6 +43,7 @@ from server.journal.storage import DISK_FULL
 from server.limits.limiter import limiters
 from server.metrics.exposition import Metrics
 from server.metrics.load import CallErrors
+from server.metrics.parts import ProcessIds
 from server.rpc import market_data, order_events
 from server.rpc.account_service import AccountService
 from server.rpc.admin_service import AdminService, Start
@@ -71,9 +71,6 @@ hasn't read his reply by then doesn't read."""
 COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
 """Orders, events and messages are freed by their counts; a walk finds nothing and costs the loop
 its time, so it is rare, but not off: a library may make cycles."""
-
-ERROR_PREFIX: Final = "exchange: "
-"""A part that can't go on says why in one line that begins with this."""
 
 
 class Exchange:
@@ -146,6 +143,10 @@ class Exchange:
         if limits.reflection:
             add_reflection(server, SERVICES)
 
+    def show_parts(self, process_ids: ProcessIds) -> None:
+        """Show also what the processes of the other parts use."""
+        self._metrics.parts.process_ids = process_ids
+
     async def start(self) -> int:
         """Bring the state up to date, then serve: the gRPC port; raises `PortTaken`."""
         port = bind(self._server, self._settings.grpc_address)
@@ -175,7 +176,7 @@ class Exchange:
             write_snapshot(self._settings.data_dir, self.sequencer.engine, self._log.mark)
         except (OSError, SnapshotBad) as error:
             # Nothing is lost without it: the next start re-applies more.
-            say(f"no snapshot at the end: {error}")
+            logs.say(f"no snapshot at the end: {error}")
         self._log.close()
         logs.info("stopped", sequence=self.sequencer.durable_sequence)
 
@@ -199,10 +200,9 @@ class Exchange:
                 logs.info("configuration applied", of=name, sequence=engine.sequence)
 
 
-def main(settings: Settings, on_serving: Callable[[], None]) -> int:
+def main(settings: Settings, on_serving: Callable[[], None], process_ids: ProcessIds = dict) -> int:
     """Serve until SIGTERM or SIGINT: the exit code."""
     os.umask(0o077)
-    logs.set_up("server", settings.log_level)
     try:
         lock = DirectoryLock(settings.data_dir)
     except DirectoryLocked as locked:
@@ -211,19 +211,19 @@ def main(settings: Settings, on_serving: Callable[[], None]) -> int:
         return _unusable(settings.data_dir, error)
     with lock:
         try:
-            recovered = recover(settings.data_dir, lambda progress: say(progress.sentence()))
+            recovered = recover(settings.data_dir, lambda progress: logs.say(progress.sentence()))
         except JournalRefused as refused:
             return _refused(Exit.JOURNAL_CORRUPT, str(refused))
         except OSError as error:
             return _unusable(settings.data_dir, error)
-        say(recovered.report.sentence())
+        logs.say(recovered.report.sentence())
 
         def on_ready(port: int) -> None:
             lock.announce(address(reachable(settings.host), port))
             on_serving()
 
         try:
-            uvloop.run(serve(settings, recovered, on_ready))
+            uvloop.run(serve(settings, recovered, on_ready, process_ids))
         except PortTaken as taken:
             return _refused(Exit.PORT_TAKEN, str(taken))
         except JournalRefused as refused:
@@ -232,12 +232,18 @@ def main(settings: Settings, on_serving: Callable[[], None]) -> int:
     return Exit.CLEAN
 
 
-async def serve(settings: Settings, recovered: Recovered, on_ready: Callable[[int], None]) -> None:
+async def serve(
+    settings: Settings,
+    recovered: Recovered,
+    on_ready: Callable[[int], None],
+    process_ids: ProcessIds,
+) -> None:
     """Serve until SIGTERM or SIGINT; `on_ready` is told the gRPC port."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     exchange = Exchange(settings, recovered)
+    exchange.show_parts(process_ids)
     port = await exchange.start()
     _settle_memory()
     on_ready(port)
@@ -247,14 +253,8 @@ async def serve(settings: Settings, recovered: Recovered, on_ready: Callable[[in
 
 def end_at_once(reason: str) -> None:
     """End without letting anything go; what is true is found out by the next start."""
-    os.write(2, f"{ERROR_PREFIX}{reason}; ending, the next start recovers\n".encode())
+    logs.last_word(f"{reason}; ending, the next start recovers")
     os._exit(Exit.APPEND_FAILED)
-
-
-def say(line: str) -> None:
-    """For the operator."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def _claimed(log: FileLog) -> int:
@@ -279,6 +279,5 @@ def _unusable(directory: Path, error: OSError) -> int:
 
 
 def _refused(code: Exit, why: str) -> int:
-    sys.stderr.write(f"{ERROR_PREFIX}{why}\n")
-    sys.stderr.flush()
+    logs.last_word(why)
     return code

@@ -1,16 +1,22 @@
-"""Lines for operators: one JSON object each, on standard output.
+"""Lines for operators, on standard output: sentences for people, JSON objects for programs.
 
-Each has `time`, `level`, `part` and `message`; what belongs to a call has the caller's
+How a part starts, stops or goes on without another is said in sentences; what it decides while it
+serves is told in JSON. Where the format `json` is asked for, everything is, the sentences too, but
+for the one line `ready` that a script may wait for.
+
+A JSON line has `time`, `level`, `part` and `message`; what belongs to a call has the caller's
 `request_id`, if he gave one. At `info` there is a line for each decision that an operator would
 want, none for each order; `debug` has one for each call. Lines of libraries look the same.
 
-Nobody waits for a line: they are queued, and a thread writes them. When `LINES_MAX` wait, because
-whoever reads them doesn't, further ones are dropped and counted, and the count is told afterwards.
+Nobody waits for a JSON line: they are queued, and a thread writes them. When `LINES_MAX` wait,
+because whoever reads them doesn't, further ones are dropped and counted, and the count is told
+afterwards.
 """
 
 import atexit
 import json
 import logging
+import os
 import sys
 import threading
 from datetime import UTC, datetime
@@ -25,12 +31,28 @@ LINES_MAX: Final = 10_000
 FLUSH_SECONDS: Final = 1.0
 """At the end of the process, for what still waits."""
 
+ERROR_PREFIX: Final = "exchange: "
+"""A part that can't go on says why in one line, which begins with this or is at level `LAST`."""
+LAST: Final = "critical"
+
 _LOG: Final = logging.getLogger("exchange")
 
 
-def set_up(part: str, level: str, out: TextIO = sys.stdout) -> "Lines":
-    """From now on, for this process."""
-    lines = Lines(part, out)
+class _Way:
+    """How this process tells; one for a process, as for `logging`."""
+
+    part = "exchange"
+    only_json = False
+
+
+def begin(part: str, *, only_json: bool) -> None:
+    """Which part this is, and whether even its sentences are for programs."""
+    _Way.part, _Way.only_json = part, only_json
+
+
+def set_up(level: str, out: TextIO = sys.stdout) -> "Lines":
+    """Take lines from now on; to be called once, after `begin`."""
+    lines = Lines(_Way.part, out)
     root = logging.getLogger()
     root.addHandler(lines)
     root.setLevel(logging.INFO)
@@ -53,6 +75,66 @@ def level_now() -> str:
 def debugging() -> bool:
     """Whether each call is to be told."""
     return _LOG.isEnabledFor(logging.DEBUG)
+
+
+def say(sentence: str) -> None:
+    """Something about a start or a stop, for whoever watches."""
+    if _Way.only_json:
+        _LOG.log(logging.INFO, sentence)
+    else:
+        show(sentence)
+
+
+def complain(sentence: str) -> None:
+    """The same, of something that is not as it should be."""
+    if _Way.only_json:
+        _LOG.log(logging.WARNING, sentence)
+    else:
+        show(sentence)
+
+
+def pass_on(part: str, line: str) -> None:
+    """What another part wrote: a line of its own, or something that it did not mean to say."""
+    if line.startswith("{"):
+        show(line)
+    elif _Way.only_json:
+        _LOG.log(logging.WARNING, line, extra={"fields": {"part": part}})
+    else:
+        show(f"{part:<8} | {line}")
+
+
+def show(line: str) -> None:
+    """One line as it is; once nobody reads any more, for nobody."""
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def flush() -> None:
+    """Wait until what was said is written, though not for ever."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def last_word(sentence: str) -> None:
+    """Why this process can't go on, before it ends; waits for nothing that may not come."""
+    if _Way.only_json:
+        record = logging.LogRecord(_LOG.name, logging.CRITICAL, "", 0, sentence, (), None)
+        line = json_line(_Way.part, record)
+    else:
+        line = f"{ERROR_PREFIX}{sentence}\n"
+    os.write(2, line.encode())
+
+
+def last_word_in(line: str) -> str:
+    """The sentence, if the line is a part's last word."""
+    if line.startswith(ERROR_PREFIX):
+        return line.removeprefix(ERROR_PREFIX)
+    if line.startswith("{") and f'"level": "{LAST}"' in line:
+        return str(json.loads(line)["message"])
+    return ""
 
 
 def debug(message: str, **fields: object) -> None:
@@ -106,7 +188,7 @@ class Lines(QueueHandler):
         while True:
             record = self.queue.get()
             try:
-                self._out.write(self.text(record))
+                self._out.write(self._text(record))
                 if self.queue.empty():
                     self._out.flush()
             except (OSError, ValueError):
@@ -115,23 +197,25 @@ class Lines(QueueHandler):
             finally:
                 self.queue.task_done()
 
-    def text(self, record: logging.LogRecord) -> str:
-        """One line."""
-        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
-        content: dict[str, object] = {
-            "time": moment.replace("+00:00", "Z"),
-            "level": record.levelname.lower(),
-            "part": self._part,
-            "message": record.getMessage(),
-        }
-        if record.name != _LOG.name:
-            content["logger"] = record.name
-        if record.exc_info:
-            content["error"] = logging.Formatter().formatException(record.exc_info)
-        content |= {
-            key: value for key, value in getattr(record, "fields", {}).items() if value != ""
-        }
-        if self.dropped_count:
-            content["lines_dropped"] = self.dropped_count
-            self.dropped_count = 0
-        return json.dumps(content, default=str) + "\n"
+    def _text(self, record: logging.LogRecord) -> str:
+        dropped_count, self.dropped_count = self.dropped_count, 0
+        return json_line(self._part, record, dropped_count)
+
+
+def json_line(part: str, record: logging.LogRecord, dropped_count: int = 0) -> str:
+    """One line, with the count of those that are missing before it."""
+    moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
+    content: dict[str, object] = {
+        "time": moment.replace("+00:00", "Z"),
+        "level": record.levelname.lower(),
+        "part": part,
+        "message": record.getMessage(),
+    }
+    if record.name != _LOG.name:
+        content["logger"] = record.name
+    if record.exc_info:
+        content["error"] = logging.Formatter().formatException(record.exc_info)
+    content |= {key: value for key, value in getattr(record, "fields", {}).items() if value != ""}
+    if dropped_count:
+        content["lines_dropped"] = dropped_count
+    return json.dumps(content, default=str) + "\n"

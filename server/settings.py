@@ -25,6 +25,8 @@ POSTGRES_CHOICES: Final = ("embedded", "off")
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 """From a line for each call to nothing but failures."""
+LOG_FORMATS: Final = ("text", "json")
+"""Sentences for people where a part starts, stops or is missing, or JSON everywhere."""
 
 
 RETENTIONS: Final = ("keep", "archive", "drop")
@@ -177,6 +179,8 @@ class Settings:
     """One of `POSTGRES_CHOICES`: whether `exchange up` starts a PostgreSQL of its own."""
     log_level: str = "info"
     """One of `LOG_LEVELS`; an admin changes it while running."""
+    log_format: str = "text"
+    """One of `LOG_FORMATS`."""
     instruments: tuple[Instrument, ...] = DEFAULT_INSTRUMENTS
     """Listed at start; one that the file no longer has stays listed."""
     engine: Limits = field(default_factory=Limits)

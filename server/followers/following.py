@@ -27,7 +27,6 @@ A follower is anything with a `name` and
 import asyncio
 import contextlib
 import random
-import sys
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -204,9 +203,3 @@ class Following:
         else:
             longest = min(DELAY_FIRST_S * 2 ** max(0, self._failures - 1), DELAY_MAX_S)
         return longest * (1 - random.random() / 2)
-
-
-def say(line: str) -> None:
-    """A line for whoever watches the process."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

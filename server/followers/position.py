@@ -14,7 +14,6 @@ before what is still kept is answered with OUT_OF_RANGE and the first sequence t
 """
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Final
 
@@ -27,6 +26,7 @@ from exchange.v1.admin_service_pb2 import (
     StreamJournalResponse,
 )
 from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
+from server import logs
 from server.journal.record import step
 
 DELAY_FIRST_SECONDS: Final = 0.1
@@ -79,7 +79,7 @@ class JournalReader:
             try:
                 async for message in call:
                     if told:
-                        _say(f"following {self._address} again after sequence {position()}")
+                        logs.say(f"following {self._address} again after sequence {position()}")
                         told = False
                     delay_s = DELAY_FIRST_SECONDS
                     yield message
@@ -89,7 +89,7 @@ class JournalReader:
             finally:
                 call.cancel()
             if not told:
-                _say(f"no journal from {self._address} ({why}); trying until it is there")
+                logs.complain(f"no journal from {self._address} ({why}); trying until it is there")
                 told = True
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, DELAY_MAX_SECONDS)
@@ -108,8 +108,3 @@ class JournalReader:
     async def close(self) -> None:
         """End everything that is open."""
         await self._channel.close()
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

@@ -17,16 +17,16 @@ import contextlib
 import gc
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from exchange.v1.admin_service_pb2 import SnapshotReport, StreamJournalResponse
+from server import logs
 from server.core.engine import Engine
 from server.exits import Exit
-from server.followers.following import Following, say
+from server.followers.following import Following
 from server.followers.outside import outside_parts
 from server.followers.position import JournalReader, frames
 from server.journal.fence import new_fence
@@ -119,7 +119,7 @@ def main(settings: Settings, on_serving: Callable[[], None]) -> int:
     try:
         return asyncio.run(_follow(settings, on_serving))
     except JournalRefused as refused:
-        sys.stderr.write(f"exchange: the snapshot follower can't go on: {refused}\n")
+        logs.last_word(f"the snapshot follower can't go on: {refused}")
         return Exit.DIVERGED
 
 
@@ -135,7 +135,7 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> int:
         asyncio.create_task(_read(follower, reader, on_serving)),
         asyncio.create_task(_write(follower, reader)),
         *(
-            asyncio.create_task(Following(part, settings.server_address, say).run())
+            asyncio.create_task(Following(part, settings.server_address, logs.say).run())
             for part in outside_parts(settings)
         ),
     ]
@@ -190,12 +190,10 @@ async def _write_one(follower: SnapshotFollower, reader: JournalReader) -> None:
         written = follower.write()
     except (OSError, SnapshotBad) as error:
         # Nothing is lost without it: the next start re-applies more, and there is a next time.
-        sys.stdout.write(f"no snapshot at sequence {follower.sequence}: {error}\n")
-        sys.stdout.flush()
+        logs.complain(f"no snapshot at sequence {follower.sequence}: {error}")
         return
     taken_ms = 1_000 * (time.monotonic() - began)
-    sys.stdout.write(f"snapshot of sequence {written.sequence} in {taken_ms:.0f} ms\n")
-    sys.stdout.flush()
+    logs.say(f"snapshot of sequence {written.sequence} in {taken_ms:.0f} ms")
     await reader.report(follower.sequence, written)
 
 

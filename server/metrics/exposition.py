@@ -13,6 +13,7 @@ from server.feed.fan_out import Readers
 from server.metrics.connections import Connections
 from server.metrics.load import CallErrors, Load
 from server.metrics.orders import Orders
+from server.metrics.parts import Parts
 from server.sequencer.sequencer import Sequencer
 
 
@@ -24,11 +25,13 @@ class Metrics:
     ) -> None:
         """Listen to the sequencer."""
         self.connections = Connections(ports)
+        self.parts = Parts()
         self._registry = CollectorRegistry()
         for each in (
             Orders(sequencer),
             Load(sequencer, readers, errors),
             self.connections,
+            self.parts,
         ):
             self._registry.register(each)
         ProcessCollector(registry=self._registry)

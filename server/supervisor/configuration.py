@@ -7,8 +7,9 @@ known is refused too.
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields, is_dataclass, replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,7 +17,7 @@ from urllib.parse import quote
 
 from server.core.instruments import Instrument, Limits
 from server.core.types import INT64_MAX, SelfTradePrevention
-from server.settings import KAFKA_FORMATS, LOG_LEVELS, Settings, is_loopback
+from server.settings import KAFKA_FORMATS, LOG_FORMATS, LOG_LEVELS, Settings, is_loopback
 
 CONFIG_VARIABLE: Final = "EXCHANGE_CONFIG"
 
@@ -95,7 +96,14 @@ NAMED: Final = (
         "--log-level",
         "LOG_LEVEL",
         "LEVEL",
-        f"of the server's lines: {', '.join(LOG_LEVELS)}",
+        f"of the lines: {', '.join(LOG_LEVELS)}",
+    ),
+    Named(
+        "log_format",
+        "--log-format",
+        "LOG_FORMAT",
+        "FORMAT",
+        f"of the lines: {', '.join(LOG_FORMATS)}",
     ),
 )
 TRUTHS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -257,10 +265,11 @@ def _named(name: str, given: Given, field: "Field[Any]") -> object:
         "server": _endpoint,
         "websocket": _endpoint,
         "insecure_public": _truth,
-        "log_level": _level,
+        "log_level": partial(_one_of, LOG_LEVELS),
+        "log_format": partial(_one_of, LOG_FORMATS),
         "postgres_url": _postgres_url,
         "kafka_brokers": _endpoints,
-        "kafka_format": _kafka_format,
+        "kafka_format": partial(_one_of, KAFKA_FORMATS),
     }
     if name in readers:
         return readers[name](name, given)
@@ -300,12 +309,6 @@ def _endpoints(name: str, given: Given) -> str:
     return str(given.value)
 
 
-def _kafka_format(name: str, given: Given) -> str:
-    if given.value not in KAFKA_FORMATS:
-        raise _wrong(name, given, f"one of {', '.join(KAFKA_FORMATS)}")
-    return str(given.value)
-
-
 def _postgres_url(name: str, given: Given) -> str:
     if not POSTGRES_URL.fullmatch(str(given.value)):
         # It may hold a password, which is not to be repeated.
@@ -314,9 +317,9 @@ def _postgres_url(name: str, given: Given) -> str:
     return str(given.value)
 
 
-def _level(name: str, given: Given) -> str:
-    if given.value not in LOG_LEVELS:
-        raise _wrong(name, given, f"one of {', '.join(LOG_LEVELS)}")
+def _one_of(words: Sequence[str], name: str, given: Given) -> str:
+    if given.value not in words:
+        raise _wrong(name, given, f"one of {', '.join(words)}")
     return str(given.value)
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from importlib import metadata
 from typing import Any, Final
 
+from server import logs
 from server.exits import Exit
 from server.settings import Settings
 from server.supervisor.configuration import NAMED, ConfigurationWrong, load
@@ -152,11 +153,19 @@ def settings_of(options: argparse.Namespace) -> Settings:
 def _run_part(options: argparse.Namespace, parent: Parent) -> int:
     from server.supervisor import run, up
 
+    # Before it is known whether the settings are good, since they may have to be complained of.
+    asked_for = options.log_format or os.environ.get("LOG_FORMAT")
+    logs.begin(options.part, only_json=asked_for == "json")
     try:
         settings = settings_of(options)
     except ConfigurationWrong as wrong:
         up.error(str(wrong))
         return Exit.CONFIGURATION
+    only_json = settings.log_format == "json"
+    logs.begin(options.part, only_json=only_json)
+    # Envoy takes this process over; and people read what `up` says as it happens.
+    if options.part != "gateway" and (options.part != "up" or only_json):
+        logs.set_up(settings.log_level)
     if options.part == "up":
         # EXCHANGE_GRPC may be set for the trading commands: the parts are this exchange's own.
         return up.up(replace(settings, server=""), _handed_on(options))

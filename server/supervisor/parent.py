@@ -4,7 +4,8 @@
 Two things end a part whose parent is gone, however it went: the kernel sends it SIGKILL (Linux; it
 survives `exec`, which is how Envoy gets it), and a thread sees the end of the socket (everywhere).
 SIGKILL, because the journal makes a hard end safe, and nothing softer is sure to be over in time.
-The same socket takes one line the other way: the part serves.
+The same socket takes lines: from the part one, that it serves; to the server those that name the
+process of each part, whenever that changes, so that it can show what they use.
 
 Run by itself, a part has no such variable, follows nobody, and `serving` says nothing.
 """
@@ -15,10 +16,13 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Final
 
 VARIABLE: Final = "EXCHANGE_PARENT"
 SERVING: Final = b"serving\n"
+LINE_BYTES_MAX: Final = 4_096
+"""Of what is told to a part: a few names and process ids."""
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -27,6 +31,8 @@ class Parent:
 
     def __init__(self, link: socket.socket | None) -> None:
         self._link = link
+        self.process_ids: dict[str, int] = {}
+        """Of the parts that run, by name, as last told."""
 
     @classmethod
     def follow(cls) -> "Parent":
@@ -41,18 +47,34 @@ class Parent:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != process_id:
             os._exit(1)
-        threading.Thread(target=_end_with, args=(link,), name="parent", daemon=True).start()
-        return cls(link)
+        parent = cls(link)
+        threading.Thread(target=parent._hear, name="parent", daemon=True).start()
+        return parent
 
     def serving(self) -> None:
         """Tell that this part serves now."""
         if self._link is not None:
             self._link.sendall(SERVING)
 
+    def _hear(self) -> None:
+        assert self._link is not None
+        waiting = b""
+        try:
+            while chunk := self._link.recv(LINE_BYTES_MAX):
+                *lines, waiting = (waiting + chunk).split(b"\n")
+                for line in lines:
+                    self.process_ids = named_processes(line)
+                assert len(waiting) <= LINE_BYTES_MAX, waiting
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def _end_with(link: socket.socket) -> None:
-    try:
-        while link.recv(64):
-            pass
-    finally:
-        os.kill(os.getpid(), signal.SIGKILL)
+
+def processes_line(process_ids: Mapping[str, int]) -> bytes:
+    """What names the process of each part."""
+    return b" ".join(b"%s=%d" % (name.encode(), it) for name, it in process_ids.items()) + b"\n"
+
+
+def named_processes(line: bytes) -> dict[str, int]:
+    """What `processes_line` made a line of."""
+    pairs = (pair.split("=") for pair in line.decode().split())
+    return {name: int(process_id) for name, process_id in pairs}

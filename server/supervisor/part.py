@@ -8,10 +8,8 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
+from server import logs
 from server.supervisor.parent import SERVING, VARIABLE
-
-ERROR_PREFIX: Final = "exchange: "
-"""A part that can't go on says why in one line that begins with this."""
 
 LINE_BYTES_MAX: Final = 64 * 1024
 """A longer line of a child is shown in pieces, so that memory has a bound."""
@@ -27,7 +25,7 @@ class Part:
         self,
         name: str,
         command: Sequence[str],
-        say: Callable[[str], None],
+        pass_on: Callable[[str, str], None],
         stop_s: float,
         probe: Callable[[], Awaitable[None]] | None = None,
         stop_signal: int = signal.SIGTERM,
@@ -40,13 +38,26 @@ class Part:
         self.sentence = ""
         """Why it ended, in its own words."""
         self._command = command
-        self._say = say
+        self._pass_on = pass_on
         self._process: asyncio.subprocess.Process | None = None
+        self._link: asyncio.StreamWriter | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when its process is there, and when it is gone."""
 
     @property
     def running(self) -> bool:
         """Whether there is a process."""
         return self._process is not None
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the process, if there is one."""
+        return None if self._process is None else self._process.pid
+
+    def tell(self, line: bytes) -> None:
+        """Say something to the process, if there is one; it is for its `Parent` to hear."""
+        if self._link is not None and not self._link.is_closing():
+            self._link.write(line)
 
     async def run(self) -> int:
         """Start it and wait for its end: the exit code, negative for a signal."""
@@ -70,6 +81,8 @@ class Part:
             there.close()
         self._process = process
         reader, writer = await asyncio.open_connection(sock=here)
+        self._link = writer
+        self.on_change()
         told = asyncio.create_task(self._hear(reader))
         try:
             assert process.stdout is not None
@@ -82,7 +95,8 @@ class Part:
             told.cancel()
             writer.close()
             self.serving.clear()
-            self._process = None
+            self._process = self._link = None
+            self.on_change()
 
     async def stop(self) -> bool:
         """Ask it to end, and after its time make it; whether it ended by itself."""
@@ -114,13 +128,10 @@ class Part:
                 self.serving.set()
 
     def _take(self, line: str) -> None:
-        if line.startswith(ERROR_PREFIX):
-            self.sentence = line.removeprefix(ERROR_PREFIX)
-        elif line.startswith("{"):
-            # For programs, and it says itself which part it is of.
-            self._say(line)
+        if last_word := logs.last_word_in(line):
+            self.sentence = last_word
         else:
-            self._say(f"{self.name:<8} | {line}")
+            self._pass_on(self.name, line)
 
 
 async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[str]:

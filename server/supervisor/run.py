@@ -15,7 +15,7 @@ def server(settings: Settings, parent: Parent) -> int:
     """Until SIGTERM or SIGINT."""
     from server.app import main
 
-    return main(settings, parent.serving)
+    return main(settings, parent.serving, lambda: parent.process_ids)
 
 
 def follower(settings: Settings, parent: Parent) -> int:
@@ -31,7 +31,7 @@ def gateway(settings: Settings, parent: Parent) -> int:
     from gateway import envoy
 
     try:
-        command = envoy.command(settings)
+        command = envoy.command(settings, json_lines=settings.log_format == "json")
     except envoy.EnvoyMissing as missing:
         error(str(missing))
         return Exit.PART_MISSING

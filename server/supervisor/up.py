@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import os
 import signal
 import socket
 import sys
@@ -11,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from server import logs
 from server.exits import Exit
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.storage import DISK_FULL
 from server.settings import Settings, reachable
 from server.supervisor import embedded_postgres
-from server.supervisor.part import ERROR_PREFIX, Part
-from server.supervisor.watch import GaveUp, Watch
+from server.supervisor.part import Part
+from server.supervisor.watch import DEGRADED, GaveUp, Watch
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PROBE_SECONDS: Final = 0.05
@@ -41,7 +41,7 @@ def up(settings: Settings, options: Sequence[str]) -> int:
 
 def error(sentence: str) -> None:
     """The last word of a command that can't go on."""
-    print(f"{ERROR_PREFIX}{sentence}", file=sys.stderr, flush=True)
+    logs.last_word(sentence)
 
 
 def check_directory(directory: Path) -> None:
@@ -76,12 +76,12 @@ def check_port(name: str, host: str, port: int, remedy: str) -> None:
             raise GaveUp(Exit.PORT_TAKEN, f"{why} another with {remedy}") from failure
 
 
-def say(line: str) -> None:
-    """One line for whoever watches; once nobody does any more, for nobody."""
-    try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def tell(sentence: str) -> None:
+    """What becomes of the parts."""
+    if sentence.startswith(DEGRADED):
+        logs.complain(sentence)
+    else:
+        logs.say(sentence)
 
 
 async def _watch(settings: Settings, options: Sequence[str]) -> int:
@@ -102,22 +102,23 @@ async def _watch(settings: Settings, options: Sequence[str]) -> int:
                 await watch.stop()
                 raise
         running.cancel()
-        say("stopping")
+        logs.say("stopping")
         unclean = await watch.stop()
     finally:
         watch.kill()
     if unclean:
         error(f"stopped, but not cleanly: {', '.join(unclean)}; the next start recovers")
         return Exit.FAILED
-    say("stopped")
+    logs.say("stopped")
     return Exit.CLEAN
 
 
 async def _run(settings: Settings, watch: Watch, without_postgres: str) -> None:
     degraded = await watch.start()
     for sentence in degraded:
-        say(f"degraded: {sentence}")
-    say(ready_line(settings, without_postgres, with_http=watch.has_gateway))
+        tell(f"{DEGRADED}{sentence}")
+    logs.flush()
+    logs.show(ready_line(settings, without_postgres, with_http=watch.has_gateway))
     await watch.failure()
 
 
@@ -155,15 +156,17 @@ def _parts(settings: Settings, options: Sequence[str], embedded_url: str) -> Wat
 
     stop = settings.stop
     name, number = embedded_postgres.NAME, embedded_postgres.STOP_SIGNAL
-    postgres = Part(name, command(name), say, stop.part_s, postgres_serves, number)
+    postgres = Part(name, command(name), logs.pass_on, stop.part_s, postgres_serves, number)
     to_server = ("--server", settings.server_address)
     return Watch(
-        server=Part("server", command("server"), say, stop.server_s),
-        gateway=Part("gateway", command("gateway", *to_server), say, stop.part_s, gateway_serves),
-        follower=Part("follower", command("follower", *to_server), say, stop.part_s),
+        server=Part("server", command("server"), logs.pass_on, stop.server_s),
+        gateway=Part(
+            "gateway", command("gateway", *to_server), logs.pass_on, stop.part_s, gateway_serves
+        ),
+        follower=Part("follower", command("follower", *to_server), logs.pass_on, stop.part_s),
         beside=[postgres] if embedded_url else [],
-        more=[Part("websocket", command("websocket", *to_server), say, stop.part_s)],
-        say=say,
+        more=[Part("websocket", command("websocket", *to_server), logs.pass_on, stop.part_s)],
+        say=tell,
     )
 
 

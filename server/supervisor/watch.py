@@ -16,14 +16,18 @@ acknowledged.
 
 import asyncio
 import contextlib
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from server.exits import FINAL, Exit
+from server.supervisor.parent import processes_line
 from server.supervisor.part import Part
 
+DEGRADED: Final = "degraded: "
+"""So begins what is said while the exchange goes on without a part."""
 RESTARTS_MAX: Final = 5
 RESTARTS_SECONDS: Final = 60.0
 DOUBLINGS_BESIDE_MAX: Final = 8
@@ -112,7 +116,7 @@ class Watched:
         if self._essential:
             raise GaveUp(code, why)
         self.missing = f"{self.part.name} is not running: {why}"
-        self._say(f"degraded: {self.missing}")
+        self._say(f"{DEGRADED}{self.missing}")
         self.settled.set()
 
     async def _pause(self, why: str, *, for_good: bool) -> None:
@@ -130,7 +134,7 @@ class Watched:
         delay_s = DELAY_FIRST_SECONDS * 2 ** min(len(self._restarts), doublings_max)
         self._restarts.append(now)
         self.missing = f"{self.part.name} is being started again: {why}"
-        self._say(f"degraded: {self.missing} (in {delay_s:.1f} s)")
+        self._say(f"{DEGRADED}{self.missing} (in {delay_s:.1f} s)")
         await asyncio.sleep(delay_s)
 
 
@@ -153,6 +157,8 @@ class Watch:
         """Without a place of their own in the order of a stop: they go with the gateway."""
         self._beside = [Watched(part, say, essential=False, beside=True) for part in beside]
         """Not waited for at a start; stopped with the gateway, after the follower has gone."""
+        for each in self._all():
+            each.part.on_change = self._tell_processes
 
     async def start(self) -> list[str]:
         """Return once everything serves that will: one sentence for each part that does not."""
@@ -199,6 +205,16 @@ class Watch:
         """End what is left, at once."""
         for watched in self._all():
             watched.part.kill()
+
+    def _tell_processes(self) -> None:
+        """The server shows what each part uses."""
+        process_ids = {
+            each.part.name: each.part.process_id
+            for each in self._all()
+            if each.part.process_id is not None
+        }
+        line = processes_line({"supervisor": os.getpid(), **process_ids})
+        self._server.part.tell(line)
 
     def _all(self) -> tuple[Watched, ...]:
         return (self._follower, self._server, self._gateway, *self._more, *self._beside)

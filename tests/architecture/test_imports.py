@@ -38,8 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.rpc": METRICS | {"server.history", "server.limits"} | SETTINGS | LOGS | WIRE,
     "server.app": RPC | SETTINGS | LOGS | WIRE,
     # Followers share the pure codecs and the engine; the server itself they reach over gRPC.
-    "server.followers": JOURNAL | SETTINGS | WIRE | {"clients"},
-    "server.supervisor": APP | SETTINGS | WIRE | {"server.followers", "clients", "gateway"},
+    "server.followers": JOURNAL | SETTINGS | LOGS | WIRE | {"clients"},
+    "server.supervisor": APP | SETTINGS | LOGS | WIRE | {"server.followers", "clients", "gateway"},
     "clients": WIRE,
     "gateway": WIRE | {"clients"},
 }

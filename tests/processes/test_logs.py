@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import httpx
+import psutil
 import pytest
 
 from exchange.v1.admin_service_pb2 import (
@@ -20,7 +21,8 @@ from exchange.v1.admin_service_pb2 import (
 from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.market_data_pb2 import Instrument
 from server import logs
-from tests.running import Running, Starter
+from server.exits import Exit
+from tests.running import Everything, Running, Starter, free_port, until
 
 
 def told(running: Running, message: str, **fields: object) -> dict[str, Any]:
@@ -34,6 +36,26 @@ def told(running: Running, message: str, **fields: object) -> dict[str, Any]:
                     return content
         time.sleep(0.01)
     raise AssertionError(f"no line {message!r} with {fields} in {running.lines}")
+
+
+def contents(running: Running) -> list[dict[str, Any]]:
+    """All JSON lines so far."""
+    return [json.loads(line) for line in list(running.lines) if line.startswith("{")]
+
+
+def said(running: Running, beginning: str) -> bool:
+    """Whether there is a JSON line whose message begins so."""
+    return any(each["message"].startswith(beginning) for each in contents(running))
+
+
+def processes(exchange: Everything) -> dict[str, int]:
+    """Process ids of its parts, by name."""
+    found = {}
+    for process_id in exchange.running.children():
+        words = psutil.Process(process_id).cmdline()
+        name = "gateway" if "--config-yaml" in words else words[words.index("-m") + 2]
+        found[name] = process_id
+    return found
 
 
 def body(order_id: str, **changes: object) -> dict[str, object]:
@@ -92,6 +114,96 @@ def test_the_level_changes_while_running(starter: Starter) -> None:
         assert admin.SetLogLevel(SetLogLevelRequest(level="error")).previous_level == "debug"
 
 
+def test_in_text_sentences_are_for_people(starter: Starter) -> None:
+    exchange = starter.up()
+    assert exchange.running.line("server   | recovered")
+    exchange.running.terminate()
+    assert exchange.running.line("stopped")
+
+
+def test_in_json_every_line_of_every_part_is_but_the_one_that_scripts_wait_for(
+    starter: Starter,
+) -> None:
+    port = free_port()
+    exchange = starter.up("--log-format", "json", "--websocket", f"127.0.0.1:{port}")
+    running = exchange.running
+    recovered = next(it for it in contents(running) if it["message"].startswith("recovered"))
+    assert (recovered["part"], recovered["level"]) == ("server", "info")
+    told(running, "serving", part="server")
+    for name, process_id in processes(exchange).items():
+        if name in ("follower", "gateway", "websocket"):
+            psutil.Process(process_id).kill()
+    until(lambda: said(running, "follower is back") and said(running, "gateway is back"), 30)
+    degraded = [it for it in contents(running) if it["message"].startswith("degraded: ")]
+    assert len(degraded) >= 2
+    assert {(each["part"], each["level"]) for each in degraded} == {("up", "warning")}
+    assert running.terminate() == 0
+    assert said(running, "stopped")
+    plain = [line for line in running.lines if not line.startswith("{")]
+    assert plain == [running.line("ready: ")]
+    assert all({"time", "level", "part", "message"} <= each.keys() for each in contents(running))
+
+
+def test_in_json_the_last_word_too(starter: Starter) -> None:
+    port = free_port()
+    taken, _ = starter.server(port)
+    refused = starter.run(
+        "server", "--data-dir", str(starter.data_dir), "--grpc-port", str(port),
+        "--log-format", "json",
+    )  # fmt: skip
+    assert refused.wait() == Exit.LOCKED
+    (content,) = contents(refused)
+    assert (content["level"], content["part"]) == ("critical", "server")
+    assert str(taken.pid) in content["message"]
+    wrong = starter.run("server", "--grpc-port", "none", LOG_FORMAT="json")
+    assert wrong.wait() == Exit.CONFIGURATION
+    (content,) = contents(wrong)
+    assert "grpc_port is 'none'" in content["message"]
+
+
+def test_in_json_a_part_that_can_not_start_is_named_by_its_own_last_word(
+    starter: Starter,
+) -> None:
+    """Damage that the server refuses: its last word is that of the whole exchange."""
+    starter.data_dir.mkdir(mode=0o700)
+    (starter.data_dir / "snapshots").mkdir()
+    server, _ = starter.server()
+    server.terminate()
+    journals = sorted(starter.data_dir.glob("journal*"))
+    journal = journals[0] if journals[0].is_file() else sorted(journals[0].iterdir())[0]
+    with journal.open("r+b") as file:
+        file.write(b"damage")
+    ports = ("--http-port", str(free_port()), "--grpc-port", str(free_port()))
+    exchange = starter.run(
+        "up", "--data-dir", str(starter.data_dir), *ports, "--log-format", "json"
+    )
+    assert exchange.wait() == Exit.JOURNAL_CORRUPT
+    assert not [line for line in exchange.lines if not line.startswith("{")]
+    last = contents(exchange)[-1]
+    assert (last["level"], last["part"]) == ("critical", "up")
+    assert str(starter.data_dir) in last["message"]
+
+
+@pytest.mark.parametrize("only_json", [False, True])
+def test_what_another_part_wrote(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, only_json: bool
+) -> None:
+    logs.begin("up", only_json=only_json)
+    try:
+        logs.pass_on("gateway", '{"message": "its own"}')
+        logs.pass_on("gateway", "Traceback")
+    finally:
+        logs.begin("exchange", only_json=False)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == '{"message": "its own"}'
+    if only_json:
+        (record,) = caplog.records
+        content = json.loads(logs.json_line("up", record))
+        assert (content["part"], content["message"]) == ("gateway", "Traceback")
+    else:
+        assert shown[1:] == ["gateway  | Traceback"]
+
+
 @pytest.fixture
 def level() -> Iterator[None]:
     before = logs.level_now()
@@ -108,13 +220,12 @@ def test_level() -> None:
 
 
 def test_a_failure_is_one_line() -> None:
-    lines = logs.Lines("server", io.StringIO())
     try:
         raise ZeroDivisionError("by\nzero")
     except ZeroDivisionError as error:
         kind = (ZeroDivisionError, error, error.__traceback__)
     record = logging.LogRecord("grpc", logging.ERROR, __file__, 1, "failed %s", ("so",), kind)
-    text = lines.text(record)
+    text = logs.json_line("server", record)
     assert text.count("\n") == 1
     content = json.loads(text)
     assert (content["logger"], content["level"], content["message"]) == (

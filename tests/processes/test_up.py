@@ -195,9 +195,7 @@ def test_corrupt_journal_is_refused_in_the_servers_words(starter: Starter) -> No
 
 
 def test_goes_on_when_nobody_reads_what_it_says() -> None:
-    source = (
-        "import sys\nfrom server.supervisor.up import say\nsys.stdin.read()\nsay('a')\nsay('b')\n"
-    )
+    source = "import sys\nfrom server.logs import say\nsys.stdin.read()\nsay('a')\nsay('b')\n"
     speaker = subprocess.Popen(
         [sys.executable, "-c", source],
         stdin=subprocess.PIPE,

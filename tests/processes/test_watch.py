@@ -37,11 +37,19 @@ class Exchange:
 
     def __init__(self, server: str, gateway: str = SERVES, follower: str = SERVES) -> None:
         self.said: list[str] = []
-        self.parts = {
-            name: Part(name, [sys.executable, "-c", source], self.said.append, 1.0)
+        self.parts: dict[str, Part] = {
+            name: Part(name, [sys.executable, "-c", source], self.pass_on, 1.0)
             for name, source in (("server", server), ("gateway", gateway), ("follower", follower))
         }
-        self.watch = Watch(**self.parts, say=self.said.append)
+        self.watch = Watch(
+            self.parts["server"],
+            self.parts["gateway"],
+            self.parts["follower"],
+            self.said.append,
+        )
+
+    def pass_on(self, name: str, line: str) -> None:
+        self.said.append(f"{name:<8} | {line}")
 
     def process_id(self, name: str) -> int:
         process = self.parts[name]._process

@@ -14,7 +14,18 @@ from tests.rpc.served import BTC, BUY, SELL, HeldJournal, Served, order, refused
 pytestmark = pytest.mark.asyncio
 
 UNITS = {"seconds", "bytes", "sequences", "commands", "fds"}
-LABELS = {"type", "side", "instrument", "reason", "le", "stream", "endpoint", "code", "port"}
+LABELS = {
+    "type",
+    "side",
+    "instrument",
+    "reason",
+    "le",
+    "stream",
+    "endpoint",
+    "code",
+    "port",
+    "part",
+}
 """Each has few values, none of which a client makes up."""
 
 
