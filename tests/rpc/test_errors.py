@@ -84,7 +84,7 @@ def test_only_what_harms_nobody_is_safe_to_repeat() -> None:
     safe = {reason.name for reason, rule in RULES.items() if rule.retry_safe}
     assert safe == {
         "OVERLOADED", "NOT_SERVING", "DEADLINE_PASSED", "SLOW_READER", "FOLLOWER_MISSING",
-        "JOURNAL_FULL",
+        "JOURNAL_FULL", "RATE_LIMITED",
     }  # fmt: skip
 
 
