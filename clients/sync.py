@@ -154,6 +154,7 @@ class SyncExchangeClient:
     stream_trades = _generating(ExchangeClient.stream_trades)
     stream_order_events = _generating(ExchangeClient.stream_order_events)
     follow_book = _generating(ExchangeClient.follow_book)
+    follow_book_messages = _generating(ExchangeClient.follow_book_messages)
     follow_ticker = _generating(ExchangeClient.follow_ticker)
     follow_trades = _generating(ExchangeClient.follow_trades)
     follow_order_events = _generating(ExchangeClient.follow_order_events)

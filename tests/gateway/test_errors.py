@@ -198,7 +198,6 @@ def test_wrong_query_value_is_named(http: httpx.Client, query: dict[str, str], f
         "/orders/",
         "/orders/a/b",
         "/market",
-        "/stream",
         "/exchange.http.v1.OrderService/PlaceOrder",
     ],
 )
