@@ -1,12 +1,20 @@
 """Settings from file, environment and options, and what is said of wrong ones."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from server.core.instruments import Instrument
 from server.settings import Settings, reachable
-from server.supervisor.configuration import ConfigurationWrong, load
+from server.supervisor.configuration import (
+    CONFIG_VARIABLE,
+    NAMED,
+    ConfigurationWrong,
+    Named,
+    load,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,6 +39,61 @@ def test_option_wins_over_variable_over_file(tmp_path: Path) -> None:
     environment = {"EXCHANGE_CONFIG": file, "PORT": "2001", "GRPC_PORT": "2002"}
     settings = load({"http_port": "3001"}, environment)
     assert (settings.http_port, settings.grpc_port, settings.host) == (3001, 2002, "127.0.0.2")
+
+
+THREE_VALUES = {
+    "data_dir": ("a", "b", "c"),
+    "http_port": (1, 2, 3),
+    "grpc_port": (1, 2, 3),
+    "host": ("127.0.0.2", "127.0.0.3", "127.0.0.4"),
+    "server": ("a:1", "b:2", "c:3"),
+    "websocket": ("a:1", "b:2", "c:3"),
+    "insecure_public": (True, False, True),
+    "kafka_brokers": ("a:1", "b:2", "c:3"),
+    "kafka_format": ("json", "protobuf", "json"),
+    "postgres_url": ("postgresql://a", "postgresql://b", "postgresql://c"),
+    "postgres": ("off", "embedded", "off"),
+    "log_level": ("debug", "error", "warning"),
+    "log_format": ("json", "text", "json"),
+}
+"""Of the file, the environment and the options, each no default but where there are only two."""
+
+
+@pytest.mark.parametrize("named", NAMED, ids=lambda named: named.name)
+def test_each_setting_comes_from_the_file_then_the_environment_then_the_options(
+    tmp_path: Path, named: Named
+) -> None:
+    in_file, in_environment, in_options = THREE_VALUES[named.name]
+    file = write(tmp_path, f"{named.name} = {json.dumps(in_file)}\n")
+
+    def found(options: dict[str, object], environment: dict[str, str]) -> object:
+        settings = load({"config": file, **options}, environment)
+        value = getattr(settings, named.name)
+        return str(value) if isinstance(value, Path) else value
+
+    variable = {named.variable: str(in_environment)}
+    assert found({}, {}) == in_file
+    assert found({}, variable) == in_environment
+    assert found({named.name: in_options}, variable) == in_options
+    assert found({named.name: in_options}, {}) == in_options
+
+
+def test_the_sample_of_the_environment_names_each_variable_that_is_read() -> None:
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    listed = re.findall(r"^#?([A-Z][A-Z_]+)=", text, re.M)
+    assert len(set(listed)) == len(listed)
+    assert set(listed) >= {CONFIG_VARIABLE, *(named.variable for named in NAMED)}
+    # Those of the documented load test, which are for `exchange load`.
+    assert set(listed) >= {
+        "BASE_URL", "CONCURRENT_REQUESTS", "TOTAL_REQUESTS", "DURATION_SECONDS",
+    }  # fmt: skip
+    sources = [
+        path.read_text(encoding="utf-8")
+        for folder in ("server", "clients", "gateway")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    for variable in listed:
+        assert any(f'"{variable}"' in source for source in sources), f"nobody reads {variable}"
 
 
 def test_sections_and_instruments(tmp_path: Path) -> None:
