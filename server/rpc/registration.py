@@ -54,7 +54,9 @@ def register(
         serve: Handler = getattr(servicer, method.name)
         judge = judge_of(method, limiters) if limiters else None
         if judge is not None:
-            serve = _limited(serve, judge, headers=service.file.package == JSON_PACKAGE)
+            # Headers ahead of a stream would be HTTP's 200 before anybody can refuse it.
+            headers = service.file.package == JSON_PACKAGE and not method.server_streaming
+            serve = _limited(serve, judge, headers=headers)
         serve = _counted(serve, method, errors)
         reply = GetMessageClass(method.output_type).SerializeToString
         handlers[method.name] = _HANDLERS[method.client_streaming, method.server_streaming](
