@@ -24,7 +24,7 @@ from clients.presentation import (
 )
 from clients.requests import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder
 from clients.retries import Retries
-from clients.terminal import colours_on, end_output, text_of
+from clients.terminal import colours_on, end_output, line, text_of
 
 DONE, REFUSED, NO_ANSWER = 0, 1, 3
 CONNECT_S = 3.0  # a person waits: a machine that drops packets is told apart by then
@@ -174,6 +174,17 @@ async def _status(exchange: ExchangeClient, _: argparse.Namespace) -> Answer:
     return Answer(status, status_lines(status))
 
 
+async def _fees(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
+    instrument = await exchange.set_fees(options.instrument, options.maker, options.taker)
+    return Answer(instrument, instruments_lines([instrument]))
+
+
+async def _log_level(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
+    previous = await exchange.set_log_level(options.level)
+    said = {"level": options.level, "previous_level": previous}
+    return Answer(said, [line(f"{options.level}, was {previous}")])
+
+
 _ACTIONS = {
     "place": _place,
     "replace": _replace,
@@ -186,6 +197,8 @@ _ACTIONS = {
     "positions": _positions,
     "instruments": _instruments,
     "status": _status,
+    "fees": _fees,
+    "log-level": _log_level,
 }
 
 

@@ -22,6 +22,7 @@ from typing import Self
 
 from clients import ADDRESS, market_wire, order_wire
 from clients.connection import CONNECT_S, Connection
+from clients.decimals import Number, e6_of
 from clients.errors import RefusedError
 from clients.following import (
     BookMessagesPosition,
@@ -244,6 +245,24 @@ class ExchangeClient:
         """How the server is."""
         reply = await self._connection.read(self._admin.GetStatus, admin_pb2.GetStatusRequest())
         return market_wire.status_of(reply)
+
+    async def set_fees(
+        self, instrument: str, maker: Number | None = None, taker: Number | None = None
+    ) -> Instrument:
+        """Changes the fees of an instrument, parts of the notional; one not given stays."""
+        request = admin_pb2.SetFeesRequest(
+            instrument=instrument,
+            maker_fee_e6=None if maker is None else e6_of(maker, "maker"),
+            taker_fee_e6=None if taker is None else e6_of(taker, "taker"),
+        )
+        # To set the same again changes nothing.
+        reply = await self._connection.read(self._admin.SetFees, request)
+        return market_wire.instrument_of(reply.instrument)
+
+    async def set_log_level(self, level: str) -> str:
+        """Changes how much the server tells in its lines: the level that was in force before."""
+        request = admin_pb2.SetLogLevelRequest(level=level)
+        return (await self._connection.read(self._admin.SetLogLevel, request)).previous_level
 
     async def create_snapshot(self) -> Snapshot:
         """Has a snapshot written that holds everything durable now, and waits for it."""

@@ -6,11 +6,12 @@ one of them runs. Exit codes: 0 done, 1 refused, 2 the command line is wrong, 3 
 
 import argparse
 import os
+from collections.abc import Callable
 
 from clients import ADDRESS
 from clients.bounds import whole
 from clients.completion import SHELLS, script
-from clients.decimals import NumberInvalidError, e8_of
+from clients.decimals import NumberInvalidError, e6_of, e8_of
 from clients.flow import options as flow_options
 from clients.load import options as load_options
 from clients.types import OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
@@ -36,6 +37,8 @@ def register(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     _add_positions(subparsers)
     _add(subparsers, "instruments", "show what can be traded", "exchange instruments")
     _add(subparsers, "status", "show how the exchange is", "exchange status")
+    _add_fees(subparsers)
+    _add_log_level(subparsers)
     _add_watch(subparsers)
     flow_options.register(subparsers)
     load_options.register(subparsers)
@@ -208,12 +211,43 @@ def _add_limit(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_fees(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    example = "exchange fees BTC-USD --maker -0.0001 --taker 0.0005"
+    parser = _add(subparsers, "fees", "change the fees of an instrument while running", example)
+    _add_instrument(parser)
+    parser.add_argument(
+        "--maker", type=_rate, help="of the resting side, part of the notional (as it is)"
+    )
+    parser.add_argument("--taker", type=_rate, help="of the incoming side (as it is)")
+    parser.set_defaults(run=_run_fees, refuse_usage=parser.error)
+
+
+def _add_log_level(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    example = "exchange log-level debug"
+    parser = _add(subparsers, "log-level", "change how much the server tells", example)
+    parser.add_argument("level", choices=("debug", "info", "warning", "error"))
+
+
+def _rate(text: str) -> str:
+    return _read(text, e6_of)
+
+
 def _number(text: str) -> str:
+    return _read(text, e8_of)
+
+
+def _read(text: str, units_of: Callable[[str, str], int]) -> str:
     try:
-        e8_of(text, "number")
+        units_of(text, "number")
     except NumberInvalidError as error:
         raise argparse.ArgumentTypeError(f"must be {error.limit}; got {text!r}") from None
     return text
+
+
+def _run_fees(options: argparse.Namespace, *_: object) -> int:
+    if options.maker is None and options.taker is None:
+        options.refuse_usage("say what is to change: --maker, --taker, or both")
+    return _run(options)
 
 
 def _run_replace(options: argparse.Namespace, *_: object) -> int:

@@ -11,6 +11,8 @@ from decimal import Decimal
 Number = Decimal | str | int
 
 E8 = 10**8
+E6 = 10**6
+RATE_DECIMALS_MAX = 6  # places of a fee, a part of the notional
 DECIMALS_MAX = 8  # places of a price or quantity: the wire's unit is 10^-8
 INT64_MAX = 2**63 - 1  # units: the wire's integer
 VALUE_MAX = "92233720368.54775807"  # INT64_MAX, written out
@@ -44,6 +46,16 @@ def e8_of(value: Number, field: str) -> int:
     if abs(units) > INT64_MAX:
         raise NumberInvalidError(field, f"at most {VALUE_MAX}", value)
     return units
+
+
+def e6_of(value: Number, field: str) -> int:
+    """`"0.0001"` is 100: a rate, of which the wire's unit is 10^-6."""
+    rate, rest = divmod(e8_of(value, field), E8 // E6)
+    if rest:
+        raise NumberInvalidError(field, f"a number of at most {RATE_DECIMALS_MAX} decimals", value)
+    if not -E6 <= rate <= E6:
+        raise NumberInvalidError(field, "from -1 to 1", value)
+    return rate
 
 
 def _e8_of_text(text: str, field: str) -> int:

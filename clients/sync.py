@@ -148,6 +148,8 @@ class SyncExchangeClient:
     statistics = _waiting(ExchangeClient.statistics)
     positions = _waiting(ExchangeClient.positions)
     status = _waiting(ExchangeClient.status)
+    set_fees = _waiting(ExchangeClient.set_fees)
+    set_log_level = _waiting(ExchangeClient.set_log_level)
     create_snapshot = _waiting(ExchangeClient.create_snapshot)
     stream_book = _generating(ExchangeClient.stream_book)
     stream_ticker = _generating(ExchangeClient.stream_ticker)

@@ -53,6 +53,23 @@ def test_what_can_be_traded(type_in: Any) -> None:
     assert "0 %" in rows[0]
 
 
+def test_fees_and_log_level_change_while_running(
+    type_in: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = type_in("fees SOL-USD --maker -0.0001 --taker 0.00025")
+    assert "-0.01 %" in changed
+    assert "0.025 %" in changed
+    assert json.loads(type_in("fees SOL-USD --taker 0.0003 --json"))["maker_fee"] == "-0.000100"
+    assert type_in("instruments").count("0.03 %") == 1
+    for wrong in ("", "--maker 1e-4", "--maker 0.0000001", "--taker 1.1"):
+        with pytest.raises(SystemExit) as ended:
+            type_in(f"fees SOL-USD {wrong}")
+        assert ended.value.code == 2
+    assert "from -1 to 1; got '1.1'" in capsys.readouterr().err
+    assert type_in("log-level warning") == "warning, was info\n"
+    assert json.loads(type_in("log-level info --json"))["previous_level"] == "warning"
+
+
 def test_status_tells_what_is_degraded_first(type_in: Any) -> None:
     lines = type_in("status").splitlines()
     assert lines[0].startswith("degraded: the snapshot follower is not connected")
