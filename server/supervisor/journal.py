@@ -113,12 +113,16 @@ def frames_from_server(
     if locked.address is None:
         raise locked
     import grpc
+    import grpc.experimental
 
     from exchange.v1.admin_service_pb2 import GetStatusRequest, StreamJournalRequest
     from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
     from server.followers.position import CHANNEL_OPTIONS, frames
 
-    with grpc.insecure_channel(locked.address, options=CHANNEL_OPTIONS) as channel:
+    # Without a thread of the channel's own: one that is stopped by the interpreter's end while it
+    # holds the call's lock would make the end wait for that lock for ever.
+    alone = (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1)
+    with grpc.insecure_channel(locked.address, options=(*CHANNEL_OPTIONS, alone)) as channel:
         server = AdminServiceStub(channel)
         try:
             status = server.GetStatus(GetStatusRequest(), timeout=ANSWER_SECONDS)
