@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +19,8 @@ from server.supervisor.parent import SERVING, VARIABLE
 EXCHANGE = "server.supervisor.main"
 START_SECONDS = 30.0
 """For a start, on a machine that is busy with other things."""
+ABORT_SECONDS = 5.0
+"""For a process that hangs to say where."""
 
 # Below the range that the kernel takes outgoing ports from: nobody else is given these, and a
 # client that keeps trying can't meet itself.
@@ -90,10 +93,7 @@ class Running:
         try:
             said = self._link.recv(len(SERVING))
         except TimeoutError:
-            # Says where each of its threads is.
-            self._process.send_signal(signal.SIGABRT)
-            self.wait()
-            raise AssertionError("it does not serve:\n" + "\n".join(self.lines)) from None
+            raise AssertionError(f"it does not serve:\n{self._abort()}") from None
         assert said == SERVING, f"it ended with {self.wait()}: {self.lines}"
 
     def wait_line(self, beginning: str, seconds: float = START_SECONDS) -> str:
@@ -128,9 +128,26 @@ class Running:
 
     def wait(self, seconds: float = START_SECONDS) -> int:
         """Until it has ended and all that it said is here: the exit code."""
-        code = self._process.wait(seconds)
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it did not end in {seconds} s:\n{self._abort()}") from None
         self._reader.join(seconds)
         return code
+
+    def _abort(self) -> str:
+        """What it has said, and where each of its threads is, and each of its parts' threads."""
+        # Parts first: what they say of it comes through the process that started them.
+        for process_id in [*reversed(self.children()), self.pid]:
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(process_id)
+                process.send_signal(signal.SIGABRT)
+                process.send_signal(signal.SIGCONT)
+                psutil.wait_procs([process], ABORT_SECONDS)
+        self._process.kill()
+        self._process.wait()
+        self._reader.join(ABORT_SECONDS)
+        return "\n".join(self.lines)
 
     def children(self) -> list[int]:
         """Process ids of all that it started."""
