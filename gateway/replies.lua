@@ -1,8 +1,10 @@
 -- Finishes what the transcoder wrote. Stands before it in the chain, so it sees replies after it.
 -- Successful replies are touched on the one route that creates something; errors get `error` as
--- the first field, a copy of `message`, and 429 says when to come back, unless the server did.
+-- the first field, a copy of `message`, and 429 says when to come back, unless the server did. A
+-- reply that is no error and not 200 either (health) names its status in a header.
 
 local RETRY_AFTER_SECONDS = "1"
+local NAMED_STATUS = "x-exchange-http-status"
 
 local function repeat_message_as_error(handle)
   local body = handle:body()
@@ -19,6 +21,11 @@ end
 function envoy_on_response(handle)
   local status = handle:headers():get(":status")
   if status == "200" then
+    local named = handle:headers():get(NAMED_STATUS)
+    if named then
+      handle:headers():remove(NAMED_STATUS)
+      handle:headers():replace(":status", named)
+    end
     if CREATES then handle:headers():replace(":status", "201") end
     return
   end

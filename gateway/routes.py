@@ -14,7 +14,7 @@ from google.api.http_pb2 import HttpRule
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 
 from exchange.http.v1 import market_service_pb2, order_service_pb2, system_service_pb2
-from exchange.v1 import account_service_pb2, admin_service_pb2, market_data_pb2
+from exchange.v1 import account_service_pb2, admin_service_pb2, market_data_pb2, part_service_pb2
 from exchange.v1 import order_service_pb2 as grpc_order_service_pb2
 
 JSON_FILES: Final = (order_service_pb2, market_service_pb2, system_service_pb2)
@@ -23,6 +23,7 @@ GRPC_FILES: Final = (
     market_data_pb2,
     account_service_pb2,
     admin_service_pb2,
+    part_service_pb2,
 )
 
 STANDARD_STREAMS: Final = (

@@ -26,7 +26,13 @@ from typing import Final
 
 import uvloop
 
-from exchange.v1 import account_service_pb2, admin_service_pb2, market_data_pb2, order_service_pb2
+from exchange.v1 import (
+    account_service_pb2,
+    admin_service_pb2,
+    market_data_pb2,
+    order_service_pb2,
+    part_service_pb2,
+)
 from server import logs
 from server.core.commands import EndSession
 from server.core.rejects import Reject
@@ -57,6 +63,7 @@ from server.rpc.http.streams import JsonTradeFormat
 from server.rpc.journal_keeping import JournalKeeping
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.order_service import OrderService
+from server.rpc.parts import Parts, PartService
 from server.rpc.registration import register
 from server.rpc.server import SERVICES, Health, PortTaken, add_reflection, bind, make_server
 from server.rpc.trading_session import TradingSessions
@@ -92,12 +99,8 @@ class Exchange:
         epoch = _claimed(log)
 
         self.sequencer = Sequencer(
-            engine,
-            log,
-            on_failure=on_failure or end_at_once,
-            limits=settings.sequencer,
+            engine, log, on_failure=on_failure or end_at_once, limits=settings.sequencer
         )
-
         self.feed = Feed(
             self.sequencer,
             log,
@@ -105,16 +108,17 @@ class Exchange:
             settings.feed,
         )
         self.followers = Followers(report.snapshot_sequence or 0, settings.data_dir)
+        self._parts = Parts(settings.outside_parts, lambda: log.durable_sequence)
         self._journal_streams = JournalStreams(log, self.followers)
         self.sequencer.listeners.append(self._journal_streams)
 
         errors = CallErrors()
         ports = {"grpc": settings.grpc_port, "http": settings.http_port}
-        self._metrics = metrics = Metrics(self.sequencer, self.feed.readers, errors, ports)
+        self._metrics = Metrics(self.sequencer, self.feed.readers, errors, ports)
 
         deadlines = Deadlines(limits.deadline_s, limits.deadline_max_s)
         calls = Calls(self.sequencer, deadlines)
-        self._history = history = History(settings.postgres_url)
+        self._history = History(settings.postgres_url)
         self._sessions = TradingSessions(self.sequencer, limits.session_messages_max)
         self._server = server = make_server(limits)
         self._health = Health(server, SERVICES)
@@ -124,6 +128,12 @@ class Exchange:
         degraded = (self._degraded, self._keeping.sentences)
         start = Start(epoch, report.sentence(), degraded, time.monotonic_ns())
         self.rates = limiters(settings.rates)
+        self._add_services(calls, deadlines, start, errors)
+
+    def _add_services(
+        self, calls: Calls, deadlines: Deadlines, start: Start, errors: CallErrors
+    ) -> None:
+        server, history = self._server, self._history
         add = partial(register, server, errors=errors, limiters=self.rates)
         add(
             order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
@@ -139,8 +149,19 @@ class Exchange:
         add(accounts, AccountService(calls))
         admin = AdminService(calls, self.followers, self._journal_streams, start)
         add(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin)
-        add_http_services(add, self.sequencer, self.feed, deadlines, history, admin, metrics.text)
-        if limits.reflection:
+        add_http_services(
+            add,
+            self.sequencer,
+            self.feed,
+            deadlines,
+            history,
+            admin,
+            self._parts,
+            self._keeping.health,
+            self._metrics.text,
+        )
+        add(part_service_pb2.DESCRIPTOR.services_by_name["PartService"], PartService(self._parts))
+        if self._settings.grpc.reflection:
             add_reflection(server, SERVICES)
 
     def show_parts(self, process_ids: ProcessIds) -> None:
@@ -157,12 +178,14 @@ class Exchange:
         await self._configure()
         await self._server.start()
         await self._health.serving(True)
+        self._watching = asyncio.create_task(self._parts.watch(self._health.part_serving))
         logs.info("serving", port=port, sequence=self.sequencer.durable_sequence)
         return port
 
     async def stop(self) -> None:
         """Finish what was begun, and leave a journal without a tail."""
         logs.info("stopping", sequence=self.sequencer.durable_sequence)
+        self._watching.cancel()
         await self._keeping.stop()
         await self._health.serving(False)
         self._journal_streams.stop()

@@ -177,6 +177,8 @@ class Settings:
     """`postgresql://USER@HOST:PORT/DATABASE` that the follower keeps; empty: see `postgres`."""
     postgres: str = field(default="embedded", metadata={"words": POSTGRES_CHOICES})
     """One of `POSTGRES_CHOICES`: whether `exchange up` starts a PostgreSQL of its own."""
+    redis_url: str = ""
+    """`redis://HOST:PORT` that front ends share; empty: no Redis."""
     log_level: str = "info"
     """One of `LOG_LEVELS`; an admin changes it while running."""
     log_format: str = "text"
@@ -197,6 +199,16 @@ class Settings:
     def grpc_address(self) -> str:
         """What the server binds."""
         return address(self.host, self.grpc_port)
+
+    @property
+    def outside_parts(self) -> list[str]:
+        """Names of the outside parts that are asked for."""
+        urls = {
+            "postgres": self.postgres_url,
+            "kafka": self.kafka_brokers,
+            "redis": self.redis_url,
+        }
+        return [name for name, url in urls.items() if url]
 
     @property
     def websocket_address(self) -> str:

@@ -101,4 +101,6 @@ GRPC_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "AdminService.ReportFollower": {"follower": "docs", "sequence": "1"},
     "AdminService.RemoveFollower": {"follower": "docs"},
     "AdminService.SetLogLevel": {"level": "info"},
+    "PartService.ListParts": {},
+    "PartService.ReportParts": {"parts": [{"name": "redis", "problem": "no answer within 1 s"}]},
 }

@@ -29,6 +29,7 @@ from server.exits import Exit
 from server.followers.following import Following
 from server.followers.outside import outside_parts
 from server.followers.position import JournalReader, frames
+from server.followers.probes import report, watched
 from server.journal.fence import new_fence
 from server.journal.log import Mark
 from server.journal.record import decode_frame
@@ -130,14 +131,17 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> int:
     follower = SnapshotFollower(settings.data_dir, settings.snapshots.interval_s)
     _settle_memory()
     reader = JournalReader(settings.server_address, NAME)
+    followings = [
+        Following(part, settings.server_address, logs.say) for part in outside_parts(settings)
+    ]
+    parts = watched(settings, followings, logs.say)
     tasks = [
         asyncio.create_task(stop.wait()),
         asyncio.create_task(_read(follower, reader, on_serving)),
         asyncio.create_task(_write(follower, reader)),
-        *(
-            asyncio.create_task(Following(part, settings.server_address, logs.say).run())
-            for part in outside_parts(settings)
-        ),
+        *(asyncio.create_task(following.run()) for following in followings),
+        *(asyncio.create_task(part.run()) for part in parts),
+        asyncio.create_task(report(parts, settings.server_address)),
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

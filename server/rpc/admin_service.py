@@ -180,11 +180,15 @@ class AdminService(AdminServiceServicer):
             )
         return reply
 
+    def is_connected(self, follower: str) -> bool:
+        """Whether it follows the journal, at this moment."""
+        return self._followers.connected[follower] > 0
+
     def degraded(self) -> list[str]:
         """What is not as it should be, at this moment."""
         missing = (
             []
-            if self._followers.connected[SNAPSHOTS]
+            if self.is_connected(SNAPSHOTS)
             else ["the snapshot follower is not connected: a start re-applies ever more"]
         )
         return [*chain.from_iterable(self._start.degraded), *missing]

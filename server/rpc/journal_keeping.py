@@ -20,6 +20,7 @@ from server.journal.file_log import FileLog
 from server.journal.headroom import Headroom
 from server.journal.retention import ARCHIVE, KEEP, needed_sequence, trim
 from server.rpc.followers import Followers
+from server.rpc.parts import DEGRADED, DOWN, HEALTHY
 from server.rpc.server import Health
 from server.sequencer.sequencer import Sequencer
 from server.settings import JournalSettings
@@ -57,6 +58,12 @@ class JournalKeeping:
         self._tasks: list[asyncio.Task[None]] = []
         log.segment_bytes = settings.segment_bytes
         self._headroom = Headroom(self._directory, settings.segment_bytes, self._room_changed)
+
+    def health(self) -> str:
+        """How the journal is; `down` while it takes no orders."""
+        if self._full:
+            return DOWN
+        return DEGRADED if self.sentences else HEALTHY
 
     async def start(self) -> None:
         """Have room, then look after it all."""

@@ -13,6 +13,7 @@ from exchange.v1 import (
     admin_service_pb2,
     market_data_pb2,
     order_service_pb2,
+    part_service_pb2,
 )
 from server.rpc.registration import register
 from server.settings import GrpcLimits
@@ -22,6 +23,7 @@ SERVICES: Final = (
     market_data_pb2.DESCRIPTOR.services_by_name["MarketData"].full_name,
     account_service_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name,
     admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
+    part_service_pb2.DESCRIPTOR.services_by_name["PartService"].full_name,
 )
 
 HEALTH: Final = cast("ServiceDescriptor", health_pb2.DESCRIPTOR.services_by_name["Health"])
@@ -96,3 +98,8 @@ class Health:
         reply = health_pb2.HealthCheckResponse
         for name in self._names:
             await self._servicer.set(name, reply.SERVING if yes else reply.NOT_SERVING)
+
+    async def part_serving(self, name: str, yes: bool) -> None:
+        """Tell of an outside part, under its own name; orders are taken without it."""
+        reply = health_pb2.HealthCheckResponse
+        await self._servicer.set(name, reply.SERVING if yes else reply.NOT_SERVING)

@@ -84,6 +84,7 @@ NAMED: Final = (
         "URL",
         "PostgreSQL database that is kept in step",
     ),
+    Named("redis_url", "--redis-url", "REDIS_URL", "URL", "Redis that front ends share"),
     Named(
         "postgres",
         "--postgres",
@@ -109,6 +110,7 @@ NAMED: Final = (
 TRUTHS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 DECIMAL: Final = re.compile(r"(-?)([0-9]{1,19})(?:\.([0-9]{1,8}))?", re.ASCII)
 POSTGRES_URL: Final = re.compile(r"postgres(?:ql)?://[!-~]+", re.ASCII)
+REDIS_URL: Final = re.compile(r"rediss?://[!-~]+", re.ASCII)
 ENDPOINT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
 
 
@@ -268,6 +270,7 @@ def _named(name: str, given: Given, field: "Field[Any]") -> object:
         "log_level": partial(_one_of, LOG_LEVELS),
         "log_format": partial(_one_of, LOG_FORMATS),
         "postgres_url": _postgres_url,
+        "redis_url": _redis_url,
         "kafka_brokers": _endpoints,
         "kafka_format": partial(_one_of, KAFKA_FORMATS),
     }
@@ -313,6 +316,14 @@ def _postgres_url(name: str, given: Given) -> str:
     if not POSTGRES_URL.fullmatch(str(given.value)):
         # It may hold a password, which is not to be repeated.
         wanted = "a URL such as postgresql://exchange@127.0.0.1:5432/exchange"
+        raise _wrong(name, Given("(not shown)", given.source), wanted)
+    return str(given.value)
+
+
+def _redis_url(name: str, given: Given) -> str:
+    if not REDIS_URL.fullmatch(str(given.value)):
+        # It may hold a password, which is not to be repeated.
+        wanted = "a URL such as redis://127.0.0.1:6379"
         raise _wrong(name, Given("(not shown)", given.source), wanted)
     return str(given.value)
 

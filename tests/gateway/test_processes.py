@@ -156,5 +156,5 @@ def test_snapshot_without_its_follower_is_not_available(
     assert response.status_code == 503
     assert error_of(response)["code"] == 14
     health = client.get("/healthz").json()
-    assert (health["status"], health["checks"]["snapshots"]) == ("degraded", "unhealthy")
+    assert (health["status"], health["checks"]["snapshots"]) == ("degraded", "down")
     assert health["degraded"]

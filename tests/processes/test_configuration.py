@@ -52,6 +52,7 @@ THREE_VALUES = {
     "kafka_brokers": ("a:1", "b:2", "c:3"),
     "kafka_format": ("json", "protobuf", "json"),
     "postgres_url": ("postgresql://a", "postgresql://b", "postgresql://c"),
+    "redis_url": ("redis://a", "redis://b", "redis://c"),
     "postgres": ("off", "embedded", "off"),
     "log_level": ("debug", "error", "warning"),
     "log_format": ("json", "text", "json"),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
 
 from exchange.v1.admin_service_pb2 import GetStatusRequest
@@ -54,6 +55,18 @@ def disk_of(running: Running, directory: Path) -> Path:
     return Path(f"/proc/{running.pid}/root{directory}")
 
 
+def assert_health(http: str, status: int, journal: str) -> None:
+    def told() -> bool:
+        try:
+            found = httpx.get(f"{http}/healthz", timeout=5)
+        except httpx.TransportError:
+            return False  # The gateway is starting.
+        checks = found.json().get("checks", {})
+        return (found.status_code, checks.get("journal")) == (status, journal)
+
+    until(told, 20, f"journal {journal} with {status}")
+
+
 @needs_root
 def test_a_full_disk_stops_orders_and_nothing_else(
     starter: Starter, tmp_path: Path, figures: Callable[[str], None]
@@ -65,6 +78,9 @@ def test_a_full_disk_stops_orders_and_nothing_else(
     environment = {"SMALL_DISK": str(data), "SMALL_DISK_BYTES": str(DISK_BYTES)}
     server, address = starter.server(None, "--config", config, module=MODULE, **environment)
     disk = disk_of(server, data)
+    port = str(free_port())
+    http = f"http://127.0.0.1:{port}"
+    starter.run("gateway", "--http-port", port, "--server", address)
     with grpc.insecure_channel(address) as channel:
         orders, admin = OrderServiceStub(channel), AdminServiceStub(channel)
         taken = [orders.PlaceOrder(order(number)).order.order_id for number in range(5)]
@@ -90,6 +106,7 @@ def test_a_full_disk_stops_orders_and_nothing_else(
         assert orders.GetOrder(GetOrderRequest(order_id=taken[-1])).order.order_id == taken[-1]
         told = admin.GetStatus(GetStatusRequest()).degraded
         assert any("journal disk full" in sentence for sentence in told), told
+        assert_health(http, 503, "down")
         (disk / BALLAST_NAME).unlink()
         freed = time.monotonic()
 
@@ -106,6 +123,7 @@ def test_a_full_disk_stops_orders_and_nothing_else(
         until(taken_again, 10, "an order that is taken")
         back_s = time.monotonic() - freed
         until(lambda: not admin.GetStatus(GetStatusRequest()).degraded[1:], 10, "health")
+        assert_health(http, 200, "healthy")
         copy = tmp_path / "copy"
         shutil.copytree(disk, copy)
     recovered = recover(copy)

@@ -9,6 +9,8 @@ import pytest
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from exchange.http.v1.system_service_pb2 import GetHealthRequest
+from exchange.http.v1.system_service_pb2_grpc import SystemServiceStub
 from exchange.v1.admin_service_pb2 import (
     GetStatusRequest,
     RemoveFollowerRequest,
@@ -28,6 +30,13 @@ pytestmark = pytest.mark.asyncio
 async def health_of(served: Served) -> int:
     stub: Any = health_pb2_grpc.HealthStub(served.channel)
     return int((await stub.Check(health_pb2.HealthCheckRequest())).status)
+
+
+async def journal_of(served: Served) -> tuple[str, str]:
+    """What `/healthz` says of all, and of the journal."""
+    stub: Any = SystemServiceStub(served.channel)
+    health = await stub.GetHealth(GetHealthRequest())
+    return health.status, health.checks.journal
 
 
 async def becomes(served: Served, wanted: int) -> None:
@@ -80,9 +89,11 @@ async def test_row_11_a_slow_disk_turns_health_and_a_fast_one_turns_it_back(
             waiting = asyncio.create_task(served.place("alice", BUY, 100))
             await becomes(served, health_pb2.HealthCheckResponse.NOT_SERVING)
             assert any("slow" in told for told in served.exchange._keeping.sentences)
+            assert await journal_of(served) == ("degraded", "degraded")
         await waiting
         await becomes(served, health_pb2.HealthCheckResponse.SERVING)
         assert not served.exchange._keeping.sentences
+        assert (await journal_of(served))[1] == "healthy"
 
 
 async def test_what_nobody_needs_is_dropped_and_the_rest_says_where_it_begins(

@@ -13,6 +13,7 @@ from server.rpc.http.calls import HttpCalls
 from server.rpc.http.market import HttpMarket
 from server.rpc.http.orders import HttpOrders
 from server.rpc.http.system import HttpSystem
+from server.rpc.parts import Parts
 from server.sequencer.sequencer import Sequencer
 
 ORDERS: Final = order_service_pb2.DESCRIPTOR.services_by_name["OrderService"]
@@ -27,12 +28,14 @@ def add_http_services(
     deadlines: Deadlines,
     history: History,
     admin: AdminService,
+    parts: Parts,
+    journal: Callable[[], str],
     metrics: Callable[[], Awaitable[bytes]],
 ) -> None:
     """Serve `exchange.http.v1`. `add` registers a service as `server.rpc.registration.register`
-    does, `admin` gives status and snapshots, `metrics` the text of all figures
-    (`server.metrics.exposition.Metrics.text`)."""
+    does, `admin` gives status and snapshots, `journal` how the journal is, `metrics` the text of
+    all figures (`server.metrics.exposition.Metrics.text`)."""
     calls = HttpCalls(sequencer, deadlines)
     add(ORDERS, HttpOrders(calls, history), orders.ENCODED)
     add(MARKET, HttpMarket(calls, admin, feed), market.ENCODED)
-    add(SYSTEM, HttpSystem(admin, metrics))
+    add(SYSTEM, HttpSystem(admin, parts, journal, metrics))

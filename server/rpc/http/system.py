@@ -11,23 +11,32 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from exchange.http.v1 import market_service_pb2, order_service_pb2
 from exchange.http.v1 import system_service_pb2 as messages
-from exchange.v1 import admin_service_pb2
 from server.rpc.admin_service import VERSION, AdminService
 from server.rpc.followers import SNAPSHOTS
 from server.rpc.http import present
+from server.rpc.parts import DEGRADED, DISABLED, DOWN, HEALTHY, PartHealth, Parts
 
 Context = ServicerContext[Any, Any]
 
 NAME: Final = "exchange-backend"
-HEALTHY: Final = "healthy"
-DISABLED: Final = "disabled"
+HTTP_STATUS: Final = "x-exchange-http-status"
+"""Header by which the gateway is told the status of a reply that is no error (`replies.lua`)."""
+UINT32_MAX: Final = 2**32 - 1
 
 
 class HttpSystem:
     """`exchange.http.v1.SystemService`."""
 
-    def __init__(self, admin: AdminService, metrics: Callable[[], Awaitable[bytes]]) -> None:
+    def __init__(
+        self,
+        admin: AdminService,
+        parts: Parts,
+        journal: Callable[[], str],
+        metrics: Callable[[], Awaitable[bytes]],
+    ) -> None:
         self._admin = admin
+        self._parts = parts
+        self._journal = journal
         self._metrics = metrics
 
     async def GetIndex(
@@ -38,24 +47,40 @@ class HttpSystem:
     async def GetHealth(
         self, _request: messages.GetHealthRequest, context: Context
     ) -> messages.GetHealthResponse:
-        """Answered only while orders are taken: before and after, the gateway says 503."""
-        status = await self._admin.GetStatus(admin_service_pb2.GetStatusRequest(), context)
-        snapshots = any(each.name == SNAPSHOTS and each.connected for each in status.followers)
+        """Waits for nothing, the journal included. While the server doesn't serve at all, the
+        gateway says 503 without asking."""
+        snapshots = self._admin.is_connected(SNAPSHOTS)
+        parts = self._parts.health()
+        degraded = [*self._admin.degraded(), *self._parts.sentences()]
+        journal = self._journal()
+        state = HEALTHY if snapshots and not degraded else DEGRADED
+        if journal == DOWN:
+            # Only orders are refused, so the call itself succeeds; the gateway makes it a 503.
+            state = DOWN
+            await context.send_initial_metadata(((HTTP_STATUS, "503"),))
         return messages.GetHealthResponse(
-            status="degraded" if status.degraded or not snapshots else HEALTHY,
+            status=state,
             timestamp=present.time_text(time.time_ns()),
             checks=messages.HealthChecks(
-                journal=HEALTHY,
-                snapshots=HEALTHY if snapshots else "unhealthy",
-                postgres=DISABLED,
-                redis=DISABLED,
-                kafka=DISABLED,
+                journal=journal,
+                snapshots=HEALTHY if snapshots else DOWN,
+                **{name: health.state for name, health in parts.items()},
             ),
-            degraded=status.degraded,
+            degraded=degraded,
+            behind=messages.HealthBehind(
+                postgres=_behind(parts["postgres"]), kafka=_behind(parts["kafka"])
+            ),
         )
 
     async def GetMetrics(self, _request: messages.GetMetricsRequest, _context: Context) -> HttpBody:
         return HttpBody(content_type=CONTENT_TYPE_PLAIN_0_0_4, data=await self._metrics())
+
+
+def _behind(health: PartHealth) -> messages.PartBehind | None:
+    if health.state == DISABLED:
+        return None
+    events = min(health.events_behind, UINT32_MAX)
+    return messages.PartBehind(events=events, seconds=round(health.seconds_behind, 3))
 
 
 def endpoints() -> list[str]:

@@ -27,16 +27,34 @@ class GetHealthRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetHealthResponse(_message.Message):
-    __slots__ = ("status", "timestamp", "checks", "degraded")
+    __slots__ = ("status", "timestamp", "checks", "degraded", "behind")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     CHECKS_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    BEHIND_FIELD_NUMBER: _ClassVar[int]
     status: str
     timestamp: str
     checks: HealthChecks
     degraded: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, status: _Optional[str] = ..., timestamp: _Optional[str] = ..., checks: _Optional[_Union[HealthChecks, _Mapping]] = ..., degraded: _Optional[_Iterable[str]] = ...) -> None: ...
+    behind: HealthBehind
+    def __init__(self, status: _Optional[str] = ..., timestamp: _Optional[str] = ..., checks: _Optional[_Union[HealthChecks, _Mapping]] = ..., degraded: _Optional[_Iterable[str]] = ..., behind: _Optional[_Union[HealthBehind, _Mapping]] = ...) -> None: ...
+
+class HealthBehind(_message.Message):
+    __slots__ = ("postgres", "kafka")
+    POSTGRES_FIELD_NUMBER: _ClassVar[int]
+    KAFKA_FIELD_NUMBER: _ClassVar[int]
+    postgres: PartBehind
+    kafka: PartBehind
+    def __init__(self, postgres: _Optional[_Union[PartBehind, _Mapping]] = ..., kafka: _Optional[_Union[PartBehind, _Mapping]] = ...) -> None: ...
+
+class PartBehind(_message.Message):
+    __slots__ = ("events", "seconds")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    events: int
+    seconds: float
+    def __init__(self, events: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class HealthChecks(_message.Message):
     __slots__ = ("journal", "snapshots", "postgres", "redis", "kafka")

@@ -1,0 +1,183 @@
+"""How the outside parts are, answered at once from what the follower process last said.
+
+Each is
+
+    disabled   neither configured here nor told about;
+    down       its follower says so, or nothing was heard of it for `SILENCE_S`;
+    degraded   further behind than `BEHIND_S`;
+    healthy    otherwise.
+
+How far a part is behind is this side's to say, since it knows what is durable: the commands that
+are durable and not there, and the time since everything that is there was the newest. For the
+latter the durable sequence is noted every `TICK_S`; so it is right to about that and the time
+between two reports. Of a part that is further behind than the last `NOTES_MAX` notes, one note of
+when it was not behind is kept, and what lies between is taken to have come evenly.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+from grpc.aio import ServicerContext
+
+from exchange.v1 import part_service_pb2 as messages
+
+SILENCE_S: Final = 2.0
+"""Several reports are missing: whoever sends them is gone, or has no time for it."""
+BEHIND_S: Final = 1.0
+"""Further behind than this is degraded."""
+TICK_S: Final = 0.25
+NOTES_MAX: Final = 400
+"""Of the durable sequence: at least 100 s."""
+REPORTS_MAX: Final = 16
+PROBLEM_CHARS_MAX: Final = 200
+"""Of a report; what is longer is cut, as a sentence for people may be."""
+NAMES: Final = ("postgres", "kafka", "redis")
+
+DISABLED: Final = "disabled"
+DOWN: Final = "down"
+DEGRADED: Final = "degraded"
+HEALTHY: Final = "healthy"
+
+
+class PartHealth(NamedTuple):
+    """How one part is."""
+
+    state: str
+    """`healthy`, `degraded`, `down` or `disabled`."""
+    events_behind: int = 0
+    """Commands that are durable and not there."""
+    seconds_behind: float = 0.0
+    problem: str = ""
+    """Why it is down."""
+
+    def sentence(self, name: str) -> str:
+        """For people; empty where there is nothing to say."""
+        if self.state in (HEALTHY, DISABLED):
+            return ""
+        behind = f"{self.events_behind} events and {self.seconds_behind:.1f} s behind"
+        why = f" ({self.problem})" if self.problem else ""
+        return f"{name} is {self.state}{why}, {behind}"
+
+
+class Heard(NamedTuple):
+    """What was last said about a part."""
+
+    sequence: int
+    takes_journal: bool
+    problem: str
+    at_s: float
+
+
+class Parts:
+    """All of them."""
+
+    def __init__(
+        self,
+        configured: Iterable[str],
+        durable_sequence: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._configured = frozenset(configured)
+        self._durable_sequence = durable_sequence
+        self._clock = clock
+        self._heard: dict[str, Heard] = {}
+        self._notes: list[tuple[float, int]] = [(clock(), durable_sequence())]
+
+    def hear(self, name: str, sequence: int, problem: str, *, takes_journal: bool) -> None:
+        """The follower process said this."""
+        if name in NAMES:
+            self._heard[name] = Heard(sequence, takes_journal, problem, self._clock())
+
+    def note(self) -> None:
+        """Remember what is durable now."""
+        sequence = self._durable_sequence()
+        notes = self._notes
+        if len(notes) > 1 and notes[-1][1] == notes[-2][1] == sequence:
+            notes.pop()
+        notes.append((self._clock(), sequence))
+        needed = min((it.sequence for it in self._heard.values() if it.takes_journal), default=0)
+        while len(notes) > 1 and notes[1][1] <= needed:
+            del notes[0]
+        if len(notes) > NOTES_MAX:
+            del notes[1]
+
+    def health(self) -> dict[str, PartHealth]:
+        """Of each part, by name."""
+        return {name: self._one(name) for name in NAMES}
+
+    def sentences(self) -> list[str]:
+        """One for each part that is not as it should be."""
+        return list(filter(None, (health.sentence(name) for name, health in self.health().items())))
+
+    async def watch(self, tell: Callable[[str, bool], Awaitable[None]]) -> None:
+        """Until cancelled: note, and tell for each part that is not disabled whether it serves."""
+        told: dict[str, bool] = {}
+        while True:
+            self.note()
+            for name, health in self.health().items():
+                serves = health.state != DOWN
+                if health.state != DISABLED and told.get(name) != serves:
+                    told[name] = serves
+                    await tell(name, serves)
+            await asyncio.sleep(TICK_S)
+
+    def _one(self, name: str) -> PartHealth:
+        heard = self._heard.get(name)
+        now_s = self._clock()
+        if heard is None:
+            if name not in self._configured:
+                return PartHealth(DISABLED)
+            return PartHealth(DOWN, problem="the follower process has not told about it")
+        events = self._durable_sequence() - heard.sequence if heard.takes_journal else 0
+        seconds = now_s - self._newest_s(heard.sequence) if events > 0 else 0.0
+        problem = heard.problem
+        if now_s - heard.at_s > SILENCE_S:
+            if name not in self._configured:
+                return PartHealth(DISABLED)
+            problem = f"the follower process has said nothing for {now_s - heard.at_s:.0f} s"
+        if problem:
+            return PartHealth(DOWN, max(0, events), seconds, problem)
+        return PartHealth(DEGRADED if seconds > BEHIND_S else HEALTHY, max(0, events), seconds)
+
+    def _newest_s(self, sequence: int) -> float:
+        """When this sequence was the newest, as far as that is remembered."""
+        later_s, later = self._clock(), self._durable_sequence()
+        for at_s, durable in reversed(self._notes):
+            if durable <= sequence:
+                part = (sequence - durable) / max(1, later - durable)
+                return at_s + part * (later_s - at_s)
+            later_s, later = at_s, durable
+        return later_s
+
+
+class PartService:
+    """`exchange.v1.PartService`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def ListParts(
+        self, _request: messages.ListPartsRequest, _context: ServicerContext[Any, Any]
+    ) -> messages.ListPartsResponse:
+        return messages.ListPartsResponse(
+            parts=[
+                messages.PartStatus(
+                    name=name,
+                    state=health.state,
+                    events_behind=health.events_behind,
+                    behind_ns=round(health.seconds_behind * 1e9),
+                    problem=health.problem,
+                )
+                for name, health in self._parts.health().items()
+            ]
+        )
+
+    async def ReportParts(
+        self, request: messages.ReportPartsRequest, _context: ServicerContext[Any, Any]
+    ) -> messages.ReportPartsResponse:
+        for part in request.parts[:REPORTS_MAX]:
+            problem = part.problem[:PROBLEM_CHARS_MAX]
+            self._parts.hear(part.name, part.sequence, problem, takes_journal=part.takes_journal)
+        return messages.ReportPartsResponse()

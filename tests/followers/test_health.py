@@ -1,0 +1,156 @@
+"""How the outside parts are: asked of real ones, told to a real server, shown at once."""
+
+import signal
+import socket
+import time
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from exchange.v1.order_service_pb2 import PlaceOrderRequest
+from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+from exchange.v1.part_service_pb2 import ListPartsRequest, PartStatus
+from exchange.v1.part_service_pb2_grpc import PartServiceStub
+from server.rpc.parts import BEHIND_S, SILENCE_S, PartHealth, Parts
+from tests.followers.conftest import PostgresServer
+from tests.running import START_SECONDS, Running, Starter, free_port, until
+
+SHOWN_S = 2.0
+"""A part that died is shown as down within that."""
+BUSY_S = 1.0
+"""What a machine that does other things besides may add."""
+ANSWER_S = 0.5
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.durable = 0
+        self.parts = Parts(["postgres", "kafka"], lambda: self.durable, lambda: self.now_s)
+
+    def pass_s(self, seconds: float, events: int = 0) -> None:
+        self.now_s += seconds
+        self.durable += events
+        self.parts.note()
+
+    def hear(self, name: str, sequence: int, problem: str = "") -> None:
+        self.parts.hear(name, sequence, problem, takes_journal=name != "redis")
+
+
+def test_silence_is_down_and_what_nobody_named_is_disabled() -> None:
+    clock = Clock()
+    assert clock.parts.health()["redis"] == PartHealth("disabled")
+    assert clock.parts.health()["postgres"].state == "down"
+    clock.hear("postgres", 0)
+    clock.hear("redis", 0)
+    states = {name: health.state for name, health in clock.parts.health().items()}
+    assert states == {"postgres": "healthy", "kafka": "down", "redis": "healthy"}
+    clock.pass_s(SILENCE_S + 0.1)
+    assert clock.parts.health()["postgres"].state == "down"
+    assert "said nothing for 2 s" in clock.parts.sentences()[0]
+
+
+def test_behind_is_told_in_events_and_seconds() -> None:
+    clock = Clock()
+    clock.pass_s(600)
+    clock.pass_s(0.2, events=10)
+    clock.hear("kafka", 0)
+    # It was idle for long, and that is not being behind.
+    behind = clock.parts.health()["kafka"]
+    assert (behind.state, behind.events_behind) == ("healthy", 10)
+    assert behind.seconds_behind == pytest.approx(0.2)
+    for _ in range(10):
+        clock.pass_s(0.2, events=10)
+    clock.hear("kafka", 20)
+    behind = clock.parts.health()["kafka"]
+    assert (behind.state, behind.events_behind) == ("degraded", 90)
+    assert BEHIND_S < behind.seconds_behind < 2
+    assert clock.parts.sentences()[-1] == "kafka is degraded, 90 events and 1.8 s behind"
+    clock.hear("kafka", 110, "gone")
+    assert clock.parts.health()["kafka"] == PartHealth("down", 0, 0.0, "gone")
+    clock.hear("kafka", 110)
+    assert clock.parts.health()["kafka"] == PartHealth("healthy")
+
+
+def test_far_behind_is_remembered_in_bounded_room() -> None:
+    clock = Clock()
+    for _ in range(20_000):
+        clock.pass_s(0.25, events=1)
+    clock.hear("kafka", 10_000)
+    assert len(clock.parts._notes) < 1_000
+    assert abs(clock.parts.health()["kafka"].seconds_behind - 2_500) < 50
+
+
+class Site:
+    """A server and a follower of one PostgreSQL."""
+
+    def __init__(self, starter: Starter, *options: str) -> None:
+        self.server, self.address = starter.server(None, *options)
+        self._channel = grpc.insecure_channel(self.address)
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
+        self.follower: Running = starter.run(
+            "follower", "--data-dir", str(starter.data_dir), "--server", self.address, *options
+        )
+
+    def part(self, name: str) -> PartStatus:
+        began = time.monotonic()
+        listed = PartServiceStub(self._channel).ListParts(ListPartsRequest(), timeout=10)
+        assert time.monotonic() - began < ANSWER_S
+        return next(part for part in listed.parts if part.name == name)
+
+    def until(self, name: str, state: str, seconds: float = START_SECONDS) -> PartStatus:
+        until(lambda: self.part(name).state == state, seconds, f"{name} {state}")
+        return self.part(name)
+
+    def service_status(self, name: str) -> int:
+        """As the standard health service has it."""
+        request = health_pb2.HealthCheckRequest(service=name)
+        return int(self._health.Check(request, timeout=10).status)
+
+    def place(self) -> None:
+        fields: Any = {"side": 1, "type": 1, "price_e8": 10, "quantity_e8": 10}
+        request = PlaceOrderRequest(client_id="alice", instrument="BTC-USD", **fields)
+        OrderServiceStub(self._channel).PlaceOrder(request, timeout=10)
+
+
+def test_idle_part_that_dies_shows_within_two_seconds(
+    starter: Starter, postgres: PostgresServer, database: str
+) -> None:
+    site = Site(starter, "--postgres-url", database)
+    site.until("postgres", "healthy")
+    until(lambda: site.service_status("postgres") == SERVING, SHOWN_S)
+    assert site.part("kafka").state == "disabled"
+    postgres.process.send_signal(signal.SIGKILL)
+    site.until("postgres", "down", SHOWN_S + BUSY_S)
+    site.place()
+    down = site.part("postgres")
+    assert down.events_behind == 1
+    assert down.problem
+    until(
+        lambda: site.service_status("postgres") == NOT_SERVING,
+        SHOWN_S,
+    )
+    # Orders are taken, so the server serves.
+    assert site.service_status("") == SERVING
+    postgres.process.wait(10)
+    postgres.start()
+    assert site.until("postgres", "healthy").events_behind == 0
+    said = [line for line in site.follower.lines if "postgres does not answer" in line]
+    assert len(said) == 1, site.follower.lines
+    site.follower.kill()
+    site.until("postgres", "down", SHOWN_S + BUSY_S)
+
+
+def test_part_that_hangs_is_down_and_delays_no_answer(starter: Starter) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as listener:
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}"
+        site = Site(starter, "--redis-url", url)
+        until(lambda: "no answer" in site.part("redis").problem, START_SECONDS)
+        assert site.part("redis").state == "down"
+        site.place()
