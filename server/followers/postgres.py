@@ -254,20 +254,22 @@ class PostgresFollower:
         await connection.execute(
             """INSERT INTO minute_bars AS bar
             SELECT instrument, minute, open::numeric, high::numeric, low::numeric, close::numeric,
-            volume::numeric, notional::numeric, trade_count
+            volume::numeric, notional::numeric, trade_count, price_sum::numeric
             FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
-            $7::text[], $8::text[], $9::bigint[]) AS row (instrument, minute, open, high, low,
-            close, volume, notional, trade_count)
+            $7::text[], $8::text[], $9::bigint[], $10::text[]) AS row (instrument, minute, open,
+            high, low, close, volume, notional, trade_count, price_sum)
             ON CONFLICT (instrument, minute) DO UPDATE SET
             high = greatest(bar.high, excluded.high), low = least(bar.low, excluded.low),
             close = excluded.close, volume = bar.volume + excluded.volume,
             notional = bar.notional + excluded.notional,
-            trade_count = bar.trade_count + excluded.trade_count""",
+            trade_count = bar.trade_count + excluded.trade_count,
+            price_sum = bar.price_sum + excluded.price_sum""",
             columns[0],
             columns[1],
             *([f"{value}e-8" for value in column] for column in columns[2:7]),
             [f"{value}e-16" for value in columns[7]],
             columns[8],
+            [f"{value}e-8" for value in columns[9]],
         )
         await connection.execute(
             """INSERT INTO fees SELECT currency, balance::numeric

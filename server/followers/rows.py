@@ -63,16 +63,25 @@ _FILLED, _REMAINING, _STATUS = 11, 12, 14
 class MinuteBar:
     """The trades of one minute, in sums; what is there already is added to by the database."""
 
-    __slots__ = ("close_e8", "count", "high_e8", "low_e8", "notional_e16", "open_e8", "volume_e8")
+    __slots__ = (
+        "close_e8",
+        "count",
+        "high_e8",
+        "low_e8",
+        "notional_e16",
+        "open_e8",
+        "price_sum_e8",
+        "volume_e8",
+    )
 
     def __init__(self, open_e8: int) -> None:
         self.open_e8 = self.high_e8 = self.low_e8 = self.close_e8 = open_e8
-        self.volume_e8 = self.notional_e16 = self.count = 0
+        self.volume_e8 = self.notional_e16 = self.price_sum_e8 = self.count = 0
 
     def values(self) -> tuple[int, ...]:
         """In the order of the table."""
         prices = (self.open_e8, self.high_e8, self.low_e8, self.close_e8)
-        return (*prices, self.volume_e8, self.notional_e16, self.count)
+        return (*prices, self.volume_e8, self.notional_e16, self.count, self.price_sum_e8)
 
 
 class Accounts:
@@ -204,6 +213,7 @@ class Batch:
         bar.close_e8 = price_e8
         bar.volume_e8 += event.quantity_e8
         bar.notional_e16 += event.quantity_e8 * price_e8
+        bar.price_sum_e8 += price_e8
         bar.count += 1
 
     def _filled(self, placed_sequence: int, filled_e8: int, remaining_e8: int) -> None:

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from server.core.events import OrderEvent, Traded
-from server.core.market import RecentTrade
-from server.core.types import OrderStatus, Side
+from server.core.market import MINUTE_NS, Bar, RecentTrade
+from server.core.types import INT64_MAX, OrderStatus, Side
 
 CONNECTIONS_MAX: Final = 4
 """Questions at once; others wait within their deadline."""
@@ -32,7 +32,7 @@ _TYPES: Final = {"limit": 1, "market": 2}
 _TIMES: Final = {"gtc": 1, "ioc": 2, "fok": 3}
 _STATUSES: Final = {each.name.lower(): int(each) for each in OrderStatus}
 
-_POSITION: Final = "SELECT sequence FROM follower_positions WHERE follower = 'postgres'"
+_POSITION: Final = "SELECT sequence, time_ns FROM follower_positions WHERE follower = 'postgres'"
 _ORDERS: Final = """
 SELECT order_id, client_id, client_reference, instrument, side::text, type::text,
     time_in_force::text, post_only, self_trade_prevention, price * 1e8, quantity * 1e8,
@@ -48,6 +48,28 @@ SELECT sequence, event_index, time_ns, instrument, price * 1e8, quantity * 1e8,
 FROM trades
 WHERE instrument = $1 AND (sequence, event_index) < ($2, $3)
 ORDER BY sequence DESC, event_index DESC LIMIT $4"""
+
+
+_MINUTES: Final = """
+SELECT min(minute), (array_agg(open ORDER BY minute))[1] * 1e8, max(high) * 1e8, min(low) * 1e8,
+    (array_agg(close ORDER BY minute DESC))[1] * 1e8, sum(volume) * 1e8, sum(notional) * 1e16,
+    sum(price_sum) * 1e8, sum(trade_count)
+FROM minute_bars WHERE instrument = $1 AND minute >= $2 AND minute < $3
+GROUP BY minute / $4 ORDER BY minute / $4 LIMIT $5"""
+_WITHIN: Final = """
+WITH span AS (
+    SELECT time, sequence, event_index, price, quantity FROM trades
+    WHERE instrument = $1 AND sequence <= $2 AND time_ns >= $3 AND time_ns < $4
+    AND time >= to_timestamp($5) AND time < to_timestamp($5 + 60))
+SELECT (SELECT price FROM span ORDER BY time, sequence, event_index LIMIT 1) * 1e8,
+    max(price) * 1e8, min(price) * 1e8,
+    (SELECT price FROM span ORDER BY time DESC, sequence DESC, event_index DESC LIMIT 1) * 1e8,
+    sum(quantity) * 1e8, sum(price * quantity) * 1e16, sum(price) * 1e8, count(*)
+FROM span"""
+_DROPPED: Final = """
+SELECT EXISTS (SELECT FROM minute_bars WHERE instrument = $1 AND minute = $2)
+AND NOT EXISTS (SELECT FROM trades WHERE instrument = $1
+    AND time >= to_timestamp($2::bigint * 60) AND time < to_timestamp($2::bigint * 60 + 60))"""
 
 
 class Down(Exception):
@@ -126,16 +148,42 @@ class History:
             rows = await connection.fetch(_TRADES, instrument, *before, limit)
         return [_trade(row) for row in rows]
 
+    async def minutes(
+        self, instrument: str, first: int, last: int, step: int, limit: int
+    ) -> list[Bar]:
+        """Bars of these minutes but for the last, `step` of them as one; each begins with the
+        first minute in which something traded."""
+        async with self._reading(INT64_MAX, last * MINUTE_NS) as connection:
+            rows = await connection.fetch(_MINUTES, instrument, first, last, step, limit)
+        return [_bar(*row) for row in rows]
+
+    async def within(self, instrument: str, start_ns: int, end_ns: int, sequence: int) -> list[Bar]:
+        """The trades of a part of a minute, up to this sequence, as a bar."""
+        minute = start_ns // MINUTE_NS
+        async with self._reading(sequence, end_ns) as connection:
+            if await connection.fetchval(_DROPPED, instrument, minute):
+                raise Down(f"without the trades of {start_ns} ns, whose time to be kept is over")
+            row = await connection.fetchrow(
+                _WITHIN, instrument, sequence, start_ns, end_ns, minute * 60
+            )
+        return [_bar(minute, *row)] if row[-1] else []
+
     @asynccontextmanager
-    async def _reading(self, through_sequence: int) -> AsyncIterator[Any]:
+    async def _reading(
+        self, through_sequence: int, through_ns: int = INT64_MAX
+    ) -> AsyncIterator[Any]:
+        """A connection to tables that are complete through that sequence, or that time."""
         if time.monotonic() < self._resume_s:
             raise Down("can't be reached")
         try:
             pool = await self._opened()
             async with pool.acquire(timeout=CONNECT_S) as connection:
-                sequence = await connection.fetchval(_POSITION) or 0
-                if sequence < through_sequence:
-                    raise Down(f"at sequence {sequence}, behind {through_sequence}")
+                sequence, time_ns = await connection.fetchrow(_POSITION) or (0, 0)
+                if sequence < through_sequence and time_ns < through_ns:
+                    behind = (
+                        through_sequence if through_sequence < INT64_MAX else f"{through_ns} ns"
+                    )
+                    raise Down(f"at sequence {sequence}, behind {behind}")
                 yield connection
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self._resume_s = time.monotonic() + PAUSE_S
@@ -170,3 +218,11 @@ def _trade(row: Sequence[Any]) -> RecentTrade:
     fields[1], fields[2], fields[3] = int(fields[1]), int(fields[2]), _SIDES[fields[3]]
     fields[10], fields[17] = int(fields[10]), int(fields[17])
     return sequence, index, time_ns, Traded._make(fields)
+
+
+def _bar(minute: int, *sums: Any) -> Bar:
+    bar = Bar(minute, int(sums[0]))
+    bar.high_e8, bar.low_e8, bar.close_e8 = int(sums[1]), int(sums[2]), int(sums[3])
+    bar.volume_e8, bar.notional_e16, bar.price_sum_e8 = map(int, sums[4:7])
+    bar.count = int(sums[7])
+    return bar

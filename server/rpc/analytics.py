@@ -5,8 +5,9 @@ its start to just before its end. What is at hand decides where they are read:
 
 1. The engine's recent trades, where all trades of the time asked for are among them.
 2. Its minute bars for whole minutes, and recent trades for a first or last part of a minute.
+3. What neither covers are `Span`s: whoever reads history brings bars for them.
 
-What neither covers is refused rather than answered in part.
+What nobody covers is refused rather than answered in part.
 """
 
 from collections.abc import Iterable
@@ -52,6 +53,26 @@ class Analytics(NamedTuple):
         return average_e8(notional_e16, sum(bar.volume_e8 for bar in self.intervals))
 
 
+class Span(NamedTuple):
+    """A time that memory does not cover, of whole minutes or within one."""
+
+    start_ns: int
+    end_ns: int
+    whole: bool
+
+
+class Held(NamedTuple):
+    """What memory has of the time asked for."""
+
+    start_ns: int
+    end_ns: int
+    bars: list[Bar]
+    missing: list[Span]
+    sequence: int
+    limit: str
+    """What is kept, in words."""
+
+
 def checked(query: Query) -> Query | EdgeReject:
     """The query with its defaults that don't depend on the engine."""
     minutes = query.interval_minutes or 1
@@ -67,7 +88,20 @@ def checked(query: Query) -> Query | EdgeReject:
 
 
 def analytics(engine: Engine, query: Query) -> Analytics | EdgeReject:
-    """Of a listed instrument."""
+    """Of a listed instrument, from memory alone."""
+    found = held(engine, query)
+    if isinstance(found, EdgeReject):
+        return found
+    return not_kept(found) if found.missing else answer(query, found, [])
+
+
+def not_kept(known: Held) -> EdgeReject:
+    """Why it is refused where memory does not cover it and there is no history."""
+    return EdgeReject(EdgeReason.NOT_AVAILABLE, "start_time", known.start_ns, known.limit)
+
+
+def held(engine: Engine, query: Query) -> Held | EdgeReject:
+    """What the engine knows about it, of a listed instrument."""
     market = engine.markets[query.instrument]
     end_ns = query.end_ns or engine.time_ns + 1
     start_ns = query.start_ns or max(
@@ -81,16 +115,21 @@ def analytics(engine: Engine, query: Query) -> Analytics | EdgeReject:
     count = (end_ns - 1) // step_ns - start_ns // step_ns + 1
     if query.with_empty and count > INTERVALS_MAX:
         return EdgeReject(EdgeReason.TOO_MANY, "intervals", count, INTERVALS_MAX)
-    bars = _bars(market, start_ns, end_ns, engine.time_ns)
-    if isinstance(bars, EdgeReject):
-        return bars
+    bars, missing, limit = _bars(market, start_ns, end_ns, engine.time_ns)
+    return Held(start_ns, end_ns, bars, missing, engine.sequence, limit)
+
+
+def answer(query: Query, known: Held, found: Iterable[Bar]) -> Analytics | EdgeReject:
+    """With what history had of what was missing."""
+    bars = sorted((*known.bars, *found), key=lambda bar: bar.minute)
     intervals = _intervals(bars, query.interval_minutes)
     if query.with_empty:
-        first, last = start_ns // step_ns, (end_ns - 1) // step_ns
+        step_ns = query.interval_minutes * MINUTE_NS
+        first, last = known.start_ns // step_ns, (known.end_ns - 1) // step_ns
         intervals = _filled(intervals, first, last, query.interval_minutes)
     if len(intervals) > INTERVALS_MAX:
         return EdgeReject(EdgeReason.TOO_MANY, "intervals", len(intervals), INTERVALS_MAX)
-    return Analytics(start_ns, end_ns, intervals, engine.sequence)
+    return Analytics(known.start_ns, known.end_ns, intervals, known.sequence)
 
 
 def average_e8(sum_e: int, divisor: int) -> int:
@@ -98,32 +137,35 @@ def average_e8(sum_e: int, divisor: int) -> int:
     return divide_half_even(sum_e, divisor) if divisor else 0
 
 
-def _bars(market: Market, start_ns: int, end_ns: int, now_ns: int) -> list[Bar] | EdgeReject:
-    """Bars of whole minutes, and of parts of them, that hold just the trades of that time."""
+def _bars(
+    market: Market, start_ns: int, end_ns: int, now_ns: int
+) -> tuple[list[Bar], list[Span], str]:
+    """Bars of whole minutes, and of parts of them, that hold just the trades of that time; the
+    times that are not covered; and what would have been."""
     trades = market.trades
     if len(trades) < TRADES_MAX or trades[0][2] < start_ns:
-        return _bars_of(market, start_ns, end_ns)
+        return _bars_of(market, start_ns, end_ns), [], ""
     first = -(-start_ns // MINUTE_NS)
     # What lies ahead holds nothing, so that the minute that goes on counts as a whole one.
     last = now_ns // MINUTE_NS + 1 if end_ns > now_ns else end_ns // MINUTE_NS
-    bars = market.bars
-    kept = bars[-1].minute - WINDOW_MINUTES + 1
+    kept = max(market.bars[-1].minute - WINDOW_MINUTES + 1, 0)
+    bars = [bar for bar in market.bars if first <= bar.minute < last]
+    missing: list[Span] = []
+    if first < min(kept, last):
+        missing.append(Span(first * MINUTE_NS, min(kept, last) * MINUTE_NS, whole=True))
+    parts = [(start_ns, end_ns)]
     if first <= last:
         parts = [(start_ns, first * MINUTE_NS), (last * MINUTE_NS, end_ns)]
-    else:
-        parts = [(start_ns, end_ns)]
-    if first < kept or any(low < high and low <= trades[0][2] for low, high in parts):
-        kept_ns = max(kept * MINUTE_NS, 0)
-        return EdgeReject(
-            EdgeReason.NOT_AVAILABLE,
-            "start_time",
-            start_ns,
-            f"kept are whole minutes from {kept_ns} ns on, and parts of minutes after"
-            f" {trades[0][2]} ns",
-        )
-    begun = _bars_of(market, *parts[0])
-    ended = _bars_of(market, *parts[-1]) if len(parts) > 1 else []
-    return [*begun, *(bar for bar in bars if first <= bar.minute < last), *ended]
+    for low, high in parts:
+        if low < high and low <= trades[0][2]:
+            missing.append(Span(low, high, whole=False))
+        elif low < high:
+            bars += _bars_of(market, low, high)
+    limit = (
+        f"kept are whole minutes from {kept * MINUTE_NS} ns on, and parts of minutes after"
+        f" {trades[0][2]} ns"
+    )
+    return bars, missing, limit
 
 
 def _bars_of(market: Market, start_ns: int, end_ns: int) -> list[Bar]:

@@ -1,6 +1,5 @@
 """Market data: every handler parses, reads or subscribes, and presents."""
 
-import re
 from typing import Any, Final, NoReturn
 
 from grpc.aio import ServicerContext
@@ -8,7 +7,6 @@ from grpc.aio import ServicerContext
 from exchange.v1 import market_data_pb2 as messages
 from server.core.engine import Engine
 from server.core.rejects import RejectReason
-from server.core.types import INT64_MAX
 from server.feed.feed import Feed
 from server.feed.ticker import Rendered
 from server.history.reader import History
@@ -16,6 +14,7 @@ from server.rpc import analytics, present
 from server.rpc import market_view as view
 from server.rpc.calls import Calls
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
+from server.rpc.parse import trades_before
 from server.rpc.past import Past
 from server.rpc.streams import send
 
@@ -43,8 +42,6 @@ some 10 ms."""
 TRADES_DEFAULT: Final = 50
 TRADES_MAX: Final = 1_000
 """Trades on a page: as many as are kept, about 150 kB."""
-
-_PAGE_TOKEN: Final = re.compile("([0-9]{1,19})-([0-9]{1,10})")
 
 
 class MarketData:
@@ -124,12 +121,7 @@ class MarketData:
         )
         if isinstance(query, EdgeReject):
             await refuse(context, query)
-        found = await self._calls.read(
-            lambda engine: (
-                analytics.analytics(engine, query) if query.instrument in engine.markets else None
-            ),
-            context,
-        )
+        found = await self._past.analytics(query, context)
         if found is None:
             await _refuse_unknown(context, request.instrument)
         if isinstance(found, EdgeReject):
@@ -208,10 +200,7 @@ def _book_queries(request: messages.GetOrderBooksRequest) -> list[view.BookQuery
 def _trades_query(request: messages.ListTradesRequest) -> view.TradesQuery | EdgeReject:
     if request.page_size > TRADES_MAX:
         return EdgeReject(EdgeReason.TOO_MANY, "page_size", request.page_size, TRADES_MAX)
-    before = None
-    if request.page_token:
-        match = _PAGE_TOKEN.fullmatch(request.page_token)
-        if match is None or int(match[1]) > INT64_MAX:
-            return EdgeReject(EdgeReason.CURSOR_INVALID, "page_token", request.page_token)
-        before = (int(match[1]), int(match[2]))
+    before = trades_before(request.page_token)
+    if isinstance(before, EdgeReject):
+        return before
     return view.TradesQuery(request.instrument, request.page_size or TRADES_DEFAULT, before)

@@ -30,6 +30,9 @@ PAGE_SIZE_MAX: Final = 1_000
 
 # A page of orders ends with the order placed at this sequence.
 _PAGE_TOKEN: Final = re.compile("[1-9][0-9]{0,18}")
+_TRADES_TOKEN: Final = re.compile("([0-9]{1,19})-([0-9]{1,10})")
+_INDEX_MAX: Final = (1 << 31) - 1
+"""Of an event within its command, as tables have it."""
 
 _new: Final = tuple.__new__
 
@@ -152,6 +155,16 @@ def page_before(token: str) -> int | EdgeReject:
     if _PAGE_TOKEN.fullmatch(token) and int(token) <= INT64_MAX:
         return int(token)
     return EdgeReject(EdgeReason.CURSOR_INVALID, "page_token", token)
+
+
+def trades_before(token: str) -> tuple[int, int] | EdgeReject | None:
+    """The (sequence, index) that a page of trades lies before, None for the first page."""
+    if not token:
+        return None
+    match = _TRADES_TOKEN.fullmatch(token)
+    if match is None or int(match[1]) > INT64_MAX or int(match[2]) > _INDEX_MAX:
+        return EdgeReject(EdgeReason.CURSOR_INVALID, "page_token", token)
+    return int(match[1]), int(match[2])
 
 
 def set_instrument(message: market_data_pb2.Instrument) -> SetInstrument:

@@ -1,9 +1,10 @@
-"""Orders and trades of any age: memory first, then history.
+"""Orders, trades and analytics of any age: memory first, then history.
 
 Memory holds every open order and those that ended after `forgotten_sequence`; history is asked for
 the others, which ended at that sequence or before. So each order is in exactly one of them, however
 far history is behind, as long as it has come through that sequence. Without history what is
 forgotten is unknown; with it, but out of reach, a call that needs it is refused as UNAVAILABLE.
+A page that memory fills doesn't need it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,8 +13,11 @@ from typing import Any, NamedTuple, TypeVar
 from grpc.aio import ServicerContext
 
 from server.core.engine import Engine
-from server.core.market import TRADES_MAX, RecentTrade
+from server.core.market import MINUTE_NS, TRADES_MAX, Bar, RecentTrade
+from server.core.types import OrderStatus
 from server.history.reader import Down, History, PastOrder
+from server.rpc import analytics
+from server.rpc.analytics import INTERVALS_MAX, Analytics, Held, Query
 from server.rpc.calls import Calls
 from server.rpc.errors import EdgeReason, EdgeReject
 from server.rpc.parse import OrdersQuery
@@ -76,7 +80,7 @@ class Past:
             return orders, engine.sequence, _forgotten(engine)
 
         orders, sequence, forgotten = await self._calls.read(view, context)
-        if forgotten and self._history.configured:
+        if self._history.configured and _needs_history(orders, query, forgotten):
             orders += await self._asked(
                 lambda: self._history.orders(*wanted, through_sequence=forgotten), context
             )
@@ -107,16 +111,56 @@ class Past:
             return None
         trades, sequence, whole = held
         missing = limit + 1 - len(trades)
-        if missing and not whole and self._history.configured:
+        more = len(trades) > limit
+        if missing == 1 and not whole and self._history.configured:
+            # All of this page is here; whether another follows is for the next call to find out.
+            more = True
+        elif missing > 1 and not whole and self._history.configured:
             earlier = trades[-1][:2] if trades else before
             assert earlier is not None, "a market whose memory is full has a newest trade"
             trades += await self._asked(
                 lambda: self._history.trades(instrument, earlier, missing), context
             )
+            more = len(trades) > limit
         token = ""
-        if len(trades) > limit:
+        if more:
             token = "{}-{}".format(*trades[limit - 1][:2])
         return TradesPage(trades[:limit], token, sequence)
+
+    async def analytics(
+        self, query: Query, context: ServicerContext[Any, Any]
+    ) -> Analytics | EdgeReject | None:
+        """Trades by interval; None where the instrument is not listed."""
+
+        def view(engine: Engine) -> Held | EdgeReject | None:
+            return analytics.held(engine, query) if query.instrument in engine.markets else None
+
+        known = await self._calls.read(view, context)
+        if known is None or isinstance(known, EdgeReject):
+            return known
+        if not known.missing:
+            return analytics.answer(query, known, [])
+        if not self._history.configured:
+            return analytics.not_kept(known)
+        found = await self._asked(lambda: self._bars(query, known), context)
+        return analytics.answer(query, known, found)
+
+    async def _bars(self, query: Query, known: Held) -> list[Bar]:
+        found: list[Bar] = []
+        for start_ns, end_ns, whole in known.missing:
+            if whole:
+                found += await self._history.minutes(
+                    query.instrument,
+                    start_ns // MINUTE_NS,
+                    end_ns // MINUTE_NS,
+                    query.interval_minutes,
+                    INTERVALS_MAX + 1,
+                )
+            else:
+                found += await self._history.within(
+                    query.instrument, start_ns, end_ns, known.sequence
+                )
+        return found
 
     async def _asked(
         self, question: Callable[[], Awaitable[T]], context: ServicerContext[Any, Any]
@@ -126,6 +170,16 @@ class Past:
         except Down as down:
             refused = EdgeReject(EdgeReason.NOT_SERVING, "history in PostgreSQL", str(down))
             await self._calls.refuse(context, refused)
+
+
+def _needs_history(orders: list[PastOrder], query: OrdersQuery, forgotten: int) -> bool:
+    """Whether an order that ended at `forgotten` or before could belong on this page. Those were
+    placed by then too, and none of them is open."""
+    if not forgotten or query.status in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED):
+        return False
+    if len(orders) <= query.limit:
+        return True
+    return orders[query.limit - 1].event.placed_sequence <= forgotten
 
 
 def _forgotten(engine: Engine) -> int:

@@ -151,6 +151,18 @@ def test_rather_nothing_than_a_short_answer(site: Site, database: str) -> None:
         with pytest.raises(Refusal):
             await past.order("s0", None)  # type: ignore[arg-type]
         await fill(database, site, but=1_150)
+        # A page that memory fills, and what can't be in history, need none either.
+        forgotten = site.engine.directory.generations.forgotten_sequence
+        after = [each for each in site.engine.orders(limit=100) if each.placed_sequence > forgotten]
+        query = OrdersQuery("", "", 0, 0, 0, len(after))
+        page = await past.orders(query, None)  # type: ignore[arg-type]
+        assert [each.event.order_id for each in page.orders] == [each.order_id for each in after]
+        assert page.next_page_token
+        resting = OrdersQuery("a", "", 0, int(OrderStatus.OPEN), 0, 1_000)
+        assert len((await past.orders(resting, None)).orders) == (TRADES_MAX + 200) // 50  # type: ignore[arg-type]
+        recent = await past.trades(NAME, TRADES_MAX, None, None)  # type: ignore[arg-type]
+        assert recent is not None
+        assert (len(recent.trades), bool(recent.next_page_token)) == (TRADES_MAX, True)
         behind = History(database)
         with pytest.raises(Refusal, match="behind"):
             await past_of(site.engine, behind).order("s0", None)  # type: ignore[arg-type]

@@ -52,10 +52,10 @@ class Site:
         assert isinstance(self.log.claim(os.urandom(16)), int)
         self._note()
 
-    def commit(self, *commands: Command) -> list[list[Event]]:
+    def commit(self, *commands: Command, time_ns: int = 0) -> list[list[Event]]:
         """Apply the commands and append them as one record; all must be accepted."""
         first = self.engine.sequence + 1
-        time_ns = START_NS + first * 1_000
+        time_ns = time_ns or START_NS + first * 1_000
         events = []
         for sequence, command in enumerate(commands, first):
             outcome = self.engine.apply(command, Stamp(sequence, time_ns))

@@ -1,7 +1,7 @@
 """Market data, positions and snapshots over HTTP JSON: parse, read, present."""
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from grpc.aio import ServicerContext
 
@@ -10,13 +10,15 @@ from exchange.v1 import admin_service_pb2
 from server.core.engine import Engine
 from server.core.rejects import RejectReason
 from server.feed.feed import Feed
+from server.history.reader import History
 from server.rpc.admin_service import AdminService
-from server.rpc.analytics import Analytics, analytics
 from server.rpc.errors import EdgeReject
 from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls
 from server.rpc.http.streams import HttpStreams
 from server.rpc.market_figures import Days, statistics_of
+from server.rpc.parse import trades_before
+from server.rpc.past import Past
 
 Context = ServicerContext[Any, Any]
 Reply = TypeVar("Reply")
@@ -28,8 +30,9 @@ ENCODED: Final = frozenset({"StreamTrades", "StreamOrderBook"})
 class HttpMarket:
     """`exchange.http.v1.MarketService`."""
 
-    def __init__(self, calls: HttpCalls, admin: AdminService, feed: Feed) -> None:
+    def __init__(self, calls: HttpCalls, history: History, admin: AdminService, feed: Feed) -> None:
         self._calls = calls
+        self._past = Past(calls, history)
         self._admin = admin
         self._activity = feed.activity
         self._days = Days()
@@ -62,14 +65,22 @@ class HttpMarket:
             "limit", request.limit, parse.TRADES_DEFAULT, parse.TRADES_MAX, context
         )
 
-        def view(engine: Engine, instrument: str) -> messages.ListTradesResponse:
-            reply = messages.ListTradesResponse(instrument=instrument, sequence=engine.sequence)
-            for trade in engine.trades(instrument, limit):
-                present.trade(reply.trades.add(), *trade)
-            reply.count = len(reply.trades)
-            return reply
-
-        return await self._of_listed(request.instrument, view, context)
+        before = trades_before(request.page_token)
+        if isinstance(before, EdgeReject):
+            await self._calls.refuse(context, before)
+        instrument = request.instrument or parse.INSTRUMENT_DEFAULT
+        page = await self._past.trades(instrument, limit, before, context)
+        if page is None:
+            await self._refuse_unknown(instrument, context)
+        reply = messages.ListTradesResponse(
+            instrument=instrument,
+            count=len(page.trades),
+            sequence=page.sequence,
+            next_page_token=page.next_page_token,
+        )
+        for trade in page.trades:
+            present.trade(reply.trades.add(), *trade)
+        return reply
 
     async def GetBestQuotes(
         self, request: messages.GetBestQuotesRequest, context: Context
@@ -106,10 +117,9 @@ class HttpMarket:
         if isinstance(query, EdgeReject):
             await self._calls.refuse(context, query)
 
-        def view(engine: Engine, _: str) -> Analytics | EdgeReject:
-            return analytics(engine, query)
-
-        found = await self._of_listed(query.instrument, view, context)
+        found = await self._past.analytics(query, context)
+        if found is None:
+            await self._refuse_unknown(query.instrument, context)
         if isinstance(found, EdgeReject):
             await self._calls.refuse(context, found)
         return present.analytics(query.instrument, query.interval_minutes, found)
@@ -192,6 +202,9 @@ class HttpMarket:
             context,
         )
         if reply is None:
-            refused = EdgeReject(RejectReason.INSTRUMENT_UNKNOWN, "instrument", instrument)
-            await self._calls.refuse(context, refused)
+            await self._refuse_unknown(instrument, context)
         return reply
+
+    async def _refuse_unknown(self, instrument: str, context: Context) -> NoReturn:
+        refused = EdgeReject(RejectReason.INSTRUMENT_UNKNOWN, "instrument", instrument)
+        await self._calls.refuse(context, refused)

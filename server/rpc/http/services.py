@@ -37,5 +37,5 @@ def add_http_services(
     all figures (`server.metrics.exposition.Metrics.text`)."""
     calls = HttpCalls(sequencer, deadlines)
     add(ORDERS, HttpOrders(calls, history), orders.ENCODED)
-    add(MARKET, HttpMarket(calls, admin, feed), market.ENCODED)
+    add(MARKET, HttpMarket(calls, history, admin, feed), market.ENCODED)
     add(SYSTEM, HttpSystem(admin, parts, journal, metrics))

@@ -127,8 +127,8 @@ class MarketDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetAnalytics(self, request, context):
-        """Trades by interval: of the last 24 hours, and of any time whose trades are all remembered.
-        UNIMPLEMENTED names what is no longer kept.
+        """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
+        UNAVAILABLE where that is not there or behind, UNIMPLEMENTED where there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,8 +44,8 @@ class MarketDataStub:
     GetTicker: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]
-    """Trades by interval: of the last 24 hours, and of any time whose trades are all remembered.
-    UNIMPLEMENTED names what is no longer kept.
+    """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
+    UNAVAILABLE where that is not there or behind, UNIMPLEMENTED where there is none.
     """
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]
     """Orders, trades, depth and rates."""
@@ -74,8 +74,8 @@ class MarketDataAsyncStub(MarketDataStub):
     GetTicker: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]  # type: ignore[assignment]
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
-    """Trades by interval: of the last 24 hours, and of any time whose trades are all remembered.
-    UNIMPLEMENTED names what is no longer kept.
+    """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
+    UNAVAILABLE where that is not there or behind, UNIMPLEMENTED where there is none.
     """
     GetStatistics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """Orders, trades, depth and rates."""
@@ -137,8 +137,8 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.GetAnalyticsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.GetAnalyticsResponse, _abc.Awaitable[_market_data_pb2.GetAnalyticsResponse]]:
-        """Trades by interval: of the last 24 hours, and of any time whose trades are all remembered.
-        UNIMPLEMENTED names what is no longer kept.
+        """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
+        UNAVAILABLE where that is not there or behind, UNIMPLEMENTED where there is none.
         """
 
     @_abc_1.abstractmethod

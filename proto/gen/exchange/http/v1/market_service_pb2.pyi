@@ -31,24 +31,28 @@ class GetOrderBookResponse(_message.Message):
     def __init__(self, instrument: _Optional[str] = ..., bids: _Optional[_Iterable[_Union[_types_pb2.Level, _Mapping]]] = ..., asks: _Optional[_Iterable[_Union[_types_pb2.Level, _Mapping]]] = ..., timestamp: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class ListTradesRequest(_message.Message):
-    __slots__ = ("instrument", "limit")
+    __slots__ = ("instrument", "limit", "page_token")
     INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     instrument: str
     limit: str
-    def __init__(self, instrument: _Optional[str] = ..., limit: _Optional[str] = ...) -> None: ...
+    page_token: str
+    def __init__(self, instrument: _Optional[str] = ..., limit: _Optional[str] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListTradesResponse(_message.Message):
-    __slots__ = ("instrument", "trades", "count", "sequence")
+    __slots__ = ("instrument", "trades", "count", "sequence", "next_page_token")
     INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
     TRADES_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     instrument: str
     trades: _containers.RepeatedCompositeFieldContainer[_types_pb2.Trade]
     count: int
     sequence: int
-    def __init__(self, instrument: _Optional[str] = ..., trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., count: _Optional[int] = ..., sequence: _Optional[int] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, instrument: _Optional[str] = ..., trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., count: _Optional[int] = ..., sequence: _Optional[int] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetBestQuotesRequest(_message.Message):
     __slots__ = ("instrument",)

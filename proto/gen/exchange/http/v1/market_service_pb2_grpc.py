@@ -106,7 +106,7 @@ class MarketServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTrades(self, request, context):
-        """Recent trades of one instrument, newest first.
+        """Trades of one instrument, newest first: the last 1,000 from memory, older ones from PostgreSQL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,7 @@ class MarketServiceStub:
     GetOrderBook: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetOrderBookRequest, _market_service_pb2.GetOrderBookResponse]
     """The best levels of one book."""
     ListTrades: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.ListTradesRequest, _market_service_pb2.ListTradesResponse]
-    """Recent trades of one instrument, newest first."""
+    """Trades of one instrument, newest first: the last 1,000 from memory, older ones from PostgreSQL."""
     GetBestQuotes: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetBestQuotesRequest, _market_service_pb2.GetBestQuotesResponse]
     """The best bid and offer."""
     GetTicker: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetTickerRequest, _market_service_pb2.GetTickerResponse]
@@ -68,7 +68,7 @@ class MarketServiceAsyncStub(MarketServiceStub):
     GetOrderBook: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetOrderBookRequest, _market_service_pb2.GetOrderBookResponse]  # type: ignore[assignment]
     """The best levels of one book."""
     ListTrades: _aio.UnaryUnaryMultiCallable[_market_service_pb2.ListTradesRequest, _market_service_pb2.ListTradesResponse]  # type: ignore[assignment]
-    """Recent trades of one instrument, newest first."""
+    """Trades of one instrument, newest first: the last 1,000 from memory, older ones from PostgreSQL."""
     GetBestQuotes: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetBestQuotesRequest, _market_service_pb2.GetBestQuotesResponse]  # type: ignore[assignment]
     """The best bid and offer."""
     GetTicker: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetTickerRequest, _market_service_pb2.GetTickerResponse]  # type: ignore[assignment]
@@ -107,7 +107,7 @@ class MarketServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _market_service_pb2.ListTradesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_service_pb2.ListTradesResponse, _abc.Awaitable[_market_service_pb2.ListTradesResponse]]:
-        """Recent trades of one instrument, newest first."""
+        """Trades of one instrument, newest first: the last 1,000 from memory, older ones from PostgreSQL."""
 
     @_abc_1.abstractmethod
     def GetBestQuotes(

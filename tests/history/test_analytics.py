@@ -1,0 +1,123 @@
+"""Trades by interval over days, from a real PostgreSQL and memory together, against the trades."""
+
+import asyncio
+import random
+from typing import Any
+
+import asyncpg
+import pytest
+
+from server.core.commands import PlaceOrder, SetInstrument
+from server.core.instruments import Instrument
+from server.core.market import MINUTE_NS, TRADES_MAX
+from server.core.types import BUY, E8, LIMIT, SELL
+from server.history.reader import History
+from server.rpc.analytics import Analytics, Query
+from server.rpc.errors import EdgeReject
+from tests.history.test_past import NAME, Refusal, fill, past_of
+from tests.journal.site import Site
+from tests.rpc.test_analytics import BEGIN_NS, Done, expected, rows
+
+TRADES = TRADES_MAX + 1_500
+DAY_NS = 1_440 * MINUTE_NS
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, list[Done]]:
+    """Three days of trades, in bursts with hours between them; the last 1,000 are remembered."""
+    draw = random.Random(5)
+    site, done = Site(tmp_path_factory.mktemp("site")), list[Done]()
+    site.commit(SetInstrument(Instrument(NAME)), time_ns=BEGIN_NS)
+    time_ns = BEGIN_NS
+    for number in range(TRADES):
+        pause_ns = DAY_NS // 9 if number % 100 == 99 else 20_000_000_000
+        time_ns += draw.randrange(pause_ns)
+        price_e8, quantity_e8 = draw.randrange(1, 10**4) * E8 // 7, draw.randrange(1, 10**9)
+        site.commit(
+            PlaceOrder("a", NAME, SELL, LIMIT, quantity_e8, price_e8),
+            PlaceOrder("b", NAME, BUY, LIMIT, quantity_e8, price_e8),
+            time_ns=time_ns,
+        )
+        done.append((time_ns, price_e8, quantity_e8))
+    site.close()
+    return site, done
+
+
+def answered(site: Site, history: History, query: Query) -> Analytics | EdgeReject | None:
+    async def run() -> Analytics | EdgeReject | None:
+        try:
+            return await past_of(site.engine, history).analytics(query, None)  # type: ignore[arg-type]
+        finally:
+            await history.close()
+
+    return asyncio.run(run())
+
+
+def test_any_time_is_exact(traded: tuple[Site, list[Done]], database: str) -> None:
+    site, done = traded
+    asyncio.run(fill(database, site))
+    last_ns = site.engine.time_ns
+    assert done[-TRADES_MAX][0] - BEGIN_NS > DAY_NS // 2, "what is forgotten must be long enough"
+
+    async def run() -> None:
+        history, draw = History(database), random.Random(7)
+        past = past_of(site.engine, history)
+        for _ in range(150):
+            start_ns = draw.choice(done)[0] + draw.choice((0, 1, -MINUTE_NS, 7 * MINUTE_NS))
+            end_ns = draw.choice((last_ns + 1, start_ns + draw.randrange(1, 2 * DAY_NS)))
+            if draw.random() < 0.2:
+                end_ns = start_ns + draw.randrange(1, MINUTE_NS)
+            if draw.random() < 0.2:
+                start_ns -= start_ns % MINUTE_NS
+            minutes = draw.choice((1, 7, 60, 1_440))
+            query = Query(NAME, start_ns, max(end_ns, start_ns + 1), minutes, with_empty=False)
+            found: Any = await past.analytics(query, None)  # type: ignore[arg-type]
+            assert isinstance(found, Analytics), found
+            assert rows(found) == expected(done, query), query
+            assert found.sequence == site.engine.sequence
+        whole = Query(NAME, BEGIN_NS, last_ns + 1, 60, with_empty=True)
+        filled: Any = await past.analytics(whole, None)  # type: ignore[arg-type]
+        assert len(filled.intervals) == (last_ns - BEGIN_NS) // (60 * MINUTE_NS) + 1
+        assert sum(bar.count for bar in filled.intervals) == len(done)
+        assert await past.analytics(whole._replace(instrument="X-Y"), None) is None  # type: ignore[arg-type]
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_refused_rather_than_short(traded: tuple[Site, list[Done]], database: str) -> None:
+    site, done = traded
+    old = Query(NAME, BEGIN_NS, done[200][0], 1, with_empty=False)
+    alone = answered(site, History(""), old)
+    assert isinstance(alone, EdgeReject)
+    with pytest.raises(Refusal, match="can't be reached"):
+        answered(site, History("postgresql://nobody@127.0.0.1:1/none"), old)
+    asyncio.run(fill(database, site, but=TRADES - 150))
+    with pytest.raises(Refusal, match=r"at sequence 301, behind \d"):
+        answered(site, History(database), old)
+    # As far as the tables are, they answer.
+    early = old._replace(end_ns=done[100][0] + 1)
+    found = answered(site, History(database), early)
+    assert isinstance(found, Analytics)
+    assert rows(found) == expected(done, early)
+
+
+def test_parts_of_minutes_whose_trades_were_dropped(
+    traded: tuple[Site, list[Done]], database: str
+) -> None:
+    site, done = traded
+    asyncio.run(fill(database, site))
+
+    async def drop() -> None:
+        connection = await asyncpg.connect(database)
+        await connection.execute("TRUNCATE trades")
+        await connection.close()
+
+    asyncio.run(drop())
+    begin = done[50][0]
+    whole = Query(NAME, begin - begin % MINUTE_NS, begin - begin % MINUTE_NS + MINUTE_NS, 1, False)
+    found = answered(site, History(database), whole)
+    assert isinstance(found, Analytics)
+    assert rows(found) == expected(done, whole)
+    with pytest.raises(Refusal, match="time to be kept is over"):
+        answered(site, History(database), whole._replace(start_ns=begin, end_ns=begin + 1))
