@@ -46,8 +46,9 @@ from server.journal.recovery import Recovered, recover
 from server.journal.refusals import JournalRefused
 from server.journal.snapshots import SnapshotBad, write_snapshot
 from server.journal.storage import DISK_FULL
-from server.limits.limiter import limiters
+from server.limits.leases import shared_limits
 from server.metrics.exposition import Metrics
+from server.metrics.leases import Leases
 from server.metrics.load import CallErrors
 from server.metrics.parts import ProcessIds
 from server.rpc import market_data, order_events
@@ -127,7 +128,9 @@ class Exchange:
         )
         degraded = (self._degraded, self._keeping.sentences)
         start = Start(epoch, report.sentence(), degraded, time.monotonic_ns())
-        self.rates = limiters(settings.rates)
+        self.rates, self._leases = shared_limits(settings.rates, settings.redis_url, logs.say)
+        if self._leases is not None:
+            self._metrics.show(Leases(self._leases))
         self._add_services(calls, deadlines, start, errors)
 
     def _add_services(
@@ -176,6 +179,8 @@ class Exchange:
         await self._keeping.start()
         await self._end_sessions()
         await self._configure()
+        if self._leases is not None:
+            self._leases.start()
         await self._server.start()
         await self._health.serving(True)
         self._watching = asyncio.create_task(self._parts.watch(self._health.part_serving))
@@ -192,6 +197,8 @@ class Exchange:
         self.feed.stop()
         self._sessions.stop()
         await self._server.stop(DRAIN_S)
+        if self._leases is not None:
+            await self._leases.stop()
         await self._history.close()
         await self._end_sessions()
         await self.sequencer.stop()

@@ -8,6 +8,7 @@ client chose freely, an id of an order or a client least of all: each value is a
 import asyncio
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.registry import Collector
 
 from server.feed.fan_out import Readers
 from server.metrics.connections import Connections
@@ -35,6 +36,10 @@ class Metrics:
         ):
             self._registry.register(each)
         ProcessCollector(registry=self._registry)
+
+    def show(self, collector: Collector) -> None:
+        """The figures of something that not every server has."""
+        self._registry.register(collector)
 
     async def text(self) -> bytes:
         """Everything, in the text format 0.0.4."""

@@ -1,0 +1,201 @@
+"""Budgets that several front ends share: each gives out what it has leased, and never waits.
+
+Theory of operation. The shared budgets are buckets in Redis (`redis_leases.py`); here is one front
+end's part of one kind of them. Of each holder it keeps a *balance*: units leased, which are charged
+already, less those given out. `take` answers from that alone; in the background `owed` (what was
+given out beyond it) is charged, and a new block is leased, of at most 100 ms' worth.
+
+- A balance may go below zero by `credit`: one block, so that the first order of a holder passes
+  before Redis has heard of him. That is all by which a front end can overshoot a budget that others
+  draw on too. Where it is the only one, there is nobody to overshoot: its credit is a whole burst
+  and it leases nothing ahead, which makes it exactly the limiter in process.
+- Credit is never more than what Redis had left when it last told, and what came back since then.
+- What asks for more than a block passes when nothing is owed, and is paid off afterwards, as
+  what is larger than a burst does in process.
+- The limiter in process judges every request too. So while Redis is away or slow (`shared` is
+  False) its verdict stands alone, and nobody gets a second burst because of that.
+
+Bounds. A holder that asked for nothing for a second is forgotten, with what was leased for it; at
+most `KEYS_MAX` are remembered.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from server.limits.limiter import CANCELS, KEYS_MAX, ORDERS, QUERIES, Limiter, Verdict, limiters
+from server.settings import RateLimits
+
+if TYPE_CHECKING:
+    from server.limits.redis_leases import RedisLeases
+
+BLOCKS_PER_S: Final = 10
+"""A block is 100 ms' worth, one unit where that is less."""
+ON_ITS_WAY_NS: Final = 10_000_000
+"""When to ask again where Redis has units and the front end has none yet: some round trips."""
+
+
+class Lease:
+    """What a front end holds of one budget."""
+
+    __slots__ = ("balance", "room", "told_ns", "used")
+
+    def __init__(self, room: int, told_ns: int) -> None:
+        self.balance = 0
+        """Units leased less units given out."""
+        self.room = room
+        """Units that Redis had left, at `told_ns`; less than 0 where more was charged."""
+        self.told_ns = told_ns
+        self.used = False
+        """Since it was last told."""
+
+
+class Wish(NamedTuple):
+    """What Redis is asked for one holder."""
+
+    holder: str
+    owed: int
+    """Given out already; charged whether or not there is room."""
+    wanted: int
+    """To be leased, as far as there is room."""
+
+
+class LeasedLimiter(Limiter):
+    """All budgets of one kind, in one of several front ends."""
+
+    def __init__(self, kind: str, limit: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        super().__init__(kind, limit, clock)
+        self.kind = kind
+        self.limit = limit
+        self.shared = False
+        """Whether Redis is there."""
+        self.wake: Callable[[], None] = lambda: None
+        """Called when something is due."""
+        self._block = max(1, limit // BLOCKS_PER_S)
+        self._alone = False
+        self._leases: dict[str, Lease] = {}
+        self._due: dict[str, None] = {}
+        """Holders that can't wait for the next sweep."""
+
+    @property
+    def held(self) -> int:
+        """Holders that something is kept of."""
+        return len(self._leases)
+
+    def take(self, wanted: Mapping[str, int]) -> Verdict:
+        """Take units from the budget of each holder, or from none of them."""
+        if not self.shared:
+            return super().take(wanted)
+        now_ns = self._clock()
+        least = self.limit
+        for holder, units in wanted.items():
+            lease = self._leases.get(holder)
+            if lease is None:
+                continue
+            room = self._room(lease, now_ns)
+            most = lease.balance + max(0, min(self._credit, room))
+            if units > most and (lease.balance < 0 or room < min(units, self.limit)):
+                missing = units - lease.balance - room
+                wait_ns = max(ON_ITS_WAY_NS, missing * 10**9 // self.limit)
+                if now_ns - lease.told_ns > ON_ITS_WAY_NS:
+                    self._tell_soon(holder)
+                left = max(0, lease.balance + room)
+                return Verdict(self.kind, holder, self.limit, left, wait_ns)
+            least = min(least, lease.balance + room - units)
+        verdict = super().take(wanted)
+        if not verdict.retry_after_ns:
+            self._give_out(wanted, now_ns)
+        return verdict._replace(remaining=max(0, min(verdict.remaining, least)))
+
+    def join(self, *, alone: bool) -> None:
+        """Redis is there; whether any other front end draws on it."""
+        self.shared = True
+        self._alone = alone
+
+    def leave(self) -> None:
+        """Redis is away: what was leased is void, and what is owed nobody will ask for."""
+        self.shared = False
+        self._leases.clear()
+        self._due.clear()
+
+    def sweep(self) -> None:
+        """Have everything told that was used, and forget what was not; once a second."""
+        for holder, lease in list(self._leases.items()):
+            if lease.used:
+                self._due[holder] = None
+            elif lease.balance >= 0:
+                del self._leases[holder]
+
+    def wishes(self, most: int) -> list[Wish]:
+        """What to ask for now; its answer is to come to `granted`, or to `leave`."""
+        found: list[Wish] = []
+        for holder in list(islice(self._due, most)):
+            del self._due[holder]
+            lease = self._leases.get(holder)
+            if lease is None:
+                continue
+            lease.used = False
+            wanted = 0 if self._alone else max(0, self._block - max(0, lease.balance))
+            found.append(Wish(holder, max(0, -lease.balance), wanted))
+        return found
+
+    def granted(self, wish: Wish, units: int, room: int) -> None:
+        """What was owed is charged, so many units are leased, and so much is left."""
+        lease = self._leases.get(wish.holder)
+        if lease is not None:
+            lease.balance += wish.owed + units
+            lease.room = room
+            lease.told_ns = self._clock()
+
+    @property
+    def _credit(self) -> int:
+        return self.limit if self._alone else self._block
+
+    def _room(self, lease: Lease, now_ns: int) -> int:
+        came_back = (now_ns - lease.told_ns) * self.limit // 10**9
+        return min(self.limit, lease.room + came_back)
+
+    def _give_out(self, wanted: Mapping[str, int], now_ns: int) -> None:
+        low = -(self._block // 2) if self._alone else self._block // 2
+        for holder, units in wanted.items():
+            lease = self._leases.get(holder)
+            if lease is None:
+                lease = self._leases[holder] = Lease(self.limit, now_ns)
+                if len(self._leases) > KEYS_MAX:
+                    oldest = next(iter(self._leases))
+                    del self._leases[oldest]
+                    self._due.pop(oldest, None)
+            lease.balance -= units
+            lease.used = True
+            if lease.balance < low:
+                self._tell_soon(holder)
+
+    def _tell_soon(self, holder: str) -> None:
+        self._due[holder] = None
+        self.wake()
+
+
+def leased_limiters(
+    limits: RateLimits, clock: Callable[[], int] = time.monotonic_ns
+) -> dict[str, LeasedLimiter]:
+    """By kind; empty where rate limits are off."""
+    if not limits.enabled:
+        return {}
+    return {
+        ORDERS: LeasedLimiter(ORDERS, limits.orders_per_s, clock),
+        CANCELS: LeasedLimiter(CANCELS, limits.cancels_per_s, clock),
+        QUERIES: LeasedLimiter(QUERIES, limits.queries_per_s, clock),
+    }
+
+
+def shared_limits(
+    limits: RateLimits, url: str, say: Callable[[str], None]
+) -> "tuple[Mapping[str, Limiter], RedisLeases | None]":
+    """The limiters of a server, and what keeps them in step with Redis where one is named."""
+    if not url or not limits.enabled:
+        return limiters(limits), None
+    from server.limits.redis_leases import RedisLeases
+
+    leased = leased_limiters(limits)
+    return leased, RedisLeases(url, leased, say)

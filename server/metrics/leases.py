@@ -1,0 +1,49 @@
+"""Rate limits that are shared through Redis: whether they are at this moment, and at what cost."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+
+class LeaseFigures(Protocol):
+    """What is known of them."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether the budgets are the shared ones."""
+
+    @property
+    def held(self) -> int:
+        """Leases that are kept."""
+
+    renewals: int
+    failures: int
+
+
+class Leases(Collector):
+    """Reads them when somebody asks."""
+
+    def __init__(self, figures: LeaseFigures) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry."""
+        figures = self._figures
+        yield GaugeMetricFamily(
+            "rate_limits_shared",
+            "1 while rate limits are shared through Redis, 0 while they are kept in process.",
+            value=float(figures.shared),
+        )
+        yield GaugeMetricFamily(
+            "rate_leases",
+            "Budgets of clients and addresses that a lease is kept of.",
+            value=figures.held,
+        )
+        yield CounterMetricFamily(
+            "rate_lease_renewals", "Calls to Redis that charged and leased.", value=figures.renewals
+        )
+        yield CounterMetricFamily(
+            "rate_lease_failures", "Calls to Redis that failed.", value=figures.failures
+        )

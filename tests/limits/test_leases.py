@@ -1,0 +1,130 @@
+"""One front end's part of shared budgets, told by hand what Redis would answer."""
+
+import pytest
+
+from server.limits import leases
+from server.limits.leases import ON_ITS_WAY_NS, LeasedLimiter, Wish, shared_limits
+from server.settings import RateLimits
+
+LIMIT = 100
+BLOCK = 10
+
+
+class Clock:
+    now_ns = 10**15
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+class Site:
+    """A limiter that is not alone, and how often it has called for attention."""
+
+    def __init__(self, *, alone: bool = False) -> None:
+        self.clock = Clock()
+        self.limiter = LeasedLimiter("orders", LIMIT, self.clock)
+        self.limiter.join(alone=alone)
+        self.woken = 0
+        self.limiter.wake = self.wake
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def passes(self, units: int = 1, holder: str = "client a") -> bool:
+        return not self.limiter.take({holder: units}).retry_after_ns
+
+    def count(self, tries: int) -> int:
+        return sum(self.passes() for _ in range(tries))
+
+
+def test_a_block_passes_on_credit_and_no_more_until_redis_has_answered() -> None:
+    site = Site()
+    assert site.count(50) == BLOCK
+    assert site.woken >= 1
+    verdict = site.limiter.take({"client a": 1})
+    assert (verdict.holder, verdict.retry_after_ns) == ("client a", ON_ITS_WAY_NS)
+    assert site.limiter.wishes(10) == [Wish("client a", BLOCK, BLOCK)]
+    site.limiter.granted(Wish("client a", BLOCK, BLOCK), BLOCK, LIMIT - 2 * BLOCK)
+    assert site.count(50) == 2 * BLOCK, "the block that was leased, and credit for another"
+
+
+def test_what_redis_has_left_bounds_the_credit_and_comes_back_with_time() -> None:
+    site = Site()
+    assert site.count(BLOCK) == BLOCK
+    (wish,) = site.limiter.wishes(10)
+    site.limiter.granted(wish, 0, 0)
+    assert not site.passes()
+    assert site.limiter.take({"client a": 1}).retry_after_ns == 10**9 // LIMIT
+    site.clock.now_ns += 3 * 10**9 // LIMIT
+    assert site.count(10) == 3
+    (wish,) = site.limiter.wishes(10)
+    site.limiter.granted(wish, 0, -200)
+    site.clock.now_ns += 10**9
+    assert not site.passes(), "what is owed beyond a burst has to be paid off first"
+
+
+def test_alone_it_is_the_limiter_in_process() -> None:
+    site = Site(alone=True)
+    assert site.count(2 * LIMIT) == LIMIT
+    assert site.limiter.wishes(10) == [Wish("client a", LIMIT, 0)], "nothing is leased ahead"
+
+
+def test_more_than_a_block_passes_once_nothing_is_owed() -> None:
+    site = Site()
+    assert site.passes(5 * BLOCK)
+    assert not site.passes(1)
+    (wish,) = site.limiter.wishes(10)
+    assert wish.owed == 5 * BLOCK
+    site.limiter.granted(wish, BLOCK, 4 * BLOCK)
+    assert site.passes(4 * BLOCK)
+    assert not site.passes(4 * BLOCK)
+
+
+def test_a_refusal_takes_from_nobody() -> None:
+    site = Site()
+    assert site.count(BLOCK) == BLOCK
+    assert site.limiter.take({"address x": 1, "client a": 1}).holder == "client a"
+    (wish,) = site.limiter.wishes(10)
+    assert wish.holder == "client a"
+
+
+def test_without_redis_the_limiter_in_process_goes_on_with_what_was_used() -> None:
+    site = Site(alone=True)
+    assert site.count(LIMIT // 2) == LIMIT // 2
+    site.limiter.leave()
+    assert site.count(LIMIT) == LIMIT // 2, "no second burst"
+    assert site.limiter.wishes(10) == []
+    site.limiter.granted(Wish("client a", LIMIT // 2, 0), 0, 0)
+    assert site.limiter.held == 0, "a late answer makes nothing"
+
+
+def test_what_is_held_is_told_within_a_sweep_and_forgotten_after_the_next() -> None:
+    site = Site(alone=True)
+    assert site.passes()
+    assert site.limiter.wishes(10) == [], "one unit is not worth a call"
+    site.limiter.sweep()
+    (wish,) = site.limiter.wishes(10)
+    site.limiter.sweep()
+    assert site.limiter.held == 1, "its charge is under way"
+    site.limiter.granted(wish, 0, LIMIT - 1)
+    site.limiter.sweep()
+    assert site.limiter.held == 0
+
+
+def test_holders_and_calls_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "KEYS_MAX", 20)
+    site = Site()
+    for number in range(30):
+        site.passes(1, f"client {number}")
+    assert site.limiter.held == 20
+    assert [wish.holder for wish in site.limiter.wishes(7)] == [
+        f"client {n}" for n in range(10, 17)
+    ]
+    assert len(site.limiter.wishes(100)) == 13
+
+
+@pytest.mark.parametrize(("enabled", "url"), [(True, ""), (False, "redis://127.0.0.1:1")])
+def test_without_redis_or_limits_nothing_is_kept_in_step(enabled: bool, url: str) -> None:
+    limiters, renewing = shared_limits(RateLimits(enabled=enabled), url, print)
+    assert renewing is None
+    assert bool(limiters) == enabled

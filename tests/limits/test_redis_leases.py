@@ -1,0 +1,172 @@
+"""Budgets that front ends share through a real Redis, and what becomes of them without it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from server.limits.leases import LeasedLimiter, leased_limiters
+from server.limits.redis_leases import PREFIX, RedisLeases
+from server.settings import RateLimits
+from tests.followers.redis_site import Site
+from tests.rpc.served import BUY, E8, order, refused, serving, until
+
+LIMITS = RateLimits(orders_per_s=100, cancels_per_s=100, queries_per_s=5)
+BLOCK = 10
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("redis"))
+    site.start()
+    yield site
+    site.kill()
+
+
+class FrontEnd:
+    """What a server has of it."""
+
+    def __init__(self, url: str) -> None:
+        self.said: list[str] = []
+        self.limiters = leased_limiters(LIMITS)
+        self.leases = RedisLeases(url, self.limiters, self.said.append)
+        self.orders: LeasedLimiter = self.limiters["orders"]
+        self.slowest_s = 0.0
+
+    def passes(self, holder: str = "client a") -> bool:
+        began = time.perf_counter()
+        verdict = self.orders.take({holder: 1})
+        self.slowest_s = max(self.slowest_s, time.perf_counter() - began)
+        return not verdict.retry_after_ns
+
+
+@asynccontextmanager
+async def front_ends(redis: Site, count: int) -> AsyncIterator[list[FrontEnd]]:
+    """So many, which know of each other."""
+    redis.flush()
+    there = [FrontEnd(redis.url) for _ in range(count)]
+    for each in there:
+        each.leases.start()
+    try:
+        alone = count == 1
+        await until(lambda: all(it.leases.shared and it.orders._alone == alone for it in there))
+        yield there
+    finally:
+        for each in there:
+            await each.leases.stop()
+
+
+async def passed(there: list[FrontEnd], seconds: float) -> int:
+    """How many orders of one client pass, sent through all of them as fast as that goes."""
+    ends, count = time.monotonic() + seconds, 0
+    while time.monotonic() < ends:
+        count += sum(each.passes() for each in there)
+        await asyncio.sleep(0)
+    return count
+
+
+@pytest.mark.asyncio
+async def test_two_front_ends_share_one_budget(redis: Site) -> None:
+    async with front_ends(redis, 2) as there:
+        began = time.monotonic()
+        count = await passed(there, 1.0)
+        seconds = time.monotonic() - began
+        burst_and_rate = LIMITS.orders_per_s * (1 + seconds)
+        assert count <= burst_and_rate + 2 * BLOCK
+        assert count >= 0.8 * burst_and_rate, "what is leased is used"
+        assert there[0].passes("client b"), "others have budgets of their own"
+
+
+@pytest.mark.asyncio
+async def test_alone_a_whole_burst_passes_at_once_and_the_next_front_end_knows(
+    redis: Site,
+) -> None:
+    async with front_ends(redis, 1) as [first]:
+        assert sum(first.passes() for _ in range(300)) == LIMITS.orders_per_s
+        with redis.client() as client:
+            key = f"{PREFIX}orders:client a"
+
+            def charged() -> bool:
+                return float(client.hget(key, "used") or 0) > 0.5 * LIMITS.orders_per_s
+
+            await until(charged)
+        second = FrontEnd(redis.url)
+        second.leases.start()
+        await until(lambda: second.leases.shared)
+        count = sum([second.passes() for _ in range(100)])
+        await second.leases.stop()
+        assert count <= BLOCK, "credit, before it has heard of this client"
+
+
+@pytest.mark.asyncio
+async def test_paused_killed_and_emptied_it_keeps_limiting_and_waits_for_nothing(
+    redis: Site,
+) -> None:
+    async with front_ends(redis, 1) as [front]:
+        began = time.monotonic()
+        with redis.paused():
+            count = await passed([front], 0.3)
+            assert not front.leases.shared
+        assert count <= LIMITS.orders_per_s * (1 + time.monotonic() - began)
+        await until(lambda: front.leases.shared)
+        assert front.said == [], "an answer that was late is no failure"
+        redis.kill()
+        began = time.monotonic()
+        count = await passed([front], 0.5)
+        assert count <= LIMITS.orders_per_s * (1 + time.monotonic() - began)
+        assert not front.leases.shared
+        await until(lambda: front.leases.failures >= 2)
+        assert len(front.said) == 1, "said once, not for each attempt"
+        assert front.said[0].startswith("rate limits are kept in process: redis is away")
+        redis.start()
+        await until(lambda: front.leases.shared)
+        assert front.said[1:] == ["rate limits are shared through redis again"]
+        began = time.monotonic()
+        working = asyncio.create_task(passed([front], 0.3))
+        redis.flush()
+        with redis.client() as client:
+            client.script_flush()
+        assert await working <= LIMITS.orders_per_s * (1 + time.monotonic() - began)
+        await until(lambda: front.leases.shared)
+        assert front.slowest_s < 0.1, "no order waits"
+
+
+@pytest.mark.asyncio
+async def test_keys_go_when_they_are_paid_off(redis: Site) -> None:
+    async with front_ends(redis, 2) as there:
+        assert all(each.passes(f"client {number}") for each in there for number in range(20))
+        with redis.client() as client:
+            pattern = f"{PREFIX}orders:*"
+            await until(lambda: len(client.keys(pattern)) == 20)
+            await until(lambda: client.keys(pattern) == [])
+        await until(lambda: all(each.leases.held == 0 for each in there))
+
+
+@pytest.mark.asyncio
+async def test_a_server_limits_with_redis_and_without(redis: Site, tmp_path: Path) -> None:
+    redis.kill()
+    rates = RateLimits(orders_per_s=3)
+    async with serving(tmp_path / "data", rates=rates, redis_url=redis.url) as served:
+        for _ in range(3):
+            await served.orders.PlaceOrder(order("c-1", BUY, E8))
+        _, info = await refused(served.orders.PlaceOrder(order("c-1", BUY, E8)))
+        assert info.reason == "RATE_LIMITED"
+        assert b"rate_limits_shared 0.0" in await served.exchange._metrics.text()
+        redis.start()
+        leases = served.exchange._leases
+        assert leases is not None
+        await until(lambda: leases.shared)
+        elsewhere = (("x-forwarded-for", "10.0.0.2"),)
+        for _ in range(3):
+            await served.orders.PlaceOrder(order("c-2", BUY, E8), metadata=elsewhere)
+        call = served.orders.PlaceOrder(order("c-2", BUY, E8), metadata=elsewhere)
+        _, info = await refused(call)
+        assert info.reason == "RATE_LIMITED"
+        with redis.client() as client:
+            await until(lambda: client.exists(f"{PREFIX}orders:client c-2"))
+        text = await served.exchange._metrics.text()
+        assert b"rate_limits_shared 1.0" in text
+        assert b"rate_lease_renewals_total" in text
