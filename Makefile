@@ -11,8 +11,8 @@ setup: .venv/.dev  ## the environment at .venv, with what tests and checks need
 up: .venv/.runtime  ## start the exchange: make up ARGS="--help" explains the options
 	$(BIN)/exchange up $(ARGS)
 
-test: .venv/.dev
-	$(BIN)/pytest $(ARGS)
+test: .venv/.dev  ## one process for each core, a file of tests in one; make test ARGS="-n0" for a debugger
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/.dev
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy $(HAND_WRITTEN)

@@ -5,6 +5,7 @@ A part that can be installed must be there in CI; its absence must not pass for 
 
 import os
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,17 +27,21 @@ def module_starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter
         yield starter
 
 
-FIGURES = pytest.StashKey[list[str]]()
-
-
 @pytest.fixture
-def figures(request: pytest.FixtureRequest) -> Callable[[str], None]:
+def figures(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Takes a line with what a test measured, shown at the end of the run."""
-    return request.config.stash.setdefault(FIGURES, []).append
+    return partial(record_property, "figure")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    lines = terminalreporter.config.stash.get(FIGURES, [])
+    lines = [
+        line
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, line in report.user_properties
+        if name == "figure"
+    ]
     if lines:
         terminalreporter.section("figures")
         terminalreporter.write("".join(f"{line}\n" for line in lines))

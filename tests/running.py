@@ -25,7 +25,8 @@ ABORT_SECONDS = 5.0
 # Below the range that the kernel takes outgoing ports from: nobody else is given these, and a
 # client that keeps trying can't meet itself.
 PORT_FIRST, PORT_LAST = 20_000, 32_000
-_next_port = PORT_FIRST + os.getpid() * 61 % (PORT_LAST - PORT_FIRST)
+# Processes that run tests side by side begin far from each other: by the golden ratio.
+_next_port = PORT_FIRST + os.getpid() * 7_417 % (PORT_LAST - PORT_FIRST)
 
 
 def free_port() -> int:
@@ -67,7 +68,8 @@ class Running:
         own = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("EXCHANGE_", "POSTGRES_")) and name not in ("PORT", "GRPC_PORT")
+            if not name.startswith(("EXCHANGE_", "POSTGRES_", "REDIS_", "KAFKA_"))
+            and name not in ("PORT", "GRPC_PORT")
         }
         # Tests about it ask for it: a database for each exchange would cost all others seconds.
         own["EXCHANGE_POSTGRES"] = "off"
