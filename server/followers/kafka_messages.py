@@ -90,11 +90,12 @@ def json(message: Message) -> bytes:
 
 
 class Encoder:
-    """Makes the messages of a journal that is taken in from its beginning."""
+    """Makes the messages of a journal that is taken in record by record."""
 
-    def __init__(self, encode: Callable[[Message], bytes]) -> None:
+    def __init__(self, encode: Callable[[Message], bytes], books: "Books | None" = None) -> None:
+        """`books` are those where the journal is taken in from; empty at its beginning."""
         self._encode = encode
-        self._books = Books()
+        self._books = Books() if books is None else books
 
     def messages(
         self, sequence: int, time_ns: int, events: Sequence[Event], *, wanted: bool
@@ -167,6 +168,10 @@ class Books:
         self._levels: dict[tuple[str, int, int], int] = {}
         self._before: dict[tuple[str, int, int], int] = {}
         self._updated: dict[str, int] = {}
+
+    def rest(self, placed: int, instrument: str, side: int, price_e8: int, left_e8: int) -> None:
+        """An order that rests where the journal is taken in from."""
+        self._set(placed, (instrument, side, price_e8, left_e8))
 
     def begin(self) -> None:
         """With the next command."""
