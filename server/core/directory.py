@@ -182,8 +182,9 @@ class Directory:
 
     def kept_orders(self) -> Iterator[Order]:
         """Every open and remembered order, in placing order."""
+        forgotten_sequence = self.generations.forgotten_sequence
         for order in self.orders.values():
-            if not self.is_forgotten(order):
+            if not 0 < order.closed_sequence <= forgotten_sequence:
                 yield order
 
     def load_closed(self, order: Order) -> None:

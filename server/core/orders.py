@@ -140,16 +140,19 @@ class Order:
 
     def row(self) -> tuple[str | int, ...]:
         """All of it but its place in the book, as plain data."""
+        accepted = self.accepted
         return (
-            *self.accepted[:STANDING],
-            *self.accepted[NAMED:EVENT],
-            self.price_e8,
-            self.quantity_e8,
-            self.filled_e8,
-            self.remaining_e8,
-            self.reason,
-            self.updated_ns,
-            self.closed_sequence,
+            accepted[:STANDING]
+            + accepted[NAMED:EVENT]
+            + (
+                self.price_e8,
+                self.quantity_e8,
+                self.filled_e8,
+                self.remaining_e8,
+                self.reason,
+                self.updated_ns,
+                self.closed_sequence,
+            )
         )
 
 
