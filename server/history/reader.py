@@ -14,8 +14,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
-import asyncpg
-
 from server.core.events import OrderEvent, Traded
 from server.core.market import MINUTE_NS, Bar, RecentTrade
 from server.core.types import INT64_MAX, OrderStatus, Side
@@ -173,6 +171,8 @@ class History:
         self, through_sequence: int, through_ns: int = INT64_MAX
     ) -> AsyncIterator[Any]:
         """A connection to tables that are complete through that sequence, or that time."""
+        import asyncpg  # Late: a server without PostgreSQL doesn't wait for it at its start.
+
         if time.monotonic() < self._resume_s:
             raise Down("can't be reached")
         try:
@@ -190,6 +190,8 @@ class History:
             raise Down("can't be reached") from error
 
     async def _opened(self) -> Any:
+        import asyncpg
+
         async with self._opening:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from server.exits import Exit
+from server.logs import last_word as error
 from server.settings import Settings
 from server.supervisor.journal import frames_from_server, guarded
-from server.supervisor.up import error
 
 if TYPE_CHECKING:
     from server.journal.export import Column, Range, Row
