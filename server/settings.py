@@ -179,6 +179,8 @@ class Settings:
     """One of `POSTGRES_CHOICES`: whether `exchange up` starts a PostgreSQL of its own."""
     redis_url: str = ""
     """`redis://HOST:PORT` that front ends share; empty: no Redis."""
+    full: bool = False
+    """Whether `exchange up` starts a Redis and a Kafka of its own where none is named."""
     log_level: str = "info"
     """One of `LOG_LEVELS`; an admin changes it while running."""
     log_format: str = "text"

@@ -20,7 +20,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from exchange.v1.admin_service_pb2 import SnapshotReport, StreamJournalResponse
 from server import logs
@@ -118,13 +118,13 @@ def main(settings: Settings, on_serving: Callable[[], None]) -> int:
     """Follow until SIGTERM or SIGINT: the exit code."""
     os.nice(NICENESS)
     try:
-        return asyncio.run(_follow(settings, on_serving))
+        asyncio.run(_follow(settings, on_serving))
     except JournalRefused as refused:
         logs.last_word(f"the snapshot follower can't go on: {refused}")
         return Exit.DIVERGED
 
 
-async def _follow(settings: Settings, on_serving: Callable[[], None]) -> int:
+async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoReturn:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -152,7 +152,9 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> int:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await reader.close()
-    return Exit.CLEAN
+    # Not to wait for threads that ask a part which doesn't answer: there is nothing to lose.
+    logs.flush()
+    os._exit(Exit.CLEAN)
 
 
 def _settle_memory() -> None:

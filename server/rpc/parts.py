@@ -56,9 +56,9 @@ class PartHealth(NamedTuple):
         """For people; empty where there is nothing to say."""
         if self.state in (HEALTHY, DISABLED):
             return ""
-        behind = f"{self.events_behind} events and {self.seconds_behind:.1f} s behind"
+        behind = f", {self.events_behind} events and {self.seconds_behind:.1f} s behind"
         why = f" ({self.problem})" if self.problem else ""
-        return f"{name} is {self.state}{why}, {behind}"
+        return f"{name} is {self.state}{why}{behind if self.events_behind else ''}"
 
 
 class Heard(NamedTuple):

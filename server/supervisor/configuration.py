@@ -93,6 +93,13 @@ NAMED: Final = (
         "what `up` does without such an address: embedded, off",
     ),
     Named(
+        "full",
+        "--full",
+        "EXCHANGE_FULL",
+        "",
+        "start a Redis and a Kafka of its own too, where none is named",
+    ),
+    Named(
         "log_level",
         "--log-level",
         "LOG_LEVEL",
@@ -267,6 +274,7 @@ def _named(name: str, given: Given, field: "Field[Any]") -> object:
         "server": _endpoint,
         "websocket": _endpoint,
         "insecure_public": _truth,
+        "full": _truth,
         "log_level": partial(_one_of, LOG_LEVELS),
         "log_format": partial(_one_of, LOG_FORMATS),
         "postgres_url": _postgres_url,

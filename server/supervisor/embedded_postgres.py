@@ -17,8 +17,6 @@ enters the namespace, ties itself to its parent again (that tie ends with a chan
 becomes what it is told to.
 """
 
-import asyncio
-import contextlib
 import ctypes
 import importlib.util
 import os
@@ -31,6 +29,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+
+from server.supervisor.parent import die_with_parent
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -45,10 +45,8 @@ NICENESS: Final = 10
 """While the server needs the cores, it waits."""
 STOP_SIGNAL: Final = signal.SIGINT
 """Ends connections instead of waiting until their clients go, as SIGTERM would."""
-PROBE_SECONDS: Final = 0.05
 _ORDINARY_ID: Final = 1000
 _CLONE_NEWUSER: Final = 0x10000000
-_PR_SET_PDEATHSIG: Final = 1
 
 SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
@@ -102,11 +100,6 @@ def url(data_dir: Path, port: int) -> str:
     return f"postgresql://{USER}:{file.read_text('ascii')}@127.0.0.1:{port}/postgres"
 
 
-def tell_parts(address: str) -> None:
-    """By the environment: the process list shows what stands on a command line."""
-    os.environ["POSTGRES_URL"] = address
-
-
 def _write_privately(file: Path, text: str) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as opened:
@@ -119,17 +112,6 @@ def port_of(settings: "Settings") -> int:
     file = settings.data_dir / URL_FILE_NAME
     given = given or (file.read_text("ascii") if file.exists() else choose_url(settings.data_dir))
     return urlsplit(given.strip()).port or 5432
-
-
-async def answers(address: str) -> None:
-    """Return once something listens there."""
-    place = urlsplit(address)
-    while True:
-        with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection(place.hostname, place.port)
-            writer.close()
-            return
-        await asyncio.sleep(PROBE_SECONDS)
 
 
 def prepare(data_dir: Path) -> Path:
@@ -180,7 +162,7 @@ def main(arguments: list[str]) -> None:
     Path("/proc/self/gid_map").write_text(f"{_ORDINARY_ID} {group} 1")
     os.setresgid(_ORDINARY_ID, _ORDINARY_ID, _ORDINARY_ID)
     os.setresuid(_ORDINARY_ID, _ORDINARY_ID, _ORDINARY_ID)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with_parent()
     if os.getppid() != parent:
         sys.exit(1)
     os.execv(arguments[0], arguments)

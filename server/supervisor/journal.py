@@ -49,7 +49,7 @@ def register(
     show.add_argument("--json", action="store_true", help="one JSON document a line")
     for verb, run in ((verify, _verify), (show, _show)):
         add_settings(
-            verb, "http_port", "grpc_port", "host", "server", "insecure_public", "log_level"
+            verb, "http_port", "grpc_port", "host", "server", "insecure_public", "log_level", "full"
         )
         verb.set_defaults(run=guarded(run, settings_of))
 

@@ -29,7 +29,11 @@ Starts and watches the server (gRPC, matching, journal), the follower (snapshots
 in flight is answered, a snapshot is written, and nothing is lost. Nor is it by kill -9: every
 order that was acknowledged is in the journal, and the next start recovers.
 
-A part that ends is started again; after five times in a minute the exchange ends and names it."""
+A part that ends is started again; after five times in a minute the exchange ends and names it.
+
+Beside them stand a PostgreSQL of its own and, with --full, a Redis and a Kafka, installed by the
+first start that needs them into the user's cache (180 MB, under a minute). Orders are taken without
+them, while they are installed and when they fail; /healthz tells how they are."""
 
 CONFIGURATION: Final = """\
 Each setting comes from its option, else from its variable, else from the configuration file, else
@@ -45,6 +49,8 @@ OWN: Final = (
     "gateway",
     "websocket",
     "postgres",
+    "redis",
+    "kafka",
     "journal",
     "export",
     "doctor",
@@ -76,8 +82,20 @@ PARTS: Final = {
         "The database below the data directory, at the address in its file postgres.url.",
         (),
     ),
+    "redis": (
+        "run the embedded Redis alone",
+        "Keeps nothing on the disk; at the address in the file redis.url of the data directory.",
+        (),
+    ),
+    "kafka": (
+        "run the embedded Kafka alone",
+        "A broker below the data directory, at the address in its file kafka.brokers.",
+        (),
+    ),
 }
 """Each with its summary, its description, and the settings that it has no use for."""
+OF_UP: Final = ("full",)
+"""Settings that parts have no use for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,7 +125,7 @@ def _parser(*, with_trading: bool) -> argparse.ArgumentParser:
             epilog=CONFIGURATION,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        _add_settings(part, *without)
+        _add_settings(part, *without, *(() if name == "up" else OF_UP))
         part.set_defaults(run=_run_part, part=name)
     from server.supervisor import export, journal
     from server.supervisor.doctor import command as doctor
@@ -181,11 +199,13 @@ def _run_part(options: argparse.Namespace, parent: Parent) -> int:
 
 def _handed_on(options: argparse.Namespace) -> list[str]:
     """The options again, for the parts."""
+    from server.supervisor.own_servers import VARIABLES
+
     handed_on = ["--config", options.config] if options.config else []
     for named in NAMED:
         value = getattr(options, named.name, None)
-        if named.name == "postgres_url":
-            continue  # It may hold a password, and goes by the environment.
+        if named.name in (*VARIABLES, *OF_UP):
+            continue  # Addresses may hold a password, and go by the environment.
         if value is True:
             handed_on.append(named.option)
         elif value is not None:

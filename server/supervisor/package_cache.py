@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from server.supervisor.parent import die_with_parent
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 LOCK: Final = ROOT / "requirements-full.lock"
 
@@ -24,10 +26,16 @@ class ToolFailed(Exception):
     """A program that installs or prepares something failed; the message says how."""
 
 
+def place(name: str, listed: bytes) -> Path:
+    """The folder of what is listed, once it is installed."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exchange-backend"
+    return cache / f"{name}-{hashlib.sha256(listed).hexdigest()[:16]}"
+
+
 def installed(name: str, listed: bytes, make: Callable[[Path], None]) -> Path:
     """The folder of what is listed; `make` fills it where it is not there yet."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exchange-backend"
-    directory = cache / f"{name}-{hashlib.sha256(listed).hexdigest()[:16]}"
+    directory = place(name, listed)
+    cache = directory.parent
     if not directory.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix="installing-") as making:
@@ -56,6 +64,8 @@ def run(command: list[str], environment: Mapping[str, str] | None = None) -> Non
         capture_output=True,
         text=True,
         check=False,
+        # Not to go on once this process is ended, as `up` ends it with all parts.
+        preexec_fn=die_with_parent,
     )
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or [str(done.returncode)]

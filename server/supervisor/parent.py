@@ -24,6 +24,7 @@ SERVING: Final = b"serving\n"
 LINE_BYTES_MAX: Final = 4_096
 """Of what is told to a part: a few names and process ids."""
 _PR_SET_PDEATHSIG: Final = 1
+_PRCTL: Final = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 class Parent:
@@ -43,8 +44,7 @@ class Parent:
         descriptor, process_id = map(int, given.split(":"))
         link = socket.socket(fileno=descriptor)
         link.set_inheritable(False)
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        die_with_parent()
         if os.getppid() != process_id:
             os._exit(1)
         parent = cls(link)
@@ -67,6 +67,12 @@ class Parent:
                 assert len(waiting) <= LINE_BYTES_MAX, waiting
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_with_parent() -> None:
+    """In a child that was just forked: SIGKILL once its parent is gone. It survives `exec`."""
+    if _PRCTL is not None:
+        _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def processes_line(process_ids: Mapping[str, int]) -> bytes:

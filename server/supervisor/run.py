@@ -5,8 +5,10 @@ import os
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+from server import logs
 from server.exits import Exit
 from server.settings import Settings
+from server.supervisor.own_servers import forget
 from server.supervisor.parent import Parent
 from server.supervisor.up import error
 
@@ -65,13 +67,57 @@ def postgres(settings: Settings, parent: Parent) -> int:
     except OSError as failure:
         error(f"the embedded postgres can't be started: {failure}")
         return Exit.FAILED
-    # Nothing of the address is for the server, whose environment may be read longer than ours.
-    os.environ.pop("POSTGRES_URL", None)
     return _become(command)
 
 
+def redis(settings: Settings, parent: Parent) -> int:
+    """Becomes the embedded Redis, which keeps the tie to the parent."""
+    del parent
+    from server.supervisor import redis_server
+
+    os.nice(redis_server.NICENESS)
+    try:
+        program = redis_server.install(logs.say)
+        configuration = redis_server.prepare(settings.data_dir, redis_server.port_of(settings))
+    except redis_server.RedisMissing as missing:
+        error(str(missing))
+        return Exit.PART_MISSING
+    except OSError as failure:
+        error(f"the embedded redis can't be started: {failure}")
+        return Exit.FAILED
+    return _become(redis_server.command(program, configuration))
+
+
+def kafka(settings: Settings, parent: Parent) -> int:
+    """Becomes the embedded Kafka, which keeps the tie to the parent."""
+    del parent
+    from server.supervisor import kafka_broker
+
+    os.nice(kafka_broker.NICENESS)
+    directory = settings.data_dir.absolute() / kafka_broker.DIRECTORY_NAME
+    try:
+        installation = kafka_broker.install(logs.say)
+        ports = kafka_broker.port_of(settings), kafka_broker.free_port()
+        configuration = kafka_broker.prepare(installation, directory, *ports)
+        output = os.open(directory / kafka_broker.OUTPUT_FILE_NAME, _NEW_FILE, 0o600)
+    except kafka_broker.KafkaMissing as missing:
+        error(f"{missing}; name a broker with --kafka-brokers")
+        return Exit.PART_MISSING
+    except OSError as failure:
+        error(f"the embedded kafka can't be started: {failure}")
+        return Exit.FAILED
+    # It says much at a start and a stop that is of use to nobody but who looks for a fault.
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    return _become(kafka_broker.command(installation, configuration))
+
+
 def _become(command: list[str]) -> NoReturn:
+    forget()
     os.execv(command[0], command)
+
+
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 PARTS: Final[dict[str, Callable[[Settings, Parent], int]]] = {
@@ -80,4 +126,6 @@ PARTS: Final[dict[str, Callable[[Settings, Parent], int]]] = {
     "gateway": gateway,
     "websocket": websocket,
     "postgres": postgres,
+    "redis": redis,
+    "kafka": kafka,
 }

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,13 +16,14 @@ from server.exits import Exit
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.storage import DISK_FULL
 from server.settings import Settings, reachable
-from server.supervisor import embedded_postgres
+from server.supervisor import own_servers
+from server.supervisor.own_servers import OwnServer
 from server.supervisor.part import Part
 from server.supervisor.watch import DEGRADED, GaveUp, Watch
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PROBE_SECONDS: Final = 0.05
-"""Between two looks at whether the gateway serves."""
+"""Between two looks at whether a part serves."""
 
 
 def up(settings: Settings, options: Sequence[str]) -> int:
@@ -88,9 +90,9 @@ async def _watch(settings: Settings, options: Sequence[str]) -> int:
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    postgres_url, without_postgres = _postgres(settings)
-    embedded_postgres.tell_parts(postgres_url)
-    watch = _parts(settings, options, "" if settings.postgres_url else postgres_url)
+    settings, servers, without_postgres = own_servers.choose(settings)
+    own_servers.tell_parts(settings)
+    watch = _parts(settings, options, servers)
     try:
         stopping = asyncio.create_task(stop.wait())
         running = asyncio.create_task(_run(settings, watch, without_postgres))
@@ -132,18 +134,7 @@ def ready_line(settings: Settings, without_postgres: str, *, with_http: bool) ->
     return f"ready: {http}gRPC {settings.server_address}, data in {directory}{without}"
 
 
-def _postgres(settings: Settings) -> tuple[str, str]:
-    """The database to keep in step, or why there is none although one is wanted."""
-    if settings.postgres_url or settings.postgres == "off":
-        return settings.postgres_url, ""
-    try:
-        embedded_postgres.programs()
-        return embedded_postgres.choose_url(settings.data_dir), ""
-    except (embedded_postgres.PostgresMissing, OSError) as failure:
-        return "", str(failure)
-
-
-def _parts(settings: Settings, options: Sequence[str], embedded_url: str) -> Watch:
+def _parts(settings: Settings, options: Sequence[str], servers: Sequence[OwnServer]) -> Watch:
     def command(name: str, *own: str) -> list[str]:
         # -P: a folder named `server` where the exchange is started must not be taken for ours.
         return [sys.executable, "-P", "-m", "server.supervisor.main", name, *options, *own]
@@ -151,12 +142,18 @@ def _parts(settings: Settings, options: Sequence[str], embedded_url: str) -> Wat
     async def gateway_serves() -> None:
         await _healthy(reachable(settings.host), settings.http_port)
 
-    async def postgres_serves() -> None:
-        await embedded_postgres.answers(embedded_url)
-
     stop = settings.stop
-    name, number = embedded_postgres.NAME, embedded_postgres.STOP_SIGNAL
-    postgres = Part(name, command(name), logs.pass_on, stop.part_s, postgres_serves, number)
+    beside = [
+        Part(
+            own.name,
+            command(own.name),
+            logs.pass_on,
+            stop.part_s,
+            partial(_listens, own.port),
+            own.stop_signal,
+        )
+        for own in servers
+    ]
     to_server = ("--server", settings.server_address)
     return Watch(
         server=Part("server", command("server"), logs.pass_on, stop.server_s),
@@ -164,10 +161,20 @@ def _parts(settings: Settings, options: Sequence[str], embedded_url: str) -> Wat
             "gateway", command("gateway", *to_server), logs.pass_on, stop.part_s, gateway_serves
         ),
         follower=Part("follower", command("follower", *to_server), logs.pass_on, stop.part_s),
-        beside=[postgres] if embedded_url else [],
+        beside=beside,
         more=[Part("websocket", command("websocket", *to_server), logs.pass_on, stop.part_s)],
         say=tell,
     )
+
+
+async def _listens(port: int) -> None:
+    """Return once something does, on this machine."""
+    while True:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            return
+        await asyncio.sleep(PROBE_SECONDS)
 
 
 async def _healthy(host: str, port: int) -> None:

@@ -58,7 +58,24 @@ def test_before_the_first_start_nothing_is_bad_and_nothing_is_made(
     assert examined["server"]["remedy"] == "exchange up"
     assert examined["envoy"]["said"].startswith("1.")
     assert " ms for 4 KiB" in examined["fdatasync"]["said"]
+    assert "of its own" in examined["postgres"]["said"]
+    assert {examined[name]["said"][:13] for name in ("redis", "kafka")} == {"not asked for"}
     assert not starter.data_dir.exists()
+
+
+def test_outside_parts_are_told_apart(doctor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        at = f"127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setenv("XDG_CACHE_HOME", "/nowhere")
+        code, examined = doctor(
+            *("--full", "--kafka-brokers", at),
+            *("--postgres-url", f"postgresql://u:hidden@127.0.0.1:{free_port()}/d"),
+        )
+    assert code == 0, "orders are taken without them"
+    assert examined["kafka"] == {**examined["kafka"], "state": "good", "said": f"{at} answers"}
+    assert examined["redis"]["said"].startswith("not installed yet")
+    assert "does not answer" in examined["postgres"]["said"]
+    assert "hidden" not in examined["postgres"]["said"]
 
 
 def test_running_and_stopped(doctor: Any, starter: Starter) -> None:

@@ -22,8 +22,8 @@ from server.supervisor.parent import Parent
 DESCRIPTION: Final = """\
 Looks at everything that the exchange needs on this machine, repairs nothing, and says what to do
 about what is not right: Python and its packages, Envoy, open files, clock; the data directory, its
-disk, its journal; the ports, the server and its snapshots. Works with a running exchange and
-without."""
+disk, its journal; the ports, the server and its snapshots; PostgreSQL, Redis and Kafka. Works with
+a running exchange and without."""
 EPILOG: Final = "Exit codes: 0 nothing is bad (read the notes), 1 something is, 2 wrong usage."
 
 MARKS: Final = {
@@ -71,7 +71,7 @@ def _examine(options: argparse.Namespace, settings_of: SettingsOf) -> Iterator[F
         yield finding
     yield good("settings", options.config or os.environ.get("EXCHANGE_CONFIG") or "no file")
     if is_installed:
-        from server.supervisor.doctor import directory, serving
+        from server.supervisor.doctor import directory, outside, serving
 
         yield from directory.examine(settings.data_dir)
         try:
@@ -79,6 +79,7 @@ def _examine(options: argparse.Namespace, settings_of: SettingsOf) -> Iterator[F
         except OSError:
             owner = None  # what the directory's own finding says
         yield from serving.examine(settings, owner)
+        yield from outside.examine(settings)
 
 
 def _tell(findings: Iterator[Finding], *, as_json: bool) -> int:

@@ -1,0 +1,65 @@
+"""PostgreSQL, Redis and Kafka: named, of one's own, or not asked for. Orders are taken without."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from server.settings import Settings
+from server.supervisor import embedded_postgres, kafka_broker, redis_server
+from server.supervisor.doctor.finding import Finding, good, note
+
+MISSING: Final = (redis_server.RedisMissing, kafka_broker.KafkaMissing)
+ANSWER_SECONDS: Final = 2.0
+NOT_WANTED: Final = "not asked for: disabled"
+FULL: Final = "exchange up --full starts one of its own"
+ON_FIRST_USE: Final = "not installed yet: the first exchange up --full does that"
+FIRST_PORTS: Final = {"postgresql": 5432, "postgres": 5432, "redis": 6379, "rediss": 6379}
+"""Of addresses without one."""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """One finding for each."""
+    if settings.postgres_url:
+        yield _named("postgres", settings.postgres_url)
+    elif settings.postgres == "off":
+        yield good("postgres", NOT_WANTED)
+    else:
+        yield _own_postgres()
+    yield _of_full("redis", settings.redis_url, redis_server.place, settings)
+    brokers = [f"kafka://{each}" for each in settings.kafka_brokers.split(",") if each]
+    yield _of_full("kafka", brokers[0] if brokers else "", kafka_broker.place, settings)
+
+
+def _own_postgres() -> Finding:
+    try:
+        return good("postgres", f"of its own, {embedded_postgres.programs()}")
+    except embedded_postgres.PostgresMissing as missing:
+        said, _, remedy = str(missing).partition("; ")
+        return note("postgres", said, remedy)
+
+
+def _of_full(name: str, url: str, where: Callable[[], Path], settings: Settings) -> Finding:
+    if url:
+        return _named(name, url)
+    if not settings.full:
+        return good(name, f"{NOT_WANTED}; {FULL}")
+    try:
+        directory = where()
+    except MISSING as missing:
+        return note(name, str(missing), "name one that runs")
+    return good(name, f"of its own, {directory}" if directory.exists() else ON_FIRST_USE)
+
+
+def _named(name: str, url: str) -> Finding:
+    """Whether something listens there; the address is shown without what may be a password."""
+    found = urlsplit(url)
+    place = (found.hostname or "127.0.0.1", found.port or FIRST_PORTS.get(found.scheme, 0))
+    shown = f"{place[0]}:{place[1]}"
+    try:
+        socket.create_connection(place, ANSWER_SECONDS).close()
+    except OSError as failure:
+        said = f"{shown} does not answer ({failure}): orders are taken without it"
+        return note(name, said, "start it, or name another")
+    return good(name, f"{shown} answers")

@@ -1,0 +1,153 @@
+"""`exchange up --full`: Redis and Kafka of its own beside PostgreSQL, and what becomes of them."""
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from redis import Redis
+
+from server.settings import Settings
+from server.supervisor import kafka_broker, own_servers, redis_server
+from tests.processes.test_up import place
+from tests.processes.test_up_postgres import orders
+from tests.running import Everything, Starter, is_there, until
+
+HEALTHY_S = 90.0
+"""Java starts at low priority, beside everything else that runs here."""
+GONE_S = 1.0
+OWN = {"postgres": "postgres", "redis": "redis-server", "kafka": "java"}
+"""The name of each part's process."""
+
+
+@pytest.fixture(scope="module")
+def full(module_starter: Starter) -> Everything:
+    try:
+        redis_server.install(print)
+        kafka_broker.install(print)
+    except (redis_server.RedisMissing, kafka_broker.KafkaMissing) as missing:
+        pytest.skip(f"`up --full` is not tested: {missing}")
+    exchange = module_starter.up("--full", EXCHANGE_POSTGRES="embedded")
+    place(exchange, "before-anything-else")
+    wait_healthy(exchange)
+    return exchange
+
+
+def health(exchange: Everything) -> dict[str, Any]:
+    told: dict[str, Any] = httpx.get(f"{exchange.http}/healthz", timeout=10).json()
+    return told
+
+
+def wait_healthy(exchange: Everything) -> None:
+    told: list[dict[str, Any]] = []
+
+    def is_healthy() -> bool:
+        time.sleep(0.05)  # Asking without a pause would take the core that Java starts on.
+        told.append(health(exchange))
+        return told[-1].get("status") == "healthy"
+
+    until(is_healthy, HEALTHY_S, f"health of all, after {exchange.running.lines}")
+
+
+def own_processes(exchange: Everything) -> dict[str, psutil.Process]:
+    children = psutil.Process(exchange.running.pid).children()
+    return {name: it for name, program in OWN.items() for it in children if it.name() == program}
+
+
+def placed_in_topic(data_dir: Path) -> int:
+    """Messages in `exchange-orders`."""
+    brokers = (data_dir / kafka_broker.BROKERS_FILE_NAME).read_text("ascii").strip()
+    consumer = Consumer({"bootstrap.servers": brokers, "group.id": "test", "log_level": 0})
+    try:
+        topic = consumer.list_topics("exchange-orders", timeout=10).topics["exchange-orders"]
+        ends = [
+            consumer.get_watermark_offsets(TopicPartition("exchange-orders", each), timeout=10)[1]
+            for each in topic.partitions
+        ]
+        return sum(ends)
+    finally:
+        consumer.close()
+
+
+def test_all_parts_are_healthy_and_have_what_happened(
+    full: Everything, module_starter: Starter
+) -> None:
+    data_dir = module_starter.data_dir
+    checks = health(full)["checks"]
+    assert checks == dict.fromkeys(("journal", "snapshots", *OWN), "healthy")
+    place(full, "one")
+    until(lambda: orders(data_dir) == 2, HEALTHY_S, "both orders in the table")
+    until(lambda: placed_in_topic(data_dir) == 2, HEALTHY_S, "both orders in the topic")
+    url = (data_dir / redis_server.URL_FILE_NAME).read_text("ascii").strip()
+    with Redis.from_url(url) as client:
+        assert client.ping()
+
+
+def test_each_is_a_child_of_low_priority_that_shows_no_password(
+    full: Everything, module_starter: Starter
+) -> None:
+    found = own_processes(full)
+    assert set(found) == set(OWN)
+    password = (module_starter.data_dir / redis_server.PASSWORD_FILE_NAME).read_text("ascii")
+    for process_id in full.running.children():
+        assert password not in " ".join(psutil.Process(process_id).cmdline())
+    for name, process in found.items():
+        assert process.nice() == kafka_broker.NICENESS, name
+        assert not set(own_servers.VARIABLES.values()) & set(process.environ()), name
+        assert (module_starter.data_dir / name).is_dir()
+
+
+def test_those_that_end_are_started_again_and_orders_are_taken_meanwhile(
+    full: Everything, module_starter: Starter
+) -> None:
+    before = own_processes(full)
+    known = orders(module_starter.data_dir)
+    for process in before.values():
+        process.kill()
+    place(full, "without-them")
+    wait_healthy(full)
+    after = own_processes(full)
+    assert {name: it.pid for name, it in after.items()}.keys() == before.keys()
+    assert not {it.pid for it in after.values()} & {it.pid for it in before.values()}
+    assert orders(module_starter.data_dir) == known + 1
+    assert placed_in_topic(module_starter.data_dir) == known + 1
+    restarts = [line for line in full.running.lines if "is being started again" in line]
+    assert len(restarts) == len(OWN), restarts
+
+
+def test_they_go_with_up(full: Everything) -> None:
+    children = full.running.children()
+    assert len(children) >= len(OWN)
+    full.running.kill()
+    until(lambda: not any(map(is_there, children)), GONE_S, "the end of all parts")
+
+
+def test_what_is_named_is_not_started(tmp_path: Path) -> None:
+    named = Settings(
+        tmp_path, postgres_url="postgresql://a", redis_url="redis://b", kafka_brokers="c:1"
+    )
+    assert own_servers.choose(replace(named, full=True)) == (replace(named, full=True), [], "")
+    chosen = own_servers.choose(Settings(tmp_path, postgres="off"))
+    assert (chosen.servers, chosen.settings.outside_parts) == ([], [])
+    chosen = own_servers.choose(replace(named, full=True, kafka_brokers=""))
+    assert [own.name for own in chosen.servers] == ["kafka"]
+    assert chosen.settings.kafka_brokers == f"127.0.0.1:{chosen.servers[0].port}"
+
+
+def test_an_installation_does_not_go_on_without_who_wanted_it(tmp_path: Path) -> None:
+    child = f"import os, time; open({str(tmp_path / 'it')!r}, 'w').write(str(os.getpid()))"
+    program = (
+        "import sys; from server.supervisor.package_cache import run;"
+        f"run([sys.executable, '-c', {child + '; time.sleep(100)'!r}])"
+    )
+    with subprocess.Popen([sys.executable, "-c", program]) as wanted:
+        until(lambda: (tmp_path / "it").exists() and bool((tmp_path / "it").read_text()), 10)
+        wanted.kill()
+    process_id = int((tmp_path / "it").read_text())
+    until(lambda: not is_there(process_id), GONE_S, "the end of the installation")
