@@ -2,25 +2,33 @@
 
 Several can run, on several machines, each with an upstream of its own for what its clients want.
 `websockets` does the protocol: handshake, masking, fragments, pings, closing, compression where a
-client offers it (without context takeover: memory for no client, and one compression for all).
+client offers it (without context takeover: memory for no client, and one compression for all);
+`Link` bounds what it leaves open.
 
 A client is pinged every `PING_SECONDS`, and is gone when it doesn't answer within as much: that
 finds half-open connections. One that wants nothing and says nothing is closed after
 `IDLE_SECONDS`. A browser says which page it shows (`Origin`): only pages from the address that the
 client asked for may connect.
+
+`GET /metrics`, at the same address, answers with figures for Prometheus.
 """
 
 import asyncio
+import gc
 import signal
 import socket
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from secrets import token_hex
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
-from websockets.asyncio.server import ServerConnection, serve
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.http11 import Request, Response
@@ -28,28 +36,32 @@ from websockets.http11 import Request, Response
 from clients.client import ExchangeClient
 from clients.connection import Connection
 from clients.retries import Retries
-from gateway.websocket.connection import Outgoing
+from gateway.websocket.connection import Outgoing, Writer
+from gateway.websocket.figures import Counts, Figures, State, tell
 from gateway.websocket.frames import EXHAUSTED, Frame, now_text
+from gateway.websocket.link import FRAMES_PER_SECOND_MAX, Link
 from gateway.websocket.session import Channels, Session, error
 
 PATH: Final = "/stream"
+FIGURES_PATH: Final = "/metrics"
 CONNECTIONS_MAX: Final = 5_000
 """Half of what the gateway takes in all; some 100 MB when none of them falls behind."""
 FRAME_BYTES_MAX: Final = 16 * 1024
 """Ten times the longest order."""
-FRAMES_PER_SECOND_MAX: Final = 100
-"""Of one client, more than a person or a page sends; who has more to say opens a gRPC session.
-Those over it are refused, and ten times as many end the connection."""
-FRAMES_PER_SECOND_CLOSE: Final = 10 * FRAMES_PER_SECOND_MAX
 WRITE_BYTES: Final = 64 * 1024
 """In a transport before its writer waits."""
+OPEN_SECONDS: Final = 10.0
+"""For a handshake."""
 PING_SECONDS: Final = 20.0
 IDLE_SECONDS: Final = 600.0
 SWEEP_SECONDS: Final = 5.0
 """Between two looks at idle clients and channels that nobody wants."""
+COLLECTED_AFTER: Final = (20_000, 20, 50)
+"""Objects that came and stayed, and looks at the young and at the middle generation, between two
+looks of Python's collector at the generation above."""
 STOP_SECONDS: Final = 1.0
 GOING_AWAY: Final = 1001
-POLICY: Final = 1008
+Admit = Callable[[ServerConnection, Request], Response | None]
 
 
 def listening(address: str) -> socket.socket:
@@ -73,19 +85,29 @@ class Bridge:
         self.channels = Channels(exchange)
         self._exchange = exchange
         self._connection = connection
+        self.counts = Counts()
+        self.figures = Figures(self.counts, self._state)
         self._open = 0
+        self._told: Counter[str] = Counter()
+        self._outgoing: set[Outgoing] = set()
+        self._writer = Writer()
 
-    def admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse a handshake, or not."""
-        if request.path.partition("?")[0] != PATH:
-            return connection.respond(HTTPStatus.NOT_FOUND, f"the path is {PATH}\n")
+    def admit(self, link: Link, request: Request) -> Response | None:
+        """Refuse a handshake, or not; or answer who asks for the figures."""
+        path = request.path.partition("?")[0]
+        if path == FIGURES_PATH:
+            kind = Headers({"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Connection": "close"})
+            return Response(HTTPStatus.OK, "OK", kind, self.figures.text())
         origin = request.headers.get("Origin")
+        if path != PATH:
+            return self._refuse(link, "path", HTTPStatus.NOT_FOUND, f"the path is {PATH}\n")
         if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
-            return connection.respond(
-                HTTPStatus.FORBIDDEN, "the page is from another origin than the exchange\n"
-            )
+            sentence = "the page is from another origin than the exchange\n"
+            return self._refuse(link, "origin", HTTPStatus.FORBIDDEN, sentence)
         if self._open >= CONNECTIONS_MAX:
-            return connection.respond(
+            return self._refuse(
+                link,
+                "limit",
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"{CONNECTIONS_MAX} connections are open, which is the limit; come back later\n",
             )
@@ -97,53 +119,63 @@ class Bridge:
         task.add_done_callback(self._gone)
         return None
 
-    async def serve(self, connection: ServerConnection) -> None:
+    def _refuse(self, link: Link, reason: str, status: HTTPStatus, sentence: str) -> Response:
+        self.counts.refused[reason] += 1
+        return link.respond(status, sentence)
+
+    async def serve(self, link: Link) -> None:
         """One client until it goes."""
-        outgoing = Outgoing(connection)
+        link.name = f"ws-{token_hex(8)}"
+        self.counts.opened += 1
+        outgoing = Outgoing(link, self._writer)
+        self._outgoing.add(outgoing)
         session = Session(outgoing, self.channels, self._exchange, self._connection)
-        hello = {"type": "connected", "client_id": f"ws-{token_hex(8)}", "timestamp": now_text()}
-        outgoing.send(Frame(hello))
-        writing = asyncio.create_task(outgoing.write())
+        outgoing.send(Frame({"type": "connected", "client_id": link.name, "timestamp": now_text()}))
         try:
             with suppress(ConnectionClosed):
-                await self._read(connection, session, outgoing)
+                await self._read(link, session, outgoing)
         finally:
             session.close()
-            writing.cancel()
-            with suppress(asyncio.CancelledError, ConnectionClosed):
-                await writing
+            self._outgoing.discard(outgoing)
 
     def _gone(self, _: asyncio.Task[None]) -> None:
         self._open -= 1
 
+    def _state(self) -> State:
+        waiting = [each.waiting_bytes for each in self._outgoing]
+        return State(
+            connections=self._open,
+            subscriptions=self.channels.subscriptions(),
+            channels=self.channels.open(),
+            waiting_bytes=sum(waiting),
+            waiting_bytes_most=max(waiting, default=0),
+        )
+
     async def sweep(self) -> None:
-        """Close streams that nobody wants."""
+        """Close streams that nobody wants, and tell of handshakes that were refused."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.channels.close_unused()
+            if self.counts.refused != self._told:
+                # Together: a flood of handshakes must not become one of lines.
+                tell("handshakes refused", **(self.counts.refused - self._told))
+                self._told = self.counts.refused.copy()
 
-    async def _read(
-        self, connection: ServerConnection, session: Session, outgoing: Outgoing
-    ) -> None:
+    async def _read(self, link: Link, session: Session, outgoing: Outgoing) -> None:
         clock = asyncio.get_running_loop().time
         second, count = clock(), 0
         while True:
             try:
                 async with asyncio.timeout(IDLE_SECONDS):
-                    text = await connection.recv(decode=True)
+                    text = await link.recv(decode=True)
             except TimeoutError:
                 if session.subscribed:
                     continue
-                await connection.close(GOING_AWAY, f"nothing was said for {IDLE_SECONDS:.0f} s")
-                return
+                link.end(GOING_AWAY, f"nothing was said for {IDLE_SECONDS:.0f} s")
+                continue
             if clock() - second >= 1:
                 second, count = clock(), 0
             count += 1
-            if count > FRAMES_PER_SECOND_CLOSE:
-                await connection.close(
-                    POLICY, f"at most {FRAMES_PER_SECOND_MAX} frames a second are taken"
-                )
-                return
             if count > FRAMES_PER_SECOND_MAX:
                 sentence = (
                     f"frames came faster than {FRAMES_PER_SECOND_MAX} a second, and this one was "
@@ -152,6 +184,32 @@ class Bridge:
                 outgoing.send(Frame(error(sentence, EXHAUSTED) | {"timestamp": now_text()}))
                 continue
             await session.take(text)
+
+
+async def serving_at(bridge: Bridge, listener: socket.socket) -> Server:
+    """The library's server, with all that it bounds by itself."""
+    deflate = ServerPerMessageDeflateFactory(
+        server_no_context_takeover=True,
+        client_no_context_takeover=True,
+        server_max_window_bits=12,
+        client_max_window_bits=12,
+    )
+    return await serve(
+        cast("Callable[[ServerConnection], Awaitable[None]]", bridge.serve),
+        sock=listener,
+        create_connection=cast("type[ServerConnection]", partial(Link, bridge.counts)),
+        process_request=cast("Admit", bridge.admit),
+        compression=None,
+        extensions=[deflate],
+        open_timeout=OPEN_SECONDS,
+        max_size=FRAME_BYTES_MAX,
+        max_queue=4,
+        write_limit=WRITE_BYTES,
+        ping_interval=PING_SECONDS,
+        ping_timeout=PING_SECONDS,
+        close_timeout=STOP_SECONDS,
+        server_header=None,
+    )
 
 
 async def run(server: str, address: str, serving: Callable[[], None]) -> None:
@@ -163,26 +221,12 @@ async def run(server: str, address: str, serving: Callable[[], None]) -> None:
     async with ExchangeClient(server) as exchange:
         bridge = Bridge(exchange, connection)
         sweeping = asyncio.create_task(bridge.sweep())
-        deflate = ServerPerMessageDeflateFactory(
-            server_no_context_takeover=True,
-            client_no_context_takeover=True,
-            server_max_window_bits=12,
-            client_max_window_bits=12,
-        )
-        listener = await serve(
-            bridge.serve,
-            sock=listening(address),
-            process_request=bridge.admit,
-            compression=None,
-            extensions=[deflate],
-            max_size=FRAME_BYTES_MAX,
-            max_queue=4,
-            write_limit=WRITE_BYTES,
-            ping_interval=PING_SECONDS,
-            ping_timeout=PING_SECONDS,
-            close_timeout=STOP_SECONDS,
-            server_header=None,
-        )
+        listener = await serving_at(bridge, listening(address))
+        # What is there by now stays. Each connection is some hundred objects that refer to each
+        # other as long as it is open: looking through all of them often finds nothing, and took a
+        # fifth of the time.
+        gc.freeze()
+        gc.set_threshold(*COLLECTED_AFTER)
         serving()
         await stop.wait()
         # Its clients come back to the next one, and subscribe from where they were.

@@ -8,8 +8,8 @@ handed to every subscriber's queue in the same turn of the loop.
 Resuming: a subscriber who names a sequence is first sent the past from a stream of his own. He
 joins the channel in the turn in which his stream has reached what the channel has published
 (`sequence`, which counts events of a command that is not yet complete), so nothing is missed; what
-the channel has for him of earlier sequences is left out, so nothing comes twice. The past is sent
-no faster than he reads it: each of its frames waits for room in his queue.
+the channel still has of sequences that he was sent is left out, so nothing comes twice. The past is
+sent no faster than he reads it: each of its frames waits for room in his queue.
 
 A stream that ends with an error that trying again doesn't cure ends its channel: `failure` says
 why, its subscribers are told by an `error` frame, and the next who subscribes opens it anew.
@@ -44,6 +44,8 @@ STATE_SECONDS: Final = 0.1
 """Ten states of a book or ticker a second: more than an eye can follow."""
 LEVELS: Final = 20
 """A side, of `orderbook`: what a place reply holds too."""
+PUBLISHED_AT_ONCE: Final = 100
+"""Events of one command or message, before they are written: a fraction of what may wait."""
 ORDERS_KNOWN_MAX: Final = 50_000
 """Open orders of an instrument whose unchanging part is remembered, about 30 MB; others are read
 from the server when they trade."""
@@ -116,6 +118,8 @@ class EventChannel(Channel):
     def __init__(self, exchange: ExchangeClient, instrument: str) -> None:
         super().__init__(exchange, instrument)
         self._known: Memory = {}
+        self._complete = 0
+        """Up to which sequence everything has been published."""
         self._ahead: dict[Subscriber, int] = {}
         """Up to where subscribers who joined ahead of the channel have been sent everything."""
 
@@ -130,9 +134,14 @@ class EventChannel(Channel):
                     frame = notice("restarted", self.name, message.sequence, self.sequence)
                     self.sequence = message.sequence
                     self._publish(frame, self.sequence)
-                for sequence, frame in await self._frames(message, self.sequence, self._known):
+                frames = await self._frames(message, self.sequence, self._known)
+                for number, (sequence, frame) in enumerate(frames, 1):
                     self.sequence = sequence
                     self._publish(frame, sequence)
+                    if number % PUBLISHED_AT_ONCE == 0:
+                        # Written, before a queue that nobody is slow to read has no room.
+                        await asyncio.sleep(0)
+                self._complete = message.sequence
 
     async def catch_up(self, subscriber: Subscriber, after_sequence: int) -> None:
         """Send the past to one subscriber, then let him join."""
@@ -157,7 +166,7 @@ class EventChannel(Channel):
                     newest = max(self.sequence, last)
                     subscriber.event(self, notice("resumed", self.name, newest, last))
                     self.subscribers.add(subscriber)
-                    if last > self.sequence:
+                    if last > self._complete:
                         self._ahead[subscriber] = last
                     return
 

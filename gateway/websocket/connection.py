@@ -1,63 +1,105 @@
-"""One connection: what it subscribed to, what waits for it, and who writes it.
+"""One connection: what waits for it, and when it is written.
 
-Everything that waits is written by one task, all frames of a moment in one write, and the next only
-when the transport has room again. So whatever a client doesn't read waits here, and is counted:
+All connections have one writer. It goes from one to the next, `WRITES_AT_ONCE` in a turn of the
+loop, so that what the exchange sends is taken in between: with a thousand writes in a row it
+would have to wait for several such rows. All frames that wait for a connection go out in one write;
+the busier the process, the more of them there are. While a transport is full nothing is written to
+it. So whatever a client doesn't read waits here, and is counted:
 
 - events (trades, orders, replies) in a queue of at most `WAITING_BYTES_MAX`. A client for whom more
   waits is closed with 1013 and a reason that names where to resume. The past that he asked for
   waits for `room`, half of the bound, so that it leaves the other half to what happens meanwhile.
-- states (`orderbook`, `ticker`): the newest of each channel, so a slow client gets fewer.
+- states (`orderbook`, `ticker`): the newest of each channel, so a slow client gets fewer. One is
+  not urgent: it goes with the next event of its connection, or after `STATE_WAIT_SECONDS`. A write
+  costs far more than what is in it, the gateway's reading and writing again included.
 - deltas (`depth`): past the same bound they are dropped, and a snapshot follows once there is room.
 
-A client who is being closed and doesn't read is gone after `CLOSE_SECONDS`; nobody waits for it.
+A client who is being closed and doesn't read is gone after `link.CLOSE_SECONDS`.
 """
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 from typing import Final
 
-from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.protocol import State
 
 from gateway.websocket.channels import Channel
 from gateway.websocket.frames import Frame
+from gateway.websocket.link import CLOSE_SECONDS, Link
 
 WAITING_BYTES_MAX: Final = 256 * 1024
 """For one client, beside the 64 KiB of its transport: about 1,000 trades."""
 PAST_BYTES_MAX: Final = WAITING_BYTES_MAX // 2
 """Above this no more of the past is taken."""
-CLOSE_SECONDS: Final = 5.0
-"""For a client to take what its transport holds, and the reason."""
+STATE_WAIT_SECONDS: Final = 0.05
+"""Half of what lies between two states of a channel."""
+WRITES_AT_ONCE: Final = 50
+"""Before the loop looks at what has come in: about a millisecond."""
 TRY_AGAIN_LATER: Final = 1013
 REASON_BYTES_MAX: Final = 123
 """Of a close frame: the protocol's."""
 
 
+class Writer:
+    """Connections for which something waits, in the order in which they are written."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due: deque[Outgoing] = deque()
+        self._due_later: set[Outgoing] = set()
+
+    def now(self, outgoing: "Outgoing") -> None:
+        """Write what waits for it in this turn of the loop, or one of the next."""
+        if not self._due:
+            self._loop.call_soon(self._write)
+        self._due.append(outgoing)
+
+    def later(self, outgoing: "Outgoing") -> None:
+        """Write it after `STATE_WAIT_SECONDS` at the latest."""
+        if not self._due_later:
+            self._loop.call_later(STATE_WAIT_SECONDS, self._hurry)
+        self._due_later.add(outgoing)
+
+    def _hurry(self) -> None:
+        late, self._due_later = self._due_later, set()
+        for outgoing in late:
+            outgoing.hurry()
+
+    def _write(self) -> None:
+        for _ in range(min(len(self._due), WRITES_AT_ONCE)):
+            self._due.popleft().write()
+        if self._due:
+            self._loop.call_soon(self._write)
+
+
 class Outgoing:
     """The frames for one connection: a `Subscriber`."""
 
-    def __init__(self, connection: ServerConnection) -> None:
+    def __init__(self, link: Link, writer: Writer) -> None:
         self.cut = ""
         """Why it is closed; empty while it is not."""
-        self._connection = connection
+        self.waiting_bytes = 0
+        """Of events and deltas."""
+        self._link = link
+        self._loop = asyncio.get_running_loop()
         self._events: deque[Frame] = deque()
-        self._bytes = 0
+        self._writer = writer
         self._states: dict[Channel, Frame] = {}
         self._deltas: dict[Channel, list[Frame]] = {}
         self._stale: set[Channel] = set()
-        self._news = asyncio.Event()
+        self._due = False
+        """Whether its turn to be written will come."""
         self._room = asyncio.Event()
         self._window_bits = next(
             (
                 extension.local_max_window_bits
-                for extension in connection.protocol.extensions
+                for extension in link.protocol.extensions
                 if isinstance(extension, PerMessageDeflate)
             ),
             0,
         )
+        link.on_room = self.write
 
     def send(self, frame: Frame) -> None:
         """A reply."""
@@ -65,7 +107,7 @@ class Outgoing:
 
     async def room(self) -> None:
         """Until less than `PAST_BYTES_MAX` wait; never for one who is cut."""
-        while self.cut or self._bytes > PAST_BYTES_MAX:
+        while self.cut or self.waiting_bytes > PAST_BYTES_MAX:
             self._room.clear()
             await self._room.wait()
 
@@ -75,53 +117,64 @@ class Outgoing:
 
     def state(self, channel: Channel, frame: Frame) -> None:
         """One that makes the one before void."""
+        if not self._states:
+            self._writer.later(self)
         self._states[channel] = frame
-        self._news.set()
 
     def delta(self, channel: Channel, frame: Frame) -> None:
         """One that a snapshot may stand for."""
         if channel in self._stale:
             return
         waiting = self._deltas.setdefault(channel, [])
-        if self._bytes + len(frame.plain) > WAITING_BYTES_MAX:
-            self._bytes -= sum(len(each.plain) for each in waiting)
+        if self.waiting_bytes + len(frame.plain) > WAITING_BYTES_MAX:
+            self.waiting_bytes -= sum(len(each.plain) for each in waiting)
             del self._deltas[channel]
             self._stale.add(channel)
         else:
             waiting.append(frame)
-            self._bytes += len(frame.plain)
-        self._news.set()
+            self.waiting_bytes += len(frame.plain)
+        self.hurry()
 
     def forget(self, channel: Channel) -> None:
         """Let go of what waits of a channel that is not wanted any more, events apart."""
         self._states.pop(channel, None)
         self._stale.discard(channel)
-        self._bytes -= sum(len(each.plain) for each in self._deltas.pop(channel, ()))
+        self.waiting_bytes -= sum(len(each.plain) for each in self._deltas.pop(channel, ()))
 
-    async def write(self) -> None:
-        """Write whatever comes until the connection ends or is cut."""
-        connection = self._connection
-        while not self.cut:
-            await self._news.wait()
-            self._news.clear()
-            frames = self._taken()
-            if frames and connection.protocol.state is State.OPEN:
-                bits = self._window_bits
-                connection.transport.write(b"".join([it.bytes_for(bits) for it in frames]))
-            await connection.drain()
-        with suppress(ConnectionClosed):
-            await connection.close(TRY_AGAIN_LATER, self.cut[:REASON_BYTES_MAX])
+    def hurry(self) -> None:
+        """Write soon what waits."""
+        if not self._due and not self._link.paused:
+            self._due = True
+            self._writer.now(self)
+
+    def write(self) -> None:
+        """What waits, if there is room."""
+        self._due = False
+        link = self._link
+        if link.protocol.state is not State.OPEN or link.paused:
+            return
+        if self.cut:
+            link.end(TRY_AGAIN_LATER, self.cut[:REASON_BYTES_MAX])
+        elif frames := self._taken():
+            bits = self._window_bits
+            data = b"".join([frame.bytes_for(bits) for frame in frames])
+            link.counts.frames_sent += len(frames)
+            link.counts.bytes_sent += len(data)
+            link.transport.write(data)
 
     def _queue(self, frame: Frame, resume: str) -> None:
-        if self._bytes > WAITING_BYTES_MAX and not self.cut:
+        if self.waiting_bytes > WAITING_BYTES_MAX and not self._link.paused:
+            # Much at once is not yet a slow reader.
+            self.write()
+        if self.waiting_bytes > WAITING_BYTES_MAX and not self.cut:
             self.cut = f"too slow a reader: connect again, from_sequence {resume}"
             self._events.clear()
-            # Its writer may wait for room that never comes.
-            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._connection.transport.abort)
+            # The room to say so may never come.
+            self._loop.call_later(CLOSE_SECONDS, self._link.transport.abort)
         if not self.cut:
             self._events.append(frame)
-            self._bytes += len(frame.plain)
-        self._news.set()
+            self.waiting_bytes += len(frame.plain)
+        self.hurry()
 
     def _taken(self) -> list[Frame]:
         frames = list(self._events)
@@ -134,6 +187,6 @@ class Outgoing:
             if (snapshot := channel.first()) is not None:
                 frames.append(snapshot)
         self._stale.clear()
-        self._bytes = 0
+        self.waiting_bytes = 0
         self._room.set()
         return frames

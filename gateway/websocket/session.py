@@ -6,7 +6,7 @@ connection are taken one after the other, so their answers have their order.
 """
 
 import asyncio
-import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
@@ -34,6 +34,7 @@ from gateway.websocket.channels import (
     TradesChannel,
 )
 from gateway.websocket.connection import Outgoing
+from gateway.websocket.figures import LOG, tell
 from gateway.websocket.frames import (
     BAD_REQUEST,
     CHANNELS,
@@ -54,7 +55,6 @@ BEGIN_SECONDS: Final = 5.0
 INSTRUMENTS_PER_FRAME_MAX: Final = 100
 SUBSCRIPTIONS_MAX: Final = 200
 """Channels of one connection: all of forty instruments."""
-LOG: Final = logging.getLogger(__name__)
 NOT_FOUND: Final = 5
 INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
@@ -98,6 +98,7 @@ class Channels:
             else:
                 channel = PLAIN[kind](self._exchange, instrument)
             self._open[name] = channel
+            tell("channel opened", channel=name)
             channel.task = asyncio.create_task(channel.run())
             channel.task.add_done_callback(partial(self._ended, channel))
         return channel
@@ -107,6 +108,17 @@ class Channels:
         channel.interested.discard(outgoing)
         channel.subscribers.discard(outgoing)
         outgoing.forget(channel)
+
+    def open(self) -> Counter[str]:
+        """How many streams there are, by kind."""
+        return Counter(channel.kind for channel in self._open.values())
+
+    def subscriptions(self) -> Counter[str]:
+        """Of all connections, by kind."""
+        counts = Counter[str]()
+        for channel in self._open.values():
+            counts[channel.kind] += len(channel.interested)
+        return counts
 
     def close_unused(self) -> None:
         """Close the streams that nobody wants any more."""
@@ -118,6 +130,7 @@ class Channels:
         for name, channel in list(self._open.items()):
             if not channel.interested and channel not in needed:
                 del self._open[name]
+                tell("channel closed", channel=name, reason="nobody wants it any more")
                 assert channel.task is not None
                 channel.task.cancel()
 
@@ -126,7 +139,8 @@ class Channels:
         if task.cancelled():
             return
         failure = task.exception() or EOFError("its stream ended")
-        LOG.error("%s ended: %r", channel.name, failure, exc_info=failure)
+        fields = {"channel": channel.name}
+        LOG.error("channel failed: %r", failure, exc_info=failure, extra={"fields": fields})
         if self._open.get(channel.name) is channel:
             del self._open[channel.name]
         channel.fail(failure)

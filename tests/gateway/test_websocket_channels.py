@@ -29,7 +29,8 @@ from clients.types import (
     TradesMessage,
 )
 from gateway.websocket.channels import OrdersChannel, TradesChannel
-from gateway.websocket.connection import WAITING_BYTES_MAX, Outgoing
+from gateway.websocket.connection import WAITING_BYTES_MAX, Outgoing, Writer
+from gateway.websocket.figures import Counts
 from gateway.websocket.session import Channels, Session
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -160,6 +161,9 @@ class Wire:
         self.protocol = SimpleNamespace(extensions=[], state=State.OPEN)
         self.transport = self
         self.reason = ""
+        self.paused = False
+        self.counts = Counts()
+        self.on_room: Callable[[], None]
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -167,10 +171,7 @@ class Wire:
     def abort(self) -> None:
         self.reason = self.reason or "aborted"
 
-    async def drain(self) -> None:
-        await asyncio.sleep(0)
-
-    async def close(self, _: int, reason: str) -> None:
+    def end(self, _: int, reason: str) -> None:
         self.reason = reason
 
     def frames(self) -> list[dict[str, Any]]:
@@ -196,11 +197,7 @@ class Wire:
 @asynccontextmanager
 async def wired() -> AsyncIterator[tuple[Wire, Outgoing]]:
     wire = Wire()
-    outgoing = Outgoing(cast("Any", wire))
-    writing = asyncio.create_task(outgoing.write())
-    yield wire, outgoing
-    writing.cancel()
-    await asyncio.gather(writing, return_exceptions=True)
+    yield wire, Outgoing(cast("Any", wire), Writer())
 
 
 async def begun(channel: TradesChannel | OrdersChannel) -> asyncio.Task[None]:

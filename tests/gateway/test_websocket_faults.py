@@ -89,7 +89,8 @@ def test_connections_are_counted_from_their_handshake(monkeypatch: pytest.Monkey
         async def held(connection: Any) -> None:
             await connection.wait_closed()
 
-        async with serve(held, "127.0.0.1", 0, process_request=bridge.admit) as server:
+        admit = cast("bridges.Admit", bridge.admit)
+        async with serve(held, "127.0.0.1", 0, process_request=admit) as server:
             port = next(iter(server.sockets)).getsockname()[1]
             address = f"ws://127.0.0.1:{port}/stream"
             outcomes = await asyncio.gather(

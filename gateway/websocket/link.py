@@ -1,0 +1,115 @@
+"""One connection's protocol, bounded where `websockets` alone leaves it open.
+
+- Every frame of a client is counted, control frames and fragments too: a ping is answered by the
+  library before anybody sees it, and a message of ever more empty fragments never ends. Who sends
+  more than `FRAMES_PER_SECOND_CLOSE` is closed with 1008.
+- Pongs are written whether or not there is room. Who has more than `UNREAD_BYTES_MAX` of anything
+  unread and still pings is cut off.
+- The library's own ping waits for room in the transport before its time-out begins. So a client
+  whose transport has been full for `STALLED_SECONDS` without taking a byte is cut off here; it may
+  be gone without a word, or only subscribed to what is conflated for ever.
+
+Whoever writes past the library looks at `paused`, and is told by `on_room` when that ends.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
+from websockets.server import ServerProtocol
+
+from gateway.websocket.figures import Counts, tell
+
+FRAMES_PER_SECOND_MAX: Final = 100
+"""Of one client, more than a person or a page sends; who has more to say opens a gRPC session.
+Messages over it are refused, and ten times as many frames of any kind end the connection."""
+FRAMES_PER_SECOND_CLOSE: Final = 10 * FRAMES_PER_SECOND_MAX
+UNREAD_BYTES_MAX: Final = 512 * 1024
+"""In a transport: more than is ever written at once to a client who is not told to be quicker."""
+STALLED_SECONDS: Final = 40.0
+"""As long as a client may take until it has missed a ping."""
+CLOSE_SECONDS: Final = 5.0
+"""For a client to take what its transport holds, and the reason."""
+POLICY: Final = 1008
+
+
+class Link(ServerConnection):
+    """A connection that knows what its client may do."""
+
+    def __init__(
+        self, counts: Counts, protocol: ServerProtocol, server: Server, **options: Any
+    ) -> None:
+        super().__init__(protocol, server, **options)
+        self.counts = counts
+        self.name = ""
+        """As the client was greeted."""
+        self.on_room: Callable[[], None] = lambda: None
+        """Called when more may be written."""
+        self._second = 0.0
+        self._frames = 0
+        self._stalled: asyncio.TimerHandle | None = None
+
+    def process_event(self, event: Event) -> None:
+        """One frame, or the handshake."""
+        if isinstance(event, Frame):
+            self.counts.frames_received += 1
+            now = self.loop.time()
+            if now - self._second >= 1:
+                self._second, self._frames = now, 0
+            self._frames += 1
+            if self._frames > FRAMES_PER_SECOND_CLOSE:
+                if self._frames == FRAMES_PER_SECOND_CLOSE + 1:
+                    self.end(POLICY, f"at most {FRAMES_PER_SECOND_MAX} frames a second are taken")
+                return
+            unread = self.transport.get_write_buffer_size()
+            if event.opcode is Opcode.PING and unread > UNREAD_BYTES_MAX:
+                self.cut_off(f"it pings, and has {unread} bytes unread")
+        super().process_event(event)
+
+    def pause_writing(self) -> None:
+        """The transport is full."""
+        super().pause_writing()
+        self._watch(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """The client took most of what was in the transport."""
+        super().resume_writing()
+        self._unwatch()
+        self.on_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended."""
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def end(self, code: int, reason: str) -> None:
+        """Close at once with a reason, and cut off who doesn't take it."""
+        self.counts.ended[str(code)] += 1
+        tell("connection closed", connection=self.name, code=code, reason=reason)
+        self.protocol.fail(code, reason)
+        self.send_data()
+        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    def cut_off(self, reason: str) -> None:
+        """End it without a word."""
+        self.counts.ended["1006"] += 1
+        tell("connection cut off", connection=self.name, code=1006, reason=reason)
+        self.transport.abort()
+
+    def _watch(self, unread: int) -> None:
+        self._stalled = self.loop.call_later(STALLED_SECONDS, self._look, unread)
+
+    def _unwatch(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _look(self, before: int) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if unread < before:
+            self._watch(unread)
+        else:
+            self.cut_off(f"it took nothing for {STALLED_SECONDS:.0f} s")
