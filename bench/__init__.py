@@ -9,6 +9,9 @@ median over the turns, with the least and the greatest.
     unary     PlaceOrder, 50 in flight        baseline: an empty echo of the same messages
     http      POST /orders, 50 connections    baseline: an echo behind the same Envoy configuration
 
+`websocket` and `page` have no baseline but their aims: a thousand readers of one instrument, beside
+one that stops reading; the web page in a browser.
+
 A driver is a process of its own, its requests are bytes before the clock starts, and it is bounded
 in time and in count. The echo runs with the server's loop, channel options and size of replies.
 Everything is on the loopback interface; the journal is on the file system named in the header.

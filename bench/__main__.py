@@ -8,14 +8,25 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import engine, ghz_runs, page, recovery, report, together, workloads
+from bench import engine, ghz_runs, page, recovery, report, together, websocket, workloads
 from bench.comparison import Comparison
 from bench.workloads import MESSAGES_IN_FLIGHT, Plan
 
 TURNS_MAX = 9
 """The order stream of the sessions is not longer."""
 
-NAMES = ("engine", "session", "unary", "http", "batch", "books", "ghz", "recovery", "page")
+NAMES = (
+    "engine",
+    "session",
+    "unary",
+    "http",
+    "batch",
+    "books",
+    "ghz",
+    "recovery",
+    "websocket",
+    "page",
+)
 
 
 def arguments() -> argparse.Namespace:
@@ -103,6 +114,7 @@ def main() -> int:
         print(report.line(comparisons[-1]), file=sys.stderr, flush=True)
     beside, why = measured_by_ghz(plan) if "ghz" in names else ([], "")
     starts = list(recovery.measured(plan.directory)) if "recovery" in names else []
+    streamed = str(websocket.measure(plan)) if "websocket" in names else ""
     shown = shown_page(plan) if "page" in names else ""
     header.append(f"- the run took {time.monotonic() - began:.0f} s")
     print("\n".join([*header, ""]))
@@ -113,14 +125,15 @@ def main() -> int:
         print("\n".join(["ghz beside our own drivers:", "", *told]))
     if starts:
         print("\n".join(starts))
-    if shown:
-        print(shown)
+    for text in filter(None, (streamed, shown)):
+        print(text)
     if options.json:
         plain = {
             "header": header,
             "workloads": [each.to_plain() for each in comparisons],
             "ghz": ghz_runs.to_plain(beside),
             "starts": starts,
+            "websocket": streamed,
             "page": shown,
         }
         options.json.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")

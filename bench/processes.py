@@ -43,6 +43,11 @@ class Part:
         times = self._counters.cpu_times()
         return times.user + times.system
 
+    def memory_bytes(self) -> int:
+        """What it has to itself."""
+        size: int = self._counters.memory_full_info().uss
+        return size
+
     def wait_until(self, ready: Callable[[], bool]) -> None:
         """Return once it serves; raises when it ends first, or takes too long."""
         deadline = time.monotonic() + READY_S
