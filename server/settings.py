@@ -140,6 +140,17 @@ class SnapshotSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """Section `[history]`: of the tables in PostgreSQL. Whole months are dropped, by the time of
+    the newest command."""
+
+    trades_keep_days: int = bounded(0, 0, 36_500)
+    """Days for which trades are kept; 0: for ever, since nothing else lists them one by one."""
+    events_keep_days: int = bounded(90, 0, 36_500)
+    """The same for order events: the largest table, and the journal has them anyway."""
+
+
+@dataclass(frozen=True, slots=True)
 class StopLimits:
     """Section `[stop]`."""
 
@@ -195,6 +206,7 @@ class Settings:
     feed: FeedLimits = field(default_factory=FeedLimits)
     journal: JournalSettings = field(default_factory=JournalSettings)
     snapshots: SnapshotSettings = field(default_factory=SnapshotSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
     stop: StopLimits = field(default_factory=StopLimits)
 
     @property

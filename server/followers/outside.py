@@ -10,10 +10,14 @@ def outside_parts(settings: Settings) -> list[Follower]:
     if settings.postgres_url:
         from server.followers.postgres import PostgresFollower
 
-        parts.append(PostgresFollower(settings.postgres_url))
+        parts.append(PostgresFollower(settings.postgres_url, settings.history))
     if settings.kafka_brokers:
         from server.followers.kafka import KafkaFollower
 
         as_json = settings.kafka_format == "json"
         parts.append(KafkaFollower(settings.kafka_brokers, as_json=as_json))
+    if settings.redis_url:
+        from server.followers.redis import RedisFollower
+
+        parts.append(RedisFollower(settings.redis_url, settings.data_dir))
     return parts

@@ -8,22 +8,29 @@ to the position, whatever is killed whenever, and no record counts twice.
 `migrate` runs at each `open`: a database that was wiped gets its tables and, without a position,
 the whole journal again. One that holds another journal's rows is refused.
 
-Trades and events lie in partitions of a month, made when the first row needs them; those whose
-time is over are dropped when a new one is made. Positions are booked in memory, at most
-`ACCOUNTS_MAX` of them; those not in memory are read back first.
+While one batch is written, the rows of the next are made. Positions are booked in memory, at most
+`ACCOUNTS_MAX` of them; those not in memory are read back first. A book's snapshot is of the end of
+each minute in which anything happened, so that it too is a matter of the journal alone: a batch
+never goes past the end of a minute.
+
+`search_path` leads to another schema that holds the same tables already, where `exchange rebuild`
+has all rows made once more; the types are those of the first one.
 """
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, Final
 
 import asyncpg
 
+from server.core.market import MINUTE_NS
 from server.followers.following import FollowerStopped, Reached
 from server.followers.migrations import SchemaRefused, migrate
+from server.followers.partitions import Partitions
 from server.followers.rows import Accounts, Batch
 from server.journal.record import Record
+from server.settings import HistorySettings
 
 NAME: Final = "postgres"
 ACCOUNTS_MAX: Final = 100_000
@@ -73,56 +80,69 @@ WITH levels AS (
     WHERE status IN ('open', 'partially_filled') GROUP BY instrument, side, price)"""
 
 
+_KEPT: Final = HistorySettings()
+
+
 class PostgresFollower:
     """Writes to one database."""
 
-    def __init__(self, url: str, *, trades_keep_days: int = 0, events_keep_days: int = 90) -> None:
+    def __init__(self, url: str, kept: HistorySettings = _KEPT, search_path: str = "") -> None:
         self.name = NAME
         self._url = url
-        self._keep_days = {"trades": trades_keep_days, "order_events": events_keep_days}
+        self._search_path = search_path
+        self._partitions = Partitions(kept)
         self._pool: Any = None
         self._journal = ""
-        self._sequence = 0
+        self._sequence = self._time_ns = 0
         self._accounts = Accounts()
-        self._months: set[str] = set()
-        self._minute = 0
 
     async def open(self) -> Reached:
         """Connect, bring the tables up to date, and see where they are."""
+        settings = {"application_name": "exchange follower"}
+        if self._search_path:
+            settings["search_path"] = self._search_path
         self._pool = await asyncpg.create_pool(
             self._url,
             min_size=1,
             max_size=POOL_MAX,
             timeout=CONNECT_S,
             command_timeout=COMMAND_S,
-            server_settings={"application_name": "exchange follower"},
+            server_settings=settings,
         )
         async with self._pool.acquire() as connection:
-            try:
-                await migrate(connection)
-            except SchemaRefused as refused:
-                raise FollowerStopped(str(refused)) from refused
+            if not self._search_path:
+                try:
+                    await migrate(connection)
+                except SchemaRefused as refused:
+                    raise FollowerStopped(str(refused)) from refused
             row = await connection.fetchrow(
                 "SELECT journal, sequence, time_ns FROM follower_positions WHERE follower = $1",
                 NAME,
             )
         self._accounts.forget()
-        self._months.clear()
-        self._journal, self._sequence, time_ns = tuple(row) if row else ("", 0, 0)
-        self._minute = time_ns // 60_000_000_000
-        return Reached(self._sequence, time_ns)
+        self._partitions.forget()
+        self._journal, self._sequence, self._time_ns = tuple(row) if row else ("", 0, 0)
+        return Reached(self._sequence, self._time_ns)
 
     async def take(self, records: list[Record]) -> None:
         """Write them, in transactions of a bounded size."""
-        batch: list[Record] = []
-        count = 0
-        for record in records:
-            if batch and count + record.command_count > BATCH_COMMANDS_MAX:
-                await self._write(batch)
-                batch, count = [], 0
-            batch.append(record)
-            count += record.command_count
-        await self._write(batch)
+        writing: asyncio.Task[None] | None = None
+        try:
+            for group in groups(records):
+                batch = Batch()
+                for record in group:
+                    batch.take(record)
+                    # What the database answers meanwhile to the batch before is heard.
+                    await asyncio.sleep(0)
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(self._write(batch, group))
+            if writing is not None:
+                await writing
+        finally:
+            if writing is not None and not writing.done():
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
 
     async def close(self) -> None:
         """Let go of the connections; a database that does not answer is not waited for."""
@@ -135,16 +155,14 @@ class PostgresFollower:
             pool.terminate()
             await asyncio.sleep(0)
 
-    async def _write(self, records: list[Record]) -> None:
-        batch = Batch()
-        for record in records:
-            batch.take(record)
-        journal = records[0].journal.hex()
+    async def _write(self, batch: Batch, records: list[Record]) -> None:
         async with self._pool.acquire() as connection:
             await connection.execute(_STAGE)
             async with connection.transaction():
-                await self._lock_position(connection, journal)
-                await self._partitions(connection, records)
+                await self._lock_position(connection, records[0].journal.hex())
+                await self._partitions.make(connection, records[0].time_ns)
+                if self._sequence and records[0].time_ns // MINUTE_NS > self._time_ns // MINUTE_NS:
+                    await connection.execute(_LEVELS + _BOOKS, self._sequence, self._time_ns)
                 await self._rows(connection, batch)
                 await connection.execute(
                     "UPDATE follower_positions SET sequence = $2, time_ns = $3 WHERE follower = $1",
@@ -152,7 +170,8 @@ class PostgresFollower:
                     batch.sequence,
                     batch.time_ns,
                 )
-        self._sequence = batch.sequence
+            self._partitions.made(records[0].time_ns)
+        self._sequence, self._time_ns = batch.sequence, batch.time_ns
 
     async def _lock_position(self, connection: Any, journal: str) -> None:
         await connection.execute(
@@ -182,10 +201,6 @@ class PostgresFollower:
         if batch.fills:
             await self._positions(connection, batch)
             await self._sums(connection, batch)
-        minute = batch.time_ns // 60_000_000_000
-        if minute > self._minute:
-            self._minute = minute
-            await connection.execute(_LEVELS + _BOOKS, batch.sequence, batch.time_ns)
 
     async def _instruments(self, connection: Any, batch: Batch) -> None:
         for each, sequence in batch.instruments.values():
@@ -279,39 +294,20 @@ class PostgresFollower:
             [f"{value}e-8" for value in batch.fees_e8.values()],
         )
 
-    async def _partitions(self, connection: Any, records: list[Record]) -> None:
-        for time_ns in (record.time_ns for record in records):
-            first = month_of(time_ns)
-            name = f"{first:%Y_%m}"
-            if name in self._months:
-                continue
-            following = (first + timedelta(days=32)).replace(day=1)
-            for table, days in self._keep_days.items():
-                await connection.execute(
-                    f"CREATE TABLE IF NOT EXISTS {table}_{name} PARTITION OF {table} FOR VALUES"
-                    f" FROM ('{first:%Y-%m-%d}+00') TO ('{following:%Y-%m-%d}+00')"
-                )
-                if days:
-                    oldest = month_of(time_ns - days * 86_400_000_000_000)
-                    await drop_before(connection, table, f"{table}_{oldest:%Y_%m}")
-            self._months.add(name)
 
-
-async def drop_before(connection: Any, table: str, name: str) -> None:
-    """Drop the partitions whose month is before that of this one."""
-    rows = await connection.fetch(
-        "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::regclass",
-        table,
-    )
-    for row in rows:
-        if row["name"] < name:
-            await connection.execute(f"DROP TABLE {row['name']}")
-
-
-def month_of(time_ns: int) -> datetime:
-    """The first day of its month."""
-    day = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
-    return day.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+def groups(records: list[Record]) -> Iterator[list[Record]]:
+    """What is written together: so many commands, all of one minute."""
+    group: list[Record] = []
+    count = 0
+    for record in records:
+        ended = group and record.time_ns // MINUTE_NS > group[0].time_ns // MINUTE_NS
+        if group and (ended or count + record.command_count > BATCH_COMMANDS_MAX):
+            yield group
+            group, count = [], 0
+        group.append(record)
+        count += record.command_count
+    if group:
+        yield group
 
 
 async def copy(connection: Any, table: str, lines: str) -> None:

@@ -14,6 +14,7 @@ Positions are booked by the engine's own rules (`server/core/accounts.py`).
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
@@ -257,8 +258,9 @@ class Batch:
         )
 
 
+@lru_cache(maxsize=1_024)
 def timestamp(time_ns: int) -> str:
-    """As PostgreSQL reads it, cut to microseconds."""
+    """As PostgreSQL reads it, cut to microseconds. Cached since a record's orders have one time."""
     return (
         datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
         + f".{time_ns % 1_000_000_000 // 1_000:06}+00"

@@ -2,19 +2,25 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
+from server.core.commands import PlaceOrder
+from server.core.market import MINUTE_NS
+from server.core.types import E8
 from server.followers import migrations
 from server.followers.following import FollowerStopped
 from server.followers.migrations import Migration, SchemaRefused, migrate
 from server.followers.postgres import PostgresFollower
 from server.journal.record import BATCH, Record, decode_frame
-from tests.journal.site import Site, every_command, trade
+from server.settings import HistorySettings
+from tests.journal.site import INSTRUMENT, Site, every_command, settings, trade
 
+KEPT = HistorySettings()
 Fetch = Callable[[str], list[Any]]
 
 
@@ -32,11 +38,11 @@ def records(site: Site) -> list[Record]:
     return [record for record in found if record.kind == BATCH]
 
 
-def write(database: str, batches: list[list[Record]]) -> int:
+def write(database: str, batches: list[list[Record]], kept: HistorySettings = KEPT) -> int:
     """Through one follower; gives the sequence at which it had begun."""
 
     async def run() -> int:
-        follower = PostgresFollower(database)
+        follower = PostgresFollower(database, kept)
         try:
             reached = await follower.open()
             for batch in batches:
@@ -132,6 +138,54 @@ def test_goes_on_where_it_was(site: Site, database: str, fetch: Fetch) -> None:
     assert write(database, [all_records[40:]]) == all_records[39].last_sequence
     assert_fold(fetch, site)
     assert_events(fetch, site)
+
+
+def test_a_snapshot_at_the_end_of_each_minute(tmp_path: Path, database: str, fetch: Fetch) -> None:
+    """Whatever the batches, a book is kept as it stood after the last command of a minute."""
+    site = Site(tmp_path / "minutes")
+    site.commit(*settings())
+    ends = []
+    for minute in range(3):
+        for number in range(2 + minute):
+            time_ns = MINUTE_NS * (30_000_000 + 2 * minute) + number
+            order = PlaceOrder("a", INSTRUMENT, 1, 1, E8, (minute + 1) * E8)
+            site.commit(order, time_ns=time_ns)
+        ends.append((site.engine.sequence, time_ns))
+    site.close()
+    write(database, [records(site)])
+    rows = fetch("SELECT sequence, time_ns, bids::text FROM orderbook_snapshots ORDER BY sequence")
+    assert [row[:2] for row in rows] == [(2, rows[0][1]), *ends[:-1]]
+    assert rows[1][2] == '[["1.00000000", "2.00000000"]]'
+    assert rows[2][2] == '[["2.00000000", "3.00000000"], ["1.00000000", "2.00000000"]]'
+
+
+@pytest.mark.parametrize("days", [(0, 31), (48, 47)])
+def test_months_are_made_ahead_and_dropped_when_their_time_is_over(
+    tmp_path: Path, database: str, fetch: Fetch, days: tuple[int, int]
+) -> None:
+    """On 20 March 31 days ago is February, 48 days ago January."""
+    site = Site(tmp_path / "months")
+    times = [datetime(2026, *day, tzinfo=UTC) for day in ((1, 31), (2, 15), (3, 20))]
+    for command in settings():
+        site.commit(command, time_ns=int(times[0].timestamp()) * 10**9)
+    for time in times:
+        for side in (1, 2):
+            order = PlaceOrder(f"c{side}", INSTRUMENT, side, 1, E8, E8)
+            site.commit(order, time_ns=int(time.timestamp()) * 10**9)
+    site.close()
+    write(database, [records(site)], HistorySettings(*days))
+
+    def months(table: str) -> list[str]:
+        rows = fetch(
+            f"SELECT inhrelid::regclass::text FROM pg_inherits"
+            f" WHERE inhparent = '{table}'::regclass ORDER BY 1"
+        )
+        return [row[0].removeprefix(f"{table}_") for row in rows]
+
+    assert months("trades") == ["2026_01", "2026_02", "2026_03", "2026_04"]
+    assert fetch("SELECT count(*) FROM trades") == [(3,)]
+    assert months("order_events") == ["2026_02", "2026_03", "2026_04"]
+    assert fetch("SELECT count(*) FROM order_events") == [(6,)]
 
 
 def test_nothing_is_written_twice(site: Site, database: str, fetch: Fetch) -> None:

@@ -14,8 +14,8 @@ from server.core.types import BUY, E8, LIMIT, SELL
 from server.history.reader import History
 from server.rpc.analytics import Analytics, Query
 from server.rpc.errors import EdgeReject
-from tests.history.test_past import NAME, Refusal, fill, past_of
-from tests.journal.site import Site
+from tests.history.test_past import NAME, Refusal, past_of
+from tests.history.written import Written
 from tests.rpc.test_analytics import BEGIN_NS, Done, expected, rows
 
 TRADES = TRADES_MAX + 1_500
@@ -23,10 +23,10 @@ DAY_NS = 1_440 * MINUTE_NS
 
 
 @pytest.fixture(scope="module")
-def traded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, list[Done]]:
+def traded() -> tuple[Written, list[Done]]:
     """Three days of trades, in bursts with hours between them; the last 1,000 are remembered."""
     draw = random.Random(5)
-    site, done = Site(tmp_path_factory.mktemp("site")), list[Done]()
+    site, done = Written(), list[Done]()
     site.commit(SetInstrument(Instrument(NAME)), time_ns=BEGIN_NS)
     time_ns = BEGIN_NS
     for number in range(TRADES):
@@ -39,11 +39,10 @@ def traded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, list[Done]]:
             time_ns=time_ns,
         )
         done.append((time_ns, price_e8, quantity_e8))
-    site.close()
     return site, done
 
 
-def answered(site: Site, history: History, query: Query) -> Analytics | EdgeReject | None:
+def answered(site: Written, history: History, query: Query) -> Analytics | EdgeReject | None:
     async def run() -> Analytics | EdgeReject | None:
         try:
             return await past_of(site.engine, history).analytics(query, None)  # type: ignore[arg-type]
@@ -53,16 +52,16 @@ def answered(site: Site, history: History, query: Query) -> Analytics | EdgeReje
     return asyncio.run(run())
 
 
-def test_any_time_is_exact(traded: tuple[Site, list[Done]], database: str) -> None:
+def test_any_time_is_exact(traded: tuple[Written, list[Done]], database: str) -> None:
     site, done = traded
-    asyncio.run(fill(database, site))
+    asyncio.run(site.fill(database))
     last_ns = site.engine.time_ns
     assert done[-TRADES_MAX][0] - BEGIN_NS > DAY_NS // 2, "what is forgotten must be long enough"
 
     async def run() -> None:
         history, draw = History(database), random.Random(7)
         past = past_of(site.engine, history)
-        for _ in range(150):
+        for _ in range(100):
             start_ns = draw.choice(done)[0] + draw.choice((0, 1, -MINUTE_NS, 7 * MINUTE_NS))
             end_ns = draw.choice((last_ns + 1, start_ns + draw.randrange(1, 2 * DAY_NS)))
             if draw.random() < 0.2:
@@ -85,14 +84,14 @@ def test_any_time_is_exact(traded: tuple[Site, list[Done]], database: str) -> No
     asyncio.run(run())
 
 
-def test_refused_rather_than_short(traded: tuple[Site, list[Done]], database: str) -> None:
+def test_refused_rather_than_short(traded: tuple[Written, list[Done]], database: str) -> None:
     site, done = traded
     old = Query(NAME, BEGIN_NS, done[200][0], 1, with_empty=False)
     alone = answered(site, History(""), old)
     assert isinstance(alone, EdgeReject)
     with pytest.raises(Refusal, match="can't be reached"):
         answered(site, History("postgresql://nobody@127.0.0.1:1/none"), old)
-    asyncio.run(fill(database, site, but=TRADES - 150))
+    asyncio.run(site.fill(database, but=TRADES - 150))
     with pytest.raises(Refusal, match=r"at sequence 301, behind \d"):
         answered(site, History(database), old)
     # As far as the tables are, they answer.
@@ -103,10 +102,10 @@ def test_refused_rather_than_short(traded: tuple[Site, list[Done]], database: st
 
 
 def test_parts_of_minutes_whose_trades_were_dropped(
-    traded: tuple[Site, list[Done]], database: str
+    traded: tuple[Written, list[Done]], database: str
 ) -> None:
     site, done = traded
-    asyncio.run(fill(database, site))
+    asyncio.run(site.fill(database, but=TRADES - 150))
 
     async def drop() -> None:
         connection = await asyncpg.connect(database)

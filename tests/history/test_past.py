@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -12,13 +11,11 @@ from server.core.engine import Engine
 from server.core.instruments import Instrument, Limits
 from server.core.market import TRADES_MAX
 from server.core.types import BUY, E8, LIMIT, SELL, OrderStatus
-from server.followers.postgres import PostgresFollower
 from server.history.reader import History
-from server.journal.record import BATCH, decode_frame
 from server.rpc.errors import EdgeReject
 from server.rpc.parse import OrdersQuery
 from server.rpc.past import Past
-from tests.journal.site import Site
+from tests.history.written import Written
 
 NAME = "BTC-USD"
 KEPT = 40
@@ -48,10 +45,10 @@ def past_of(engine: Engine, history: History) -> Past:
     return Past(DirectCalls(engine), history)  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
+@pytest.fixture(scope="module")
+def site() -> Written:
     """Two clients' orders, most of them ended and forgotten, and more trades than are kept."""
-    site = Site(tmp_path / "site")
+    site = Written()
     site.commit(SetInstrument(Instrument(NAME)))
     site.commit(SetLimits(Limits(closed_orders_max=KEPT, window_ns=1)))
     for number in range(TRADES_MAX + 200):
@@ -66,22 +63,12 @@ def site(tmp_path: Path) -> Site:
                 PlaceOrder("a", NAME, BUY, LIMIT, E8, 2 * E8, order_id=f"gone{number}"),
                 CancelOrder("a", f"gone{number}"),
             )
-    site.close()
     return site
 
 
-async def fill(database: str, site: Site, *, but: int = 0) -> None:
-    follower = PostgresFollower(database)
-    await follower.open()
-    frames = [decode_frame(frame) for frame in site.log.follow(0)]
-    records = [record for record in frames if record.kind == BATCH]
-    await follower.take(records[: len(records) - but])
-    await follower.close()
-
-
-def test_every_order_is_on_one_page_and_found_by_its_id(site: Site, database: str) -> None:
+def test_every_order_is_on_one_page_and_found_by_its_id(site: Written, database: str) -> None:
     async def run() -> None:
-        await fill(database, site)
+        await site.fill(database)
         history = History(database)
         past = past_of(site.engine, history)
         assert len(site.engine.orders(limit=10_000)) < 200
@@ -116,9 +103,9 @@ def test_every_order_is_on_one_page_and_found_by_its_id(site: Site, database: st
     asyncio.run(run())
 
 
-def test_trades_page_back_to_the_first(site: Site, database: str) -> None:
+def test_trades_page_back_to_the_first(site: Written, database: str) -> None:
     async def run() -> None:
-        await fill(database, site)
+        await site.fill(database)
         history = History(database)
         past = past_of(site.engine, history)
         found: list[Any] = []
@@ -143,14 +130,14 @@ def test_trades_page_back_to_the_first(site: Site, database: str) -> None:
     asyncio.run(run())
 
 
-def test_rather_nothing_than_a_short_answer(site: Site, database: str) -> None:
+def test_rather_nothing_than_a_short_answer(site: Written, database: str) -> None:
     async def run() -> None:
         history = History(database)
         past = past_of(site.engine, history)
         # No tables yet; then the follower is behind what was forgotten.
         with pytest.raises(Refusal):
             await past.order("s0", None)  # type: ignore[arg-type]
-        await fill(database, site, but=1_150)
+        await site.fill(database, but=1_150)
         # A page that memory fills, and what can't be in history, need none either.
         forgotten = site.engine.directory.generations.forgotten_sequence
         after = [each for each in site.engine.orders(limit=100) if each.placed_sequence > forgotten]
@@ -180,7 +167,7 @@ def test_rather_nothing_than_a_short_answer(site: Site, database: str) -> None:
     asyncio.run(run())
 
 
-def test_a_database_that_is_gone_is_left_alone_for_a_while(site: Site, unused: str) -> None:
+def test_a_database_that_is_gone_is_left_alone_for_a_while(site: Written, unused: str) -> None:
     async def run() -> None:
         history = History(unused)
         past = past_of(site.engine, history)
