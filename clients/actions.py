@@ -19,6 +19,8 @@ from clients.presentation import (
     orders_lines,
     placed_lines,
     positions_lines,
+    settlement_csv,
+    settlement_lines,
     status_lines,
     trades_lines,
 )
@@ -83,6 +85,20 @@ async def _ask(options: argparse.Namespace) -> Answer:
         # At once, where otherwise a call would be tried until a server is there.
         await exchange.connect(CONNECT_S)
         return await action(exchange, options)
+
+
+async def _settle(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
+    settlement = await exchange.settle(options.date)
+    if options.csv is None:
+        return Answer(settlement, settlement_lines(settlement))
+    text = settlement_csv(settlement)
+    if str(options.csv) == "-":
+        return Answer(settlement, [line(each) for each in text.splitlines()])
+    unfinished = options.csv.with_name(f"{options.csv.name}.part")
+    unfinished.write_text(text, encoding="utf-8", newline="")
+    unfinished.replace(options.csv)
+    said = f"{settlement.date}: {len(settlement.obligations)} obligations in {options.csv}"
+    return Answer(settlement, [line(said)])
 
 
 async def _place(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
@@ -186,6 +202,7 @@ async def _log_level(exchange: ExchangeClient, options: argparse.Namespace) -> A
 
 
 _ACTIONS = {
+    "settle": _settle,
     "place": _place,
     "replace": _replace,
     "cancel": _cancel,

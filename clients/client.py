@@ -16,6 +16,7 @@ with it: each message has the sequence to resume from and the one before, by whi
 that nothing is missing. Close one that is left early, e.g. with `contextlib.aclosing`.
 """
 
+import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Self
@@ -55,6 +56,7 @@ from clients.types import (
     Placed,
     Position,
     Replaced,
+    Settlement,
     Side,
     Snapshot,
     Statistics,
@@ -270,6 +272,13 @@ class ExchangeClient:
             self._admin.CreateSnapshot, admin_pb2.CreateSnapshotRequest(), attempt_s=SNAPSHOT_S
         )
         return market_wire.snapshot_of(reply)
+
+    async def settle(self, date: str) -> Settlement:
+        """Settles a day (UTC, YYYY-MM-DD) that is over; the same again for one that is settled."""
+        request = admin_pb2.SettleDayRequest(date=date)
+        call = self._connection.stream(self._admin.SettleDay, request, lambda message: message)
+        async with contextlib.aclosing(call) as messages:
+            return market_wire.settlement_of([message async for message in messages])
 
     # Streams.
 

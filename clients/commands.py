@@ -7,6 +7,7 @@ one of them runs. Exit codes: 0 done, 1 refused, 2 the command line is wrong, 3 
 import argparse
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from clients import ADDRESS
 from clients.bounds import whole
@@ -40,6 +41,7 @@ def register(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     _add_fees(subparsers)
     _add_log_level(subparsers)
     _add_watch(subparsers)
+    _add_settle(subparsers)
     flow_options.register(subparsers)
     load_options.register(subparsers)
     _add_completion(subparsers)
@@ -242,6 +244,26 @@ def _read(text: str, units_of: Callable[[str, str], int]) -> str:
     except NumberInvalidError as error:
         raise argparse.ArgumentTypeError(f"must be {error.limit}; got {text!r}") from None
     return text
+
+
+def _add_settle(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    example = "exchange settle --date 2026-11-20 --csv 2026-11-20.csv"
+    parser = _add(
+        subparsers, "settle", "net a day's trades into one obligation for each account", example
+    )
+    parser.add_argument(
+        "--date", required=True, metavar="YYYY-MM-DD", help="a day in UTC that is over"
+    )
+    parser.add_argument(
+        "--csv", type=_file, metavar="FILE", help="write CSV there; - is standard output"
+    )
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.name or path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a file in a directory that exists; got {text!r}")
+    return path
 
 
 def _run_fees(options: argparse.Namespace, *_: object) -> int:

@@ -1,6 +1,6 @@
 """The market, accounts and the server: from the messages of the wire to the typed values."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from clients.decimals import decimal_of_e8
@@ -11,7 +11,9 @@ from clients.types import (
     Follower,
     Instrument,
     Level,
+    Obligation,
     Position,
+    Settlement,
     Snapshot,
     Statistics,
     Status,
@@ -129,6 +131,30 @@ def position_of(position: account_service_pb2.Position) -> Position:
         unrealised_pnl=money_of(position.unrealised_pnl),
         fees=money_of(position.fees),
         updated_time=time_of(position.updated_time_ns),
+    )
+
+
+def obligation_of(obligation: admin_service_pb2.Obligation) -> Obligation:
+    return Obligation(
+        instrument=obligation.instrument,
+        account=obligation.account,
+        quantity=Decimal(obligation.quantity),
+        money=Decimal(obligation.money),
+        fees=Decimal(obligation.fees),
+        fill_count=obligation.fill_count,
+    )
+
+
+def settlement_of(messages: Sequence[admin_service_pb2.SettleDayResponse]) -> Settlement:
+    head = messages[0]
+    return Settlement(
+        date=head.date,
+        through_sequence=head.through_sequence,
+        trade_count=head.trade_count,
+        digest=head.digest,
+        obligations=tuple(
+            obligation_of(each) for message in messages for each in message.obligations
+        ),
     )
 
 

@@ -4,7 +4,9 @@ JSON holds the fields of `clients.types` by their names: decimals as strings, ex
 RFC 3339; whole numbers as numbers.
 """
 
+import csv
 import dataclasses
+import io
 import json
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,6 +26,7 @@ from clients.types import (
     Position,
     Replaced,
     SelfTradePrevention,
+    Settlement,
     Side,
     Status,
     Trade,
@@ -42,6 +45,7 @@ INSTRUMENT_COLUMNS = (
     "taker fee",
     "self-trade",
 )
+OBLIGATION_COLUMNS = ("instrument", "account", "quantity", "money", "fees", "fills")
 SIDE_STYLES = {Side.BUY: Style.GOOD, Side.SELL: Style.BAD}
 STATUS_STYLES = {
     OrderStatus.FILLED: Style.GOOD,
@@ -227,6 +231,39 @@ def side_span(side: Side) -> Span:
 def status_span(status: OrderStatus) -> Span:
     """A status, in words."""
     return Span(status.value.replace("_", " "), STATUS_STYLES.get(status, Style.PLAIN))
+
+
+def settlement_lines(settlement: Settlement) -> list[Line]:
+    """What each account is to receive, or, where it is negative, to give."""
+    title = (
+        f"{settlement.date}: {settlement.trade_count} trades settled, complete through sequence"
+        f" {settlement.through_sequence}, digest {settlement.digest[:16]}"
+    )
+    rows = _obligation_rows(settlement)
+    return [line(title), *table(OBLIGATION_COLUMNS, rows, right=OBLIGATION_COLUMNS[2:])]
+
+
+def settlement_csv(settlement: Settlement) -> str:
+    """A line with the names, then one for each obligation; numbers are exact."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("date", *OBLIGATION_COLUMNS))
+    writer.writerows((settlement.date, *row) for row in _obligation_rows(settlement))
+    return text.getvalue()
+
+
+def _obligation_rows(settlement: Settlement) -> list[tuple[str, ...]]:
+    return [
+        (
+            each.instrument,
+            each.account,
+            decimal_text(each.quantity),
+            decimal_text(each.money),
+            decimal_text(each.fees),
+            str(each.fill_count),
+        )
+        for each in settlement.obligations
+    ]
 
 
 def decimal_text(value: Decimal) -> str:

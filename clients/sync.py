@@ -151,6 +151,7 @@ class SyncExchangeClient:
     set_fees = _waiting(ExchangeClient.set_fees)
     set_log_level = _waiting(ExchangeClient.set_log_level)
     create_snapshot = _waiting(ExchangeClient.create_snapshot)
+    settle = _waiting(ExchangeClient.settle)
     stream_book = _generating(ExchangeClient.stream_book)
     stream_ticker = _generating(ExchangeClient.stream_ticker)
     stream_trades = _generating(ExchangeClient.stream_trades)

@@ -291,6 +291,29 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Obligation:
+    """What an account is to receive for a day's trades in an instrument; negative: to give."""
+
+    instrument: str
+    account: str  # a client id, or `fees/` and the quote currency
+    quantity: Decimal
+    money: Decimal  # fees deducted
+    fees: Decimal  # paid
+    fill_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A day that was settled: by instrument, quantity, money and fees each sum to zero."""
+
+    date: str  # in UTC, YYYY-MM-DD
+    through_sequence: int
+    trade_count: int
+    digest: str
+    obligations: tuple[Obligation, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A snapshot was written."""
 

@@ -39,6 +39,7 @@ from server.core.rejects import Reject
 from server.exits import Exit
 from server.feed.feed import Feed, Formats
 from server.history.reader import History
+from server.history.settlement import Settlements
 from server.journal.file_log import FileLog
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.log import Lost, Unknown
@@ -67,6 +68,7 @@ from server.rpc.order_service import OrderService
 from server.rpc.parts import Parts, PartService
 from server.rpc.registration import register
 from server.rpc.server import SERVICES, Health, PortTaken, add_reflection, bind, make_server
+from server.rpc.settlement import SettlementCalls
 from server.rpc.trading_session import TradingSessions
 from server.sequencer.configured import differences
 from server.sequencer.sequencer import Sequencer
@@ -150,7 +152,8 @@ class Exchange:
         )
         accounts = account_service_pb2.DESCRIPTOR.services_by_name["AccountService"]
         add(accounts, AccountService(calls))
-        admin = AdminService(calls, self.followers, self._journal_streams, start)
+        settling = SettlementCalls(calls, Settlements(self._settings.postgres_url))
+        admin = AdminService(calls, self.followers, self._journal_streams, settling, start)
         add(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin)
         add_http_services(
             add,

@@ -101,6 +101,7 @@ GRPC_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "AdminService.ReportFollower": {"follower": "docs", "sequence": "1"},
     "AdminService.RemoveFollower": {"follower": "docs"},
     "AdminService.SetLogLevel": {"level": "info"},
+    "AdminService.SettleDay": {"date": "2026-10-31"},
     "PartService.ListParts": {},
     "PartService.ReportParts": {"parts": [{"name": "redis", "problem": "no answer within 1 s"}]},
 }

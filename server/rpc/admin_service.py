@@ -22,6 +22,7 @@ from server.rpc.errors import EdgeReason, EdgeReject, refuse
 from server.rpc.followers import SNAPSHOTS, Followers, Snapshot
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.request_ids import request_id
+from server.rpc.settlement import SettlementCalls
 from server.settings import LOG_LEVELS
 
 VERSION: Final = metadata.version("exchange-backend")
@@ -44,11 +45,17 @@ class AdminService(AdminServiceServicer):
     """`exchange.v1.AdminService`."""
 
     def __init__(
-        self, calls: Calls, followers: Followers, streams: JournalStreams, start: Start
+        self,
+        calls: Calls,
+        followers: Followers,
+        streams: JournalStreams,
+        settling: SettlementCalls,
+        start: Start,
     ) -> None:
         self._calls = calls
         self._followers = followers
         self._streams = streams
+        self._settling = settling
         self._start = start
 
     async def SetInstrument(
@@ -117,8 +124,11 @@ class AdminService(AdminServiceServicer):
         refused = self._followers.name_refused(request.follower)
         if refused is not None:
             await refuse(context, refused)
-        await self._followers.register(request.follower, request.sequence)
-        self._followers.report(request.follower, request.sequence)
+        keep_after = request.sequence
+        if request.HasField("keep_after_sequence"):
+            keep_after = min(keep_after, request.keep_after_sequence)
+        await self._followers.register(request.follower, keep_after)
+        self._followers.report(request.follower, request.sequence, keep_after)
         if request.HasField("snapshot"):
             written = request.snapshot
             self._followers.snapshot_written(
@@ -150,6 +160,13 @@ class AdminService(AdminServiceServicer):
         logs.set_level(request.level)
         _tell("log level set", context, level=request.level, previous_level=previous)
         return messages.SetLogLevelResponse(previous_level=previous)
+
+    async def SettleDay(  # type: ignore[override]
+        self, request: messages.SettleDayRequest, context: Context
+    ) -> None:
+        refused = await self._settling.serve(request, context)
+        if refused is not None:
+            await refuse(context, refused)
 
     def _status(self, engine: Engine) -> messages.GetStatusResponse:
         counts, start, followers = engine.counts(), self._start, self._followers

@@ -39,6 +39,9 @@ class EdgeReason(IntEnum):
     CURSOR_INVALID = 12
     STATUS_INVALID = 13
     MESSAGE_INVALID = 14
+    DAY_INVALID = 15
+    DAY_OUT_OF_RANGE = 16
+    RECORD_DAMAGED = 17
     OVERLOADED = 90
     NOT_SERVING = 91
     DEADLINE_PASSED = 92
@@ -131,6 +134,13 @@ RULES: Final[dict[IntEnum, Rule]] = {
     ),
     EdgeReason.MESSAGE_INVALID: Rule(
         _BAD, False, "{field} of {value} is no message of type {limit}: send one that is"
+    ),
+    EdgeReason.DAY_INVALID: Rule(_BAD, False, "{field} {value} is not {limit}: send one that is"),
+    EdgeReason.DAY_OUT_OF_RANGE: Rule(
+        StatusCode.OUT_OF_RANGE, False, "{field} {value} is not {limit}: choose a day that is"
+    ),
+    EdgeReason.RECORD_DAMAGED: Rule(
+        StatusCode.DATA_LOSS, False, "{field} {value} can't be told: {limit}"
     ),
     RejectReason.INSTRUMENT_UNKNOWN: Rule(
         _MISSING, False, "{field} {value} is not listed: see ListInstruments"

@@ -3,8 +3,8 @@
 A follower is *registered* when it first streams or reports under a name, in the file `followers`
 of the data directory (JSON: position by name), before it is sent anything. The journal after its
 position is kept for it, whether it is connected or not, until an admin removes it. Its position is
-what it last reported as safe, or asked to go on from where that is earlier; the file may lag behind
-that, which only keeps more.
+what it last reported as safe (or, earlier than that, as what it would have to begin again from), or
+asked to go on from where that is earlier; the file may lag behind that, which only keeps more.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class Followers:
     ) -> None:
         self._path = directory / FILE_NAME
         self.positions: dict[str, int] = _kept(self._path)
-        """Everything up to there is safe with the registered follower of that name."""
+        """After there the journal is kept for the registered follower of that name."""
         self._keeping = asyncio.Lock()
         self.reports: dict[str, Report] = {}
         self.connected: Counter[str] = Counter()
@@ -122,9 +122,10 @@ class Followers:
         async with self._keeping:
             await asyncio.to_thread(_keep, self._path, dict(self.positions))
 
-    def report(self, name: str, sequence: int) -> None:
-        """Everything up to there is safe with this follower, which is registered."""
-        self.positions[name] = sequence
+    def report(self, name: str, sequence: int, keep_after: int) -> None:
+        """Everything up to there is safe with this follower, which is registered; the journal
+        after `keep_after` is kept for it."""
+        self.positions[name] = keep_after
         self.reports[name] = Report(sequence, self._clock())
 
     def snapshot_written(self, snapshot: Snapshot) -> None:

@@ -1,5 +1,5 @@
 """The same real PostgreSQL as the followers' tests have."""
 
-from tests.followers.conftest import database, postgres
+from tests.followers.conftest import database, fetch, postgres
 
-__all__ = ["database", "postgres"]
+__all__ = ["database", "fetch", "postgres"]

@@ -20,6 +20,8 @@ from tests.running import Everything
 
 Operation = dict[str, Any]
 DEADLINE_S = 30.0
+WITHOUT_DATABASE = {"AdminService.SettleDay": grpc.StatusCode.UNIMPLEMENTED}
+"""What calls that need PostgreSQL answer to an exchange that has none, as the one here."""
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +148,11 @@ def test_grpc_examples_work(exchange: Everything) -> None:
                 with_one = call(iter([request]), timeout=DEADLINE_S)
                 assert next(iter(with_one)) is not None
                 with_one.cancel()
+            elif name in WITHOUT_DATABASE:
+                lone = channel.unary_stream(path, serialize, parse)(request, timeout=DEADLINE_S)
+                with pytest.raises(grpc.RpcError):
+                    next(iter(lone))
+                assert lone.code() is WITHOUT_DATABASE[name]
             elif method.server_streaming:
                 stream = channel.unary_stream(path, serialize, parse)(request, timeout=DEADLINE_S)
                 assert next(iter(stream)) is not None

@@ -130,14 +130,16 @@ class StreamJournalResponse(_message.Message):
     def __init__(self, frames: _Optional[bytes] = ..., position: _Optional[int] = ..., durable_sequence: _Optional[int] = ..., snapshot_requested_sequence: _Optional[int] = ...) -> None: ...
 
 class ReportFollowerRequest(_message.Message):
-    __slots__ = ("follower", "sequence", "snapshot")
+    __slots__ = ("follower", "sequence", "snapshot", "keep_after_sequence")
     FOLLOWER_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    KEEP_AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     follower: str
     sequence: int
     snapshot: SnapshotReport
-    def __init__(self, follower: _Optional[str] = ..., sequence: _Optional[int] = ..., snapshot: _Optional[_Union[SnapshotReport, _Mapping]] = ...) -> None: ...
+    keep_after_sequence: int
+    def __init__(self, follower: _Optional[str] = ..., sequence: _Optional[int] = ..., snapshot: _Optional[_Union[SnapshotReport, _Mapping]] = ..., keep_after_sequence: _Optional[int] = ...) -> None: ...
 
 class SnapshotReport(_message.Message):
     __slots__ = ("sequence", "state_hash", "file")
@@ -176,3 +178,39 @@ class SetLogLevelResponse(_message.Message):
     PREVIOUS_LEVEL_FIELD_NUMBER: _ClassVar[int]
     previous_level: str
     def __init__(self, previous_level: _Optional[str] = ...) -> None: ...
+
+class SettleDayRequest(_message.Message):
+    __slots__ = ("date",)
+    DATE_FIELD_NUMBER: _ClassVar[int]
+    date: str
+    def __init__(self, date: _Optional[str] = ...) -> None: ...
+
+class SettleDayResponse(_message.Message):
+    __slots__ = ("date", "through_sequence", "trade_count", "digest", "obligations")
+    DATE_FIELD_NUMBER: _ClassVar[int]
+    THROUGH_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TRADE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    OBLIGATIONS_FIELD_NUMBER: _ClassVar[int]
+    date: str
+    through_sequence: int
+    trade_count: int
+    digest: str
+    obligations: _containers.RepeatedCompositeFieldContainer[Obligation]
+    def __init__(self, date: _Optional[str] = ..., through_sequence: _Optional[int] = ..., trade_count: _Optional[int] = ..., digest: _Optional[str] = ..., obligations: _Optional[_Iterable[_Union[Obligation, _Mapping]]] = ...) -> None: ...
+
+class Obligation(_message.Message):
+    __slots__ = ("instrument", "account", "quantity", "money", "fees", "fill_count")
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    MONEY_FIELD_NUMBER: _ClassVar[int]
+    FEES_FIELD_NUMBER: _ClassVar[int]
+    FILL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    instrument: str
+    account: str
+    quantity: str
+    money: str
+    fees: str
+    fill_count: int
+    def __init__(self, instrument: _Optional[str] = ..., account: _Optional[str] = ..., quantity: _Optional[str] = ..., money: _Optional[str] = ..., fees: _Optional[str] = ..., fill_count: _Optional[int] = ...) -> None: ...

@@ -75,6 +75,11 @@ class AdminServiceStub:
                 request_serializer=exchange_dot_v1_dot_admin__service__pb2.SetLogLevelRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_admin__service__pb2.SetLogLevelResponse.FromString,
                 _registered_method=True)
+        self.SettleDay = channel.unary_stream(
+                '/exchange.v1.AdminService/SettleDay',
+                request_serializer=exchange_dot_v1_dot_admin__service__pb2.SettleDayRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_admin__service__pb2.SettleDayResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -139,6 +144,15 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SettleDay(self, request, context):
+        """Nets the trades of a day that is over into one obligation for each account and instrument,
+        stores them in PostgreSQL, and sends them; asked again, sends the same ones. Possible once the
+        tables there hold the whole day: UNAVAILABLE before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -181,6 +195,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.SetLogLevel,
                     request_deserializer=exchange_dot_v1_dot_admin__service__pb2.SetLogLevelRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_admin__service__pb2.SetLogLevelResponse.SerializeToString,
+            ),
+            'SettleDay': grpc.unary_stream_rpc_method_handler(
+                    servicer.SettleDay,
+                    request_deserializer=exchange_dot_v1_dot_admin__service__pb2.SettleDayRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_admin__service__pb2.SettleDayResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -400,6 +419,33 @@ class AdminService:
             '/exchange.v1.AdminService/SetLogLevel',
             exchange_dot_v1_dot_admin__service__pb2.SetLogLevelRequest.SerializeToString,
             exchange_dot_v1_dot_admin__service__pb2.SetLogLevelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SettleDay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/exchange.v1.AdminService/SettleDay',
+            exchange_dot_v1_dot_admin__service__pb2.SettleDayRequest.SerializeToString,
+            exchange_dot_v1_dot_admin__service__pb2.SettleDayResponse.FromString,
             options,
             channel_credentials,
             insecure,

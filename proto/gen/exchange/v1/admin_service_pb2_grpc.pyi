@@ -53,6 +53,11 @@ class AdminServiceStub:
     """Forgets a follower that is not connected, so that the journal is no longer kept for it."""
     SetLogLevel: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetLogLevelRequest, _admin_service_pb2.SetLogLevelResponse]
     """Changes how much the server tells in its lines, until it ends; nothing of it is journaled."""
+    SettleDay: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.SettleDayRequest, _admin_service_pb2.SettleDayResponse]
+    """Nets the trades of a day that is over into one obligation for each account and instrument,
+    stores them in PostgreSQL, and sends them; asked again, sends the same ones. Possible once the
+    tables there hold the whole day: UNAVAILABLE before.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -79,6 +84,11 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Forgets a follower that is not connected, so that the journal is no longer kept for it."""
     SetLogLevel: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetLogLevelRequest, _admin_service_pb2.SetLogLevelResponse]  # type: ignore[assignment]
     """Changes how much the server tells in its lines, until it ends; nothing of it is journaled."""
+    SettleDay: _aio.UnaryStreamMultiCallable[_admin_service_pb2.SettleDayRequest, _admin_service_pb2.SettleDayResponse]  # type: ignore[assignment]
+    """Nets the trades of a day that is over into one obligation for each account and instrument,
+    stores them in PostgreSQL, and sends them; asked again, sends the same ones. Possible once the
+    tables there hold the whole day: UNAVAILABLE before.
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """For operators and followers."""
@@ -150,5 +160,16 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.SetLogLevelResponse, _abc.Awaitable[_admin_service_pb2.SetLogLevelResponse]]:
         """Changes how much the server tells in its lines, until it ends; nothing of it is journaled."""
+
+    @_abc_1.abstractmethod
+    def SettleDay(
+        self,
+        request: _admin_service_pb2.SettleDayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.SettleDayResponse], _abc.AsyncIterator[_admin_service_pb2.SettleDayResponse]]:
+        """Nets the trades of a day that is over into one obligation for each account and instrument,
+        stores them in PostgreSQL, and sends them; asked again, sends the same ones. Possible once the
+        tables there hold the whole day: UNAVAILABLE before.
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

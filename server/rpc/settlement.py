@@ -1,0 +1,117 @@
+"""`SettleDay`: a day's obligations, settled in PostgreSQL when they are first asked for.
+
+A day is over a minute after its end in UTC. Everything that carries a stamp of it is durable then:
+a record keeps the time of its opening, so what was open is waited for, and a clock that is set back
+by less than that minute opens no record within the day again.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+from grpc.aio import ServicerContext
+
+from exchange.v1 import admin_service_pb2 as messages
+from server import logs
+from server.history.reader import Down
+from server.history.settlement import SETTLE_S, Damaged, NotKept, Obligation, Settlements
+from server.rpc.calls import Calls
+from server.rpc.decimals import E16_PLACES, decimal_text
+from server.rpc.errors import EdgeReason, EdgeReject
+from server.rpc.request_ids import request_id
+
+OVER_S: Final = 60
+"""After the end of a day."""
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+
+Context = ServicerContext[Any, Any]
+
+
+class SettlementCalls:
+    """Judges the day, has it settled, and sends what came of it."""
+
+    def __init__(
+        self, calls: Calls, settlements: Settlements, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._calls = calls
+        self._settlements = settlements
+        self._clock = clock
+
+    async def serve(
+        self, request: messages.SettleDayRequest, context: Context
+    ) -> EdgeReject | None:
+        """Send all obligations; gives what the call is to be refused with."""
+        day = self._day(request.date)
+        if isinstance(day, EdgeReject):
+            return day
+        if not self._settlements.configured:
+            no_database = "no PostgreSQL is configured, which keeps the trades"
+            return EdgeReject(EdgeReason.NOT_AVAILABLE, "settlement of", request.date, no_database)
+        # The first waits for the record that is open, the second sees what joined it meanwhile.
+        await self._calls.read(lambda engine: engine.sequence, context)
+        last_sequence = await self._calls.read(lambda engine: engine.sequence, context)
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                await self._send(day, last_sequence, context)
+        except TimeoutError:
+            return EdgeReject(EdgeReason.DEADLINE_PASSED, "deadline", "", f"{SETTLE_S:g} s")
+        except Down as down:
+            return EdgeReject(EdgeReason.NOT_SERVING, "record in PostgreSQL", str(down))
+        except NotKept as gone:
+            kept = f"in what is kept, which begins with {gone.first or 'the first trade'}"
+            return EdgeReject(EdgeReason.DAY_OUT_OF_RANGE, "date", request.date, kept)
+        except Damaged as damaged:
+            return EdgeReject(
+                EdgeReason.RECORD_DAMAGED, "settlement of", request.date, str(damaged)
+            )
+        return None
+
+    def _day(self, text: str) -> date | EdgeReject:
+        try:
+            if not _DATE.fullmatch(text):
+                raise ValueError(text)
+            day = date.fromisoformat(text)
+            over = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(
+                days=1, seconds=OVER_S
+            )
+        except (ValueError, OverflowError):
+            return EdgeReject(EdgeReason.DAY_INVALID, "date", text, "a day, YYYY-MM-DD")
+        if self._clock() < int(over.timestamp()) * 10**9:
+            until = f"over, which it is at {over:%Y-%m-%dT%H:%M:%SZ}"
+            return EdgeReject(EdgeReason.DAY_OUT_OF_RANGE, "date", text, until)
+        return day
+
+    async def _send(self, day: date, last_sequence: int, context: Context) -> None:
+        async with self._settlements.settled(day, last_sequence) as (done, pages):
+            logs.info(
+                "day settled",
+                day=str(day),
+                trades=done.trades,
+                digest=done.digest,
+                request_id=request_id(context),
+            )
+            head = messages.SettleDayResponse(
+                date=str(day),
+                through_sequence=done.through_sequence,
+                trade_count=done.trades,
+                digest=done.digest,
+            )
+            await context.write(head)
+            async for page in pages:
+                await context.write(
+                    messages.SettleDayResponse(obligations=[_shown(each) for each in page])
+                )
+
+
+def _shown(obligation: Obligation) -> messages.Obligation:
+    return messages.Obligation(
+        instrument=obligation.instrument,
+        account=obligation.account,
+        quantity=decimal_text(obligation.quantity_e8),
+        money=decimal_text(obligation.money_e16, E16_PLACES),
+        fees=decimal_text(obligation.fees_e8),
+        fill_count=obligation.fills,
+    )

@@ -1,0 +1,160 @@
+"""Days settled from a real PostgreSQL, against a plain fold of the journal's trades."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from server.followers.postgres import PostgresFollower
+from server.history.reader import Down
+from server.history.settlement import (
+    Damaged,
+    NotKept,
+    Obligation,
+    Settled,
+    Settlements,
+    digest_of,
+)
+from server.journal.record import Record
+from tests.history.traded_days import EMPTY, FIRST, NAMES, day_of, folded, records, traded_days
+from tests.journal.site import Site
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return traded_days(tmp_path_factory.mktemp("site"))
+
+
+async def settle(database: str, day: date, last_sequence: int) -> tuple[Settled, list[Obligation]]:
+    async with Settlements(database).settled(day, last_sequence) as (done, pages):
+        return done, [each async for page in pages for each in page]
+
+
+async def fill(database: str, some: list[Record]) -> None:
+    follower = PostgresFollower(database)
+    await follower.open()
+    await follower.take(some)
+    await follower.close()
+
+
+def assert_balanced(obligations: list[Obligation]) -> None:
+    for name in NAMES:
+        of_it = [each for each in obligations if each.instrument == name]
+        assert sum(each.quantity_e8 for each in of_it) == 0
+        assert sum(each.money_e16 for each in of_it) == 0
+        assert sum(each.fees_e8 for each in of_it) == 0
+
+
+def test_each_day_is_the_fold_of_its_trades_and_stays_so(site: Site, database: str) -> None:
+    last = site.engine.sequence
+
+    async def run() -> None:
+        await fill(database, records(site))
+        for number in range(4):
+            day = date.fromordinal(FIRST.toordinal() + number)
+            expected, trades = folded(site, day)
+            assert (trades > 20) == (number != EMPTY)
+            done, obligations = await settle(database, day, last)
+            assert obligations == expected
+            assert_balanced(obligations)
+            assert done == Settled(day, last, trades, digest_of(day, expected))
+            again = await asyncio.gather(*(settle(database, day, last) for _ in range(3)))
+            assert again == [(done, obligations)] * 3
+        digests = {(await settle(database, FIRST, last))[0].digest for _ in range(2)}
+        assert len(digests) == 1
+
+    asyncio.run(run())
+
+
+def test_settled_at_once_from_many_sides_it_is_settled_once(site: Site, database: str) -> None:
+    async def run() -> None:
+        await fill(database, records(site))
+        found = await asyncio.gather(
+            *(settle(database, FIRST, site.engine.sequence) for _ in range(8))
+        )
+        assert all(each == found[0] for each in found)
+        assert found[0][1] == folded(site, FIRST)[0]
+
+    asyncio.run(run())
+
+
+def test_only_complete_and_kept_days_are_settled(
+    site: Site, database: str, fetch: Callable[[str], list[tuple[object, ...]]]
+) -> None:
+    everything = records(site)
+    last = site.engine.sequence
+    ended = next(
+        number for number, record in enumerate(everything) if day_of(record.time_ns) > FIRST
+    )
+
+    async def run() -> None:
+        with pytest.raises(Down):
+            await settle(database, FIRST, last)  # no tables yet
+        await fill(database, everything[:ended])
+        with pytest.raises(Down, match=f"complete at {last}"):
+            await settle(database, FIRST, last)
+        # Nothing came after the day: then what the engine has is all there is of it.
+        quiet, _ = await settle(database, FIRST, everything[ended - 1].last_sequence)
+        await fill(database, everything[ended:])
+        later, obligations = await settle(database, FIRST, last)
+        assert later == quiet
+        assert obligations == folded(site, FIRST)[0]
+        with pytest.raises(NotKept) as refused:
+            await settle(database, date(2026, 1, 31), last)
+        assert refused.value.first == date(2026, 2, 1)
+        connection = await asyncpg.connect(database)
+        await connection.execute("DROP TABLE trades_2026_02")
+        await connection.close()
+        with pytest.raises(NotKept) as refused:
+            await settle(database, date(2026, 2, 28), last)
+        assert refused.value.first == date(2026, 3, 1)
+        assert (await settle(database, FIRST, last))[0] == quiet, "what was settled stays"
+
+    asyncio.run(run())
+    assert fetch("SELECT day::text FROM settled_days") == [(str(FIRST),)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM trades WHERE sequence = (SELECT min(sequence) FROM trades)",
+        "UPDATE trades SET price = price + 0.00000001",
+        "DELETE FROM trades",
+    ],
+)
+def test_trades_that_contradict_the_bars_are_not_settled(
+    site: Site, database: str, change: str
+) -> None:
+    async def run() -> None:
+        await fill(database, records(site))
+        connection = await asyncpg.connect(database)
+        await connection.execute(change)
+        await connection.close()
+        with pytest.raises(Damaged, match="rebuild"):
+            await settle(database, FIRST, site.engine.sequence)
+
+    asyncio.run(run())
+
+
+def test_settled_rows_that_were_changed_are_not_told(site: Site, database: str) -> None:
+    async def run() -> None:
+        await fill(database, records(site))
+        await settle(database, FIRST, site.engine.sequence)
+        connection = await asyncpg.connect(database)
+        await connection.execute("UPDATE settlements SET fees = fees + 1 WHERE account LIKE 'fe%'")
+        with pytest.raises(Damaged, match="not to zero"):
+            await settle(database, FIRST, site.engine.sequence)
+        await connection.execute("DELETE FROM settlements")
+        with pytest.raises(Damaged, match="no longer those"):
+            await settle(database, FIRST, site.engine.sequence)
+        await connection.close()
+
+    asyncio.run(run())
+
+
+def test_a_database_that_is_gone_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Down, match="can't be reached"):
+        asyncio.run(settle("postgresql://nobody@127.0.0.1:1/none", FIRST, 0))
