@@ -6,8 +6,6 @@ small question every `INTERVAL_S`; no answer within `ANSWER_S` is a part that is
 whatever the question takes: the server shows what it last heard, and takes a process that it does
 not hear for dead. So a part that dies shows within about 1.5 s, and a slow one holds up nobody.
 
-Redis takes nothing in, so it has no position: it is only asked.
-
 After `BREAKER_FAILURES` questions in a row without an answer the part is asked each `BREAKER_S`
 only. A line is said when it stops answering and when it answers again, never for each question.
 """

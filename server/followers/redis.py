@@ -1,0 +1,156 @@
+"""The Redis follower: what happened, published to whoever listens, and outcomes of recent keys.
+
+Redis holds no truth, and this never waits for any of it to be there: `FLUSHALL`, a restart or an
+hour without Redis cost nothing that somebody could not ask the exchange for.
+
+- *Publishing* (`redis_messages.py`). How far it is stands in the hash `exchange:feed` (`journal`,
+  `sequence`), in the same transaction as what is published. A follower that starts takes the newest
+  snapshot for the levels of the books, and the journal after it; it publishes what comes after the
+  position that it finds, or, where there is none of this journal, what was stamped since it
+  connected. What Redis did not take is kept, one batch at most, and published first when it is
+  back; meanwhile nothing more is read. So a subscriber finds every message, or a gap in
+  `previous_sequence`.
+- *Keys.* The outcome of each command that has an idempotency key is kept for the rest of its hour
+  (`recent_keys.py`), for front ends.
+
+Known limits: books are not folded from the journal's beginning where neither snapshot nor journal
+goes back there, and a follower without the server's data directory finds no snapshot. Redis has to
+be of version 6.2 or newer.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from server.followers.following import Reached
+from server.followers.redis_messages import ALL_CHANNELS, CHANNELS, Feed, books_of
+from server.journal.recent_keys import LIFE_NS, entries
+from server.journal.record import Record
+from server.journal.snapshots import newest_good
+
+NAME: Final = "redis"
+POSITION: Final = "exchange:feed"
+ANSWER_S: Final = 2.0
+"""For a batch, on a machine that is busy."""
+BATCH_COMMANDS_MAX: Final = 2_000
+"""In one transaction: some ms of Redis' time, and what is kept of it while it is away."""
+
+Order = tuple[Any, ...]
+"""A command for Redis."""
+
+
+class RedisFollower:
+    """Publishes to one Redis."""
+
+    def __init__(self, url: str, data_dir: Path) -> None:
+        self.name = NAME
+        self._url = url
+        self._data_dir = data_dir
+        self._client: Redis | None = None
+        self._feed: Feed | None = None
+        self._unsent: list[Order] = []
+        self._position: tuple[str, int] = ("", 0)
+        self._opened_ns = 0
+
+    async def open(self) -> Reached:
+        """Connect, find out what was published, and publish what could not be."""
+        self._client = client = Redis.from_url(
+            self._url,
+            socket_timeout=ANSWER_S,
+            socket_connect_timeout=ANSWER_S,
+            retry=Retry(NoBackoff(), 0),
+        )
+        found: Any = await client.hmget(POSITION, ["journal", "sequence"])
+        if self._feed is None:
+            journal, sequence = (each or b"" for each in found)
+            if sequence.isdigit():
+                self._position = (journal.decode(errors="replace"), int(sequence))
+            self._opened_ns = time.time_ns()
+            self._feed = await asyncio.to_thread(self._begun)
+        await self._send()
+        return Reached(self._feed.sequence)
+
+    async def take(self, records: list[Record]) -> None:
+        """Publish them, in transactions of a bounded size."""
+        listened = await self._listened()
+        batch: list[Record] = []
+        count = 0
+        for record in records:
+            if batch and count + record.command_count > BATCH_COMMANDS_MAX:
+                await self._bring(batch, listened)
+                batch, count = [], 0
+            batch.append(record)
+            count += record.command_count
+        await self._bring(batch, listened)
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _begun(self) -> Feed:
+        """The feed after the newest snapshot."""
+        engine = newest_good(self._data_dir).engine
+        return Feed() if engine is None else Feed(engine.sequence, books_of(engine))
+
+    async def _listened(self) -> frozenset[str]:
+        """Prefixes of the channels that somebody listens to."""
+        assert self._client is not None
+        async with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command("PUBSUB", "NUMPAT")
+            pipeline.execute_command("PUBSUB", "CHANNELS", ALL_CHANNELS)
+            patterns, names = await pipeline.execute()
+        if patterns:
+            return frozenset(CHANNELS.values())
+        return frozenset(
+            prefix
+            for prefix in CHANNELS.values()
+            if any(name.startswith(prefix.encode()) for name in names)
+        )
+
+    async def _bring(self, records: list[Record], listened: frozenset[str]) -> None:
+        feed = self._feed
+        assert feed is not None
+        orders: list[Order] = []
+        youngest_ns = time.time_ns() - LIFE_NS
+        for record in records:
+            if self._was_published(record):
+                feed.skip(record)
+                continue
+            for channel, message in feed.messages(record, listened):
+                orders.append(("PUBLISH", channel, message))
+            if record.time_ns > youngest_ns:
+                orders += (
+                    ("SET", entry.name, entry.value, "PXAT", entry.ends_ms)
+                    for entry in entries(record)
+                )
+            # The other followers share this process.
+            await asyncio.sleep(0)
+        last = records[-1]
+        if not self._was_published(last):
+            position = ("journal", last.journal.hex(), "sequence", last.last_sequence)
+            orders.append(("HSET", POSITION, *position))
+        self._unsent = orders
+        await self._send()
+
+    def _was_published(self, record: Record) -> bool:
+        journal, sequence = self._position
+        if journal == record.journal.hex():
+            return record.last_sequence <= sequence
+        return record.time_ns < self._opened_ns
+
+    async def _send(self) -> None:
+        assert self._client is not None
+        if not self._unsent:
+            return
+        async with self._client.pipeline(transaction=True) as pipeline:
+            for order in self._unsent:
+                pipeline.execute_command(*order)
+            await pipeline.execute()
+        self._unsent = []

@@ -1,0 +1,180 @@
+"""The journal's events as messages of Redis channels, for gateways on other machines.
+
+    channel                          message                                  of the streams
+    exchange:trades:<instrument>     exchange.v1.StreamTradesResponse         StreamTrades
+    exchange:orders:<instrument>     exchange.v1.StreamOrderEventsResponse    StreamOrderEvents
+    exchange:orderbook:<instrument>  exchange.v1.StreamOrderBookResponse      StreamOrderBook
+
+in protobuf, as gRPC sends them: several trades or events in one message, a book's changes of
+several commands as one delta, without a checksum.
+
+A message holds all that its channel has to tell of the sequences after `previous_sequence`, up to
+`sequence`. Publishing is not kept anywhere: who was not connected, or was cut, has missed it. So
+a subscriber subscribes first, then asks the exchange over gRPC for what was before, and
+
+- passes over a message whose `sequence` is not greater than its own: a repeat;
+- asks over gRPC again, from its own sequence, where `previous_sequence` is greater than that;
+- takes what is left of a message that overlaps with what it has.
+
+Channels that nobody subscribes to are left out, and go on as if they had been published.
+"""
+
+from collections.abc import Callable, Set
+from typing import Final
+
+from exchange.v1.market_data_pb2 import StreamOrderBookResponse, StreamTradesResponse
+from exchange.v1.order_service_pb2 import StreamOrderEventsResponse
+from server.core.engine import Engine
+from server.followers.kafka_messages import (
+    BOOK_UPDATES,
+    ORDER_EVENTS,
+    TRADES,
+    Books,
+    Encoder,
+    Out,
+    protobuf,
+)
+from server.journal.record import Record
+
+CHANNELS: Final = {
+    TRADES: "exchange:trades:",
+    ORDER_EVENTS: "exchange:orders:",
+    BOOK_UPDATES: "exchange:orderbook:",
+}
+"""Prefix of the channels, by what is encoded for them."""
+ALL_CHANNELS: Final = "exchange:*"
+EVENTS_MAX: Final = 500
+"""Trades or events in a message, unless one command has more: some 100 KB."""
+
+_ITEM_TAG: Final = b"\x1a"
+"""Field 3 of both responses, `trades` and `events`, as it is encoded."""
+
+Message = tuple[str, bytes]
+"""A channel and what is published on it."""
+
+
+def books_of(engine: Engine) -> Books:
+    """The levels as they are in a state."""
+    books = Books()
+    for instrument in engine.instruments:
+        for order in engine.book(instrument).resting():
+            books.rest(
+                order.placed_sequence, instrument, order.side, order.price_e8, order.remaining_e8
+            )
+    return books
+
+
+class Feed:
+    """Makes the messages; what is left out of them is taken in all the same."""
+
+    def __init__(self, sequence: int = 0, books: Books | None = None) -> None:
+        self.sequence = sequence
+        """Everything up to here was taken in."""
+        self._encoder = Encoder(protobuf, books)
+        self._started = sequence
+        self._covered: dict[str, int] = {}
+        """Up to where each channel's messages go, where that is not `_started`."""
+
+    def skip(self, record: Record) -> None:
+        """Take it in, and begin to publish after it."""
+        for sequence, events in enumerate(record.events(), record.first_sequence):
+            for _ in self._encoder.messages(sequence, record.time_ns, events, wanted=False):
+                pass
+        self.sequence = self._started = record.last_sequence
+        self._covered.clear()
+
+    def messages(self, record: Record, listened: Set[str]) -> list[Message]:
+        """What is to be published of it, on channels with these prefixes."""
+        found: list[Message] = []
+        made = _Batch()
+        time_ns, wanted = record.time_ns, bool(listened)
+        for sequence, events in enumerate(record.events(), record.first_sequence):
+            for out in self._encoder.messages(sequence, time_ns, events, wanted=wanted):
+                made.take(out)
+            self.sequence = sequence
+            if made.count >= EVENTS_MAX:
+                found += self._close(made, time_ns, listened)
+                made = _Batch()
+        found += self._close(made, time_ns, listened)
+        if not wanted:
+            self._started = self.sequence
+            self._covered.clear()
+        return found
+
+    def _close(self, made: "_Batch", time_ns: int, listened: Set[str]) -> list[Message]:
+        found = []
+        for topic, instrument, build in made.contents():
+            prefix = CHANNELS[topic]
+            channel = f"{prefix}{instrument}"
+            if prefix in listened:
+                previous = self._covered.get(channel, self._started)
+                found.append((channel, build(self.sequence, previous, time_ns)))
+            self._covered[channel] = self.sequence
+        return found
+
+
+Build = Callable[[int, int, int], bytes]
+
+
+class _Batch:
+    """What several records give for each channel."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._items: dict[tuple[str, str], list[bytes]] = {}
+        self._levels: dict[str, dict[tuple[bool, int], int]] = {}
+
+    def take(self, out: Out) -> None:
+        """One encoded message, in the journal's order."""
+        instrument = out.mark.instrument
+        if out.topic == BOOK_UPDATES:
+            update = StreamOrderBookResponse.FromString(out.value)
+            levels = self._levels.setdefault(instrument, {})
+            for is_bid, side in ((True, update.bids), (False, update.asks)):
+                for level in side:
+                    levels[is_bid, level.price_e8] = level.quantity_e8
+        elif out.topic in CHANNELS:
+            self._items.setdefault((out.topic, instrument), []).append(out.value)
+            self.count += 1
+
+    def contents(self) -> list[tuple[str, str, Build]]:
+        """Topic, instrument, and what makes the message."""
+        found: list[tuple[str, str, Build]] = []
+        for (topic, instrument), items in self._items.items():
+            response = StreamTradesResponse if topic == TRADES else StreamOrderEventsResponse
+            found.append((topic, instrument, _builder(response, items)))
+        for instrument, levels in self._levels.items():
+            found.append((BOOK_UPDATES, instrument, _delta(levels)))
+        return found
+
+
+def _builder(
+    response: type[StreamTradesResponse] | type[StreamOrderEventsResponse], items: list[bytes]
+) -> Build:
+    def build(sequence: int, previous: int, _: int) -> bytes:
+        head = response(sequence=sequence, previous_sequence=previous).SerializeToString()
+        return head + b"".join(_ITEM_TAG + _varint(len(item)) + item for item in items)
+
+    return build
+
+
+def _delta(levels: dict[tuple[bool, int], int]) -> Build:
+    def build(sequence: int, previous: int, time_ns: int) -> bytes:
+        update = StreamOrderBookResponse(
+            sequence=sequence, previous_sequence=previous, time_ns=time_ns
+        )
+        for (is_bid, price_e8), quantity_e8 in levels.items():
+            side = update.bids if is_bid else update.asks
+            side.add(price_e8=price_e8, quantity_e8=quantity_e8)
+        return update.SerializeToString()
+
+    return build
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)

@@ -1,0 +1,289 @@
+"""What a real Redis is told equals the journal, whatever happens to it; it costs no order."""
+
+import asyncio
+import signal
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+import grpc
+import pytest
+from redis import Redis, RedisError
+
+from clients.client import ExchangeClient
+from clients.examples.redis_trades import RedisTrades
+from clients.types import Trade
+from exchange.v1.admin_service_pb2 import GetStatusRequest
+from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
+from exchange.v1.market_data_pb2 import (
+    GetOrderBookRequest,
+    StreamOrderBookResponse,
+    StreamTradesRequest,
+    StreamTradesResponse,
+)
+from exchange.v1.market_data_pb2_grpc import MarketDataStub
+from exchange.v1.order_service_pb2 import StreamOrderEventsRequest, StreamOrderEventsResponse
+from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+from tests.followers.redis_site import Site
+from tests.processes.load import Load
+from tests.running import Running, Starter, until
+
+SECONDS = 30.0
+BTC = "BTC-USD"
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("redis"))
+    site.start()
+    yield site
+    site.kill()
+
+
+@pytest.fixture
+def address(starter: Starter, redis: Site) -> str:
+    redis.flush()
+    return starter.server(REDIS_URL=redis.url)[1]
+
+
+def follow(starter: Starter, address: str, redis: Site) -> Running:
+    places = ("--data-dir", str(starter.data_dir), "--server", address)
+    follower = starter.run("follower", *places, REDIS_URL=redis.url)
+    follower.wait_serving()
+    return follower
+
+
+def load(address: str, name: str, messages: int = 3) -> None:
+    with Load(address, name) as sending:
+        sending.wait(messages)
+
+
+def reached(address: str) -> tuple[int, int]:
+    """What is durable, and how far the follower is."""
+    with grpc.insecure_channel(address) as channel:
+        stub: Any = AdminServiceStub(channel)
+        status = stub.GetStatus(GetStatusRequest(), timeout=10)
+        followers = {it.name: it.sequence for it in status.followers}
+        return status.durable_sequence, followers.get("redis", -1)
+
+
+def wait_level(address: str) -> int:
+    """Until Redis was told everything that is durable: up to where that is."""
+
+    def is_level() -> bool:
+        durable, told = reached(address)
+        return durable == told
+
+    until(is_level, SECONDS, "a redis follower that is level")
+    return reached(address)[0]
+
+
+class Listener:
+    """All messages of all channels, as they come, until Redis ends the connection."""
+
+    def __init__(self, redis: Site) -> None:
+        self.messages: dict[str, list[bytes]] = defaultdict(list)
+        self._client = Redis.from_url(redis.url, socket_timeout=SECONDS)
+        self._subscription = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        self._subscription.psubscribe("exchange:*")
+        self._subscription.get_message(timeout=SECONDS)
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped:
+                found = self._subscription.get_message(timeout=0.05)
+                if found is not None:
+                    self.messages[found["channel"].decode()].append(found["data"])
+        except RedisError:
+            pass
+
+    def close(self) -> None:
+        self._stopped = True
+        self._thread.join(SECONDS)
+        self._subscription.close()
+        self._client.close()
+
+
+@contextmanager
+def listening(redis: Site) -> Iterator[Listener]:
+    listener = Listener(redis)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+def in_step(messages: list[Any]) -> list[Any]:
+    """Without repeats; each follows on what was before."""
+    sequence = 0
+    kept: list[Any] = []
+    for message in messages:
+        if message.sequence > sequence:
+            assert not kept or message.previous_sequence <= sequence, "a gap"
+            sequence = message.sequence
+            kept.append(message)
+    return kept
+
+
+def streamed(open_stream: Callable[[], Any], field: str, upto: int) -> list[Any]:
+    found: list[Any] = []
+    for message in open_stream():
+        found += getattr(message, field)
+        if message.sequence >= upto:
+            return found
+    raise AssertionError("the stream ended")
+
+
+def test_channels_hold_what_the_streams_do(starter: Starter, address: str, redis: Site) -> None:
+    load(address, "before")
+    follow(starter, address, redis)
+    wait_level(address)
+    with listening(redis) as listener, grpc.insecure_channel(address) as channel:
+        began = reached(address)[0]
+        market: Any = MarketDataStub(channel)
+        orders: Any = OrderServiceStub(channel)
+        first = next(iter(market.StreamOrderBook(GetOrderBookRequest(instrument=BTC))))
+        load(address, "after", 10)
+        upto = wait_level(address)
+        until(lambda: last_of(listener, f"exchange:orders:{BTC}") >= upto - 1, SECONDS)
+
+        request = StreamTradesRequest(instrument=BTC, after_sequence=began)
+        trades = streamed(lambda: market.StreamTrades(request), "trades", upto)
+        told = map(StreamTradesResponse.FromString, listener.messages[f"exchange:trades:{BTC}"])
+        assert [trade for message in in_step(list(told)) for trade in message.trades] == trades
+        assert len(trades) > 0
+
+        asked = StreamOrderEventsRequest(instrument=BTC, after_sequence=began)
+        events = streamed(lambda: orders.StreamOrderEvents(asked), "events", upto)
+        heard = listener.messages[f"exchange:orders:{BTC}"]
+        responses = in_step(list(map(StreamOrderEventsResponse.FromString, heard)))
+        assert [event for message in responses for event in message.events] == events
+
+        deltas = map(
+            StreamOrderBookResponse.FromString, listener.messages[f"exchange:orderbook:{BTC}"]
+        )
+        bids, asks = levels(first.bids), levels(first.asks)
+        for delta in in_step([it for it in deltas if it.sequence > first.sequence]):
+            bids |= levels(delta.bids)
+            asks |= levels(delta.asks)
+        real = market.GetOrderBook(GetOrderBookRequest(instrument=BTC, levels=100)).book
+        assert there(bids) == levels(real.bids)
+        assert there(asks) == levels(real.asks)
+        assert real.bids or real.asks
+
+
+def levels(side: Any) -> dict[int, int]:
+    return {level.price_e8: level.quantity_e8 for level in side}
+
+
+def there(side: dict[int, int]) -> dict[int, int]:
+    return {price_e8: quantity_e8 for price_e8, quantity_e8 in side.items() if quantity_e8}
+
+
+def last_of(listener: Listener, channel: str) -> int:
+    found = listener.messages[channel]
+    return StreamOrderEventsResponse.FromString(found[-1]).sequence if found else 0
+
+
+class Reader:
+    """The example, in a thread of its own: what it read, and how often it had to ask."""
+
+    def __init__(self, address: str, redis: Site) -> None:
+        self.trades: list[Trade] = []
+        self.repair_count = 0
+        self._address = address
+        self._redis = redis
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._read()), daemon=True)
+        self._stop = threading.Event()
+
+    def __enter__(self) -> "Reader":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive()
+
+    async def _read(self) -> None:
+        reading = asyncio.create_task(self._trades())
+        stopped = asyncio.create_task(asyncio.to_thread(self._stop.wait))
+        await asyncio.wait([reading, stopped], return_when=asyncio.FIRST_COMPLETED)
+        assert not reading.done(), reading.exception()
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+    async def _trades(self) -> None:
+        async with ExchangeClient(self._address) as exchange:
+            feed = RedisTrades(exchange, self._redis.url, BTC, after_sequence=0)
+            async with aclosing(feed.trades()) as trades:
+                async for trade in trades:
+                    self.trades.append(trade)
+                    self.repair_count = feed.repair_count
+
+
+def all_trades(address: str) -> list[str]:
+    """Ids, in order, as the exchange itself tells them."""
+    upto = reached(address)[0]
+    with grpc.insecure_channel(address) as channel:
+        market: Any = MarketDataStub(channel)
+        request = StreamTradesRequest(instrument=BTC, after_sequence=0)
+        found = streamed(lambda: market.StreamTrades(request), "trades", upto)
+        return [trade.trade_id for trade in found]
+
+
+def assert_read_all(address: str, reader: Reader) -> None:
+    wanted = all_trades(address)
+    until(lambda: len(reader.trades) >= len(wanted), SECONDS, "all trades")
+    assert [trade.trade_id for trade in reader.trades] == wanted, "each once, in order"
+
+
+def test_outages_under_load_lose_no_trade_and_hold_up_no_order(
+    starter: Starter, address: str, redis: Site
+) -> None:
+    follower = follow(starter, address, redis)
+    with Reader(address, redis) as reader:
+        load(address, "first")
+        with Load(address, "killed") as sending:
+            sending.wait(3)
+            redis.kill()
+            sending.wait(6)
+        redis.start()
+        with redis.paused(), Load(address, "paused") as sending:
+            sending.wait(5)
+        with Load(address, "flushed") as sending:
+            for messages in (2, 4, 6):
+                sending.wait(messages)
+                redis.flush()
+        with Load(address, "follower") as sending:
+            sending.wait(2)
+            follower.kill()
+            sending.wait(4)
+        assert_read_all(address, reader)
+        assert reader.repair_count > 0
+        follower = follow(starter, address, redis)
+        wait_level(address)
+        load(address, "last")
+        assert_read_all(address, reader)
+    follower.signal(signal.SIGTERM)
+    assert follower.wait() == 0
+
+
+def test_absent_at_start_it_says_so_once_and_follows_when_it_is_there(
+    starter: Starter, address: str, redis: Site
+) -> None:
+    redis.kill()
+    follower = follow(starter, address, redis)
+    load(address, "absent")
+    follower.wait_line("redis is down")
+    redis.start()
+    wait_level(address)
+    assert sum(line.startswith("redis is down") for line in follower.lines) == 1
+    with listening(redis) as listener:
+        load(address, "there")
+        until(lambda: bool(listener.messages[f"exchange:trades:{BTC}"]), SECONDS)
