@@ -5,6 +5,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
 from typing import TypeVar
 
 from clients.client import ExchangeClient
@@ -13,12 +14,14 @@ from clients.presentation import (
     Answer,
     book_lines,
     cancelled_lines,
+    followers_lines,
     instruments_lines,
     json_of,
     order_lines,
     orders_lines,
     placed_lines,
     positions_lines,
+    sequences_behind,
     settlement_csv,
     settlement_lines,
     status_lines,
@@ -190,6 +193,21 @@ async def _status(exchange: ExchangeClient, _: argparse.Namespace) -> Answer:
     return Answer(status, status_lines(status))
 
 
+async def _followers(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
+    if options.remove:
+        sequence = await exchange.remove_follower(options.remove)
+        return Answer(
+            {"removed": options.remove, "sequence": sequence},
+            [line(f"{options.remove} is forgotten; it was at sequence {sequence}")],
+        )
+    status = await exchange.status()
+    told = [
+        {**asdict(each), "behind_sequences": sequences_behind(status, each)}
+        for each in status.followers
+    ]
+    return Answer(told, followers_lines(status))
+
+
 async def _fees(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
     instrument = await exchange.set_fees(options.instrument, options.maker, options.taker)
     return Answer(instrument, instruments_lines([instrument]))
@@ -214,6 +232,7 @@ _ACTIONS = {
     "positions": _positions,
     "instruments": _instruments,
     "status": _status,
+    "followers": _followers,
     "fees": _fees,
     "log-level": _log_level,
 }

@@ -266,6 +266,11 @@ class ExchangeClient:
         request = admin_pb2.SetLogLevelRequest(level=level)
         return (await self._connection.read(self._admin.SetLogLevel, request)).previous_level
 
+    async def remove_follower(self, name: str) -> int:
+        """Has the journal no longer kept for a follower that is gone: its last position."""
+        request = admin_pb2.RemoveFollowerRequest(follower=name)
+        return (await self._connection.read(self._admin.RemoveFollower, request)).sequence
+
     async def create_snapshot(self) -> Snapshot:
         """Has a snapshot written that holds everything durable now, and waits for it."""
         reply = await self._connection.read(

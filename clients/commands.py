@@ -38,6 +38,7 @@ def register(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     _add_positions(subparsers)
     _add(subparsers, "instruments", "show what can be traded", "exchange instruments")
     _add(subparsers, "status", "show how the exchange is", "exchange status")
+    _add_followers(subparsers)
     _add_fees(subparsers)
     _add_log_level(subparsers)
     _add_watch(subparsers)
@@ -210,6 +211,17 @@ def _add_key(parser: argparse.ArgumentParser) -> None:
 def _add_limit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=whole(1, 1000), default=20, help="at most so many (%(default)s)"
+    )
+
+
+def _add_followers(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    example = "exchange followers --remove old-reports"
+    summary = "show who follows the journal and how far behind, or forget one of them"
+    parser = _add(subparsers, "followers", summary, example)
+    parser.add_argument(
+        "--remove",
+        metavar="NAME",
+        help="forget a follower that is gone for good: the journal is no longer kept for it",
     )
 
 

@@ -179,7 +179,7 @@ def status_of(status: admin_service_pb2.GetStatusResponse) -> Status:
             Follower(
                 follower.name,
                 follower.sequence,
-                time_of(follower.reported_time_ns),
+                time_of(follower.reported_time_ns) if follower.reported_time_ns else None,
                 follower.connected,
             )
             for follower in status.followers
@@ -188,6 +188,7 @@ def status_of(status: admin_service_pb2.GetStatusResponse) -> Status:
         recovery=status.recovery,
         open_sessions=status.open_sessions,
         snapshot_sequence=status.snapshot_sequence,
+        journal_first_sequence=status.journal_first_sequence,
     )
 
 

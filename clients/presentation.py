@@ -35,6 +35,7 @@ from clients.types import (
 ORDER_COLUMNS = ("order", "client", "side", "quantity", "instrument", "price", "filled", "status")
 TRADE_COLUMNS = ("time", "side", "quantity", "price", "maker", "taker")
 POSITION_COLUMNS = ("instrument", "net", "average price", "realised", "unrealised", "fees")
+FOLLOWER_COLUMNS = ("follower", "sequence", "behind", "reported", "connected")
 INSTRUMENT_COLUMNS = (
     "instrument",
     "tick",
@@ -212,15 +213,37 @@ def status_lines(status: Status) -> list[Line]:
         ("up for", duration_text(status.uptime_s)),
         ("durable up to", f"sequence {status.durable_sequence}"),
         ("newest snapshot", f"sequence {status.snapshot_sequence}"),
+        ("journal from", f"sequence {status.journal_first_sequence}"),
         ("open orders", f"{status.open_orders}"),
         ("remembered", f"{status.closed_orders} closed orders, {status.keys} keys"),
         ("trading sessions", f"{status.open_sessions}"),
         (f"start {status.epoch}", status.recovery),
     ]
     rows += [
-        (f"follower {follower.name}", _follower_span(follower)) for follower in status.followers
+        (f"follower {each.name}", _follower_span(each, sequences_behind(status, each)))
+        for each in status.followers
     ]
     return lines + table(("", ""), rows)[1:]  # these columns need no names
+
+
+def followers_lines(status: Status) -> list[Line]:
+    """A row for each that is registered."""
+    rows = [
+        (
+            each.name,
+            f"{each.sequence}",
+            f"{sequences_behind(status, each)}",
+            time_text(each.reported_time) if each.reported_time else "not since the start",
+            Span("yes") if each.connected else Span("no", Style.WARNING),
+        )
+        for each in status.followers
+    ]
+    return table(FOLLOWER_COLUMNS, rows, right={"sequence", "behind"}) or [line("no followers")]
+
+
+def sequences_behind(status: Status, follower: Follower) -> int:
+    """How many durable sequences it has not taken in."""
+    return max(0, status.durable_sequence - follower.sequence)
 
 
 def side_span(side: Side) -> Span:
@@ -303,7 +326,8 @@ def _percent_text(rate: Decimal) -> str:
     return f"{(rate * 100).normalize():f} %"
 
 
-def _follower_span(follower: Follower) -> Span:
+def _follower_span(follower: Follower, behind: int) -> Span:
+    place = f"at sequence {follower.sequence}, {behind} behind"
     if follower.connected:
-        return Span(f"at sequence {follower.sequence}")
-    return Span(f"not connected, last at sequence {follower.sequence}", Style.WARNING)
+        return Span(place)
+    return Span(f"not connected, last {place}", Style.WARNING)

@@ -150,6 +150,7 @@ class SyncExchangeClient:
     status = _waiting(ExchangeClient.status)
     set_fees = _waiting(ExchangeClient.set_fees)
     set_log_level = _waiting(ExchangeClient.set_log_level)
+    remove_follower = _waiting(ExchangeClient.remove_follower)
     create_snapshot = _waiting(ExchangeClient.create_snapshot)
     settle = _waiting(ExchangeClient.settle)
     stream_book = _generating(ExchangeClient.stream_book)

@@ -259,11 +259,12 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """How far a follower of the server is."""
+    """How far a follower of the server is; the journal after its `sequence` is kept for it."""
 
     name: str
     sequence: int
-    reported_time: datetime
+    reported_time: datetime | None
+    """Since the start of the server."""
     connected: bool
 
 
@@ -288,6 +289,7 @@ class Status:
     recovery: str
     open_sessions: int
     snapshot_sequence: int
+    journal_first_sequence: int
 
 
 @dataclass(frozen=True, slots=True)

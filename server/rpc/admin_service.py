@@ -188,11 +188,12 @@ class AdminService(AdminServiceServicer):
             snapshot_sequence=followers.snapshot_sequence,
             journal_first_sequence=self._streams.first_sequence,
         )
-        for name, report in followers.reports.items():
+        for name, sequence in sorted(followers.positions.items()):
+            report = followers.reports.get(name)
             reply.followers.add(
                 name=name,
-                sequence=report.sequence,
-                reported_time_ns=report.time_ns,
+                sequence=sequence,
+                reported_time_ns=report.time_ns if report else 0,
                 connected=followers.connected[name] > 0,
             )
         return reply

@@ -4,10 +4,13 @@ import argparse
 import json
 from typing import Any
 
+import grpc
 import pytest
 
 from clients import commands
-from tests.running import Starter
+from exchange.v1.admin_service_pb2 import ReportFollowerRequest, StreamJournalRequest
+from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
+from tests.running import Starter, until
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +24,10 @@ def type_in(address: str, capsys: pytest.CaptureFixture[str]) -> Any:
     parser = argparse.ArgumentParser("exchange")
     commands.register(parser.add_subparsers(required=True))
 
-    def typed(line: str) -> str:
+    def typed(line: str, code: int = 0) -> str:
         options = parser.parse_args([*line.split(), "--address", address])
-        assert options.run(options, None) == 0
-        return capsys.readouterr().out
+        assert options.run(options, None) == code
+        return capsys.readouterr().out if code == 0 else ""
 
     return typed
 
@@ -68,6 +71,30 @@ def test_fees_and_log_level_change_while_running(
     assert "from -1 to 1; got '1.1'" in capsys.readouterr().err
     assert type_in("log-level warning") == "warning, was info\n"
     assert json.loads(type_in("log-level info --json"))["previous_level"] == "warning"
+
+
+def test_followers_are_listed_and_forgotten(
+    address: str, type_in: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert type_in("followers") == "no followers\n"
+    type_in("place carol buy 1 BTC-USD --price 1")
+    with grpc.insecure_channel(address) as channel:
+        admin = AdminServiceStub(channel)
+        admin.ReportFollower(ReportFollowerRequest(follower="reports", sequence=1))
+        told = json.loads(type_in("followers --json"))
+        durable = json.loads(type_in("status --json"))["durable_sequence"]
+        assert told[0]["name"] == "reports"
+        assert told[0]["behind_sequences"] == durable - 1 > 0
+        assert f"not connected, last at sequence 1, {durable - 1} behind" in type_in("status")
+        following = admin.StreamJournal(StreamJournalRequest(follower="reports"))
+        next(following)
+        assert type_in("followers").splitlines()[1].endswith("yes")
+        assert type_in("followers --remove reports", 1) == ""
+        assert "it is connected" in capsys.readouterr().err
+        following.cancel()
+    until(lambda: "yes" not in type_in("followers"), 10, "gone")
+    assert "reports is forgotten" in type_in("followers --remove reports")
+    assert type_in("followers") == "no followers\n"
 
 
 def test_status_tells_what_is_degraded_first(type_in: Any) -> None:

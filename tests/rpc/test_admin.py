@@ -206,11 +206,13 @@ async def test_the_journal_as_it_comes_and_never_before_it_is_durable(served: Se
     await placing
     await until(lambda: len(taken) == served.engine.sequence)
     assert taken == list(range(1, served.engine.sequence + 1))
-    (status,) = (await served.admin.GetStatus(GetStatusRequest())).followers or [None]
-    assert status is None, "a follower is listed once it reports"
+    (status,) = (await served.admin.GetStatus(GetStatusRequest())).followers
+    assert (status.name, status.sequence, status.connected) == ("tape", 0, True)
+    assert status.reported_time_ns == 0, "it follows, and has not reported yet"
     await served.admin.ReportFollower(ReportFollowerRequest(follower="tape", sequence=taken[-1]))
     (status,) = (await served.admin.GetStatus(GetStatusRequest())).followers
     assert (status.name, status.sequence, status.connected) == ("tape", taken[-1], True)
+    assert status.reported_time_ns > 0
     call.cancel()
     await until(lambda: not served.exchange.followers.connected["tape"])
     await asyncio.wait({taking})
