@@ -73,6 +73,7 @@ DISABLED: Final = {
 UPSTREAM: Final = "exchange"
 WEBSOCKET: Final = "websocket"
 WEBSOCKET_PATH: Final = "/stream"
+WEBSOCKET_FIGURES_PATH: Final = "/metrics/websocket"
 CALL: Final = {
     "cluster": UPSTREAM,
     "max_stream_duration": {"max_stream_duration": f"{CALL_SECONDS_MAX}s"},
@@ -306,6 +307,15 @@ def websocket_routes() -> list[dict[str, Any]]:
             },
             "route": STREAM
             | {"cluster": WEBSOCKET, "upgrade_configs": [{"upgrade_type": "websocket"}]},
+            "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED)
+            | {LUA: lua_of_route(naming())},
+        },
+        {
+            "match": {
+                "path": WEBSOCKET_FIGURES_PATH,
+                "headers": [{"name": ":method", "string_match": {"exact": "GET"}}],
+            },
+            "route": {"cluster": WEBSOCKET, "prefix_rewrite": "/metrics"},
             "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED)
             | {LUA: lua_of_route(naming())},
         },

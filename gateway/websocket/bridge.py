@@ -86,18 +86,20 @@ class Bridge:
         self._exchange = exchange
         self._connection = connection
         self.counts = Counts()
-        self.figures = Figures(self.counts, self._state)
+        self.figures = Figures(self.counts, self.state)
         self._open = 0
         self._told: Counter[str] = Counter()
-        self._outgoing: set[Outgoing] = set()
+        self.outgoing: set[Outgoing] = set()
         self._writer = Writer()
 
     def admit(self, link: Link, request: Request) -> Response | None:
         """Refuse a handshake, or not; or answer who asks for the figures."""
         path = request.path.partition("?")[0]
         if path == FIGURES_PATH:
-            kind = Headers({"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Connection": "close"})
-            return Response(HTTPStatus.OK, "OK", kind, self.figures.text())
+            text = self.figures.text()
+            headers = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Connection": "close"}
+            headers["Content-Length"] = str(len(text))
+            return Response(HTTPStatus.OK, "OK", Headers(headers), text)
         origin = request.headers.get("Origin")
         if path != PATH:
             return self._refuse(link, "path", HTTPStatus.NOT_FOUND, f"the path is {PATH}\n")
@@ -128,7 +130,7 @@ class Bridge:
         link.name = f"ws-{token_hex(8)}"
         self.counts.opened += 1
         outgoing = Outgoing(link, self._writer)
-        self._outgoing.add(outgoing)
+        self.outgoing.add(outgoing)
         session = Session(outgoing, self.channels, self._exchange, self._connection)
         outgoing.send(Frame({"type": "connected", "client_id": link.name, "timestamp": now_text()}))
         try:
@@ -136,13 +138,13 @@ class Bridge:
                 await self._read(link, session, outgoing)
         finally:
             session.close()
-            self._outgoing.discard(outgoing)
+            self.outgoing.discard(outgoing)
 
     def _gone(self, _: asyncio.Task[None]) -> None:
         self._open -= 1
 
-    def _state(self) -> State:
-        waiting = [each.waiting_bytes for each in self._outgoing]
+    def state(self) -> State:
+        waiting = [each.waiting_bytes for each in self.outgoing]
         return State(
             connections=self._open,
             subscriptions=self.channels.subscriptions(),
@@ -172,7 +174,7 @@ class Bridge:
                 if session.subscribed:
                     continue
                 link.end(GOING_AWAY, f"nothing was said for {IDLE_SECONDS:.0f} s")
-                continue
+                return
             if clock() - second >= 1:
                 second, count = clock(), 0
             count += 1

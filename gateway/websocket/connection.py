@@ -81,7 +81,7 @@ class Outgoing:
         """Why it is closed; empty while it is not."""
         self.waiting_bytes = 0
         """Of events and deltas."""
-        self._link = link
+        self.link = link
         self._loop = asyncio.get_running_loop()
         self._events: deque[Frame] = deque()
         self._writer = writer
@@ -143,14 +143,14 @@ class Outgoing:
 
     def hurry(self) -> None:
         """Write soon what waits."""
-        if not self._due and not self._link.paused:
+        if not self._due and not self.link.paused:
             self._due = True
             self._writer.now(self)
 
     def write(self) -> None:
         """What waits, if there is room."""
         self._due = False
-        link = self._link
+        link = self.link
         if link.protocol.state is not State.OPEN or link.paused:
             return
         if self.cut:
@@ -163,14 +163,14 @@ class Outgoing:
             link.transport.write(data)
 
     def _queue(self, frame: Frame, resume: str) -> None:
-        if self.waiting_bytes > WAITING_BYTES_MAX and not self._link.paused:
+        if self.waiting_bytes > WAITING_BYTES_MAX and not self.link.paused:
             # Much at once is not yet a slow reader.
             self.write()
         if self.waiting_bytes > WAITING_BYTES_MAX and not self.cut:
             self.cut = f"too slow a reader: connect again, from_sequence {resume}"
             self._events.clear()
             # The room to say so may never come.
-            self._loop.call_later(CLOSE_SECONDS, self._link.transport.abort)
+            self._loop.call_later(CLOSE_SECONDS, self.link.transport.abort)
         if not self.cut:
             self._events.append(frame)
             self.waiting_bytes += len(frame.plain)

@@ -34,7 +34,6 @@ class Counts:
     frames_received: int = 0
     frames_sent: int = 0
     bytes_sent: int = 0
-    errors_sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,6 @@ class Figures(Collector):
             ("websocket_frames_received", "Frames of clients.", counts.frames_received),
             ("websocket_frames_sent", "Frames to clients.", counts.frames_sent),
             ("websocket_sent_bytes", "Bytes of frames to clients.", counts.bytes_sent),
-            ("websocket_errors_sent", "Error frames to clients.", counts.errors_sent),
         ):
             yield CounterMetricFamily(name, text, value=count)
 
