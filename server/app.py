@@ -49,9 +49,9 @@ from server.journal.snapshots import SnapshotBad, write_snapshot
 from server.journal.storage import DISK_FULL
 from server.limits.leases import shared_limits
 from server.metrics.exposition import Metrics
-from server.metrics.leases import Leases
 from server.metrics.load import CallErrors
 from server.metrics.parts import ProcessIds
+from server.metrics.redis import KeyOutcomes, Leases
 from server.rpc import market_data, order_events
 from server.rpc.account_service import AccountService
 from server.rpc.admin_service import AdminService, Start
@@ -66,6 +66,7 @@ from server.rpc.journal_keeping import JournalKeeping
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.order_service import OrderService
 from server.rpc.parts import Parts, PartService
+from server.rpc.recent_outcomes import RecentOutcomes
 from server.rpc.registration import register
 from server.rpc.server import SERVICES, Health, PortTaken, add_reflection, bind, make_server
 from server.rpc.settlement import SettlementCalls
@@ -120,7 +121,8 @@ class Exchange:
         self._metrics = Metrics(self.sequencer, self.feed.readers, errors, ports)
 
         deadlines = Deadlines(limits.deadline_s, limits.deadline_max_s)
-        calls = Calls(self.sequencer, deadlines)
+        self._recent = self._recent_outcomes()
+        calls = Calls(self.sequencer, deadlines, self._recent)
         self._history = History(settings.postgres_url)
         self._sessions = TradingSessions(self.sequencer, limits.session_messages_max)
         self._server = server = make_server(limits)
@@ -133,6 +135,8 @@ class Exchange:
         self.rates, self._leases = shared_limits(settings.rates, settings.redis_url, logs.say)
         if self._leases is not None:
             self._metrics.show(Leases(self._leases))
+        if self._recent is not None:
+            self._metrics.show(KeyOutcomes(self._recent))
         self._add_services(calls, deadlines, start, errors)
 
     def _add_services(
@@ -165,6 +169,7 @@ class Exchange:
             self._parts,
             self._keeping.health,
             self._metrics.text,
+            self._recent,
         )
         add(part_service_pb2.DESCRIPTOR.services_by_name["PartService"], PartService(self._parts))
         if self._settings.grpc.reflection:
@@ -202,6 +207,8 @@ class Exchange:
         await self._server.stop(DRAIN_S)
         if self._leases is not None:
             await self._leases.stop()
+        if self._recent is not None:
+            await self._recent.close()
         await self._history.close()
         await self._end_sessions()
         await self.sequencer.stop()
@@ -212,6 +219,17 @@ class Exchange:
             logs.say(f"no snapshot at the end: {error}")
         self._log.close()
         logs.info("stopped", sequence=self.sequencer.durable_sequence)
+
+    def _recent_outcomes(self) -> RecentOutcomes | None:
+        engine, url = self.sequencer.engine, self._settings.redis_url
+        if not url:
+            return None
+
+        def window() -> range:
+            first = engine.counts().keys_after_sequence + 1
+            return range(first, self.sequencer.durable_sequence + 1)
+
+        return RecentOutcomes(url, self._log.mark.journal, window)
 
     async def _end_sessions(self) -> None:
         commands = [EndSession(each) for each in self.sequencer.engine.open_sessions()]

@@ -180,6 +180,7 @@ class AdminService(AdminServiceServicer):
             open_orders=counts.orders_open,
             keys=counts.keys,
             keys_guaranteed=engine.limits.keys_max,
+            keys_after_sequence=counts.keys_after_sequence,
             window_ns=engine.limits.window_ns,
             closed_orders=counts.orders_closed,
             open_sessions=counts.sessions,
@@ -188,11 +189,11 @@ class AdminService(AdminServiceServicer):
             snapshot_sequence=followers.snapshot_sequence,
             journal_first_sequence=self._streams.first_sequence,
         )
-        for name, sequence in sorted(followers.positions.items()):
+        for name, kept_after in sorted(followers.positions.items()):
             report = followers.reports.get(name)
             reply.followers.add(
                 name=name,
-                sequence=sequence,
+                sequence=report.sequence if report else kept_after,
                 reported_time_ns=report.time_ns if report else 0,
                 connected=followers.connected[name] > 0,
             )

@@ -12,6 +12,7 @@ from server.core.rejects import Reject
 from server.core.types import Repeat
 from server.rpc.deadlines import Deadlines, outcome_unknown
 from server.rpc.errors import EdgeReason, EdgeReject, Refused, not_taken, refuse
+from server.rpc.recent_outcomes import RecentOutcomes
 from server.sequencer.errors import NotServing, Overloaded
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import Applied, Ticket
@@ -32,9 +33,12 @@ class Committed(NamedTuple):
 class Calls:
     """The sequencer's verbs for calls that end."""
 
-    def __init__(self, sequencer: Sequencer, deadlines: Deadlines) -> None:
+    def __init__(
+        self, sequencer: Sequencer, deadlines: Deadlines, recent: RecentOutcomes | None = None
+    ) -> None:
         self.sequencer = sequencer
         self._deadlines = deadlines
+        self._recent = recent
 
     async def commit(
         self,
@@ -48,7 +52,10 @@ class Calls:
         timer_s = self._deadlines.timer_s(context)
         if isinstance(timer_s, EdgeReject):
             await self.refuse(context, timer_s)
-        ticket = await self._submit((command,), context)
+        try:
+            ticket = self.sequencer.submit((command,))
+        except (NotServing, Overloaded) as error:
+            return await self._remembered(command, context, error, key, render)
         outcome = ticket.outcomes[0]
         if render is not None and not isinstance(outcome, Reject):
             ticket.view(key, render)
@@ -98,6 +105,21 @@ class Calls:
     async def refuse(self, context: ServicerContext[Any, Any], refused: Refused) -> NoReturn:
         """End the call; a door that words refusals its own way overrides this."""
         await refuse(context, refused)
+
+    async def _remembered(
+        self,
+        command: Command,
+        context: ServicerContext[Any, Any],
+        error: NotServing | Overloaded,
+        key: Hashable,
+        render: Callable[[Engine], Any] | None,
+    ) -> Committed:
+        """The answer to a repeat while nothing is taken; any other call is refused."""
+        applied = None if self._recent is None else await self._recent.find(command)
+        if applied is None:
+            await self.refuse(context, not_taken(error))
+        views = {} if render is None else {key: await self.sequencer.read(render)}
+        return Committed(applied, True, views)
 
     async def _submit(
         self, commands: Sequence[Command], context: ServicerContext[Any, Any]

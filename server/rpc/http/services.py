@@ -14,6 +14,7 @@ from server.rpc.http.market import HttpMarket
 from server.rpc.http.orders import HttpOrders
 from server.rpc.http.system import HttpSystem
 from server.rpc.parts import Parts
+from server.rpc.recent_outcomes import RecentOutcomes
 from server.sequencer.sequencer import Sequencer
 
 ORDERS: Final = order_service_pb2.DESCRIPTOR.services_by_name["OrderService"]
@@ -31,11 +32,12 @@ def add_http_services(
     parts: Parts,
     journal: Callable[[], str],
     metrics: Callable[[], Awaitable[bytes]],
+    recent: RecentOutcomes | None,
 ) -> None:
     """Serve `exchange.http.v1`. `add` registers a service as `server.rpc.registration.register`
     does, `admin` gives status and snapshots, `journal` how the journal is, `metrics` the text of
-    all figures (`server.metrics.exposition.Metrics.text`)."""
-    calls = HttpCalls(sequencer, deadlines)
+    all figures (`server.metrics.exposition.Metrics.text`), `recent` outcomes of recent keys."""
+    calls = HttpCalls(sequencer, deadlines, recent)
     add(ORDERS, HttpOrders(calls, history), orders.ENCODED)
     add(MARKET, HttpMarket(calls, history, admin, feed), market.ENCODED)
     add(SYSTEM, HttpSystem(admin, parts, journal, metrics))

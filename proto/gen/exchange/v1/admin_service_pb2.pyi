@@ -58,7 +58,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "rules_version", "durable_sequence", "applied_sequence", "epoch", "uptime_ns", "open_orders", "keys", "keys_guaranteed", "window_ns", "closed_orders", "followers", "degraded", "recovery", "open_sessions", "snapshot_sequence", "journal_first_sequence")
+    __slots__ = ("version", "rules_version", "durable_sequence", "applied_sequence", "epoch", "uptime_ns", "open_orders", "keys", "keys_guaranteed", "window_ns", "closed_orders", "followers", "degraded", "recovery", "open_sessions", "snapshot_sequence", "journal_first_sequence", "keys_after_sequence")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     RULES_VERSION_FIELD_NUMBER: _ClassVar[int]
     DURABLE_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +76,7 @@ class GetStatusResponse(_message.Message):
     OPEN_SESSIONS_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     JOURNAL_FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    KEYS_AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     version: str
     rules_version: int
     durable_sequence: int
@@ -93,7 +94,8 @@ class GetStatusResponse(_message.Message):
     open_sessions: int
     snapshot_sequence: int
     journal_first_sequence: int
-    def __init__(self, version: _Optional[str] = ..., rules_version: _Optional[int] = ..., durable_sequence: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., epoch: _Optional[int] = ..., uptime_ns: _Optional[int] = ..., open_orders: _Optional[int] = ..., keys: _Optional[int] = ..., keys_guaranteed: _Optional[int] = ..., window_ns: _Optional[int] = ..., closed_orders: _Optional[int] = ..., followers: _Optional[_Iterable[_Union[FollowerStatus, _Mapping]]] = ..., degraded: _Optional[_Iterable[str]] = ..., recovery: _Optional[str] = ..., open_sessions: _Optional[int] = ..., snapshot_sequence: _Optional[int] = ..., journal_first_sequence: _Optional[int] = ...) -> None: ...
+    keys_after_sequence: int
+    def __init__(self, version: _Optional[str] = ..., rules_version: _Optional[int] = ..., durable_sequence: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., epoch: _Optional[int] = ..., uptime_ns: _Optional[int] = ..., open_orders: _Optional[int] = ..., keys: _Optional[int] = ..., keys_guaranteed: _Optional[int] = ..., window_ns: _Optional[int] = ..., closed_orders: _Optional[int] = ..., followers: _Optional[_Iterable[_Union[FollowerStatus, _Mapping]]] = ..., degraded: _Optional[_Iterable[str]] = ..., recovery: _Optional[str] = ..., open_sessions: _Optional[int] = ..., snapshot_sequence: _Optional[int] = ..., journal_first_sequence: _Optional[int] = ..., keys_after_sequence: _Optional[int] = ...) -> None: ...
 
 class FollowerStatus(_message.Message):
     __slots__ = ("name", "sequence", "reported_time_ns", "connected")

@@ -1,4 +1,4 @@
-"""Rate limits that are shared through Redis: whether they are at this moment, and at what cost."""
+"""What front ends share through Redis: rate limits, and outcomes of recent keys."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -46,4 +46,25 @@ class Leases(Collector):
         )
         yield CounterMetricFamily(
             "rate_lease_failures", "Calls to Redis that failed.", value=figures.failures
+        )
+
+
+class OutcomeFigures(Protocol):
+    """What is known of outcomes."""
+
+    found: int
+
+
+class KeyOutcomes(Collector):
+    """Reads them when somebody asks."""
+
+    def __init__(self, figures: OutcomeFigures) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry."""
+        yield CounterMetricFamily(
+            "key_outcomes_found",
+            "Repeats that were answered from Redis while the engine took nothing.",
+            value=self._figures.found,
         )

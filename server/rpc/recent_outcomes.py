@@ -1,0 +1,81 @@
+"""Outcomes of recent keys that Redis holds, for repeats that the engine can't be asked about now.
+
+A repeat is the engine's to recognise, and it does so without asking anybody. What Redis holds
+(`server/journal/recent_keys.py`) is for a front end whose engine takes nothing at this moment:
+too much waits for the journal, its disk is full, it is stopping. Such a call would be refused; if
+it repeats one that was accepted, it gets that outcome instead. Any other goes the way it would have
+gone without Redis, so no decision rests on what Redis holds, lacks or says.
+
+An entry counts only inside the window that the engine tells: the keys after the last one that it
+has forgotten, up to what is durable. Nobody waits longer than `ANSWER_S`, at most `LOOKUPS_MAX`
+wait at once, and after a failure nobody does for `REST_S`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from server.core.commands import Command
+from server.journal.recent_keys import key_of, name_of, outcome_of
+from server.sequencer.ticket import Applied
+
+ANSWER_S: Final = 0.05
+LOOKUPS_MAX: Final = 16
+REST_S: Final = 1.0
+
+
+class RecentOutcomes:
+    """Reads what the follower wrote."""
+
+    def __init__(self, url: str, journal: bytes, window: Callable[[], range]) -> None:
+        self.found = 0
+        """Repeats that were answered."""
+        self._url = url
+        self._journal = journal
+        self._window = window
+        self._client: Any = None
+        self._waiting = 0
+        self._rests_until_s = 0.0
+
+    async def find(self, command: Command) -> Applied | None:
+        """What the first command under the key of this one led to, if that is certain."""
+        keyed = key_of(command)
+        if keyed is None or self._waiting >= LOOKUPS_MAX:
+            return None
+        value = await self._value(name_of(self._journal, keyed))
+        outcome = None if value is None else outcome_of(value, keyed, self._window())
+        if outcome is None:
+            return None
+        self.found += 1
+        return Applied(*outcome)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def _value(self, name: str) -> bytes | None:
+        if time.monotonic() < self._rests_until_s:
+            return None
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                value: bytes | None = await self._connected().get(name)
+        except Exception:  # whatever Redis answers with, or its absence
+            self._rests_until_s = time.monotonic() + REST_S
+            return None
+        else:
+            return value
+        finally:
+            self._waiting -= 1
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            from redis.asyncio import Redis
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+
+            self._client = Redis.from_url(self._url, retry=Retry(NoBackoff(), 0))
+        return self._client
