@@ -18,12 +18,13 @@ has all rows made once more; the types are those of the first one.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import Any, Final
 
 import asyncpg
 
+from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS
 from server.followers.following import FollowerStopped, Reached
 from server.followers.migrations import SchemaRefused, migrate
@@ -191,7 +192,7 @@ class PostgresFollower:
             raise RuntimeError(f"the tables are at sequence {sequence}, not at {self._sequence}")
 
     async def _rows(self, connection: Any, batch: Batch) -> None:
-        await self._instruments(connection, batch)
+        await write_instruments(connection, batch.instruments.values())
         await copy(connection, "orders", batch.placed_lines())
         if batch.changed:
             await copy(connection, "changed", batch.changed_lines())
@@ -201,26 +202,6 @@ class PostgresFollower:
         if batch.fills:
             await self._positions(connection, batch)
             await self._sums(connection, batch)
-
-    async def _instruments(self, connection: Any, batch: Batch) -> None:
-        for each, sequence in batch.instruments.values():
-            decimals = [f"{value}e-8" for value in each[1:7]]
-            fees = [f"{each.maker_fee_e6}e-6", f"{each.taker_fee_e6}e-6"]
-            await connection.execute(
-                """INSERT INTO instruments VALUES ($1, $2::text::numeric, $3::text::numeric,
-                $4::text::numeric, $5::text::numeric, $6::text::numeric, $7::text::numeric,
-                $8::text::numeric, $9::text::numeric, $10, $11)
-                ON CONFLICT (instrument) DO UPDATE SET (tick, lot, price_min, price_max,
-                quantity_min, quantity_max, maker_fee, taker_fee, self_trade_prevention, sequence)
-                = (excluded.tick, excluded.lot, excluded.price_min, excluded.price_max,
-                excluded.quantity_min, excluded.quantity_max, excluded.maker_fee,
-                excluded.taker_fee, excluded.self_trade_prevention, excluded.sequence)""",
-                each.name,
-                *decimals,
-                *fees,
-                each.self_trade_prevention,
-                sequence,
-            )
 
     async def _positions(self, connection: Any, batch: Batch) -> None:
         held = self._accounts.held
@@ -308,6 +289,28 @@ def groups(records: list[Record]) -> Iterator[list[Record]]:
         count += record.command_count
     if group:
         yield group
+
+
+async def write_instruments(connection: Any, defined: Iterable[tuple[Instrument, int]]) -> None:
+    """As they are now, with the sequence that made them so."""
+    for each, sequence in defined:
+        decimals = [f"{value}e-8" for value in each[1:7]]
+        fees = [f"{each.maker_fee_e6}e-6", f"{each.taker_fee_e6}e-6"]
+        await connection.execute(
+            """INSERT INTO instruments VALUES ($1, $2::text::numeric, $3::text::numeric,
+            $4::text::numeric, $5::text::numeric, $6::text::numeric, $7::text::numeric,
+            $8::text::numeric, $9::text::numeric, $10, $11)
+            ON CONFLICT (instrument) DO UPDATE SET (tick, lot, price_min, price_max,
+            quantity_min, quantity_max, maker_fee, taker_fee, self_trade_prevention, sequence)
+            = (excluded.tick, excluded.lot, excluded.price_min, excluded.price_max,
+            excluded.quantity_min, excluded.quantity_max, excluded.maker_fee,
+            excluded.taker_fee, excluded.self_trade_prevention, excluded.sequence)""",
+            each.name,
+            *decimals,
+            *fees,
+            each.self_trade_prevention,
+            sequence,
+        )
 
 
 async def copy(connection: Any, table: str, lines: str) -> None:

@@ -53,6 +53,7 @@ OWN: Final = (
     "kafka",
     "journal",
     "export",
+    "rebuild",
     "doctor",
 )
 PARTS: Final = {
@@ -127,11 +128,12 @@ def _parser(*, with_trading: bool) -> argparse.ArgumentParser:
         )
         _add_settings(part, *without, *(() if name == "up" else OF_UP))
         part.set_defaults(run=_run_part, part=name)
-    from server.supervisor import export, journal
+    from server.supervisor import export, journal, rebuild
     from server.supervisor.doctor import command as doctor
 
     journal.register(commands, _add_settings, settings_of)
     export.register(commands, _add_settings, settings_of)
+    rebuild.register(commands, _add_settings, settings_of)
     doctor.register(commands, _add_settings, settings_of)
     if with_trading:
         from clients.commands import register

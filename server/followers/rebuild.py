@@ -1,0 +1,273 @@
+"""Makes the tables once more from the journal, compares them row by row, and mends what differs.
+
+1. All records that are kept go, through the follower's own code, into empty copies of the tables in
+   a schema of their own. Nobody else sees them.
+2. The tables themselves are brought as far, if they are behind.
+3. With the row of the position locked, so that no follower writes, the copies go on to exactly
+   that position. Then every row is compared with its copy; rows that differ, are missing or are too
+   many are put right, and the comparison made again. All of that is one transaction.
+
+Where the journal begins after sequence 1, a fold of it lacks what was before. Then the newest
+snapshot's state is put into the copies when they have reached it (positions, fees, instruments, and
+the orders it holds), and what can't be known is left as it is: events and trades before the first
+sequence that is kept, minutes not after its own, orders placed and forgotten before it, snapshots
+of books before the engine's. Of an order from before it, `updated_sequence` is not compared.
+
+Known limits: the copies need as much room as the tables; while the comparison is made the follower
+waits. Rows of `settlements` are decisions, not a fold, and are not touched.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+from server.core.engine import Engine
+from server.core.market import MINUTE_NS
+from server.core.types import INT64_MAX
+from server.followers.migrations import SchemaRefused, migrate
+from server.followers.partitions import Partitions
+from server.followers.postgres import NAME, PostgresFollower
+from server.followers.rebuild_seed import seed
+from server.followers.rebuild_sql import SCHEMA, TABLES, Table, copies
+from server.journal.record import Record
+from server.settings import HistorySettings
+
+LOCK: Final = 0x52425544
+"""Of `pg_try_advisory_lock`: one rebuild at a time."""
+END: Final = INT64_MAX
+TAKEN: Final = 200
+"""Records handed on together."""
+
+
+class RebuildRefused(Exception):
+    """It can't be done; the message says why, and what to do."""
+
+
+class Proof(NamedTuple):
+    """What a comparison of a table found."""
+
+    table: str
+    rows: int
+    """Compared."""
+    missing: int
+    surplus: int
+    differing: int
+
+    @property
+    def wrong(self) -> int:
+        """Rows that are not as the journal says."""
+        return self.missing + self.surplus + self.differing
+
+
+class Result(NamedTuple):
+    """All of it."""
+
+    first_sequence: int
+    """Of the journal that was read."""
+    sequence: int
+    """Up to which the tables were compared."""
+    found: list[Proof]
+    """Before anything was mended."""
+
+
+class Source(NamedTuple):
+    """The journal that is read."""
+
+    journal: str
+    """Its identity, as the tables name it."""
+    first_sequence: int
+    """That is kept."""
+    records: Callable[[int], Iterator[Record]]
+    """Those with commands after a sequence, up to what is durable when it is called."""
+    snapshot: Callable[[], tuple[int, Engine] | None]
+    """The newest state that is kept, and its sequence."""
+
+
+class Rebuild:
+    """One run against one database."""
+
+    def __init__(
+        self, url: str, kept: HistorySettings, source: Source, progress: Callable[[int], None]
+    ) -> None:
+        self._url = url
+        self._kept = kept
+        self._source = source
+        self._progress = progress
+        self._copied = 0
+
+    async def run(self, *, mend: bool) -> Result:
+        """Compare, and mend unless told not to. Raises `RebuildRefused`."""
+        connection = await asyncpg.connect(self._url)
+        try:
+            await self._prepare(connection)
+            copy = PostgresFollower(self._url, self._kept, f"{SCHEMA}, public")
+            try:
+                await copy.open()
+                _, there = await self._position(connection)
+                await self._copy(connection, copy, END if mend else there)
+                if mend:
+                    await self._bring_up(there)
+                found, sequence = await self._compare(connection, copy, mend=mend)
+            finally:
+                await copy.close()
+            await connection.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
+            return Result(self._source.first_sequence, sequence, found)
+        finally:
+            await connection.close()
+
+    async def _prepare(self, connection: Any) -> None:
+        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+            raise RebuildRefused("another rebuild of this database is under way; wait for its end")
+        try:
+            await migrate(connection)
+        except SchemaRefused as refused:
+            raise RebuildRefused(str(refused)) from refused
+        await connection.execute(
+            "INSERT INTO follower_positions VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING",
+            NAME,
+            self._source.journal,
+        )
+        journal, _ = await self._position(connection)
+        if journal != self._source.journal:
+            raise RebuildRefused(
+                f"the database holds rows of the journal {journal}, this exchange's is"
+                f" {self._source.journal}: name the database of this exchange, or an empty one"
+            )
+        for statement in copies():
+            await connection.execute(statement)
+
+    async def _copy(self, connection: Any, copy: PostgresFollower, last_sequence: int) -> None:
+        """Everything that is kept, the state of a snapshot put in where it is needed."""
+        first_sequence = self._source.first_sequence
+        if first_sequence > 1:
+            known = self._source.snapshot()
+            if known is None or known[0] < first_sequence - 1:
+                raise RebuildRefused(
+                    f"the journal begins at sequence {first_sequence} and no snapshot of a later"
+                    " state is there: put archived files of it back"
+                )
+            sequence, engine = known
+            await self._fold(copy, sequence)
+            await copy.close()
+            async with connection.transaction():
+                await seed(connection, engine, first_sequence)
+            self._copied = sequence
+            await copy.open()
+        await self._fold(copy, last_sequence)
+
+    async def _fold(self, copy: PostgresFollower, last_sequence: int) -> None:
+        """Bring the copies up to this sequence, the last one of a record, or to the end."""
+        if self._copied >= last_sequence:
+            return
+        records: list[Record] = []
+        for record in self._source.records(self._copied):
+            if record.last_sequence > last_sequence:
+                break
+            records.append(record)
+            if len(records) == TAKEN:
+                await self._take(copy, records)
+        await self._take(copy, records)
+
+    async def _take(self, copy: PostgresFollower, records: list[Record]) -> None:
+        if records:
+            await copy.take(records)
+            self._copied = records[-1].last_sequence
+            self._progress(self._copied)
+            records.clear()
+
+    async def _bring_up(self, there: int) -> None:
+        """The tables themselves, to where the copies are; a follower may be at it too, and where
+        they are damaged it may not be possible."""
+        if there + 1 < self._source.first_sequence:
+            return
+        table = PostgresFollower(self._url, self._kept)
+        with suppress(asyncpg.PostgresError, RuntimeError):
+            there = (await table.open()).sequence
+            records: list[Record] = []
+            for record in self._source.records(there):
+                if record.last_sequence > self._copied:
+                    break
+                records.append(record)
+                if len(records) == TAKEN:
+                    await table.take(records)
+                    records = []
+            await table.take(records)
+        await table.close()
+
+    async def _compare(
+        self, connection: Any, copy: PostgresFollower, *, mend: bool
+    ) -> tuple[list[Proof], int]:
+        async with connection.transaction():
+            _, sequence = await self._position(connection, " FOR UPDATE")
+            await self._fold(copy, sequence)
+            if sequence > self._copied:
+                raise RebuildRefused(
+                    f"the tables are at sequence {sequence}, the journal ends at {self._copied}:"
+                    " this is not the journal they were made of"
+                )
+            await self._settle_months(connection)
+            if self._source.first_sequence > 1:
+                first = next(self._source.records(0))
+                await connection.execute(
+                    f"DELETE FROM {SCHEMA}.minute_bars WHERE minute <= $1",
+                    first.time_ns // MINUTE_NS,
+                )
+            found = [await self._proof(connection, table) for table in TABLES]
+            if mend and any(proof.wrong for proof in found):
+                for table in TABLES:
+                    await connection.execute(table.mended(self._bound(table)))
+                for table in reversed(TABLES):
+                    await connection.execute(table.rid(self._bound(table)))
+                again = [await self._proof(connection, table) for table in TABLES]
+                left = [proof.table for proof in again if proof.wrong]
+                if left:
+                    raise RebuildRefused(f"still not as the journal says: {', '.join(left)}")
+                await self._restart_follower(connection)
+            if mend:
+                await connection.execute(
+                    f"UPDATE follower_positions AS it SET (sequence, time_ns) ="
+                    f" (made.sequence, made.time_ns) FROM {SCHEMA}.follower_positions AS made"
+                    " WHERE it.follower = made.follower"
+                )
+        return found, self._copied
+
+    async def _settle_months(self, connection: Any) -> None:
+        """The same months on both sides, by what is kept at this time."""
+        time_ns = await connection.fetchval(f"SELECT time_ns FROM {SCHEMA}.follower_positions")
+        if time_ns is None:
+            return
+        for path in ("public", f"{SCHEMA}, public"):
+            await connection.execute(f"SET LOCAL search_path = {path}")
+            await Partitions(self._kept).make(connection, time_ns)
+        await connection.execute("SET LOCAL search_path = public")
+        for row in await connection.fetch(
+            """SELECT relname, split_part(inhparent::regclass::text, '.', 2) AS parent,
+            pg_get_expr(relpartbound, oid) AS bound FROM pg_inherits JOIN pg_class ON oid = inhrelid
+            WHERE relnamespace = $1::regnamespace AND relkind = 'r'""",
+            SCHEMA,
+        ):
+            await connection.execute(
+                f"CREATE TABLE IF NOT EXISTS public.{row['relname']} PARTITION OF"
+                f" public.{row['parent']} {row['bound']}"
+            )
+
+    async def _proof(self, connection: Any, table: Table) -> Proof:
+        return Proof(table.name, *await connection.fetchrow(table.compared(self._bound(table))))
+
+    def _bound(self, table: Table) -> str:
+        return "" if self._source.first_sequence == 1 else table.kept(self._source.first_sequence)
+
+    async def _restart_follower(self, connection: Any) -> None:
+        """One that runs remembers positions as they were: it is to read them again."""
+        await connection.execute(
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE application_name = 'exchange follower' AND pid <> pg_backend_pid()
+            AND datname = current_database()"""
+        )
+
+    async def _position(self, connection: Any, lock: str = "") -> tuple[str, int]:
+        query = "SELECT journal, sequence FROM follower_positions WHERE follower = $1"
+        journal, sequence = await connection.fetchrow(query + lock, NAME)
+        return journal, sequence

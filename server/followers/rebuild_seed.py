@@ -1,0 +1,39 @@
+"""Puts an engine's state into the copies of a rebuild whose journal begins later than at 1."""
+
+from typing import Any
+
+from server.core.engine import Engine
+from server.core.types import CANCELLED, FILLED
+from server.followers.postgres import copy, write_instruments
+from server.followers.rebuild_sql import SCHEMA
+from server.followers.rows import Batch
+
+
+async def seed(connection: Any, engine: Engine, first_sequence: int) -> None:
+    """Inside a transaction: what a fold from `first_sequence` can't know."""
+    await connection.execute(f"SET LOCAL search_path = {SCHEMA}, public")
+    await connection.execute("TRUNCATE client_positions, fees, orderbook_snapshots")
+    batch = Batch()
+    for order in engine.orders(limit=1 << 62):
+        if order.placed_sequence < first_sequence:
+            event = engine.order_event(order)
+            reason = event.reason if event.status >= CANCELLED and event.status != FILLED else 0
+            changed = order.closed_sequence or order.placed_sequence
+            batch.placed[order.placed_sequence] = [
+                *event[:15], reason, event.session_id, event.created_ns, order.updated_ns, changed
+            ]  # fmt: skip
+    await copy(connection, "orders", batch.placed_lines())
+    known = {row[0] for row in await connection.fetch("SELECT instrument FROM instruments")}
+    missing = [each for name, each in engine.instruments.items() if name not in known]
+    await write_instruments(connection, [(each, engine.sequence) for each in missing])
+    positions, currencies = [], set()
+    for client in engine.directory.clients:
+        for held in engine.positions(client):
+            positions.append(
+                f"{client}\t{held.instrument}\t{held.net_e8}e-8\t{held.cost_e16}e-16"
+                f"\t{held.realised_e16}e-16\t{held.fees_e8}e-8\t{held.updated_ns}\n"
+            )
+            currencies.add(held.instrument.partition("-")[2])
+    await copy(connection, "client_positions", "".join(positions))
+    balances = engine.fee_accounts()
+    await copy(connection, "fees", "".join(f"{each}\t{balances[each]}e-8\n" for each in currencies))

@@ -1,0 +1,168 @@
+"""`exchange rebuild postgres`: the tables made once more from the journal, compared, and mended.
+
+The journal is read like `exchange journal` does: with the directory's lock, or through the server
+that holds it.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from server.exits import Exit
+from server.settings import Settings
+from server.supervisor.journal import frames_from_server, guarded
+from server.supervisor.up import error
+
+if TYPE_CHECKING:
+    from server.core.engine import Engine
+    from server.followers.rebuild import Result
+    from server.journal.record import Record
+
+PARTS: Final = ("postgres",)
+PROGRESS_SECONDS: Final = 1.0
+
+DESCRIPTION: Final = """\
+Makes the tables of PostgreSQL once more from the journal, beside those that are there, compares
+every row, and puts right what differs, is missing or is too much. Works beside a running exchange:
+orders are taken all along, reads see the tables as they were until all is right, and the follower
+waits while rows are compared. An empty database gets everything. Where the journal no longer begins
+at its first command, what is kept of it is compared."""
+
+EPILOG: Final = """\
+Exit codes: 0 every row is as the journal says, or now is; 1 some are not (--check), or it can't be
+done; 2 a setting is wrong, or no database is named; 3 the data directory is in use by something
+that does not answer."""
+
+
+def register(
+    commands: Any,
+    add_settings: Callable[..., None],
+    settings_of: Callable[[argparse.Namespace], Settings],
+) -> None:
+    """Add `rebuild`."""
+    rebuild = commands.add_parser(
+        "rebuild",
+        help="make PostgreSQL's tables once more from the journal, and prove them",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    rebuild.add_argument("part", choices=PARTS, help="what to rebuild")
+    rebuild.add_argument("--check", action="store_true", help="compare only, change nothing")
+    add_settings(rebuild, "http_port", "grpc_port", "host", "server", "insecure_public")
+    rebuild.set_defaults(run=guarded(_rebuild, settings_of))
+
+
+def _rebuild(options: argparse.Namespace, settings: Settings) -> int:
+    import asyncpg
+
+    from server.followers.rebuild import Rebuild, RebuildRefused, Source
+    from server.journal.segments import segment_paths
+
+    directory = settings.data_dir
+    url = settings.postgres_url or _embedded_url(directory)
+    if not url:
+        error("no PostgreSQL is named: set --postgres-url, or --data-dir of an exchange with one")
+        return Exit.CONFIGURATION
+    if not segment_paths(directory):
+        error(f"a journal doesn't exist in {directory}; name a data directory with --data-dir")
+        return Exit.FAILED
+
+    def records(after_sequence: int) -> "Iterator[Record]":
+        return _records(directory, after_sequence)
+
+    first = next(records(0), None)
+    if first is None:
+        print("the journal holds no command yet: there is nothing to rebuild")
+        return Exit.CLEAN
+    source = Source(
+        first.journal.hex(), first.first_sequence, records, lambda: _snapshot(directory)
+    )
+    progress = _Progress()
+    try:
+        run = Rebuild(url, settings.history, source, progress.copied).run(mend=not options.check)
+        result = asyncio.run(run)
+    except RebuildRefused as refused:
+        error(str(refused))
+        return Exit.FAILED
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+        said = str(failure) or type(failure).__name__
+        error(f"PostgreSQL: {said}; is it running (exchange postgres starts the embedded one)?")
+        return Exit.FAILED
+    return _told(result, check=options.check)
+
+
+def _told(result: "Result", *, check: bool) -> int:
+    for proof in result.found:
+        print(
+            f"{proof.table:20} {proof.rows:>10} rows, {proof.missing} missing,"
+            f" {proof.surplus} too many, {proof.differing} different"
+        )
+    wrong = sum(proof.wrong for proof in result.found)
+    through = f"sequences {result.first_sequence} to {result.sequence}"
+    if not wrong:
+        print(f"every row is as the journal says, {through}")
+        return Exit.CLEAN
+    if check:
+        print(f"{wrong} rows are not as the journal says, {through}; rebuild without --check")
+        return Exit.FAILED
+    print(f"{wrong} rows put right; every row now is as the journal says, {through}")
+    return Exit.CLEAN
+
+
+def _embedded_url(directory: Path) -> str:
+    from server.supervisor.embedded_postgres import URL_FILE_NAME
+
+    file = directory / URL_FILE_NAME
+    return file.read_text("ascii").strip() if file.exists() else ""
+
+
+def _snapshot(directory: Path) -> "tuple[int, Engine] | None":
+    from server.journal.snapshots import newest_good
+
+    found = newest_good(directory)
+    if found.header is None or found.engine is None:
+        return None
+    return found.header.mark.fence.last_sequence, found.engine
+
+
+def _records(directory: Path, after_sequence: int) -> "Iterator[Record]":
+    """Those with commands after a sequence, up to what is durable now."""
+    from server.journal.inspect import Tail, directory_frames
+    from server.journal.lock import DirectoryLock, DirectoryLocked
+    from server.journal.record import BATCH, decode_frame
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(DirectoryLock(directory))
+        except DirectoryLocked as locked:
+            frames = stack.enter_context(frames_from_server(locked, after_sequence))
+        else:
+            frames = directory_frames(directory, 0, Tail(), after_sequence)
+        for record in map(decode_frame, frames):
+            if record.kind == BATCH and record.last_sequence > after_sequence:
+                yield record
+
+
+class _Progress:
+    """Says once a second, on standard error, how far the copies are."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._due = self._began + PROGRESS_SECONDS
+
+    def copied(self, sequence: int) -> None:
+        """The copies hold everything up to here."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + PROGRESS_SECONDS
+            print(
+                f"rows made up to sequence {sequence}, {now - self._began:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )

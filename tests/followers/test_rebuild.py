@@ -1,0 +1,204 @@
+"""[I9] `exchange rebuild postgres`: tampered rows are found and put right, empty tables filled."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from server.followers.rebuild import Rebuild, RebuildRefused, Result, Source
+from server.journal.record import BATCH
+from server.settings import HistorySettings
+from server.supervisor import main
+from tests.followers.test_postgres import Fetch, assert_events, assert_fold, records, write
+from tests.journal.site import Site, every_command, trade
+
+TAMPERED = {
+    "orders": "UPDATE orders SET filled = filled + 1 WHERE placed_sequence = 40",
+    "trades": "DELETE FROM trades WHERE sequence = (SELECT min(sequence) FROM trades)",
+    "order_events": "UPDATE order_events SET event = '{}' WHERE sequence = 60",
+    "client_positions": "INSERT INTO client_positions VALUES ('nobody', 'BTC-USD', 1, 1, 0, 0, 1)",
+    "fees": "UPDATE fees SET balance = balance + 0.00000001",
+    "minute_bars": "UPDATE minute_bars SET volume = volume - 1",
+    "instruments": "UPDATE instruments SET lot = 7",
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path / "site")
+    every_command(site)
+    trade(site, 80)
+    site.close()
+    return site
+
+
+def run(*arguments: str) -> int:
+    return main.main(["rebuild", "postgres", *arguments])
+
+
+@pytest.fixture
+def rebuild(site: Site, database: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    monkeypatch.setenv("POSTGRES_URL", database)
+    return lambda *options: run("--data-dir", str(site.directory), *options)
+
+
+def execute(database: str, *statements: str) -> None:
+    async def go() -> None:
+        connection = await asyncpg.connect(database)
+        for statement in statements:
+            assert not (await connection.execute(statement)).endswith(" 0"), statement
+        await connection.close()
+
+    asyncio.run(go())
+
+
+def test_tampered_rows_are_found_and_put_right(
+    site: Site,
+    database: str,
+    fetch: Fetch,
+    rebuild: Callable[..., int],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    write(database, [records(site)])
+    assert rebuild("--check") == 0
+    assert f"sequences 1 to {site.engine.sequence}" in capfd.readouterr().out
+    execute(database, *TAMPERED.values())
+    assert rebuild("--check") == 1
+    told = {line.split()[0]: line for line in capfd.readouterr().out.splitlines()}
+    for table in TAMPERED:
+        assert "0 missing, 0 too many, 0 different" not in told[table], told[table]
+    assert "0 missing, 0 too many, 0 different" in told["orderbook_snapshots"]
+    assert rebuild() == 0
+    assert f"{len(TAMPERED)} rows put right" in capfd.readouterr().out
+    assert_fold(fetch, site)
+    assert_events(fetch, site)
+    assert rebuild("--check") == 0
+    assert fetch("SELECT count(*) FROM pg_namespace WHERE nspname = 'exchange_rebuild'") == [(0,)]
+
+
+@pytest.mark.parametrize("written", [0, 30, 60])
+def test_what_is_not_there_yet_is_made(
+    site: Site, database: str, fetch: Fetch, rebuild: Callable[..., int], written: int
+) -> None:
+    """Nothing, a part, or a part whose position was put back, so that a follower can't go on."""
+    if written:
+        write(database, [records(site)[:written]])
+    if written == 60:
+        execute(database, "UPDATE follower_positions SET sequence = sequence - 20")
+    assert rebuild() == 0
+    assert_fold(fetch, site)
+    assert_events(fetch, site)
+    assert write(database, []) == site.engine.sequence
+
+
+def test_refused(
+    site: Site, database: str, tmp_path: Path, rebuild: Callable[..., int],
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    other = Site(tmp_path / "other")
+    every_command(other)
+    other.close()
+    assert run("--data-dir", str(tmp_path / "none")) == 1
+    assert "doesn't exist" in capfd.readouterr().err
+    write(database, [records(site)])
+    assert run("--data-dir", str(other.directory)) == 1
+    assert "name the database of this exchange" in capfd.readouterr().err
+    execute(database, "UPDATE follower_positions SET sequence = sequence + 1")
+    assert rebuild() == 1
+    assert "not the journal they were made of" in capfd.readouterr().err
+    monkeypatch.setenv("POSTGRES_URL", "postgresql://nobody@127.0.0.1:1/none")
+    assert rebuild() == 1
+    assert "is it running" in capfd.readouterr().err
+    monkeypatch.delenv("POSTGRES_URL")
+    assert rebuild() == 2
+
+
+class CutJournal:
+    """A journal of which only a later part is kept, and a snapshot within it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.site = Site(tmp_path / "cut")
+        every_command(self.site)
+        trade(self.site, 40, seed=1)
+        self.kept = len(records(self.site))
+        trade(self.site, 30, seed=2)
+        self.snapshot = self.site.engine.sequence
+        copy = self.site.snapshot()
+        trade(self.site, 40, seed=3)
+        self.site.close()
+        self.path = copy
+        self.all = records(self.site)
+
+    def source(self, snapshot: bool = True) -> Source:
+        from server.journal.snapshots import load_snapshot
+
+        kept = self.all[self.kept :]
+        return Source(
+            kept[0].journal.hex(),
+            kept[0].first_sequence,
+            lambda after: iter([it for it in kept if it.last_sequence > after]),
+            lambda: (self.snapshot, load_snapshot(self.path)[1]) if snapshot else None,
+        )
+
+    def run(self, database: str, *, mend: bool, snapshot: bool = True) -> Result:
+        source = self.source(snapshot)
+        rebuild = Rebuild(database, HistorySettings(), source, lambda sequence: None)
+        return asyncio.run(rebuild.run(mend=mend))
+
+
+def test_from_the_first_sequence_that_is_kept(tmp_path: Path, database: str, fetch: Fetch) -> None:
+    cut = CutJournal(tmp_path)
+    assert all(record.kind == BATCH for record in cut.all)
+    write(database, [cut.all])
+    proofs = cut.run(database, mend=False).found
+    assert not [proof for proof in proofs if proof.wrong]
+    assert {proof.table: proof.rows > 0 for proof in proofs if proof.table != "minute_bars"} == {
+        "instruments": True,
+        "orders": True,
+        "trades": True,
+        "order_events": True,
+        "orderbook_snapshots": False,
+        "client_positions": True,
+        "fees": True,
+    }
+    first = cut.source().first_sequence
+    before = fetch(f"SELECT * FROM order_events WHERE sequence < {first} ORDER BY 1, 2")
+    execute(
+        database,
+        "UPDATE client_positions SET realised_pnl = realised_pnl + 1",
+        f"DELETE FROM orders WHERE placed_sequence >= {first}",
+        "UPDATE fees SET balance = 0",
+    )
+    assert sum(proof.wrong for proof in cut.run(database, mend=True).found) > 3
+    assert_fold(fetch, cut.site)
+    assert_events(fetch, cut.site)
+    assert before == fetch(f"SELECT * FROM order_events WHERE sequence < {first} ORDER BY 1, 2")
+
+
+def test_empty_tables_from_a_cut_journal(tmp_path: Path, database: str, fetch: Fetch) -> None:
+    """What is there no longer isn't made up; what is, is exact."""
+    cut = CutJournal(tmp_path)
+    with pytest.raises(RebuildRefused, match="put archived files of it back"):
+        cut.run(database, mend=True, snapshot=False)
+    cut.run(database, mend=True)
+    engine = cut.site.engine
+    rows: list[Any] = fetch(
+        "SELECT client_id, net_quantity * 1e8, fees * 1e8 FROM client_positions"
+    )
+    assert {row[0]: row[1:] for row in rows} == {
+        client: (it.net_e8, it.fees_e8)
+        for client in engine.directory.clients
+        for it in engine.positions(client)
+    }
+    resting = {
+        each.order_id: each.remaining_e8
+        for each in engine.orders(limit=1_000_000)
+        if not each.closed_sequence
+    }
+    rows = fetch("SELECT order_id, remaining * 1e8 FROM orders WHERE status < 'filled'")
+    assert dict(rows) == resting
+    assert fetch("SELECT min(sequence) FROM order_events") == [(cut.source().first_sequence,)]
+    assert write(database, []) == engine.sequence
