@@ -158,7 +158,7 @@ class Running:
     def close(self) -> None:
         """Nothing of it is left."""
         for process_id in [*self.children(), self.pid] if self._process.poll() is None else []:
-            if is_there(process_id):
+            with suppress(psutil.NoSuchProcess):
                 psutil.Process(process_id).kill()
         self._process.wait(START_SECONDS)
         self._reader.join(START_SECONDS)

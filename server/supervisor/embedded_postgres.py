@@ -3,9 +3,8 @@
 `choose_url` takes a free port for the life of one `up` and writes the address, with a password
 that was drawn once, to `postgres.url` in the data directory, for nobody but its owner. `prepare`
 makes the cluster below the data directory where there is none, under another name until it is
-whole; `command` is what becomes `postgres`, in the foreground, on the loopback interface only, with
-commits that don't wait for the disk: position and rows share a transaction, so a crash loses the
-newest of both together, and the follower writes them again from the journal.
+whole; `command` is what becomes `postgres`, in the foreground, on the loopback interface only, as
+`deploy/postgresql.conf` says.
 
 PostgreSQL refuses to run as root. Giving its files to another user would need that user to reach
 them through every folder above, so root's programs run in a user namespace in which the same user
@@ -48,18 +47,9 @@ STOP_SIGNAL: Final = signal.SIGINT
 _ORDINARY_ID: Final = 1000
 _CLONE_NEWUSER: Final = 0x10000000
 
-SETTINGS: Final = {
-    "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
-    "synchronous_commit": "off",
-    "max_connections": "20",
-    "shared_buffers": "64MB",
-    "max_wal_size": "512MB",
-    "wal_compression": "on",
-    "jit": "off",
-    "logging_collector": "off",
-    "log_min_messages": "fatal",
-}
+CONFIGURATION: Final = Path(__file__).resolve().parents[2] / "deploy" / "postgresql.conf"
+"""What does not depend on the machine; containers are started with it too."""
+HERE_ALONE: Final = ("listen_addresses=127.0.0.1", "unix_socket_directories=")
 
 
 class PostgresMissing(Exception):
@@ -138,8 +128,8 @@ def prepare(data_dir: Path) -> Path:
 def command(directory: Path, port: int) -> list[str]:
     """What becomes the server."""
     postgres = [str(programs() / "postgres"), "-D", str(directory), "-p", str(port)]
-    for name, value in SETTINGS.items():
-        postgres += ["-c", f"{name}={value}"]
+    for setting in (f"config_file={CONFIGURATION}", *HERE_ALONE):
+        postgres += ["-c", setting]
     return _ordinary(postgres)
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 JARS: Final = ROOT / "deploy" / "kafka-jars.sha256"
+CONFIGURATION: Final = ROOT / "deploy" / "kafka" / "server.properties"
+"""What does not depend on the machine; containers are started with it too."""
 COORDINATES: Final = "org.apache.kafka:kafka_2.13:4.1.0+org.slf4j:slf4j-simple:1.7.36"
 
 HEAP: Final = "512m"
@@ -162,18 +164,9 @@ def command(installation: Installation, configuration: Path) -> list[str]:
 
 def _configuration(directory: Path, port: int, controller_port: int) -> str:
     return f"""\
-process.roles=broker,controller
-node.id=1
+{CONFIGURATION.read_text(encoding="utf-8")}
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-controller.listener.names=CONTROLLER
 log.dirs={directory / "log"}
-auto.create.topics.enable=false
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.num.partitions=1
-transaction.state.log.min.isr=1
-group.initial.rebalance.delay.ms=0
 """

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from server.supervisor import package_cache
-from server.supervisor.package_cache import LOCK, ToolFailed, install_packages, installed
+from server.supervisor.package_cache import LOCK, ROOT, ToolFailed, install_packages, installed
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -33,8 +33,8 @@ URL_FILE_NAME: Final = "redis.url"
 PASSWORD_FILE_NAME: Final = "redis.password"
 NICENESS: Final = 10
 """While the server needs the cores, it waits."""
-MEMORY: Final = "256mb"
-"""Some 700,000 outcomes of keys; the engine knows those that had to go."""
+CONFIGURATION: Final = ROOT / "deploy" / "redis.conf"
+"""What does not depend on the machine; containers are started with it too."""
 
 
 class RedisMissing(Exception):
@@ -113,16 +113,11 @@ def prepare(data_dir: Path, port: int) -> Path:
     _write_privately(
         file,
         f"""\
+include "{CONFIGURATION}"
 bind 127.0.0.1
 port {port}
 requirepass {_password(data_dir)}
 dir "{directory}"
-databases 1
-save ""
-appendonly no
-maxmemory {MEMORY}
-maxmemory-policy allkeys-lru
-loglevel warning
 logfile "{directory / "redis.log"}"
 """,
     )
