@@ -24,10 +24,16 @@ from exchange.v1.market_data_pb2 import (
     StreamTradesResponse,
 )
 from exchange.v1.market_data_pb2_grpc import MarketDataStub
-from exchange.v1.order_service_pb2 import StreamOrderEventsRequest, StreamOrderEventsResponse
+from exchange.v1.order_service_pb2 import (
+    SessionCommand,
+    SessionOutcome,
+    StreamOrderEventsRequest,
+    StreamOrderEventsResponse,
+)
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from tests.followers.redis_site import Site
-from tests.processes.load import Load
+from tests.processes.invariants import assert_kept
+from tests.processes.load import Load, first_answer, repeat
 from tests.running import Running, Starter, until
 
 SECONDS = 30.0
@@ -243,24 +249,56 @@ def assert_read_all(address: str, reader: Reader) -> None:
     assert [trade.trade_id for trade in reader.trades] == wanted, "each once, in order"
 
 
+class Loads:
+    """Load under faults, and what it was told."""
+
+    def __init__(self, address: str) -> None:
+        self.acknowledged: dict[str, SessionOutcome] = {}
+        self._address = address
+        self._sent: dict[str, SessionCommand] = {}
+
+    @contextmanager
+    def sending(self, name: str) -> Iterator[Load]:
+        with Load(self._address, name) as load:
+            yield load
+        self.acknowledged |= load.acknowledged
+        self._sent |= load.sent
+
+    def repeat_all(self) -> None:
+        """I10: each command that was acknowledged is answered as it was."""
+        again = repeat(self._address, [self._sent[key] for key in self.acknowledged])
+        for key, outcome in self.acknowledged.items():
+            assert first_answer(again[key]) == first_answer(outcome), f"I10: {key}"
+
+
 def test_outages_under_load_lose_no_trade_and_hold_up_no_order(
-    starter: Starter, address: str, redis: Site
+    starter: Starter, redis: Site
 ) -> None:
+    """Fault 17 [I1 I2 I8 I10]: killed, paused, out of memory, emptied; the follower killed."""
+    redis.flush()
+    server, address = starter.server(REDIS_URL=redis.url)
     follower = follow(starter, address, redis)
+    loads = Loads(address)
     with Reader(address, redis) as reader:
         load(address, "first")
-        with Load(address, "killed") as sending:
+        with loads.sending("killed") as sending:
             sending.wait(3)
             redis.kill()
             sending.wait(6)
         redis.start()
-        with redis.paused(), Load(address, "paused") as sending:
+        with redis.paused(), loads.sending("paused") as sending:
             sending.wait(5)
-        with Load(address, "flushed") as sending:
+        with redis.client() as client:
+            client.config_set("maxmemory-policy", "noeviction")
+            client.config_set("maxmemory", "1")
+            with loads.sending("full") as sending:
+                sending.wait(5)
+            client.config_set("maxmemory", "0")
+        with loads.sending("flushed") as sending:
             for messages in (2, 4, 6):
                 sending.wait(messages)
                 redis.flush()
-        with Load(address, "follower") as sending:
+        with loads.sending("follower") as sending:
             sending.wait(2)
             follower.kill()
             sending.wait(4)
@@ -270,8 +308,12 @@ def test_outages_under_load_lose_no_trade_and_hold_up_no_order(
         wait_level(address)
         load(address, "last")
         assert_read_all(address, reader)
+    redis.flush()
+    loads.repeat_all()
     follower.signal(signal.SIGTERM)
     assert follower.wait() == 0
+    assert server.terminate() == 0
+    assert_kept(starter.data_dir, loads.acknowledged)
 
 
 def test_absent_at_start_it_says_so_once_and_follows_when_it_is_there(

@@ -191,6 +191,23 @@ async def test_with_redis_down_or_paused_keys_work_and_wait_for_nothing(
         assert len(orders) == 3, "one for each key"
 
 
+@pytest.mark.asyncio
+async def test_one_key_many_times_at_once_is_one_order_while_redis_is_emptied(
+    redis: Site, tmp_path: Path
+) -> None:
+    async with serving(tmp_path / "data", redis_url=redis.url) as served:
+        for number in range(5):
+            calls = [
+                served.orders.PlaceOrder(keyed(idempotency_key=f"k-{number}")) for _ in "1" * 20
+            ]
+            redis.flush()
+            replies = await asyncio.gather(*calls)
+            assert len({reply.order.order_id for reply in replies}) == 1
+            assert sum(not reply.repeated for reply in replies) == 1
+            await tell(redis, served, tmp_path / "data")
+        assert len(served.engine.orders(client_id="c-1")) == 5
+
+
 def test_an_outcome_that_is_too_large_is_left_to_the_engine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
