@@ -195,12 +195,20 @@ class Starter:
         running.wait_serving()
         return running, f"127.0.0.1:{port}"
 
-    def up(self, *options: str, data_dir: Path | None = None, **environment: str) -> "Everything":
+    def up(
+        self,
+        *options: str,
+        data_dir: Path | None = None,
+        module: str = EXCHANGE,
+        **environment: str,
+    ) -> "Everything":
         """A whole exchange that is ready."""
         http_port, grpc_port = free_port(), free_port()
         directory = str(data_dir or self.data_dir)
         ports = ("--http-port", str(http_port), "--grpc-port", str(grpc_port))
-        running = self.run("up", "--data-dir", directory, *ports, *options, **environment)
+        running = self.run(
+            "up", "--data-dir", directory, *ports, *options, module=module, **environment
+        )
         everything = Everything(running, http_port, grpc_port)
         running.wait_line("ready")
         return everything

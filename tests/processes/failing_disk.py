@@ -1,4 +1,7 @@
-"""`exchange` on a disk whose syncs fail once the file named by FAILING_DISK is there."""
+"""`exchange` on a disk that fails once the file named by FAILING_DISK is there.
+
+FAILING_CALL says at which call: fdatasync with EIO, or write with ENOSPC after half of the bytes.
+"""
 
 import errno
 import os
@@ -9,18 +12,36 @@ from server.journal.storage import Storage
 from server.supervisor.main import main
 
 SIGN = Path(os.environ["FAILING_DISK"])
-sound = Storage.fdatasync
+sync, write_sound = Storage.fdatasync, Storage.write
+halves = 0
+
+
+def failed(code: int) -> OSError:
+    """Leaves a line for each time a call failed."""
+    with SIGN.open("a") as sign:
+        sign.write(f"{errno.errorcode[code]}\n")
+    return OSError(code, os.strerror(code))
 
 
 def fdatasync(self: Storage) -> None:
-    """Leaves a line for each time it is called after it began to fail."""
     if SIGN.exists():
-        with SIGN.open("a") as sign:
-            sign.write("EIO\n")
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-    sound(self)
+        raise failed(errno.EIO)
+    sync(self)
+
+
+def write(self: Storage, data: bytes | memoryview) -> int:
+    global halves
+    if not SIGN.exists():
+        return write_sound(self, data)
+    halves += 1
+    if halves == 1:
+        return write_sound(self, data[: len(data) // 2])
+    raise failed(errno.ENOSPC)
 
 
 if __name__ == "__main__":
-    Storage.fdatasync = fdatasync  # type: ignore[method-assign]
+    if os.environ["FAILING_CALL"] == "write":
+        Storage.write = write  # type: ignore[method-assign]
+    else:
+        Storage.fdatasync = fdatasync  # type: ignore[method-assign]
     sys.exit(main())

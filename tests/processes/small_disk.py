@@ -1,7 +1,8 @@
 """`exchange` with a disk of its own, of SMALL_DISK_BYTES, mounted at SMALL_DISK for it alone.
 
 The disk goes with the process. BALLAST, if set, is how much of it something else takes at first;
-from outside it is reached through /proc/<pid>/root.
+from outside it is reached through /proc/<pid>/root. DELAY_FIRST_SECONDS, if set, is what `up` waits
+before it starts a part again for the first time.
 """
 
 import ctypes
@@ -45,6 +46,9 @@ if __name__ == "__main__":
     mount(disk, int(os.environ["SMALL_DISK_BYTES"]))
     if os.environ.get("BALLAST"):
         fill(disk, int(os.environ["BALLAST"]))
+    from server.supervisor import watch
     from server.supervisor.main import main
 
+    if "DELAY_FIRST_SECONDS" in os.environ:
+        watch.DELAY_FIRST_SECONDS = float(os.environ["DELAY_FIRST_SECONDS"])  # type: ignore[misc]
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Faults 5 and 10: the journal's disk is full, or fails to sync, under load."""
+"""Faults 5, 9 and 10: the journal's disk takes no more bytes, or fails to sync, under load."""
 
 import resource
 import shutil
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
 from server.exits import Exit
 from tests.processes.invariants import assert_kept
@@ -45,20 +46,28 @@ def test_short_write_ends_the_server(starter: Starter, figures: Callable[[str], 
         figures(f"fault 5: {assert_gone_and_kept(starter, server, load, began)}")
 
 
-def test_failed_sync_ends_the_server(
-    starter: Starter, tmp_path: Path, figures: Callable[[str], None]
+@pytest.mark.parametrize(
+    ("fault", "call", "error"), [(10, "fdatasync", "EIO"), (9, "write", "ENOSPC")]
+)
+def test_failed_call_ends_the_server(
+    starter: Starter,
+    tmp_path: Path,
+    figures: Callable[[str], None],
+    fault: int,
+    call: str,
+    error: str,
 ) -> None:
-    """[I1 I2 I8 I10] Fault 10, through the journal's own calls: one error, no second try."""
+    """[I1 I2 I8 I10] Through the journal's own calls: one error, no second try."""
     sign = tmp_path / "sign"
     module = "tests.processes.failing_disk"
-    server, address = starter.server(module=module, FAILING_DISK=str(sign))
+    server, address = starter.server(module=module, FAILING_DISK=str(sign), FAILING_CALL=call)
     with Load(address, "f") as load:
         load.wait(3)
         began = time.monotonic()
         sign.touch()
         until(lambda: not is_there(server.pid), GONE_SECONDS, "the end of the server")
-        figures(f"fault 10: {assert_gone_and_kept(starter, server, load, began)}")
-    assert sign.read_text() == "EIO\n", "a failed sync was tried again"
+        figures(f"fault {fault}: {assert_gone_and_kept(starter, server, load, began)}")
+    assert sign.read_text() == f"{error}\n", "what failed was tried again"
 
 
 def test_sync_failed_by_the_kernel_ends_the_server(

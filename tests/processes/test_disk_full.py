@@ -10,7 +10,7 @@ import grpc
 import httpx
 import pytest
 
-from exchange.v1.admin_service_pb2 import GetStatusRequest
+from exchange.v1.admin_service_pb2 import CreateSnapshotRequest, GetStatusRequest
 from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.order_service_pb2 import (
     CancelOrderRequest,
@@ -67,6 +67,31 @@ def assert_health(http: str, status: int, journal: str) -> None:
     until(told, 20, f"journal {journal} with {status}")
 
 
+def assert_refused_over_http(http: str, resting: str) -> None:
+    """What the gateway makes of it: the order is refused, cancel and reads go on."""
+    placed = {"client_id": "bob", "side": "buy", "type": "limit", "quantity": 1, "price": 2}
+    with httpx.Client(base_url=http, timeout=5) as client:
+
+        def answers() -> bool:
+            try:
+                return client.get("/instruments").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        until(answers, 20, "the gateway")
+        refused = client.post("/orders", json=placed)
+        assert (refused.status_code, refused.json()["code"]) == (429, 8), refused.text
+        assert "journal disk full" in refused.json()["error"]
+        assert refused.json()["details"][0]["reason"] == "JOURNAL_FULL"
+        assert int(refused.headers["retry-after"]) > 0
+        results = client.post("/orders/batch", json={"orders": [placed]})
+        assert results.status_code == 429, results.text
+        assert client.get(f"/orders/{resting}").json()["order"]["status"] == "open"
+        cancelled = client.delete(f"/orders/{resting}")
+        assert cancelled.json()["order"]["status"] == "cancelled", cancelled.text
+        assert client.get("/market/orderbook").json()["bids"]
+
+
 @needs_root
 def test_a_full_disk_stops_orders_and_nothing_else(
     starter: Starter, tmp_path: Path, figures: Callable[[str], None]
@@ -104,6 +129,7 @@ def test_a_full_disk_stops_orders_and_nothing_else(
             cancelled = orders.CancelOrder(CancelOrderRequest(order_id=name), timeout=5)
             assert cancelled.order.order_id == name
         assert orders.GetOrder(GetOrderRequest(order_id=taken[-1])).order.order_id == taken[-1]
+        assert_refused_over_http(http, taken[200])
         told = admin.GetStatus(GetStatusRequest()).degraded
         assert any("journal disk full" in sentence for sentence in told), told
         assert_health(http, 503, "down")
@@ -140,6 +166,39 @@ def test_a_full_disk_stops_orders_and_nothing_else(
 
 
 @needs_root
+def test_a_snapshot_that_finds_no_room_harms_nothing(starter: Starter, tmp_path: Path) -> None:
+    """[I1 I8] Orders are taken meanwhile, and found again; the stop is a clean one."""
+    data = starter.data_dir
+    everything = starter.up(
+        *("--config", configured(tmp_path)),
+        module=MODULE,
+        SMALL_DISK=str(data),
+        SMALL_DISK_BYTES=str(DISK_BYTES),
+    )
+    running = everything.running
+    disk = disk_of(running, data)
+    with grpc.insecure_channel(everything.grpc) as channel:
+        orders, admin = OrderServiceStub(channel), AdminServiceStub(channel)
+        for number in range(5):
+            orders.PlaceOrder(order(number))
+        fill(disk)
+        with pytest.raises(grpc.RpcError) as late:
+            admin.CreateSnapshot(CreateSnapshotRequest(), timeout=1)
+        assert late.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        running.wait_line("follower | no snapshot at sequence")
+        for number in range(5, 10):
+            orders.PlaceOrder(order(number))
+        orders.CancelOrder(CancelOrderRequest(order_id="o-1"))
+    assert not list((disk / "snapshots").iterdir()), "what was begun was left behind"
+    copy = tmp_path / "copy"
+    shutil.copytree(disk, copy)
+    recovered = recover(copy)
+    assert all(recovered.engine.order(f"o-{number}") for number in range(10))
+    recovered.log.close()
+    assert running.terminate() == 0
+
+
+@needs_root
 def test_a_start_on_a_full_disk_is_tried_until_there_is_room(
     starter: Starter, tmp_path: Path
 ) -> None:
@@ -152,6 +211,7 @@ def test_a_start_on_a_full_disk_is_tried_until_there_is_room(
         SMALL_DISK=str(data),
         SMALL_DISK_BYTES=str(DISK_BYTES),
         BALLAST=str(DISK_BYTES * 2),
+        DELAY_FIRST_SECONDS="0.02",
     )
 
     def attempts() -> int:

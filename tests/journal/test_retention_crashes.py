@@ -1,0 +1,126 @@
+"""Row 34: the process ends at each step of an archiving, of a dropping, or of noting followers."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from server.journal.recovery import Recovered, recover
+from server.journal.retention import needed_sequence, trim
+from server.journal.segments import segment_paths
+from server.rpc.followers import Followers
+from tests.journal.site import Site, assert_recovered, trade
+from tests.journal.test_crashes import every_crash
+from tests.journal.test_segments import rolling
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A journal of which two segments or more are needed by nobody."""
+    site = rolling(tmp_path_factory.mktemp("retention") / "data")
+    for seed in range(3):
+        trade(site, 7, seed=seed)
+        site.snapshot()
+    site.close()
+    return site
+
+
+def opened(directory: Path) -> tuple[Recovered, int]:
+    """The recovered journal, and the first sequence of it that is needed."""
+    recovered = recover(directory)
+    return recovered, needed_sequence(directory, [recovered.engine.sequence])
+
+
+@pytest.mark.parametrize("archiving", [True, False], ids=["archive", "drop"])
+def test_row_34_killed_at_each_step_of_letting_go(
+    origin: Site, tmp_path: Path, archiving: bool
+) -> None:
+    """[I1 I2 I8] What is left is a journal that goes on; an archive has, whole, what is gone."""
+    directory, place = tmp_path / "data", tmp_path / "archive"
+    archive = place if archiving else None
+    names = [path.name for path in segment_paths(origin.directory)]
+    last = origin.engine.sequence
+    recovered, needed = recover(origin.directory), 0
+
+    def prepare() -> None:
+        nonlocal recovered, needed
+        recovered.log.close()
+        for made in (directory, place):
+            shutil.rmtree(made, ignore_errors=True)
+        shutil.copytree(origin.directory, directory)
+        recovered, needed = opened(directory)
+        assert len(recovered.log.segments.dispensable(needed)) >= 2
+
+    def begin() -> None:
+        trim(recovered.log.segments, needed, archive)
+
+    def check() -> None:
+        again, needed_again = opened(directory)
+        assert again.report.state_hash == origin.hashes[last], "I8: another state"
+        kept = [path.name for path in segment_paths(directory)]
+        assert kept == names[-len(kept) :], "I2: a segment between others is gone"
+        # The next attempt finishes what this one began.
+        trim(again.log.segments, needed_again, archive)
+        assert not again.log.segments.dispensable(needed_again)
+        again.log.close()
+        if archive is not None:
+            for path in segment_paths(archive):
+                shutil.copy2(path, directory)
+            shutil.rmtree(directory / "snapshots")
+            whole = recover(directory)
+            assert_recovered(whole, origin, last)
+            whole.log.close()
+
+    calls = every_crash(prepare, begin, check)
+    expected = {"unlink", "fsync"} | ({"mkdir", "sendfile", "rename"} if archiving else set())
+    assert expected <= set(calls)
+    assert calls.count("unlink") >= 2
+    recovered.log.close()
+
+
+def register(followers: Followers) -> None:
+    asyncio.run(followers.register("new", 3))
+
+
+def move_on(followers: Followers) -> None:
+    followers.report("old", 11, keep_after=9)
+    asyncio.run(followers.keep())
+
+
+def remove(followers: Followers) -> None:
+    asyncio.run(followers.remove("old"))
+
+
+@pytest.mark.parametrize(
+    ("change", "after"),
+    [(register, {"old": 5, "new": 3}), (move_on, {"old": 9}), (remove, {})],
+)
+def test_row_34_killed_at_each_step_of_noting_followers(
+    tmp_path: Path, change: Callable[[Followers], None], after: dict[str, int]
+) -> None:
+    """The old positions or the new ones, never neither: the journal is kept for them."""
+    before = {"old": 5}
+    seen: list[dict[str, int]] = []
+    followers = Followers(0, tmp_path)
+
+    def prepare() -> None:
+        nonlocal followers
+        for path in tmp_path.iterdir():
+            path.unlink()
+        followers = Followers(0, tmp_path)
+        asyncio.run(followers.register("old", 5))
+
+    def check() -> None:
+        found = Followers(0, tmp_path)
+        seen.append(dict(found.positions))
+        assert seen[-1] in (before, after)
+        # What the crash left behind is in nobody's way.
+        change(found)
+        assert Followers(0, tmp_path).positions == after
+
+    calls = every_crash(prepare, lambda: change(followers), check)
+    assert {"open", "write", "fdatasync", "rename", "fsync"} <= set(calls)
+    assert seen[0] == before
+    assert seen[-1] == after
