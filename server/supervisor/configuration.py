@@ -351,7 +351,8 @@ def _postgres_parts(environment: Mapping[str, str]) -> str:
         raise _wrong("postgres_url", given, "a port from 1 to 65535")
     user = quote(environment.get("POSTGRES_USER") or "exchange", safe="")
     password = quote(environment.get("POSTGRES_PASSWORD") or "", safe="")
-    database = quote(environment.get("POSTGRES_DB") or "exchange", safe="")
+    name = environment.get("POSTGRES_DATABASE") or environment.get("POSTGRES_DB")
+    database = quote(name or "exchange", safe="")
     who = f"{user}:{password}" if password else user
     return f"postgresql://{who}@{f'[{host}]' if ':' in host else host}:{port}/{database}"
 

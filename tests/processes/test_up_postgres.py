@@ -80,6 +80,8 @@ def test_an_outside_address_is_not_in_the_process_list(starter: Starter) -> None
 def test_single_variables_make_an_address() -> None:
     variables = {"POSTGRES_HOST": "db", "POSTGRES_USER": "a", "POSTGRES_PASSWORD": "p@/"}
     assert load({}, variables).postgres_url == "postgresql://a:p%40%2F@db:5432/exchange"
+    documented = {**variables, "POSTGRES_DATABASE": "prod", "POSTGRES_DB": "other"}
+    assert load({}, documented).postgres_url == "postgresql://a:p%40%2F@db:5432/prod"
     named = {**variables, "POSTGRES_URL": "postgresql://b@c/d"}
     assert load({}, named).postgres_url == "postgresql://b@c/d"
 
