@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from google_crc32c import value as crc32c
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.gateway.door import Market
 from tests.gateway.websocket_client import SECONDS, Client, client_of
-from tests.running import Everything, Starter, until
+from tests.running import Everything
 
 REFUSALS = json.loads(
     (Path(__file__).parents[1] / "cases" / "websocket_refusals.json").read_text(encoding="utf-8")
@@ -193,30 +192,3 @@ def test_handshakes_that_are_refused(exchange: Everything, http: httpx.Client) -
     assert refused.value.response.status_code == 403
     with client_of(exchange.http, origin=exchange.http) as own:
         assert own.ask({"type": "ping"}, "pong")
-
-
-def test_server_restarts_in_the_middle(starter: Starter) -> None:
-    """Nothing missed and nothing twice, on the connection that was there before."""
-    everything = starter.up()
-    with httpx.Client(base_url=everything.http, timeout=30) as http:
-        market = Market(http, "BTC-USD", "r")
-        with client_of(everything.http) as client:
-            client.subscribe("BTC-USD", "trades")
-            market.placed("sell", 100, 50)
-            expected = [market.placed("buy", 1, 50)["trades"][0]]
-            client.until("trades", lambda it: it["data"] == expected[-1])
-            server = min(
-                (
-                    each
-                    for each in psutil.Process(everything.running.pid).children()
-                    if "server" in each.cmdline()
-                ),
-                key=lambda each: each.pid,
-            )
-            server.kill()
-            everything.running.wait_line("server is back")
-            until(lambda: http.get("/healthz").status_code == 200, 30)
-            expected += [market.placed("buy", 1, 50)["trades"][0] for _ in range(3)]
-            client.until("trades", lambda it: it["data"] == expected[-1])
-            seen = [frame["data"] for frame in client.seen if frame["type"] == "trades"]
-            assert seen == expected

@@ -317,3 +317,30 @@ def test_channel_that_fails_is_told_of_and_opened_anew(
             await link.channel.close()
 
     run(test)
+
+
+def test_who_joins_in_the_middle_of_a_command_is_sent_it_once() -> None:
+    """A command that fills several messages: the channel has published one of them."""
+
+    def part(sequence: int, *indices: int) -> TradesMessage:
+        told = tuple(replace(trade(11), index=each, trade_id=f"11-{each}") for each in indices)
+        return TradesMessage(sequence, 10, told, restarted=False)
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, trades(11, 10))
+        exchange.told(10, part(11, 0, 1))
+        channel = TradesChannel(cast("Any", exchange), INSTRUMENT)
+        task = await begun(channel)
+        async with wired() as (wire, early), wired() as (late_wire, late):
+            channel.subscribers.add(early)
+            exchange.told(None, part(10, 0))
+            await wire.until("trades")
+            await asyncio.wait_for(channel.catch_up(late, 10), SECONDS)
+            exchange.told(None, part(11, 1), trades(12, 12))
+            for each in (wire, late_wire):
+                told = [frame["data"]["trade_id"] for frame in await each.until("trades", 3)]
+                assert told == ["11-0", "11-1", "trade-12"]
+        task.cancel()
+
+    run(test)

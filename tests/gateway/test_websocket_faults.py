@@ -1,11 +1,14 @@
-"""WebSocket clients that don't read, too many of them, and a gateway that is killed."""
+"""WebSocket clients that don't read, too many of them, and floods at the gateway's port."""
 
 import asyncio
+import re
 import socket
+import struct
+import threading
+from contextlib import suppress
 from typing import Any, cast
 
 import httpx
-import psutil
 import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
@@ -14,10 +17,16 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from gateway.websocket import bridge as bridges
 from gateway.websocket.connection import WAITING_BYTES_MAX
 from tests.gateway.door import Market
+from tests.gateway.test_websocket_limits import HANDSHAKE
 from tests.gateway.websocket_client import SECONDS, Client, client_of
 from tests.running import Everything, Starter, free_port, until
 
 TRADES_PER_BATCH = 200
+SWEPT = 2_000
+"""Orders that one takes: more than may wait for a client, in one command."""
+FLOOD = 300
+RESETS = 5_000
+PINGS = 50_000
 KERNEL_BYTES = 4 * 1024 * 1024
 """Of both ends' buffers together, at most: what is unread beyond it waits in the bridge."""
 
@@ -113,37 +122,75 @@ def test_connections_are_counted_from_their_handshake(monkeypatch: pytest.Monkey
     asyncio.run(test())
 
 
-def test_gateway_is_killed_in_the_middle(starter: Starter) -> None:
-    """Its clients come back and go on from where they were: nothing missed, nothing twice."""
-    everything = starter.up()
-    with httpx.Client(base_url=everything.http, timeout=30) as http:
-        market = Market(http, "BTC-USD", "k")
-        market.placed("sell", 1_000, 50)
-        expected: list[str] = []
-        with client_of(everything.http) as before:
-            before.subscribe("BTC-USD", "trades")
-            expected += traded(market, 5)
-            before.until("trades", lambda it: it["sequence"] == expected[-1])
-            children = psutil.Process(everything.running.pid).children()
-            (envoy,) = (each for each in children if each.name() == "envoy")
-            envoy.kill()
-            with pytest.raises(ConnectionClosed):
-                before.next()
-        until(lambda: answers(everything.http), 30)
-        # Whoever is back first trades; the client has still to come.
-        expected += traded(market, 5)
-        seen = [frame["sequence"] for frame in before.seen if frame["type"] == "trades"]
-        with client_of(everything.http) as after:
-            after.subscribe("BTC-USD", "trades", from_sequence=str(int(seen[-1]) + 1))
-            after.until("resumed")
-            expected += traded(market, 5)
-            after.until("trades", lambda it: it["sequence"] == expected[-1])
-            seen += [frame["sequence"] for frame in after.seen if frame["type"] == "trades"]
-    assert seen == expected
+def test_one_order_that_trades_with_thousands_cuts_nobody(straight: str, market: Market) -> None:
+    """However much comes at once, who reads has not been slow."""
+    order = {"instrument": market.instrument, "client_id": market.prefix, "type": "limit"}
+    for _ in range(SWEPT // 1_000):
+        orders = [{**order, "side": "sell", "price": 50, "quantity": 1}] * 1_000
+        market.http.post("/orders/batch", json={"orders": orders}).raise_for_status()
+    with client_of(straight) as client:
+        client.subscribe(market.instrument, "trades", "orders")
+        taken = market.placed("buy", SWEPT, 50, client_id=f"{market.prefix}T")
+        trades = [client.until("trades")["data"]["trade_id"] for _ in range(SWEPT)]
+        assert len(set(trades)) == SWEPT
+        assert trades[: len(taken["trades"])] == [it["trade_id"] for it in taken["trades"]]
+        assert client.ask({"type": "ping"}, "pong")
 
 
-def answers(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/healthz").status_code == 200
-    except httpx.HTTPError:
-        return False
+def figure(http: str, name: str) -> float:
+    """One of the bridge's figures, as Prometheus gets them."""
+    text = httpx.get(f"{http}/metrics/websocket").raise_for_status().text
+    return float(re.findall(rf"^{name} (\S+)$", text, re.M)[0])
+
+
+def test_flood_of_connections_harms_nobody(exchange: Everything) -> None:
+    """Opened and reset, in the handshake or after it, while others go on."""
+    before = figure(exchange.http, "websocket_connections")
+
+    async def one(number: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", exchange.http_port)
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.write(HANDSHAKE if number % 2 else HANDSHAKE[:-2])
+        if number % 4 == 1:
+            assert b" 101 " in await reader.readline()
+        writer.transport.abort()
+
+    async def flood() -> None:
+        await asyncio.gather(*(one(number) for number in range(FLOOD)))
+
+    with client_of(exchange.http) as good:
+        flooding = threading.Thread(target=lambda: asyncio.run(flood()))
+        flooding.start()
+        while flooding.is_alive():
+            assert good.ask({"type": "ping"}, "pong")
+            flooding.join(0.02)
+        until(lambda: figure(exchange.http, "websocket_connections") == before + 1, SECONDS)
+
+
+def test_floods_of_http2_end_their_connection(exchange: Everything) -> None:
+    """Streams reset as soon as they are opened, and pings whose answers nobody reads."""
+    opened = h2_frame(1, 4, 1, b"\x82\x86\x44\x08/healthz\x41\x01a")
+    reset = h2_frame(3, 0, 1, (8).to_bytes(4))
+    resets = b"".join(
+        each[:5] + (2 * number + 1).to_bytes(4) + each[9:]
+        for number in range(RESETS)
+        for each in (opened, reset)
+    )
+    for flood in (resets, h2_frame(6, 0, 0, bytes(8)) * PINGS):
+        with client_of(exchange.http) as good, socket.socket() as link:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            link.settimeout(SECONDS)
+            link.connect(("127.0.0.1", exchange.http_port))
+            link.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(4, 0, 0, b""))
+            with suppress(ConnectionError):
+                link.sendall(flood)
+                while link.recv(4096):
+                    pass
+            assert good.ask({"type": "ping"}, "pong")
+            assert httpx.get(f"{exchange.http}/healthz").status_code == 200
+
+
+def h2_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """RFC 9113, 4.1."""
+    return len(payload).to_bytes(3) + struct.pack(">BBI", kind, flags, stream) + payload
