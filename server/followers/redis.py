@@ -4,7 +4,7 @@ Redis holds no truth, and this never waits for any of it to be there: `FLUSHALL`
 hour without Redis cost nothing that somebody could not ask the exchange for.
 
 - *Publishing* (`redis_messages.py`). How far it is stands in the hash `exchange:feed` (`journal`,
-  `sequence`), in the same transaction as what is published. A follower that starts takes the newest
+  `sequence`), written in one script with what is published. A follower that starts takes the newest
   snapshot for the levels of the books, and the journal after it; it publishes what comes after the
   position that it finds, or, where there is none of this journal, what was stamped since it
   connected. What Redis did not take is kept, one batch at most, and published first when it is
@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+import msgpack
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -38,10 +39,41 @@ POSITION: Final = "exchange:feed"
 ANSWER_S: Final = 2.0
 """For a batch, on a machine that is busy."""
 BATCH_COMMANDS_MAX: Final = 2_000
-"""In one transaction: some ms of Redis' time, and what is kept of it while it is away."""
+"""In one call: some ms of Redis' time, and what is kept for it while it is away."""
 
-Order = tuple[Any, ...]
-"""A command for Redis."""
+SCRIPT: Final = """
+local batch = cmsgpack.unpack(ARGV[1])
+for _, kept in ipairs(batch[1]) do
+  for i = 2, #kept, 2 do
+    redis.call('SET', kept[i], kept[i + 1], 'PXAT', kept[1])
+  end
+end
+for i = 1, #batch[2], 2 do
+  redis.call('PUBLISH', batch[2][i], batch[2][i + 1])
+end
+if #batch[3] > 0 then
+  redis.call('HSET', KEYS[1], unpack(batch[3]))
+end
+"""
+"""Does all of a batch in one call, given as msgpack: for each record when its outcomes end, then
+names and values; channels and messages; fields and values of the position. As single commands it
+would cost this process and Redis several times as much."""
+
+
+class Batch:
+    """What Redis is to be given for some records."""
+
+    def __init__(self) -> None:
+        self.kept: list[list[Any]] = []
+        self.published: list[Any] = []
+        self.position: tuple[str, ...] = ()
+
+    def packed(self) -> bytes:
+        """For the script."""
+        packed: bytes = msgpack.packb(
+            (self.kept, self.published, self.position), use_bin_type=False
+        )
+        return packed
 
 
 class RedisFollower:
@@ -53,7 +85,7 @@ class RedisFollower:
         self._data_dir = data_dir
         self._client: Redis | None = None
         self._feed: Feed | None = None
-        self._unsent: list[Order] = []
+        self._unsent: bytes = b""
         self._position: tuple[str, int] = ("", 0)
         self._opened_ns = 0
 
@@ -76,7 +108,7 @@ class RedisFollower:
         return Reached(self._feed.sequence)
 
     async def take(self, records: list[Record]) -> None:
-        """Publish them, in transactions of a bounded size."""
+        """Publish them, in calls of a bounded size."""
         listened = await self._listened()
         batch: list[Record] = []
         count = 0
@@ -117,26 +149,27 @@ class RedisFollower:
     async def _bring(self, records: list[Record], listened: frozenset[str]) -> None:
         feed = self._feed
         assert feed is not None
-        orders: list[Order] = []
+        batch = Batch()
         youngest_ns = time.time_ns() - LIFE_NS
         for record in records:
+            events_of = record.events()
             if self._was_published(record):
-                feed.skip(record)
+                feed.skip(record, events_of)
                 continue
-            for channel, message in feed.messages(record, listened):
-                orders.append(("PUBLISH", channel, message))
+            for message in feed.messages(record, events_of, listened):
+                batch.published += message
             if record.time_ns > youngest_ns:
-                orders += (
-                    ("SET", entry.name, entry.value, "PXAT", entry.ends_ms)
-                    for entry in entries(record)
-                )
+                kept: list[Any] = [(record.time_ns + LIFE_NS) // 1_000_000]
+                for entry in entries(record, events_of):
+                    kept += entry
+                batch.kept.append(kept)
             # The other followers share this process.
             await asyncio.sleep(0)
         last = records[-1]
         if not self._was_published(last):
-            position = ("journal", last.journal.hex(), "sequence", last.last_sequence)
-            orders.append(("HSET", POSITION, *position))
-        self._unsent = orders
+            sequence = str(last.last_sequence)
+            batch.position = ("journal", last.journal.hex(), "sequence", sequence)
+            self._unsent = batch.packed()
         await self._send()
 
     def _was_published(self, record: Record) -> bool:
@@ -149,8 +182,5 @@ class RedisFollower:
         assert self._client is not None
         if not self._unsent:
             return
-        async with self._client.pipeline(transaction=True) as pipeline:
-            for order in self._unsent:
-                pipeline.execute_command(*order)
-            await pipeline.execute()
-        self._unsent = []
+        await self._client.eval(SCRIPT, 1, POSITION, self._unsent)
+        self._unsent = b""

@@ -19,12 +19,13 @@ a subscriber subscribes first, then asks the exchange over gRPC for what was bef
 Channels that nobody subscribes to are left out, and go on as if they had been published.
 """
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Final
 
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse, StreamTradesResponse
 from exchange.v1.order_service_pb2 import StreamOrderEventsResponse
 from server.core.engine import Engine
+from server.core.events import Event
 from server.followers.kafka_messages import (
     BOOK_UPDATES,
     ORDER_EVENTS,
@@ -75,20 +76,22 @@ class Feed:
         self._covered: dict[str, int] = {}
         """Up to where each channel's messages go, where that is not `_started`."""
 
-    def skip(self, record: Record) -> None:
+    def skip(self, record: Record, events_of: Sequence[list[Event]]) -> None:
         """Take it in, and begin to publish after it."""
-        for sequence, events in enumerate(record.events(), record.first_sequence):
+        for sequence, events in enumerate(events_of, record.first_sequence):
             for _ in self._encoder.messages(sequence, record.time_ns, events, wanted=False):
                 pass
         self.sequence = self._started = record.last_sequence
         self._covered.clear()
 
-    def messages(self, record: Record, listened: Set[str]) -> list[Message]:
+    def messages(
+        self, record: Record, events_of: Sequence[list[Event]], listened: Set[str]
+    ) -> list[Message]:
         """What is to be published of it, on channels with these prefixes."""
         found: list[Message] = []
         made = _Batch()
         time_ns, wanted = record.time_ns, bool(listened)
-        for sequence, events in enumerate(record.events(), record.first_sequence):
+        for sequence, events in enumerate(events_of, record.first_sequence):
             for out in self._encoder.messages(sequence, time_ns, events, wanted=wanted):
                 made.take(out)
             self.sequence = sequence

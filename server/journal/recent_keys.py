@@ -16,7 +16,7 @@ Otherwise, and where there is none, the engine decides. The journal's identity k
 another exchange, or of one that was begun anew, from being taken for this one's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -35,13 +35,8 @@ Keyed = PlaceOrder | ReplaceOrder | CancelOrder
 _HEAD: Final = Struct("<QQQ")
 
 
-class Entry(NamedTuple):
-    """What is to be kept, and until when."""
-
-    name: str
-    value: bytes
-    ends_ms: int
-    """Since 1970 UTC."""
+Entry = tuple[str, bytes]
+"""A name and what is to be kept under it."""
 
 
 class Outcome(NamedTuple):
@@ -64,12 +59,10 @@ def key_of(command: Command) -> Keyed | None:
     return None
 
 
-def entries(record: Record) -> Iterator[Entry]:
-    """One for each command of a record that has a key."""
-    ends_ms = (record.time_ns + LIFE_NS) // 1_000_000
-    commands = record.commands()
+def entries(record: Record, events_of: Sequence[list[Event]]) -> Iterator[Entry]:
+    """One for each command of a record that has a key, with the events of all its commands."""
     for sequence, (command, events) in enumerate(
-        zip(commands, record.events(), strict=True), record.first_sequence
+        zip(record.commands(), events_of, strict=True), record.first_sequence
     ):
         keyed = key_of(command)
         if keyed is None:
@@ -77,7 +70,7 @@ def entries(record: Record) -> Iterator[Entry]:
         head = _HEAD.pack(sequence, record.time_ns, digest_of(keyed))
         value = head + encode_batch([keyed], [events])
         if len(value) <= VALUE_BYTES_MAX:
-            yield Entry(name_of(record.journal, keyed), value, ends_ms)
+            yield name_of(record.journal, keyed), value
 
 
 def outcome_of(value: bytes, command: Keyed, window: range) -> Outcome | None:

@@ -218,10 +218,10 @@ def test_an_outcome_that_is_too_large_is_left_to_the_engine(
     events: Any = [engine.apply(it, Stamp(n, n)) for n, it in enumerate(commands, 1)]
     payload = encode_batch(commands, events)
     record = Record(BATCH, 0, 0, b"j" * 16, 0, 1, 1, b"o" * 16, 1, 3, 5, b"c" * 16, payload)
-    (entry,) = recent_keys.entries(record)
-    assert entry.name == name_of(b"j" * 16, command)
-    found = recent_keys.outcome_of(entry.value, command, range(1, 4))
+    ((name, value),) = recent_keys.entries(record, events)
+    assert name == name_of(b"j" * 16, command)
+    found = recent_keys.outcome_of(value, command, range(1, 4))
     assert found == (2, 5, events[1])
-    assert recent_keys.outcome_of(entry.value, command, range(3, 4)) is None
-    monkeypatch.setattr(recent_keys, "VALUE_BYTES_MAX", len(entry.value) - 1)
-    assert list(recent_keys.entries(record)) == []
+    assert recent_keys.outcome_of(value, command, range(3, 4)) is None
+    monkeypatch.setattr(recent_keys, "VALUE_BYTES_MAX", len(value) - 1)
+    assert list(recent_keys.entries(record, events)) == []
