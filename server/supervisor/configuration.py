@@ -17,7 +17,14 @@ from urllib.parse import quote
 
 from server.core.instruments import Instrument, Limits
 from server.core.types import INT64_MAX, SelfTradePrevention
-from server.settings import KAFKA_FORMATS, LOG_FORMATS, LOG_LEVELS, Settings, is_loopback
+from server.settings import (
+    KAFKA_FORMATS,
+    LOG_FORMATS,
+    LOG_LEVELS,
+    Settings,
+    address,
+    is_loopback,
+)
 
 CONFIG_VARIABLE: Final = "EXCHANGE_CONFIG"
 
@@ -135,6 +142,8 @@ def load(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
     }
     if environment.get("POSTGRES_HOST"):
         given["postgres_url"] = Given(_postgres_parts(environment), "variable POSTGRES_HOST")
+    if environment.get("REDIS_HOST"):
+        given["redis_url"] = Given(_redis_parts(environment), "variable REDIS_HOST")
     for named in NAMED:
         if environment.get(named.variable):
             given[named.name] = Given(environment[named.variable], f"variable {named.variable}")
@@ -344,17 +353,32 @@ def _one_of(words: Sequence[str], name: str, given: Given) -> str:
 
 def _postgres_parts(environment: Mapping[str, str]) -> str:
     """The address that the single variables make."""
-    host = environment["POSTGRES_HOST"]
-    port = environment.get("POSTGRES_PORT") or "5432"
-    if not re.fullmatch("[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65_535:
-        given = Given(port, "variable POSTGRES_PORT")
-        raise _wrong("postgres_url", given, "a port from 1 to 65535")
+    place = _place(environment, "POSTGRES_HOST", "POSTGRES_PORT", "5432")
     user = quote(environment.get("POSTGRES_USER") or "exchange", safe="")
     password = quote(environment.get("POSTGRES_PASSWORD") or "", safe="")
     name = environment.get("POSTGRES_DATABASE") or environment.get("POSTGRES_DB")
     database = quote(name or "exchange", safe="")
     who = f"{user}:{password}" if password else user
-    return f"postgresql://{who}@{f'[{host}]' if ':' in host else host}:{port}/{database}"
+    return f"postgresql://{who}@{place}/{database}"
+
+
+def _redis_parts(environment: Mapping[str, str]) -> str:
+    """The same for Redis."""
+    place = _place(environment, "REDIS_HOST", "REDIS_PORT", "6379")
+    password = quote(environment.get("REDIS_PASSWORD") or "", safe="")
+    database = environment.get("REDIS_DB") or "0"
+    if not re.fullmatch("[0-9]{1,5}", database, re.ASCII):
+        given = Given(database, "variable REDIS_DB")
+        raise _wrong("redis_db", given, "the number of a database, 0 for the first")
+    return f"redis://{f':{password}@' if password else ''}{place}/{database}"
+
+
+def _place(environment: Mapping[str, str], host: str, port: str, port_default: str) -> str:
+    """HOST:PORT of the two variables of these names."""
+    number = environment.get(port) or port_default
+    if not re.fullmatch("[0-9]{1,5}", number, re.ASCII) or not 1 <= int(number) <= 65_535:
+        raise _wrong(port.lower(), Given(number, f"variable {port}"), "a port from 1 to 65535")
+    return address(environment[host], int(number))
 
 
 def _truth(name: str, given: Given) -> bool:

@@ -8,6 +8,7 @@ from redis import AuthenticationError, Redis
 
 from server.settings import Settings
 from server.supervisor import package_cache, redis_server
+from server.supervisor.configuration import ConfigurationWrong, load
 from tests.followers.redis_site import Site
 from tests.running import free_port
 
@@ -42,6 +43,16 @@ def test_address_and_password_are_their_owner_s(tmp_path: Path) -> None:
     again = redis_server.choose_url(tmp_path)
     assert password in again
     assert redis_server.port_of(Settings(tmp_path)) == int(again.rpartition(":")[2].split("/")[0])
+
+
+def test_single_variables_make_an_address() -> None:
+    variables = {"REDIS_HOST": "::1", "REDIS_PASSWORD": "p@/", "REDIS_DB": "2"}
+    assert load({}, variables).redis_url == "redis://:p%40%2F@[::1]:6379/2"
+    assert load({}, {"REDIS_HOST": "r", "REDIS_PORT": "7"}).redis_url == "redis://r:7/0"
+    assert load({}, {**variables, "REDIS_URL": "redis://a"}).redis_url == "redis://a"
+    for wrong in ({"REDIS_PORT": "70000"}, {"REDIS_DB": "-1"}):
+        with pytest.raises(ConfigurationWrong, match=f"variable {next(iter(wrong))}"):
+            load({}, {**variables, **wrong})
 
 
 def test_says_what_to_do_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
