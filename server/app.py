@@ -50,6 +50,7 @@ from server.journal.storage import DISK_FULL
 from server.limits.leases import shared_limits
 from server.metrics.exposition import Metrics
 from server.metrics.load import CallErrors
+from server.metrics.outside import OutsideParts
 from server.metrics.parts import ProcessIds
 from server.metrics.redis import KeyOutcomes, Leases
 from server.rpc import market_data, order_events
@@ -119,6 +120,7 @@ class Exchange:
         errors = CallErrors()
         ports = {"grpc": settings.grpc_port, "http": settings.http_port}
         self._metrics = Metrics(self.sequencer, self.feed.readers, errors, ports)
+        self._metrics.show(OutsideParts(self._parts.health))
 
         deadlines = Deadlines(limits.deadline_s, limits.deadline_max_s)
         self._recent = self._recent_outcomes()
@@ -130,7 +132,7 @@ class Exchange:
         self._keeping = JournalKeeping(
             log, self.sequencer, self.followers, self._health, settings.journal
         )
-        degraded = (self._degraded, self._keeping.sentences)
+        degraded = (self._degraded, self._keeping.sentences, self._parts.told)
         start = Start(epoch, report.sentence(), degraded, time.monotonic_ns())
         self.rates, self._leases = shared_limits(settings.rates, settings.redis_url, logs.say)
         if self._leases is not None:

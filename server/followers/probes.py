@@ -7,11 +7,17 @@ whatever the question takes: the server shows what it last heard, and takes a pr
 not hear for dead. So a part that dies shows within about 1.5 s, and a slow one holds up nobody.
 
 After `BREAKER_FAILURES` questions in a row without an answer the part is asked each `BREAKER_S`
-only. A line is said when it stops answering and when it answers again, never for each question.
+only. A line is said when it stops answering and when it answers again, never for each question, and
+of a part that comes and goes no more than `OutageLines` lets through.
+
+All of this runs in a thread with a loop of its own: a snapshot that is written, or a large batch
+of rows, holds the loop of the followers for longer than a part may be silent. What is read of them
+from here are single attributes.
 """
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -20,6 +26,7 @@ import grpc
 from exchange.v1.part_service_pb2 import PartReport, ReportPartsRequest
 from exchange.v1.part_service_pb2_grpc import PartServiceStub
 from server.followers.following import BREAKER_FAILURES, Following
+from server.followers.outage_lines import OutageLines
 from server.followers.position import CHANNEL_OPTIONS
 from server.settings import Settings
 
@@ -180,17 +187,31 @@ def watched(
         probes["kafka"] = KafkaProbe(settings.kafka_brokers)
     if settings.redis_url:
         probes["redis"] = RedisProbe(settings.redis_url)
-    return [Watched(name, probe, by_name.get(name), say) for name, probe in probes.items()]
+    return [
+        Watched(name, probe, by_name.get(name), OutageLines(say)) for name, probe in probes.items()
+    ]
 
 
-async def report(parts: list[Watched], address: str) -> None:
-    """Tell the server about all parts, until it is cancelled."""
-    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+def watch(parts: list[Watched], address: str) -> None:
+    """Ask the parts, and tell the server, for as long as this process lives."""
+    if parts:
+        thread = threading.Thread(
+            target=lambda: asyncio.run(_watch(parts, address)), name="health", daemon=True
+        )
+        thread.start()
+
+
+async def _watch(parts: list[Watched], address: str) -> None:
+    await asyncio.gather(_report(parts, address), *(part.run() for part in parts))
+
+
+async def _report(parts: list[Watched], address: str) -> None:
+    # Not the asynchronous client, which belongs to the other loop.
+    with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         tell = PartServiceStub(channel).ReportParts
-        while parts:
-            with contextlib.suppress(grpc.aio.AioRpcError):
+        while True:
+            with contextlib.suppress(grpc.RpcError):
                 # A server that is not there is said by who reads its journal.
                 request = ReportPartsRequest(parts=[part.report() for part in parts])
-                await tell(request, timeout=ANSWER_S)
+                await asyncio.to_thread(tell, request, timeout=ANSWER_S)
             await asyncio.sleep(INTERVAL_S)
-        await asyncio.Event().wait()

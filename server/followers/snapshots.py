@@ -27,9 +27,10 @@ from server import logs
 from server.core.engine import Engine
 from server.exits import Exit
 from server.followers.following import Following
+from server.followers.outage_lines import OutageLines
 from server.followers.outside import outside_parts
 from server.followers.position import JournalReader, frames
-from server.followers.probes import report, watched
+from server.followers.probes import watch, watched
 from server.journal.fence import new_fence
 from server.journal.log import Mark
 from server.journal.record import decode_frame
@@ -121,7 +122,7 @@ def main(settings: Settings, on_serving: Callable[[], None]) -> int:
         asyncio.run(_follow(settings, on_serving))
     except JournalRefused as refused:
         logs.last_word(f"the snapshot follower can't go on: {refused}")
-        return Exit.DIVERGED
+        os._exit(Exit.DIVERGED)
 
 
 async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoReturn:
@@ -132,16 +133,15 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
     _settle_memory()
     reader = JournalReader(settings.server_address, NAME)
     followings = [
-        Following(part, settings.server_address, logs.say) for part in outside_parts(settings)
+        Following(part, settings.server_address, OutageLines(logs.say))
+        for part in outside_parts(settings)
     ]
-    parts = watched(settings, followings, logs.say)
+    watch(watched(settings, followings, logs.say), settings.server_address)
     tasks = [
         asyncio.create_task(stop.wait()),
         asyncio.create_task(_read(follower, reader, on_serving)),
         asyncio.create_task(_write(follower, reader)),
         *(asyncio.create_task(following.run()) for following in followings),
-        *(asyncio.create_task(part.run()) for part in parts),
-        asyncio.create_task(report(parts, settings.server_address)),
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,5 +1,6 @@
 """How the outside parts are: asked of real ones, told to a real server, shown at once."""
 
+import asyncio
 import signal
 import socket
 import time
@@ -13,6 +14,10 @@ from exchange.v1.order_service_pb2 import PlaceOrderRequest
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from exchange.v1.part_service_pb2 import ListPartsRequest, PartStatus
 from exchange.v1.part_service_pb2_grpc import PartServiceStub
+from server.followers import probes
+from server.followers.following import BREAKER_FAILURES
+from server.followers.outage_lines import LINES_MAX, WINDOW_S, OutageLines
+from server.metrics.outside import OutsideParts
 from server.rpc.parts import BEHIND_S, SILENCE_S, PartHealth, Parts
 from tests.followers.conftest import PostgresServer
 from tests.running import START_SECONDS, Running, Starter, free_port, until
@@ -78,6 +83,25 @@ def test_behind_is_told_in_events_and_seconds() -> None:
     assert clock.parts.health()["kafka"] == PartHealth("healthy")
 
 
+def test_figures_show_what_is_not_disabled() -> None:
+    clock = Clock()
+    clock.hear("postgres", 0)
+    clock.pass_s(1.5, events=30)
+    found = {
+        (sample.name, sample.labels["part"]): sample.value
+        for metric in OutsideParts(clock.parts.health).collect()
+        for sample in metric.samples
+    }
+    assert found == {
+        ("outside_part_up", "postgres"): 1,
+        ("outside_part_up", "kafka"): 0,
+        ("outside_part_behind_commands", "postgres"): 30,
+        ("outside_part_behind_commands", "kafka"): 0,
+        ("outside_part_behind_seconds", "postgres"): pytest.approx(1.5),
+        ("outside_part_behind_seconds", "kafka"): 0,
+    }
+
+
 def test_far_behind_is_remembered_in_bounded_room() -> None:
     clock = Clock()
     for _ in range(20_000):
@@ -85,6 +109,48 @@ def test_far_behind_is_remembered_in_bounded_room() -> None:
     clock.hear("kafka", 10_000)
     assert len(clock.parts._notes) < 1_000
     assert abs(clock.parts.health()["kafka"].seconds_behind - 2_500) < 50
+
+
+def test_a_part_that_keeps_failing_is_left_alone_and_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    said: list[str] = []
+
+    class Refusing:
+        async def ask(self) -> None:
+            raise ConnectionRefusedError("nobody is there")
+
+        async def close(self) -> None:
+            pass
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == BREAKER_FAILURES + 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    part = probes.Watched("redis", Refusing(), None, said.append)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(part.run())
+    tried = [probes.INTERVAL_S] * (BREAKER_FAILURES - 1)
+    assert pauses == tried + [probes.BREAKER_S] * 4
+    assert said == [
+        "redis does not answer (ConnectionRefusedError: nobody is there); asking until it does"
+    ]
+    assert "nobody is there" in part.report().problem
+
+
+def test_lines_about_a_part_that_comes_and_goes_are_bounded() -> None:
+    now_s, said = 0.0, list[str]()
+    lines = OutageLines(said.append, lambda: now_s)
+    for number in range(100):
+        lines(str(number))
+    assert said[:-1] == [str(number) for number in range(LINES_MAX - 1)]
+    assert said[-1] == f"{LINES_MAX - 1}; it comes and goes, no more is said of it for 60 s"
+    now_s = WINDOW_S + 1
+    lines("again")
+    assert said[-1] == "again"
 
 
 class Site:

@@ -22,6 +22,8 @@ from tests.running import Everything, Starter, is_there, until
 HEALTHY_S = 90.0
 """Java starts at low priority, beside everything else that runs here."""
 GONE_S = 1.0
+SHOWN_S = 4.0
+"""2 s, and what a machine that starts three servers at once may add."""
 OWN = {"postgres": "postgres", "redis": "redis-server", "kafka": "java"}
 """The name of each part's process."""
 
@@ -110,6 +112,7 @@ def test_those_that_end_are_started_again_and_orders_are_taken_meanwhile(
     known = orders(module_starter.data_dir)
     for process in before.values():
         process.kill()
+    until(lambda: health(full)["checks"]["kafka"] == "down", SHOWN_S, "Kafka shown as down")
     place(full, "without-them")
     wait_healthy(full)
     after = own_processes(full)

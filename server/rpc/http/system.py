@@ -51,9 +51,10 @@ class HttpSystem:
         gateway says 503 without asking."""
         snapshots = self._admin.is_connected(SNAPSHOTS)
         parts = self._parts.health()
-        degraded = [*self._admin.degraded(), *self._parts.sentences()]
+        degraded = self._admin.degraded()
         journal = self._journal()
-        state = HEALTHY if snapshots and not degraded else DEGRADED
+        is_whole = all(health.state in (HEALTHY, DISABLED) for health in parts.values())
+        state = HEALTHY if snapshots and is_whole and not degraded else DEGRADED
         if journal == DOWN:
             # Only orders are refused, so the call itself succeeds; the gateway makes it a 503.
             state = DOWN
@@ -68,7 +69,7 @@ class HttpSystem:
             ),
             degraded=degraded,
             behind=messages.HealthBehind(
-                postgres=_behind(parts["postgres"]), kafka=_behind(parts["kafka"])
+                **{name: _behind(health) for name, health in parts.items()}
             ),
         )
 

@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%exchange/http/v1/system_service.proto\x12\x10\x65xchange.http.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"\x11\n\x0fGetIndexRequest\"D\n\x10GetIndexResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tendpoints\x18\x03 \x03(\t\"\x12\n\x10GetHealthRequest\"\xa8\x01\n\x11GetHealthResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x11\n\ttimestamp\x18\x02 \x01(\t\x12.\n\x06\x63hecks\x18\x03 \x01(\x0b\x32\x1e.exchange.http.v1.HealthChecks\x12\x10\n\x08\x64\x65graded\x18\x04 \x03(\t\x12.\n\x06\x62\x65hind\x18\x05 \x01(\x0b\x32\x1e.exchange.http.v1.HealthBehind\"k\n\x0cHealthBehind\x12.\n\x08postgres\x18\x01 \x01(\x0b\x32\x1c.exchange.http.v1.PartBehind\x12+\n\x05kafka\x18\x02 \x01(\x0b\x32\x1c.exchange.http.v1.PartBehind\"-\n\nPartBehind\x12\x0e\n\x06\x65vents\x18\x01 \x01(\r\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"b\n\x0cHealthChecks\x12\x0f\n\x07journal\x18\x01 \x01(\t\x12\x11\n\tsnapshots\x18\x02 \x01(\t\x12\x10\n\x08postgres\x18\x03 \x01(\t\x12\r\n\x05redis\x18\x04 \x01(\t\x12\r\n\x05kafka\x18\x05 \x01(\t\"\x13\n\x11GetMetricsRequest2\xb0\x02\n\rSystemService\x12\\\n\x08GetIndex\x12!.exchange.http.v1.GetIndexRequest\x1a\".exchange.http.v1.GetIndexResponse\"\t\x82\xd3\xe4\x93\x02\x03\x12\x01/\x12\x66\n\tGetHealth\x12\".exchange.http.v1.GetHealthRequest\x1a#.exchange.http.v1.GetHealthResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/healthz\x12Y\n\nGetMetrics\x12#.exchange.http.v1.GetMetricsRequest\x1a\x14.google.api.HttpBody\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/metricsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%exchange/http/v1/system_service.proto\x12\x10\x65xchange.http.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"\x11\n\x0fGetIndexRequest\"D\n\x10GetIndexResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tendpoints\x18\x03 \x03(\t\"\x12\n\x10GetHealthRequest\"\xa8\x01\n\x11GetHealthResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x11\n\ttimestamp\x18\x02 \x01(\t\x12.\n\x06\x63hecks\x18\x03 \x01(\x0b\x32\x1e.exchange.http.v1.HealthChecks\x12\x10\n\x08\x64\x65graded\x18\x04 \x03(\t\x12.\n\x06\x62\x65hind\x18\x05 \x01(\x0b\x32\x1e.exchange.http.v1.HealthBehind\"\x98\x01\n\x0cHealthBehind\x12.\n\x08postgres\x18\x01 \x01(\x0b\x32\x1c.exchange.http.v1.PartBehind\x12+\n\x05kafka\x18\x02 \x01(\x0b\x32\x1c.exchange.http.v1.PartBehind\x12+\n\x05redis\x18\x03 \x01(\x0b\x32\x1c.exchange.http.v1.PartBehind\"-\n\nPartBehind\x12\x0e\n\x06\x65vents\x18\x01 \x01(\r\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"b\n\x0cHealthChecks\x12\x0f\n\x07journal\x18\x01 \x01(\t\x12\x11\n\tsnapshots\x18\x02 \x01(\t\x12\x10\n\x08postgres\x18\x03 \x01(\t\x12\r\n\x05redis\x18\x04 \x01(\t\x12\r\n\x05kafka\x18\x05 \x01(\t\"\x13\n\x11GetMetricsRequest2\xb0\x02\n\rSystemService\x12\\\n\x08GetIndex\x12!.exchange.http.v1.GetIndexRequest\x1a\".exchange.http.v1.GetIndexResponse\"\t\x82\xd3\xe4\x93\x02\x03\x12\x01/\x12\x66\n\tGetHealth\x12\".exchange.http.v1.GetHealthRequest\x1a#.exchange.http.v1.GetHealthResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/healthz\x12Y\n\nGetMetrics\x12#.exchange.http.v1.GetMetricsRequest\x1a\x14.google.api.HttpBody\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/metricsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,14 +47,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETHEALTHREQUEST']._serialized_end=223
   _globals['_GETHEALTHRESPONSE']._serialized_start=226
   _globals['_GETHEALTHRESPONSE']._serialized_end=394
-  _globals['_HEALTHBEHIND']._serialized_start=396
-  _globals['_HEALTHBEHIND']._serialized_end=503
-  _globals['_PARTBEHIND']._serialized_start=505
-  _globals['_PARTBEHIND']._serialized_end=550
-  _globals['_HEALTHCHECKS']._serialized_start=552
-  _globals['_HEALTHCHECKS']._serialized_end=650
-  _globals['_GETMETRICSREQUEST']._serialized_start=652
-  _globals['_GETMETRICSREQUEST']._serialized_end=671
-  _globals['_SYSTEMSERVICE']._serialized_start=674
-  _globals['_SYSTEMSERVICE']._serialized_end=978
+  _globals['_HEALTHBEHIND']._serialized_start=397
+  _globals['_HEALTHBEHIND']._serialized_end=549
+  _globals['_PARTBEHIND']._serialized_start=551
+  _globals['_PARTBEHIND']._serialized_end=596
+  _globals['_HEALTHCHECKS']._serialized_start=598
+  _globals['_HEALTHCHECKS']._serialized_end=696
+  _globals['_GETMETRICSREQUEST']._serialized_start=698
+  _globals['_GETMETRICSREQUEST']._serialized_end=717
+  _globals['_SYSTEMSERVICE']._serialized_start=720
+  _globals['_SYSTEMSERVICE']._serialized_end=1024
 # @@protoc_insertion_point(module_scope)

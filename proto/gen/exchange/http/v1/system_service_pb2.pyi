@@ -41,12 +41,14 @@ class GetHealthResponse(_message.Message):
     def __init__(self, status: _Optional[str] = ..., timestamp: _Optional[str] = ..., checks: _Optional[_Union[HealthChecks, _Mapping]] = ..., degraded: _Optional[_Iterable[str]] = ..., behind: _Optional[_Union[HealthBehind, _Mapping]] = ...) -> None: ...
 
 class HealthBehind(_message.Message):
-    __slots__ = ("postgres", "kafka")
+    __slots__ = ("postgres", "kafka", "redis")
     POSTGRES_FIELD_NUMBER: _ClassVar[int]
     KAFKA_FIELD_NUMBER: _ClassVar[int]
+    REDIS_FIELD_NUMBER: _ClassVar[int]
     postgres: PartBehind
     kafka: PartBehind
-    def __init__(self, postgres: _Optional[_Union[PartBehind, _Mapping]] = ..., kafka: _Optional[_Union[PartBehind, _Mapping]] = ...) -> None: ...
+    redis: PartBehind
+    def __init__(self, postgres: _Optional[_Union[PartBehind, _Mapping]] = ..., kafka: _Optional[_Union[PartBehind, _Mapping]] = ..., redis: _Optional[_Union[PartBehind, _Mapping]] = ...) -> None: ...
 
 class PartBehind(_message.Message):
     __slots__ = ("events", "seconds")

@@ -1,0 +1,56 @@
+"""How PostgreSQL, Kafka and Redis are, and how far behind; one that is disabled has no figures."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from server.metrics.orders import labelled
+
+
+class PartFigures(Protocol):
+    """What is known of one."""
+
+    @property
+    def state(self) -> str:
+        """`healthy`, `degraded`, `down` or `disabled`."""
+
+    @property
+    def events_behind(self) -> int:
+        """Commands that are durable and not there."""
+
+    @property
+    def seconds_behind(self) -> float:
+        """Since everything that is there was the newest."""
+
+
+class OutsideParts(Collector):
+    """Asks when somebody asks; nothing waits for a part."""
+
+    def __init__(self, health: Callable[[], Mapping[str, PartFigures]]) -> None:
+        self._health = health
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry."""
+        found = [(name, it) for name, it in self._health().items() if it.state != "disabled"]
+        yield labelled(
+            GaugeMetricFamily("outside_part_up", "1 unless the part is down.", labels=["part"]),
+            (([name], float(it.state != "down")) for name, it in found),
+        )
+        yield labelled(
+            GaugeMetricFamily(
+                "outside_part_behind_commands",
+                "Commands that are durable and have not reached the part.",
+                labels=["part"],
+            ),
+            (([name], it.events_behind) for name, it in found),
+        )
+        yield labelled(
+            GaugeMetricFamily(
+                "outside_part_behind_seconds",
+                "Time since everything that has reached the part was the newest.",
+                labels=["part"],
+            ),
+            (([name], it.seconds_behind) for name, it in found),
+        )
