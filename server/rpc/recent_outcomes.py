@@ -29,12 +29,16 @@ class RecentOutcomes:
     """Reads what the follower wrote."""
 
     def __init__(self, url: str, journal: bytes, window: Callable[[], range]) -> None:
+        # Here, since it takes a while, and not before it is known that there is a Redis.
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
         self.found = 0
         """Repeats that were answered."""
-        self._url = url
         self._journal = journal
         self._window = window
-        self._client: Any = None
+        self._client = Redis.from_url(url, retry=Retry(NoBackoff(), 0))
         self._waiting = 0
         self._rests_until_s = 0.0
 
@@ -52,9 +56,7 @@ class RecentOutcomes:
 
     async def close(self) -> None:
         """Let go of the connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._client.aclose()
 
     async def _value(self, name: str) -> bytes | None:
         if time.monotonic() < self._rests_until_s:
@@ -62,20 +64,11 @@ class RecentOutcomes:
         self._waiting += 1
         try:
             async with asyncio.timeout(ANSWER_S):
-                value: bytes | None = await self._connected().get(name)
+                value: Any = await self._client.get(name)
         except Exception:  # whatever Redis answers with, or its absence
             self._rests_until_s = time.monotonic() + REST_S
             return None
         else:
-            return value
+            return value if isinstance(value, bytes) else None
         finally:
             self._waiting -= 1
-
-    def _connected(self) -> Any:
-        if self._client is None:
-            from redis.asyncio import Redis
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
-
-            self._client = Redis.from_url(self._url, retry=Retry(NoBackoff(), 0))
-        return self._client

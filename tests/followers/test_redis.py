@@ -146,8 +146,11 @@ def streamed(open_stream: Callable[[], Any], field: str, upto: int) -> list[Any]
 
 
 def test_channels_hold_what_the_streams_do(starter: Starter, address: str, redis: Site) -> None:
+    """Also over a follower that was killed, and after another journal's."""
     load(address, "before")
-    follow(starter, address, redis)
+    with redis.client() as client:
+        client.hset("exchange:feed", mapping={"journal": "00", "sequence": str(10**9)})
+    follower = follow(starter, address, redis)
     wait_level(address)
     with listening(redis) as listener, grpc.insecure_channel(address) as channel:
         began = reached(address)[0]
@@ -155,6 +158,11 @@ def test_channels_hold_what_the_streams_do(starter: Starter, address: str, redis
         orders: Any = OrderServiceStub(channel)
         first = next(iter(market.StreamOrderBook(GetOrderBookRequest(instrument=BTC))))
         load(address, "after", 10)
+        wait_level(address)
+        follower.kill()
+        load(address, "meanwhile", 5)
+        follow(starter, address, redis)
+        load(address, "again", 5)
         upto = wait_level(address)
         until(lambda: last_of(listener, f"exchange:orders:{BTC}") >= upto - 1, SECONDS)
 
@@ -314,6 +322,24 @@ def test_outages_under_load_lose_no_trade_and_hold_up_no_order(
     assert follower.wait() == 0
     assert server.terminate() == 0
     assert_kept(starter.data_dir, loads.acknowledged)
+
+
+def test_example_prints_trades(starter: Starter, address: str, redis: Site) -> None:
+    follow(starter, address, redis)
+    places = ("--address", address, "--seconds", "60")
+    module = "clients.examples.redis_trades"
+    shown = starter.run(*places, module=module, REDIS_URL=redis.url)
+    with listening(redis) as listener:
+        until(lambda: f"exchange:trades:{BTC}" in subscribed(redis), SECONDS, "a subscriber")
+        load(address, "shown")
+        until(lambda: bool(listener.messages[f"exchange:trades:{BTC}"]), SECONDS)
+    trade = all_trades(address)[0]
+    shown.wait_line(f"{trade.removeprefix('T').partition('-')[0]} ")
+
+
+def subscribed(redis: Site) -> list[str]:
+    with redis.client() as client:
+        return [name.decode() for name in client.pubsub_channels("exchange:*")]
 
 
 def test_absent_at_start_it_says_so_once_and_follows_when_it_is_there(
