@@ -1,6 +1,7 @@
 """The web page in a real browser while a book changes 200 times a second.
 
-Frames are counted by the page's own animation callbacks, updates by the frames of its WebSocket.
+Frames are counted by the page's own animation callbacks, updates beside its WebSocket in the page:
+to have each frame told out of the browser would cost more than the page does.
 Memory is what the browser's process for the page has to itself (what it shares with others, mostly
 Chromium's program, is not the page's), and its JavaScript heap after a collection.
 """
@@ -24,6 +25,12 @@ from clients.requests import PlaceOrder
 UPDATES_PER_SECOND: Final = 200
 PRICES: Final = 50
 """Levels a side among which the orders are spread."""
+WORK: Final = {
+    "busy": "TaskDuration",
+    "scripts": "ScriptDuration",
+    "style": "RecalcStyleDuration",
+    "layout": "LayoutDuration",
+}
 FRAMES: Final = """(ms) => new Promise((resolve) => {
   let frames = 0;
   const begun = performance.now();
@@ -35,6 +42,17 @@ FRAMES: Final = """(ms) => new Promise((resolve) => {
   };
   requestAnimationFrame(count);
 })"""
+COUNT_UPDATES: Final = """
+window.updates = 0;
+window.WebSocket = class extends WebSocket {
+  constructor(...how) {
+    super(...how);
+    this.addEventListener("message", ({data}) => {
+      if (data.includes('"type":"delta"')) window.updates += 1;
+    });
+  }
+};
+"""
 
 
 class PageFigures(NamedTuple):
@@ -44,12 +62,16 @@ class PageFigures(NamedTuple):
     updates_per_second: float
     process_mb: float
     heap_mb: float
+    busy: dict[str, float]
+    """Share of the time that the page's thread did something, and what."""
 
     def __str__(self) -> str:
+        busy = ", ".join(f"{name} {share:.0%}" for name, share in self.busy.items())
         return (
             f"page: {self.frames_per_second:.0f} frames/s with {self.updates_per_second:.0f} book "
             f"updates/s arriving; {self.process_mb:.0f} MB of its process, {self.heap_mb:.0f} MB "
-            "of them JavaScript (aims: more than 30 frames/s, less than 150 MB)"
+            "of them JavaScript (aims: more than 30 frames/s, less than 150 MB); its thread "
+            f"{busy} of the time"
         )
 
 
@@ -114,20 +136,24 @@ async def place(grpc_port: int, stop: threading.Event) -> None:
 
 def look(browser: Browser, address: str, seconds: float) -> PageFigures:
     page = browser.new_page(viewport={"width": 1400, "height": 900})
-    updates = 0
-
-    def count(frame: str | bytes) -> None:
-        nonlocal updates
-        updates += '"type":"delta"' in str(frame)
-
-    page.on("websocket", lambda socket: socket.on("framereceived", count))
+    page.add_init_script(COUNT_UPDATES)
     page.goto(address)
     page.locator("#book-state", has_text="at sequence").wait_for()
-    before = updates
-    frames_per_second: float = page.evaluate(FRAMES, seconds * 1_000)
-    arrived = (updates - before) / seconds
     session = page.context.new_cdp_session(page)
-    return PageFigures(frames_per_second, arrived, process_mb(), heap_mb(session))
+    session.send("Performance.enable")
+    worked = work_s(session)
+    before: int = page.evaluate("updates")
+    frames_per_second: float = page.evaluate(FRAMES, seconds * 1_000)
+    arrived = (page.evaluate("updates") - before) / seconds
+    busy = {name: (used - worked[name]) / seconds for name, used in work_s(session).items()}
+    return PageFigures(frames_per_second, arrived, process_mb(), heap_mb(session), busy)
+
+
+def work_s(session: CDPSession) -> dict[str, float]:
+    """What the page's thread has spent its time on since it was opened."""
+    told = session.send("Performance.getMetrics")["metrics"]
+    values = {each["name"]: each["value"] for each in told}
+    return {name: values[WORK[name]] for name in WORK}
 
 
 def heap_mb(session: CDPSession) -> float:

@@ -7,7 +7,7 @@
 // 15 digits; a snapshot whose own checksum does not agree holds such a sum, and then only sequences
 // are compared.
 
-import { unitsOfNumber } from "./numbers.js";
+import { unitsText } from "./numbers.js";
 
 const CHECKED_LEVELS = 10;
 
@@ -25,21 +25,24 @@ export function crc32c(text) {
   return (value ^ 0xffffffff) >>> 0;
 }
 
-/** One side: quantity by price, and the prices sorted with the best first. */
+/** One side: quantity and its text in the checksum by price, and the prices, the best first. */
 class Side {
   constructor(direction) {
     this.direction = direction;
     this.quantities = new Map();
+    this.texts = new Map();
     this.prices = [];
   }
 
   replace(levels) {
     this.quantities = new Map(levels.map(({ price, quantity }) => [price, quantity]));
+    this.texts.clear();
     this.prices = [...this.quantities.keys()].sort((a, b) => (a - b) * this.direction);
   }
 
   change({ price, quantity }) {
     const known = this.quantities.has(price);
+    this.texts.delete(price);
     if (quantity > 0) this.quantities.set(price, quantity);
     else this.quantities.delete(price);
     if (known === quantity > 0) return;
@@ -70,8 +73,19 @@ class Side {
   }
 
   text() {
-    const best = this.prices.slice(0, CHECKED_LEVELS);
-    return best.map((price) => `${unitsOfNumber(price)}:${unitsOfNumber(this.quantities.get(price))}`).join(",");
+    const { prices, texts } = this;
+    const count = Math.min(prices.length, CHECKED_LEVELS);
+    let all = "";
+    for (let at = 0; at < count; at += 1) {
+      const price = prices[at];
+      let text = texts.get(price);
+      if (text === undefined) {
+        text = `${unitsText(price)}:${unitsText(this.quantities.get(price))}`;
+        texts.set(price, text);
+      }
+      all += at ? `,${text}` : text;
+    }
+    return all;
   }
 }
 

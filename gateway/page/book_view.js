@@ -1,13 +1,16 @@
 // The book as a table with depth bars, and the cumulative depth as a chart.
 //
-// However many updates come, it is drawn at most once a frame; the rows stay the same elements.
+// However many updates come, it is drawn a few times a second, which is more than can be read; the
+// rows stay the same elements.
 
 import { byId, element } from "./dom.js";
 import { column, shown } from "./numbers.js";
+import { Redraw } from "./redraw.js";
 
 const ROWS = 12;
 const DEPTH_LEVELS = 100;
-const DEPTH_MS = 100;
+const DRAW_MS = 50;
+const DEPTH_MS = 200;
 
 export class BookView {
   constructor(onPrice) {
@@ -15,17 +18,13 @@ export class BookView {
     this.bids = makeRows(byId("bids"), onPrice);
     this.own = new Set();
     this.depthAt = 0;
+    this.redraw = new Redraw(DRAW_MS, (now) => this.draw(now));
   }
 
   show(book, repairs) {
     this.book = book;
     this.repairs = repairs;
-    if (this.waiting) return;
-    this.waiting = true;
-    requestAnimationFrame((now) => {
-      this.waiting = false;
-      this.draw(now);
-    });
+    this.redraw.soon();
   }
 
   /** Prices at which one's own orders rest are marked. */

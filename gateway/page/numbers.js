@@ -28,6 +28,12 @@ export function shown(number) {
   return text.includes("e") ? fixed(number) : text;
 }
 
+/** The same as text, without the detour by a BigInt: for what is done with each update. */
+export function unitsText(number) {
+  const [whole, part = ""] = fixed(number).split(".");
+  return (whole + part.padEnd(8, "0")).replace(/^0+(?=\d)/, "");
+}
+
 function fixed(number) {
   const text = String(number);
   return text.includes("e") ? number.toFixed(8).replace(/\.?0+$/, "") : text;

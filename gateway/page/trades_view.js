@@ -2,24 +2,22 @@
 
 import { byId, row } from "./dom.js";
 import { shown, timeOf } from "./numbers.js";
+import { Redraw } from "./redraw.js";
 
 const ROWS_MAX = 40;
+const DRAW_MS = 100;
 
 export class TradesView {
   constructor() {
     this.body = byId("trades");
     this.trades = [];
+    this.redraw = new Redraw(DRAW_MS, () => this.draw());
   }
 
   /** Oldest first; `reset` forgets what was shown. */
   take(trades, reset) {
     this.trades = [...(reset ? [] : this.trades), ...trades].slice(-ROWS_MAX - 1);
-    if (this.waiting) return;
-    this.waiting = true;
-    requestAnimationFrame(() => {
-      this.waiting = false;
-      this.draw();
-    });
+    this.redraw.soon();
   }
 
   draw() {
