@@ -11,6 +11,8 @@ each `HEARTBEAT_S`, so that the others know of this front end. An answer that ta
 another attempt succeeds, after delays from 0.1 s to 5 s. It is said once when that begins and once
 when it ends. Nobody waits for any of it.
 
+Known limit: one that was the only front end learns of another within `HEARTBEAT_S`, and so may give
+out a burst that the other has had; likewise after `FLUSHALL`, with which all budgets are forgotten.
 Two exchanges that share a Redis need databases of their own (the URL's path); a Redis cluster is
 not supported, since the script's keys would lie on several nodes.
 """
