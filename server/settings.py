@@ -151,6 +151,26 @@ class HistorySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowerLimits:
+    """Section `[followers]`: of the parts outside that are kept in step."""
+
+    retry_max_ms: int = bounded(5_000, 10, 600_000)
+    """Longest time between two attempts to reach a part that is away: it is back in step
+    within that, and is not disturbed while it starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """Section `[kafka]`."""
+
+    delivery_ms: int = bounded(5_000, 100, 300_000)
+    """For one message, retries included: a leader changes in less."""
+    checkpoint_s: int = bounded(10, 0, 3_600)
+    """Seconds between two checkpoints: what is read again after a failure, and kept of the journal
+    for it. One costs some 2 µs for each order that rests."""
+
+
+@dataclass(frozen=True, slots=True)
 class StopLimits:
     """Section `[stop]`."""
 
@@ -207,6 +227,8 @@ class Settings:
     journal: JournalSettings = field(default_factory=JournalSettings)
     snapshots: SnapshotSettings = field(default_factory=SnapshotSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
+    followers: FollowerLimits = field(default_factory=FollowerLimits)
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
     stop: StopLimits = field(default_factory=StopLimits)
 
     @property

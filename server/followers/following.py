@@ -4,7 +4,7 @@ A follower is anything with a `name` and
 
     open()  -> Reached   connect, and say up to where that part already has the journal;
     take(records)        bring these in, in order; when it returns, they are safe there, and the
-                         position with them;
+                         position with them, or it gives an earlier one to keep the journal after;
     close()              let go of everything; may be called at any time, also twice.
 
 `Following(follower, address).run()` does the rest, one for each follower, as tasks of one process:
@@ -67,8 +67,9 @@ class Follower(Protocol):
     async def open(self) -> Reached:
         """Connect: where it is."""
 
-    async def take(self, records: list[Record]) -> None:
-        """Bring these in; they have commands and follow what was taken before."""
+    async def take(self, records: list[Record]) -> int | None:
+        """Bring these in; they have commands and follow what was taken before. Gives the sequence
+        after which the journal is needed if it has to be opened again; None: that of the last."""
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -97,7 +98,13 @@ class State(NamedTuple):
 class Following:
     """One follower, kept going."""
 
-    def __init__(self, follower: Follower, address: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        follower: Follower,
+        address: str,
+        say: Callable[[str], None],
+        retry_max_s: float = DELAY_MAX_S,
+    ) -> None:
         self.name = follower.name
         self.reached = Reached(0)
         self._durable_sequence = 0
@@ -107,6 +114,7 @@ class Following:
         self._follower = follower
         self._address = address
         self._say = say
+        self._retry_max_s = retry_max_s
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._changed = asyncio.Condition()
@@ -175,10 +183,10 @@ class Following:
                 self._waiting_bytes = 0
                 self._changed.notify_all()
             records = [decode_frame(frame) for frame in taken]
-            await self._follower.take(records)
+            keep_after = await self._follower.take(records)
             self.reached = Reached(records[-1].last_sequence, records[-1].time_ns)
             self._went_well()
-            await reader.report(self.reached.sequence)
+            await reader.report(self.reached.sequence, keep_after=keep_after)
 
     def _went_well(self) -> None:
         if self._problem:
@@ -199,7 +207,7 @@ class Following:
 
     def _delay_s(self) -> float:
         if self._failures >= BREAKER_FAILURES:
-            longest = BREAKER_S
+            longest = min(BREAKER_S, self._retry_max_s)
         else:
-            longest = min(DELAY_FIRST_S * 2 ** max(0, self._failures - 1), DELAY_MAX_S)
+            longest = min(DELAY_FIRST_S * 2 ** max(0, self._failures - 1), self._retry_max_s)
         return longest * (1 - random.random() / 2)

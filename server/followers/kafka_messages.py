@@ -1,8 +1,8 @@
 """The journal's events as messages of Kafka topics.
 
 Key: the instrument. Headers, ASCII: `sequence` of the command; `index`, rising within
-the command; `type`. Value: protobuf, or the same as JSON (field names
-as in the proto files, 64-bit integers as strings).
+the command; `type`; `journal`, the identity of the journal, hexadecimal. Value: protobuf, or the
+same as JSON (field names as in the proto files, 64-bit integers as strings).
 
     topic                       value                                type
     exchange-orders             exchange.v1.Order                    accepted, replaced, reduced,
@@ -20,11 +20,12 @@ as in the proto files, 64-bit integers as strings).
 - Every message of a topic's partition has a greater (sequence, index, instrument) than the
   one before, or is a repeat, which has not. That is all that a reader needs to drop repeats.
 
-The levels are folded from the events alone; memory is one entry for each order that rests.
+The levels are folded from the events alone; memory is one entry for each order that rests. Orders
+and trades that stand in several messages are encoded once and put into the others as they are.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -79,84 +80,145 @@ class Out(NamedTuple):
     value: bytes
 
 
-def protobuf(message: Message) -> bytes:
-    """A value as it is by default."""
-    return message.SerializeToString()
+class Encoding(Protocol):
+    """How messages become values."""
+
+    def value(self, message: Message) -> bytes:
+        """Of a message."""
+
+    def with_field(self, value: bytes, name: str, inner: bytes) -> bytes:
+        """Of an order event's `value`, with an encoded message as one more of its fields."""
 
 
-def json(message: Message) -> bytes:
-    """A value as text."""
-    return MessageToJson(message, preserving_proto_field_name=True, indent=None).encode()
+class Protobuf:
+    """Values as they are by default."""
+
+    def value(self, message: Message) -> bytes:
+        """Serialized."""
+        return message.SerializeToString()
+
+    def with_field(self, value: bytes, name: str, inner: bytes) -> bytes:
+        """Fields of a message follow one another."""
+        return value + _TAGS[name] + varint(len(inner)) + inner
+
+
+class Json:
+    """Values as text."""
+
+    def value(self, message: Message) -> bytes:
+        """On one line."""
+        return MessageToJson(message, preserving_proto_field_name=True, indent=None).encode()
+
+    def with_field(self, value: bytes, name: str, inner: bytes) -> bytes:
+        """An order event is never empty, so another of its fields stands before."""
+        return b'%s, "%s": %s}' % (value[:-1], name.encode(), inner)
+
+
+def varint(number: int) -> bytes:
+    """An integer as protobuf has it."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+_MESSAGE: Final = 2
+"""The wire type of a message inside another."""
+_TAGS: Final = {
+    field.name: varint(field.number << 3 | _MESSAGE)
+    for field in OrderEventMessage.DESCRIPTOR.fields
+    if field.message_type is not None
+}
+
+Wanted = Callable[[str, Mark], bool]
+"""Whether the message of a topic with this mark is to be made."""
 
 
 class Encoder:
     """Makes the messages of a journal that is taken in record by record."""
 
-    def __init__(self, encode: Callable[[Message], bytes], books: "Books | None" = None) -> None:
+    def __init__(self, encoding: Encoding, books: "Books | None" = None) -> None:
         """`books` are those where the journal is taken in from; empty at its beginning."""
-        self._encode = encode
-        self._books = Books() if books is None else books
+        self._encode = encoding.value
+        self._with_field = encoding.with_field
+        self.books = Books() if books is None else books
 
     def messages(
-        self, sequence: int, time_ns: int, events: Sequence[Event], *, wanted: bool
+        self, sequence: int, time_ns: int, events: Sequence[Event], wanted: Wanted
     ) -> Iterator[Out]:
-        """Those of one command; none, but the same state, where they are not `wanted`."""
-        self._books.begin()
+        """Those of one command that are wanted; the state is the same without any."""
+        books = self.books
+        books.begin()
         price_e8 = 0
         index = 0
         for position, event in enumerate(events):
             if isinstance(event, OrderEvent):
-                self._books.order(event)
+                books.order(event)
                 if isinstance(event, OrderAccepted | OrderReplaced):
                     price_e8 = event.price_e8
-                if wanted:
-                    yield from self._order(sequence, position, index, time_ns, event)
+                mark = Mark(sequence, index, event.instrument)
+                yield from self._order(mark, position, time_ns, event, wanted)
                 index += 1
             elif isinstance(event, Traded):
-                self._books.traded(event)
-                if wanted:
-                    yield from self._trade(sequence, position, index, time_ns, event, price_e8)
+                books.traded(event)
+                mark = Mark(sequence, index, event.instrument)
+                yield from self._trade(mark, position, time_ns, event, price_e8, wanted)
                 index += 2
-        for instrument, update in self._books.updates(sequence, time_ns):
-            if wanted:
-                mark = Mark(sequence, 0, instrument)
+        for instrument, update in books.updates(sequence, time_ns):
+            mark = Mark(sequence, 0, instrument)
+            if wanted(BOOK_UPDATES, mark):
                 yield Out(BOOK_UPDATES, mark, "delta", self._encode(update))
 
     def _order(
-        self, sequence: int, position: int, index: int, time_ns: int, event: OrderEvent
+        self, mark: Mark, position: int, time_ns: int, event: OrderEvent, wanted: Wanted
     ) -> Iterator[Out]:
+        as_order, as_event = wanted(ORDERS, mark), wanted(ORDER_EVENTS, mark)
+        if not (as_order or as_event):
+            return
         number, name = _KINDS[type(event)]  # type: ignore[index]
-        mark = Mark(sequence, index, event.instrument)
-        message = OrderEventMessage(
-            sequence=sequence,
-            index=position,
-            time_ns=time_ns,
-            kind=number,  # type: ignore[arg-type]
-            change_e8=event.change_e8,
-        )
-        _order_into(message.order, event, time_ns)
-        yield Out(ORDERS, mark, name, self._encode(message.order))
-        yield Out(ORDER_EVENTS, mark, name, self._encode(message))
-
-    def _trade(
-        self, sequence: int, position: int, index: int, time_ns: int, event: Traded, price_e8: int
-    ) -> Iterator[Out]:
-        trade = _trade(sequence, position, time_ns, event)
-        first = Mark(sequence, index, event.instrument)
-        yield Out(TRADES, first, "trade", self._encode(trade))
-        for mark, order in (
-            (first, _maker(event)),
-            (first._replace(number=index + 1), _taker(event, price_e8)),
-        ):
+        order = self._encode(_order(event, time_ns))
+        if as_order:
+            yield Out(ORDERS, mark, name, order)
+        if as_event:
             message = OrderEventMessage(
-                sequence=sequence,
+                sequence=mark.sequence,
                 index=position,
                 time_ns=time_ns,
-                kind=OrderEventKind.ORDER_EVENT_KIND_FILLED,
-                order=order,
-                trade=trade,
+                kind=number,  # type: ignore[arg-type]
+                change_e8=event.change_e8,
             )
-            yield Out(ORDER_EVENTS, mark, "filled", self._encode(message))
+            value = self._with_field(self._encode(message), "order", order)
+            yield Out(ORDER_EVENTS, mark, name, value)
+
+    def _trade(
+        self,
+        mark: Mark,
+        position: int,
+        time_ns: int,
+        event: Traded,
+        price_e8: int,
+        wanted: Wanted,
+    ) -> Iterator[Out]:
+        second = mark._replace(number=mark.number + 1)
+        as_trade, as_event = wanted(TRADES, mark), wanted(ORDER_EVENTS, second)
+        if not (as_trade or as_event):
+            return
+        trade = self._encode(_trade(mark.sequence, position, time_ns, event))
+        if as_trade:
+            yield Out(TRADES, mark, "trade", trade)
+        for each, order in ((mark, _maker(event)), (second, _taker(event, price_e8))):
+            if wanted(ORDER_EVENTS, each):
+                message = OrderEventMessage(
+                    sequence=mark.sequence,
+                    index=position,
+                    time_ns=time_ns,
+                    kind=OrderEventKind.ORDER_EVENT_KIND_FILLED,
+                    order=order,
+                )
+                value = self._with_field(self._encode(message), "trade", trade)
+                yield Out(ORDER_EVENTS, each, "filled", value)
 
 
 class Books:
@@ -172,6 +234,21 @@ class Books:
     def rest(self, placed: int, instrument: str, side: int, price_e8: int, left_e8: int) -> None:
         """An order that rests where the journal is taken in from."""
         self._set(placed, (instrument, side, price_e8, left_e8))
+
+    def kept(self) -> tuple[list[tuple[int, str, int, int, int]], dict[str, int]]:
+        """What `of` needs to have the same again."""
+        return [(placed, *order) for placed, order in self._orders.items()], dict(self._updated)
+
+    @classmethod
+    def of(
+        cls, orders: Iterable[tuple[int, str, int, int, int]], updated: Mapping[str, int]
+    ) -> "Books":
+        """The books that `kept` told of."""
+        books = cls()
+        for order in orders:
+            books.rest(*order)
+        books._updated.update(updated)
+        return books
 
     def begin(self) -> None:
         """With the next command."""
@@ -229,7 +306,8 @@ class Books:
             self._levels.pop(level, None)
 
 
-def _order_into(into: Order, event: OrderEvent, time_ns: int) -> None:
+def _order(event: OrderEvent, time_ns: int) -> Order:
+    into = Order()
     into.order_id = event.order_id
     into.client_id = event.client_id
     into.client_reference = event.client_reference
@@ -250,6 +328,7 @@ def _order_into(into: Order, event: OrderEvent, time_ns: int) -> None:
     into.placed_sequence = event.placed_sequence
     into.created_time_ns = event.created_ns
     into.updated_time_ns = time_ns
+    return into
 
 
 def _trade(sequence: int, index: int, time_ns: int, event: Traded) -> Trade:

@@ -15,7 +15,14 @@ def outside_parts(settings: Settings) -> list[Follower]:
         from server.followers.kafka import KafkaFollower
 
         as_json = settings.kafka_format == "json"
-        parts.append(KafkaFollower(settings.kafka_brokers, as_json=as_json))
+        parts.append(
+            KafkaFollower(
+                settings.kafka_brokers,
+                settings.data_dir,
+                as_json=as_json,
+                limits=settings.kafka,
+            )
+        )
     if settings.redis_url:
         from server.followers.redis import RedisFollower
 

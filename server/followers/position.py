@@ -94,10 +94,19 @@ class JournalReader:
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, DELAY_MAX_SECONDS)
 
-    async def report(self, sequence: int, snapshot: SnapshotReport | None = None) -> bool:
-        """Tell the server how far this follower is; whether it was heard."""
+    async def report(
+        self,
+        sequence: int,
+        snapshot: SnapshotReport | None = None,
+        keep_after: int | None = None,
+    ) -> bool:
+        """Tell the server how far this follower is, and, where that is earlier, after what the
+        journal has to be kept for it; whether it was heard."""
         request = ReportFollowerRequest(
-            follower=self._follower, sequence=sequence, snapshot=snapshot
+            follower=self._follower,
+            sequence=sequence,
+            snapshot=snapshot,
+            keep_after_sequence=keep_after,
         )
         try:
             await self._stub.ReportFollower(request, timeout=REPORT_SECONDS)

@@ -32,8 +32,10 @@ from server.followers.kafka_messages import (
     TRADES,
     Books,
     Encoder,
+    Mark,
     Out,
-    protobuf,
+    Protobuf,
+    varint,
 )
 from server.journal.record import Record
 
@@ -54,6 +56,14 @@ Message = tuple[str, bytes]
 """A channel and what is published on it."""
 
 
+def _published(topic: str, _: Mark) -> bool:
+    return topic in CHANNELS
+
+
+def _nothing(_: str, __: Mark) -> bool:
+    return False
+
+
 def books_of(engine: Engine) -> Books:
     """The levels as they are in a state."""
     books = Books()
@@ -71,7 +81,7 @@ class Feed:
     def __init__(self, sequence: int = 0, books: Books | None = None) -> None:
         self.sequence = sequence
         """Everything up to here was taken in."""
-        self._encoder = Encoder(protobuf, books)
+        self._encoder = Encoder(Protobuf(), books)
         self._started = sequence
         self._covered: dict[str, int] = {}
         """Up to where each channel's messages go, where that is not `_started`."""
@@ -79,7 +89,7 @@ class Feed:
     def skip(self, record: Record, events_of: Sequence[list[Event]]) -> None:
         """Take it in, and begin to publish after it."""
         for sequence, events in enumerate(events_of, record.first_sequence):
-            for _ in self._encoder.messages(sequence, record.time_ns, events, wanted=False):
+            for _ in self._encoder.messages(sequence, record.time_ns, events, _nothing):
                 pass
         self.sequence = self._started = record.last_sequence
         self._covered.clear()
@@ -90,16 +100,16 @@ class Feed:
         """What is to be published of it, on channels with these prefixes."""
         found: list[Message] = []
         made = _Batch()
-        time_ns, wanted = record.time_ns, bool(listened)
+        time_ns, wanted = record.time_ns, _published if listened else _nothing
         for sequence, events in enumerate(events_of, record.first_sequence):
-            for out in self._encoder.messages(sequence, time_ns, events, wanted=wanted):
+            for out in self._encoder.messages(sequence, time_ns, events, wanted):
                 made.take(out)
             self.sequence = sequence
             if made.count >= EVENTS_MAX:
                 found += self._close(made, time_ns, listened)
                 made = _Batch()
         found += self._close(made, time_ns, listened)
-        if not wanted:
+        if not listened:
             self._started = self.sequence
             self._covered.clear()
         return found
@@ -156,7 +166,7 @@ def _builder(
 ) -> Build:
     def build(sequence: int, previous: int, _: int) -> bytes:
         head = response(sequence=sequence, previous_sequence=previous).SerializeToString()
-        return head + b"".join(_ITEM_TAG + _varint(len(item)) + item for item in items)
+        return head + b"".join(_ITEM_TAG + varint(len(item)) + item for item in items)
 
     return build
 
@@ -172,12 +182,3 @@ def _delta(levels: dict[tuple[bool, int], int]) -> Build:
         return update.SerializeToString()
 
     return build
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

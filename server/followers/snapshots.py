@@ -132,8 +132,9 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
     follower = SnapshotFollower(settings.data_dir, settings.snapshots.interval_s)
     _settle_memory()
     reader = JournalReader(settings.server_address, NAME)
+    retry_max_s = settings.followers.retry_max_ms / 1_000
     followings = [
-        Following(part, settings.server_address, OutageLines(logs.say))
+        Following(part, settings.server_address, OutageLines(logs.say), retry_max_s)
         for part in outside_parts(settings)
     ]
     watch(watched(settings, followings, logs.say), settings.server_address)

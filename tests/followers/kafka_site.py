@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,24 +89,47 @@ class Broker:
         finally:
             self.signal(signal.SIGCONT)
 
+    @contextmanager
+    def slowed(self) -> Iterator[None]:
+        """It is stopped for nine tenths of the time."""
+        ended = threading.Event()
+
+        def take_turns() -> None:
+            while not ended.is_set():
+                self.signal(signal.SIGSTOP)
+                ended.wait(0.045)
+                self.signal(signal.SIGCONT)
+                ended.wait(0.005)
+
+        turns = threading.Thread(target=take_turns)
+        turns.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            turns.join()
+
     def messages(self, topic: str) -> list[Any]:
         """All that a topic holds, partition by partition."""
         group = f"test-{os.getpid()}"
         consumer = Consumer({"bootstrap.servers": self.address, "group.id": group, "log_level": 0})
-        found: list[Any] = []
+        found: list[list[Any]] = []
         try:
-            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-            for number in partitions:
+            places = []
+            missing = 0
+            for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
                 place = TopicPartition(topic, number, 0)
-                _low, high = consumer.get_watermark_offsets(place, timeout=10)
-                consumer.assign([place])
-                read = 0
-                while read < high:
-                    message = consumer.poll(10)
-                    assert message is not None, f"{topic}/{number} ends at {read} of {high}"
-                    assert message.error() is None, message.error()
-                    found.append(message)
-                    read = (message.offset() or 0) + 1
+                low, high = consumer.get_watermark_offsets(place, timeout=10)
+                missing += high - low
+                places.append(place)
+                found.append([])
+            consumer.assign(places)
+            while missing:
+                message = consumer.poll(10)
+                assert message is not None, f"{missing} messages of {topic} don't come"
+                assert message.error() is None, message.error()
+                found[message.partition() or 0].append(message)
+                missing -= 1
         finally:
             consumer.close()
-        return found
+        return [message for messages in found for message in messages]

@@ -1,11 +1,15 @@
 """The topics of a real Kafka equal the journal, whatever happened to either in between."""
 
+import asyncio
 import signal
+import time
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
 
 import grpc
+import psutil
 import pytest
 from google.protobuf.json_format import Parse
 
@@ -16,22 +20,33 @@ from exchange.v1.market_data_pb2 import GetOrderBookRequest
 from exchange.v1.market_data_pb2_grpc import MarketDataStub
 from exchange.v1.order_service_pb2 import OrderEvent, StreamOrderEventsRequest
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+from server.followers import kafka, kafka_checkpoint
+from server.followers.following import FollowerStopped
+from server.followers.kafka import KafkaFollower
 from server.followers.kafka_messages import (
     BOOK_UPDATES,
     ORDER_EVENTS,
     ORDERS,
     TOPICS,
+    TRADES,
     Encoder,
-    protobuf,
+    Mark,
+    Protobuf,
 )
 from server.followers.position import frames
-from server.journal.record import BATCH, decode_frame
+from server.journal.record import BATCH, Record, decode_frame
+from server.settings import KafkaSettings
 from tests.followers.kafka_site import Broker
+from tests.journal.site import Site, every_command, trade
 from tests.processes.load import Load
 from tests.running import Running, Starter, until
 
 SECONDS = 60.0
 """For a follower to be level: an outage, its delays, and a busy machine."""
+MIB: Final = 1024 * 1024
+GROWN_MAX: Final = 48 * MIB
+"""Two queues that fill, 4 and 16 MiB, what they hold as objects, and what the client library takes
+for a second producer."""
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +63,17 @@ def fresh(broker: Broker) -> Iterator[None]:
     broker.delete(*broker.topics())
 
 
-def follow(starter: Starter, address: str, broker: Broker, *options: str) -> Running:
-    places = ("--data-dir", str(starter.data_dir), "--server", address)
+def follow(
+    starter: Starter, address: str, broker: Broker, *options: str, serving: bool = True
+) -> Running:
+    file = starter.data_dir.with_name("kafka.toml")
+    file.write_text(
+        "[kafka]\ndelivery_ms = 1500\ncheckpoint_s = 0\n[followers]\nretry_max_ms = 300\n"
+    )
+    places = ("--config", str(file), "--data-dir", str(starter.data_dir), "--server", address)
     follower = starter.run("follower", *places, "--kafka-brokers", broker.address, *options)
-    follower.wait_serving()
+    if serving:
+        follower.wait_serving()
     return follower
 
 
@@ -73,9 +95,13 @@ def wait_level(address: str) -> None:
         until(is_level, SECONDS, "a kafka follower that is level")
 
 
+def everything(topic: str, mark: Mark) -> bool:
+    return bool(topic and mark)
+
+
 def wanted(address: str) -> dict[str, list[tuple[int, int, str, bytes]]]:
     """What the topics have to hold: the journal from its beginning."""
-    encoder = Encoder(protobuf)
+    encoder = Encoder(Protobuf())
     found = defaultdict(list)
     with grpc.insecure_channel(
         address, options=[("grpc.max_receive_message_length", -1)]
@@ -86,7 +112,7 @@ def wanted(address: str) -> dict[str, list[tuple[int, int, str, bytes]]]:
                 if record.kind != BATCH:
                     continue
                 for sequence, events in enumerate(record.events(), record.first_sequence):
-                    for out in encoder.messages(sequence, record.time_ns, events, wanted=True):
+                    for out in encoder.messages(sequence, record.time_ns, events, everything):
                         row = (sequence, out.mark.number, out.mark.instrument, out.value)
                         found[out.topic].append(row)
     return found
@@ -142,6 +168,15 @@ def test_topics_hold_the_journal_and_the_book(starter: Starter, broker: Broker) 
             if len(streamed) >= len(sent):
                 break
     assert sent == streamed, "two encoders, one truth"
+    console = starter.run(
+        *("--brokers", broker.address, "--topic", TRADES, "--until-now"),
+        module="clients.examples.kafka_console",
+    )
+    assert console.wait() == 0
+    trades = [event.trade for event in sent if event.HasField("trade")]
+    assert len(console.lines) == len(trades) / 2 > 0
+    last = max(trades, key=lambda trade: (trade.sequence, trade.index))
+    assert any(f'"trade_id": "{last.trade_id}"' in line for line in console.lines)
 
 
 def test_values_are_json_by_option(starter: Starter, broker: Broker) -> None:
@@ -154,25 +189,52 @@ def test_values_are_json_by_option(starter: Starter, broker: Broker) -> None:
     assert texts == [OrderEvent.FromString(value) for value in values]
 
 
-def test_outages_under_load_leave_no_gap(starter: Starter, broker: Broker) -> None:
+def rss_of(follower: Running) -> int:
+    return int(psutil.Process(follower.pid).memory_info().rss)
+
+
+def test_outages_under_load_leave_no_gap(
+    starter: Starter, broker: Broker, figures: Callable[[str], None]
+) -> None:
+    """[I2 I13] Killed, absent at the follower's start, paused, slow; orders go on all the while."""
     _server, address = starter.server()
     follower = follow(starter, address, broker)
     with Load(address, "killed") as sending:
         sending.wait(5)
         broker.kill()
         sending.wait(10)
+    follower.kill()
+    follower = follow(starter, address, broker)
+    load(address, "absent")
+    follower.wait_line("kafka is down")
+    assert sum(line.startswith("kafka is down") for line in follower.lines) == 1
     broker.start()
+    wait_level(address)
+    follower.wait_line("kafka follows")
+    before = rss_of(follower)
+    with broker.paused(), Load(address, "paused") as sending:
+        until(lambda: is_down(follower), SECONDS, "a follower that gave up waiting")
+        sending.wait(50)
+        grown = rss_of(follower) - before
+    figures(f"kafka follower, broker paused under load: {grown / MIB:+.1f} MiB")
+    assert grown < GROWN_MAX
+    wait_level(address)
     with Load(address, "ended") as sending:
         sending.wait(5)
         follower.kill()
         sending.wait(10)
     follower = follow(starter, address, broker)
-    wait_level(address)
-    with broker.paused():
-        load(address, "paused", 2)
-        follower.wait_line("kafka is down")
+    with broker.slowed(), Load(address, "slow") as sending:
+        sending.wait(20)
     wait_level(address)
     assert_topics_equal_the_journal(address, broker)
+    follower.signal(signal.SIGTERM)
+    assert follower.wait() == 0
+
+
+def is_down(follower: Running) -> bool:
+    said = [line for line in follower.lines if line.startswith("kafka ")]
+    return said[-1].startswith("kafka is down")
 
 
 def test_topic_that_was_deleted_is_filled_again(starter: Starter, broker: Broker) -> None:
@@ -187,15 +249,130 @@ def test_topic_that_was_deleted_is_filled_again(starter: Starter, broker: Broker
     assert_topics_equal_the_journal(address, broker)
 
 
-def test_absent_at_start_and_follower_ends_at_once(starter: Starter, broker: Broker) -> None:
-    _server, address = starter.server()
-    broker.kill()
-    follower = follow(starter, address, broker)
-    load(address, "absent")
-    follower.wait_line("kafka is down")
-    assert sum(line.startswith("kafka is down") for line in follower.lines) == 1
-    broker.start()
-    wait_level(address)
-    assert_topics_equal_the_journal(address, broker)
-    follower.signal(signal.SIGTERM)
-    assert follower.wait() == 0
+class Writer:
+    """The follower without a server, on some days' records."""
+
+    def __init__(self, broker: Broker, directory: Path, *, checkpoint_s: int = 0) -> None:
+        self._broker = broker
+        self._directory = directory
+        self._limits = KafkaSettings(delivery_ms=2_000, checkpoint_s=checkpoint_s)
+
+    def write(self, *batches: list[Record], whole: bool = True) -> tuple[int, int]:
+        """Where it began, and after what it would have the journal kept."""
+        return asyncio.run(self._write(batches, whole))
+
+    async def _write(self, batches: Sequence[list[Record]], whole: bool) -> tuple[int, int]:
+        follower = KafkaFollower(self._broker.address, self._directory, limits=self._limits)
+        try:
+            reached = await follower.open()
+            kept = reached.sequence
+            for batch in batches:
+                left = [record for record in batch if record.last_sequence > reached.sequence]
+                kept = await follower.take(left) if left else kept
+            return reached.sequence, kept
+        finally:
+            if whole:
+                await follower.close()
+
+    def assert_all_there(self, records: list[Record]) -> None:
+        encoder = Encoder(Protobuf())
+        rows = defaultdict(list)
+        for record in records:
+            for sequence, events in enumerate(record.events(), record.first_sequence):
+                for out in encoder.messages(sequence, record.time_ns, events, everything):
+                    rows[out.topic].append((*out.mark, out.value))
+        for topic in TOPICS:
+            found = [row_of(message) for message in self._broker.messages(topic)]
+            places = [row[:3] for row in found]
+            assert len(set(places)) == len(places), "nothing is there twice"
+            assert sorted((*row[:3], row[3]) for row in found) == sorted(
+                (sequence, number, instrument, value)
+                for sequence, number, instrument, value in rows[topic]
+            )
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    site = Site(tmp_path_factory.mktemp("site"))
+    every_command(site)
+    trade(site, 90)
+    site.close()
+    return [it for it in map(decode_frame, site.log.follow(0)) if it.kind == BATCH]
+
+
+def test_begins_again_at_its_checkpoint(
+    broker: Broker, records: list[Record], tmp_path: Path
+) -> None:
+    writer = Writer(broker, tmp_path)
+    first, second, third = records[:30], records[30:60], records[60:]
+    assert writer.write(first, second) == (0, second[-1].last_sequence)
+    assert writer.write() == (second[-1].last_sequence, second[-1].last_sequence)
+    # Ahead of the checkpoint, which is what a crash leaves.
+    crashed = Writer(broker, tmp_path, checkpoint_s=3_600)
+    assert crashed.write(third[:10], whole=False) == (second[-1].last_sequence,) * 2
+    assert writer.write(third) == (second[-1].last_sequence, third[-1].last_sequence)
+    writer.assert_all_there(records)
+    # A clean end leaves a checkpoint, however long ago the one before was.
+    kafka_checkpoint.forget(tmp_path)
+    assert crashed.write(records)[0] == 0
+    assert writer.write()[0] == records[-1].last_sequence
+    writer.assert_all_there(records)
+
+
+@pytest.mark.parametrize("topic", [TOPICS[0], TOPICS[3]])
+def test_a_wiped_topic_is_filled_from_the_beginning(
+    broker: Broker, records: list[Record], tmp_path: Path, topic: str
+) -> None:
+    writer = Writer(broker, tmp_path)
+    writer.write(records[:50])
+    broker.delete(topic)
+    until(lambda: topic not in broker.topics(), SECONDS, "the end of the topic")
+    assert writer.write(records)[0] == 0
+    writer.assert_all_there(records)
+
+
+def test_topics_of_another_journal_are_left_alone(
+    broker: Broker, records: list[Record], tmp_path: Path
+) -> None:
+    writer = Writer(broker, tmp_path / "one")
+    (tmp_path / "one").mkdir()
+    writer.write(records[:20])
+    other = Site(tmp_path / "other")
+    every_command(other)
+    other.close()
+    others = [it for it in map(decode_frame, other.log.follow(0)) if it.kind == BATCH]
+    with pytest.raises(FollowerStopped, match="a Kafka of its own"):
+        Writer(broker, tmp_path / "other").write(others)
+    writer.write(records)
+    writer.assert_all_there(records)
+
+
+def test_what_waits_for_a_broker_is_bounded(
+    broker: Broker, records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[I13] A queue that is full is waited for; nothing of it is lost."""
+    monkeypatch.setattr(kafka, "QUEUE_MESSAGES_MAX", 40)
+    follower = KafkaFollower(
+        broker.address, tmp_path, limits=KafkaSettings(delivery_ms=60_000, checkpoint_s=0)
+    )
+
+    async def run() -> None:
+        await follower.open()
+        publisher = follower._publisher
+        assert publisher is not None
+        waiting = publisher._producer
+        with broker.paused():
+            taking = asyncio.create_task(follower.take(records))
+            deadline = time.monotonic() + SECONDS
+            while len(waiting) < kafka.QUEUE_MESSAGES_MAX:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+            for _ in range(20):
+                assert len(waiting) <= kafka.QUEUE_MESSAGES_MAX
+                await asyncio.sleep(0.01)
+            assert not taking.done()
+        assert await taking == records[-1].last_sequence
+        await follower.close()
+
+    asyncio.run(run())
+    Writer(broker, tmp_path).assert_all_there(records)

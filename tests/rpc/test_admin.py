@@ -282,6 +282,14 @@ async def test_followers_have_names(served: Served, name: str) -> None:
         assert (await refused(call.read()))[1].reason == "ID_INVALID"
 
 
+async def test_a_follower_may_have_more_kept_than_it_has_done(served: Served) -> None:
+    for keep_after, kept in ((None, 3), (1, 1), (9, 3)):
+        report = ReportFollowerRequest(follower="f", sequence=3, keep_after_sequence=keep_after)
+        await served.admin.ReportFollower(report)
+        assert served.exchange.followers.positions["f"] == kept
+        assert served.exchange.followers.reports["f"].sequence == 3
+
+
 async def test_only_so_many_followers_are_remembered(served: Served) -> None:
     for number in range(FOLLOWERS_MAX):
         request = ReportFollowerRequest(follower=f"f{number}", sequence=1)

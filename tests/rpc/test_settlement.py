@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from exchange.v1.admin_service_pb2 import ReportFollowerRequest, SettleDayRequest
+from exchange.v1.admin_service_pb2 import SettleDayRequest
 from server.history.settlement import Settlements
 from server.rpc.settlement import OVER_S, SettlementCalls
 from tests.rpc.served import Served, refused
@@ -43,14 +43,6 @@ async def test_without_a_database_nothing_is_settled(served: Served) -> None:
     assert failure.code() is grpc.StatusCode.UNIMPLEMENTED
     assert info.reason == "NOT_AVAILABLE"
     assert "no PostgreSQL is configured" in (failure.details() or "")
-
-
-async def test_a_follower_may_have_more_kept_than_it_has_done(served: Served) -> None:
-    for keep_after, kept in ((None, 3), (1, 1), (9, 3)):
-        report = ReportFollowerRequest(follower="f", sequence=3, keep_after_sequence=keep_after)
-        await served.admin.ReportFollower(report)
-        assert served.exchange.followers.positions["f"] == kept
-        assert served.exchange.followers.reports["f"].sequence == 3
 
 
 async def _settled(served: Served, date: str) -> Any:

@@ -1,0 +1,173 @@
+"""Messages and checkpoints of the Kafka follower, without any Kafka."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import Parse
+from google.protobuf.message import Message
+
+from exchange.v1.market_data_pb2 import StreamOrderBookResponse
+from exchange.v1.order_service_pb2 import OrderEvent, OrderEventKind
+from exchange.v1.types_pb2 import Order, Trade
+from server.followers import kafka_checkpoint
+from server.followers.kafka_checkpoint import NOTHING, Checkpoint
+from server.followers.kafka_messages import (
+    BOOK_UPDATES,
+    ORDER_EVENTS,
+    ORDERS,
+    TRADES,
+    Books,
+    Encoder,
+    Encoding,
+    Json,
+    Mark,
+    Out,
+    Protobuf,
+)
+from server.journal.record import BATCH, Record, decode_frame
+from tests.journal.site import Site, every_command, trade
+
+TYPES: dict[str, type[Message]] = {
+    ORDERS: Order,
+    TRADES: Trade,
+    ORDER_EVENTS: OrderEvent,
+    BOOK_UPDATES: StreamOrderBookResponse,
+}
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    site = Site(tmp_path_factory.mktemp("site"))
+    every_command(site)
+    trade(site, 120)
+    site.close()
+    return [it for it in map(decode_frame, site.log.follow(0)) if it.kind == BATCH]
+
+
+def everything(topic: str, mark: Mark) -> bool:
+    return bool(topic and mark)
+
+
+def sent(encoder: Encoder, records: list[Record], wanted: Any = everything) -> Iterator[Out]:
+    for record in records:
+        for sequence, events in enumerate(record.events(), record.first_sequence):
+            yield from encoder.messages(sequence, record.time_ns, events, wanted)
+
+
+class Counting:
+    """Counts what is encoded."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self._encoding = Protobuf()
+
+    def value(self, message: Message) -> bytes:
+        name = message.DESCRIPTOR.name
+        self.counts[name] = self.counts.get(name, 0) + 1
+        return self._encoding.value(message)
+
+    def with_field(self, value: bytes, name: str, inner: bytes) -> bytes:
+        return self._encoding.with_field(value, name, inner)
+
+
+def test_orders_and_trades_are_encoded_once(records: list[Record]) -> None:
+    counting = Counting()
+    found = list(sent(Encoder(counting), records))
+    topics = [out.topic for out in found]
+    assert counting.counts == {
+        "Order": topics.count(ORDERS),
+        "Trade": topics.count(TRADES),
+        "OrderEvent": topics.count(ORDER_EVENTS),
+        "StreamOrderBookResponse": topics.count(BOOK_UPDATES),
+    }
+    assert all(counting.counts.values())
+    trades = {out.mark: out.value for out in found if out.topic == TRADES}
+    orders = {out.mark: out.value for out in found if out.topic == ORDERS}
+    for out in found:
+        if out.topic == ORDER_EVENTS:
+            event = OrderEvent.FromString(out.value)
+            if event.kind == OrderEventKind.ORDER_EVENT_KIND_FILLED:
+                first = (
+                    out.mark if out.mark in trades else out.mark._replace(number=out.mark[1] - 1)
+                )
+                assert event.trade == Trade.FromString(trades[first])
+                assert event.order.filled_quantity_e8
+            else:
+                assert event.order == Order.FromString(orders[out.mark])
+
+
+def test_json_says_the_same(records: list[Record]) -> None:
+    binary, text = (list(sent(Encoder(each), records)) for each in (Protobuf(), Json()))
+    assert len(binary) == len(text) > 500
+    for one, other in zip(binary, text, strict=True):
+        assert one[:3] == other[:3]
+        kind = TYPES[one.topic]
+        assert Parse(other.value, kind()) == kind.FromString(one.value)
+
+
+def test_what_is_not_wanted_changes_nothing_of_the_rest(records: list[Record]) -> None:
+    every = list(sent(Encoder(Protobuf()), records))
+    for topic in TYPES:
+        some = sent(Encoder(Protobuf()), records, lambda it, _, topic=topic: it == topic)
+        assert list(some) == [out for out in every if out.topic == topic]
+    middle = every[len(every) // 2].mark
+    late = sent(Encoder(Protobuf()), records, lambda _, mark: mark > middle)
+    assert list(late) == [out for out in every if out.mark > middle]
+
+
+@pytest.mark.parametrize("encoding", [Protobuf(), Json()])
+def test_books_that_were_kept_go_on_as_they_were(
+    records: list[Record], encoding: Encoding, tmp_path: Path
+) -> None:
+    every = list(sent(Encoder(encoding), records))
+    half = len(records) // 2
+    first = Encoder(encoding)
+    before = list(sent(first, records[:half]))
+    last = records[half - 1]
+    checkpoint = Checkpoint(
+        last.journal.hex(),
+        "k",
+        last.last_sequence,
+        last.time_ns,
+        {"t": [5, -1]},
+        *first.books.kept(),
+    )
+    kafka_checkpoint.write(tmp_path, checkpoint)
+    found = kafka_checkpoint.read(tmp_path)
+    assert found == checkpoint
+    after = sent(Encoder(encoding, Books.of(found.orders, found.updated)), records[half:])
+    assert [*before, *after] == every
+
+
+def test_a_checkpoint_that_is_not_whole_is_none(tmp_path: Path) -> None:
+    assert kafka_checkpoint.read(tmp_path) == NOTHING
+    checkpoint = NOTHING._replace(cluster="k", sequence=7, ends={"t": [1]})
+    kafka_checkpoint.write(tmp_path, checkpoint)
+    kafka_checkpoint.write(tmp_path, checkpoint._replace(sequence=8))
+    assert kafka_checkpoint.read(tmp_path).sequence == 8
+    file = tmp_path / kafka_checkpoint.FILE_NAME
+    whole = file.read_bytes()
+    for broken in (whole[:-1], b"", whole[:40] + b"\0" + whole[41:]):
+        file.write_bytes(broken)
+        assert kafka_checkpoint.read(tmp_path) == NOTHING
+    kafka_checkpoint.forget(tmp_path)
+    assert kafka_checkpoint.read(tmp_path) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("ends", "fits"),
+    [
+        ({"t": [5, -1]}, True),
+        ({"t": [9, 0]}, True),
+        ({"t": [4, 3]}, False),
+        ({"t": [-1, -1]}, False),
+        ({"t": [5]}, False),
+        ({"t": [5, -1], "u": [0]}, False),
+    ],
+)
+def test_a_checkpoint_fits_topics_that_reach_as_far(ends: dict[str, list[int]], fits: bool) -> None:
+    checkpoint = NOTHING._replace(cluster="k", sequence=3, ends={"t": [5, -1]})
+    assert checkpoint.fits("k", ends) is fits
+    assert not checkpoint.fits("other", ends)
