@@ -129,6 +129,7 @@ class Watched:
         self._say = say
         self._problem = "not asked yet"
         self._failures = 0
+        self._said = False
 
     def report(self) -> PartReport:
         """What the server is told: everything up to its sequence is there."""
@@ -162,12 +163,17 @@ class Watched:
         except Exception as error:  # whatever an outside part answers with
             await self._failed(f"{type(error).__name__}: {error}".rstrip(": "))
         else:
-            if self._failures:
+            if self._said:
                 self._say(f"{self.name} answers again")
-            self._problem, self._failures = "", 0
+            self._problem, self._failures, self._said = "", 0, False
+
+    def _is_known_to_be_down(self) -> bool:
+        """Whether its follower has said so already."""
+        return self._following is not None and bool(self._following.state().problem)
 
     async def _failed(self, problem: str) -> None:
-        if not self._failures:
+        if not self._failures and not self._is_known_to_be_down():
+            self._said = True
             self._say(f"{self.name} does not answer ({problem}); asking until it does")
         self._problem = problem
         self._failures += 1

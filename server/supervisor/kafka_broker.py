@@ -88,7 +88,7 @@ def place() -> Path:
 def install(say: Callable[[str], None]) -> Installation:
     """What is there already, or a new installation; raises `KafkaMissing`."""
     try:
-        directory = installed(NAME, _listed(), lambda making: _make(making, say))
+        directory = installed(NAME, _listed(), lambda making: _make(making, say), say)
     except ToolFailed as failed:
         raise KafkaMissing(str(failed)) from failed
     return Installation(directory)

@@ -32,7 +32,7 @@ order that was acknowledged is in the journal, and the next start recovers.
 A part that ends is started again; after five times in a minute the exchange ends and names it.
 
 Beside them stand a PostgreSQL of its own and, with --full, a Redis and a Kafka, installed by the
-first start that needs them into the user's cache (180 MB, under a minute). Orders are taken without
+first start that needs them into the user's cache (190 MB). Orders are taken without
 them, while they are installed and when they fail; /healthz tells how they are."""
 
 CONFIGURATION: Final = """\

@@ -4,14 +4,16 @@ All data directories share `<cache>/exchange-backend/<name>-<digest>`, where `<c
 `XDG_CACHE_HOME`, else `~/.cache`, and the digest that of the lists which say what is in it, so
 another release gets another folder. Everything is made in a temporary folder beside it that takes
 its name at the end, so that an installation is there whole or not at all, and two at once do no
-harm.
+harm. What a process left unfinished that was ended is removed by the next installation.
 """
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,8 @@ from server.supervisor.parent import die_with_parent
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LOCK: Final = ROOT / "requirements-full.lock"
+UNFINISHED: Final = "installing-"
+"""Begins the name of a folder that is being filled; the process that does it comes next."""
 
 
 class ToolFailed(Exception):
@@ -32,13 +36,18 @@ def place(name: str, listed: bytes) -> Path:
     return cache / f"{name}-{hashlib.sha256(listed).hexdigest()[:16]}"
 
 
-def installed(name: str, listed: bytes, make: Callable[[Path], None]) -> Path:
+def installed(
+    name: str, listed: bytes, make: Callable[[Path], None], say: Callable[[str], None]
+) -> Path:
     """The folder of what is listed; `make` fills it where it is not there yet."""
     directory = place(name, listed)
     cache = directory.parent
     if not directory.exists():
+        begun_s = time.monotonic()
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix="installing-") as making:
+        _remove_unfinished(cache)
+        prefix = f"{UNFINISHED}{os.getpid()}-"
+        with tempfile.TemporaryDirectory(dir=cache, prefix=prefix) as making:
             make(Path(making))
             try:
                 Path(making).rename(directory)
@@ -47,7 +56,16 @@ def installed(name: str, listed: bytes, make: Callable[[Path], None]) -> Path:
                     raise
             else:
                 Path(making).mkdir()
+        say(f"{name} is installed, in {time.monotonic() - begun_s:.0f} s")
     return directory
+
+
+def _remove_unfinished(cache: Path) -> None:
+    """Folders of processes that are gone."""
+    for path in cache.glob(f"{UNFINISHED}*"):
+        process_id = path.name.removeprefix(UNFINISHED).partition("-")[0]
+        if not Path("/proc", process_id).exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def install_packages(lock: Path, target: Path, *options: str) -> None:

