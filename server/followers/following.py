@@ -19,8 +19,9 @@ A follower is anything with a `name` and
   grows from 0.1 s to 5 s, with up to half of it left to chance; after `BREAKER_FAILURES` in a
   row it is left alone for `BREAKER_SECONDS` each time. A line is said when it fails, when it fails
   for another reason, and when it is back; never for each attempt.
-- `FollowerStopped` (the database is of another journal, say) is for a person to decide on:
-  it is said, and tried again at the breaker's pace.
+- `FollowerStopped` (the database is of another journal, say, or an emptied one asks for what the
+  journal holds no more) is for a person to decide on: it is said, and tried again at the breaker's
+  pace.
 - `state()` is what is told about it: see `State`.
 """
 
@@ -32,7 +33,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
-from server.followers.position import JournalReader, frames
+from server.followers.position import JournalNotKept, JournalReader, frames
 from server.journal.record import BATCH, Record, decode_frame
 
 WAITING_BYTES_MAX: Final = 4 << 20
@@ -159,8 +160,18 @@ class Following:
             await reader.close()
 
     async def _read(self, reader: JournalReader) -> None:
+        try:
+            await self._read_on(reader)
+        except JournalNotKept as gone:
+            raise FollowerStopped(
+                f"{gone}; put archived files back"
+                + ("" if self.name != "postgres" else ", or run `exchange rebuild postgres`")
+            ) from gone
+
+    async def _read_on(self, reader: JournalReader) -> None:
         read = self.reached.sequence
-        async with contextlib.aclosing(reader.messages(lambda: read)) as messages:
+        stream = reader.messages(lambda: read, must_be_kept=True)
+        async with contextlib.aclosing(stream) as messages:
             async for message in messages:
                 async with self._changed:
                     await self._changed.wait_for(lambda: self._waiting_bytes < WAITING_BYTES_MAX)

@@ -48,6 +48,10 @@ CHANNEL_OPTIONS: Final = (
 )
 
 
+class JournalNotKept(Exception):
+    """What comes next is not in the journal any more; the text is the server's."""
+
+
 def frames(message: StreamJournalResponse) -> Iterator[bytes]:
     """The frames of a message."""
     offset = 0
@@ -68,9 +72,10 @@ class JournalReader:
         self._follower = follower
 
     async def messages(
-        self, position: Callable[[], int]
+        self, position: Callable[[], int], *, must_be_kept: bool = False
     ) -> AsyncGenerator[StreamJournalResponse, None]:
-        """Everything after `position()`, and then what comes; never ends by itself."""
+        """Everything after `position()`, and then what comes; never ends by itself, but raises
+        `JournalNotKept` where asked to."""
         delay_s = DELAY_FIRST_SECONDS
         told = False
         while True:
@@ -85,6 +90,8 @@ class JournalReader:
                     yield message
                 why = "the stream ended"
             except grpc.aio.AioRpcError as error:
+                if must_be_kept and error.code() is grpc.StatusCode.OUT_OF_RANGE:
+                    raise JournalNotKept(error.details()) from error
                 why = f"{error.code().name}: {error.details()}"
             finally:
                 call.cancel()

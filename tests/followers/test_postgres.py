@@ -1,7 +1,7 @@
 """[I2 I3 I6 I9] The rows of a real PostgreSQL against the engine's own state."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from server.core.commands import PlaceOrder
+from server.core.engine import Engine
 from server.core.market import MINUTE_NS
 from server.core.types import E8
 from server.followers import migrations
@@ -54,9 +55,8 @@ def write(database: str, batches: list[list[Record]], kept: HistorySettings = KE
     return asyncio.run(run())
 
 
-def assert_fold(fetch: Fetch, site: Site) -> None:
+def assert_fold(fetch: Fetch, engine: Engine) -> None:
     """I9: the rows are the engine's state."""
-    engine = site.engine
     assert fetch("SELECT sequence FROM follower_positions") == [(engine.sequence,)]
     standing = {
         order.placed_sequence: (
@@ -98,11 +98,11 @@ def assert_fold(fetch: Fetch, site: Site) -> None:
     assert fees == {name: value for name, value in engine.fee_accounts().items() if name in fees}
 
 
-def assert_events(fetch: Fetch, site: Site) -> None:
+def assert_events(fetch: Fetch, written: Iterable[Record]) -> None:
     """I2: events and trades, complete and in order."""
     expected = [
         (sequence, index)
-        for record in records(site)
+        for record in written
         for sequence, events in enumerate(record.events(), record.first_sequence)
         for index in range(len(events))
     ]
@@ -128,16 +128,16 @@ def test_rows_are_the_fold_of_the_journal(
     all_records = records(site)
     batches = [all_records[at : at + size] for at in range(0, len(all_records), size)]
     assert write(database, batches) == 0
-    assert_fold(fetch, site)
-    assert_events(fetch, site)
+    assert_fold(fetch, site.engine)
+    assert_events(fetch, records(site))
 
 
 def test_goes_on_where_it_was(site: Site, database: str, fetch: Fetch) -> None:
     all_records = records(site)
     write(database, [all_records[:40]])
     assert write(database, [all_records[40:]]) == all_records[39].last_sequence
-    assert_fold(fetch, site)
-    assert_events(fetch, site)
+    assert_fold(fetch, site.engine)
+    assert_events(fetch, records(site))
 
 
 def test_a_snapshot_at_the_end_of_each_minute(tmp_path: Path, database: str, fetch: Fetch) -> None:
@@ -203,7 +203,7 @@ def test_nothing_is_written_twice(site: Site, database: str, fetch: Fetch) -> No
         await second.close()
 
     asyncio.run(run())
-    assert_fold(fetch, site)
+    assert_fold(fetch, site.engine)
 
 
 def test_another_journal_is_refused(site: Site, database: str, tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ def test_tampered_rows_are_found_and_put_right(
     assert "0 missing, 0 too many, 0 different" in told["orderbook_snapshots"]
     assert rebuild() == 0
     assert f"{len(TAMPERED)} rows put right" in capfd.readouterr().out
-    assert_fold(fetch, site)
-    assert_events(fetch, site)
+    assert_fold(fetch, site.engine)
+    assert_events(fetch, records(site))
     assert rebuild("--check") == 0
     assert fetch("SELECT count(*) FROM pg_namespace WHERE nspname = 'exchange_rebuild'") == [(0,)]
 
@@ -89,8 +89,8 @@ def test_what_is_not_there_yet_is_made(
     if written == 60:
         execute(database, "UPDATE follower_positions SET sequence = sequence - 20")
     assert rebuild() == 0
-    assert_fold(fetch, site)
-    assert_events(fetch, site)
+    assert_fold(fetch, site.engine)
+    assert_events(fetch, records(site))
     assert write(database, []) == site.engine.sequence
 
 
@@ -173,8 +173,8 @@ def test_from_the_first_sequence_that_is_kept(tmp_path: Path, database: str, fet
         "UPDATE fees SET balance = 0",
     )
     assert sum(proof.wrong for proof in cut.run(database, mend=True).found) > 3
-    assert_fold(fetch, cut.site)
-    assert_events(fetch, cut.site)
+    assert_fold(fetch, cut.site.engine)
+    assert_events(fetch, records(cut.site))
     assert before == fetch(f"SELECT * FROM order_events WHERE sequence < {first} ORDER BY 1, 2")
 
 

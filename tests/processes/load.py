@@ -39,7 +39,8 @@ class Load:
         self._address = address
         self._more = threading.Condition()
         self._stopped = False
-        self._answers = 0
+        self.answers = 0
+        """Messages that are answered."""
         self._room = threading.Semaphore(MESSAGES_UNDER_WAY)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -57,7 +58,7 @@ class Load:
     def wait(self, messages: int) -> None:
         """Until so many messages are answered."""
         with self._more:
-            done = self._more.wait_for(lambda: self._answers >= messages or self.error, SECONDS)
+            done = self._more.wait_for(lambda: self.answers >= messages or self.error, SECONDS)
         assert done, "no answers"
         assert not self.error, self.error
 
@@ -112,7 +113,7 @@ class Load:
                     if answer.outcomes:
                         self._room.release()
                         with self._more:
-                            self._answers += 1
+                            self.answers += 1
                             self._more.notify_all()
             except grpc.RpcError as error:
                 self._end(str(error))

@@ -1,0 +1,253 @@
+"""Faults 15 and 16: a real PostgreSQL that is absent, killed, paused, wiped; a follower that is
+killed; both far behind. Orders are taken all along, and afterwards the rows are the journal's."""
+
+import asyncio
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import grpc
+import psutil
+import pytest
+
+from bench.recovery import journaled, stream
+from exchange.v1.admin_service_pb2 import GetStatusRequest
+from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
+from exchange.v1.order_service_pb2 import GetOrderRequest, SessionOutcome
+from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+from server.followers.postgres import PostgresFollower
+from server.journal.record import BATCH, decode_frame
+from server.journal.recovery import recover
+from server.journal.snapshots import write_snapshot
+from server.supervisor import main
+from tests.followers.conftest import PostgresServer
+from tests.followers.test_postgres import Fetch, assert_events, assert_fold, records
+from tests.journal.site import Site, every_command, trade
+from tests.processes.load import Load
+from tests.running import Running, Starter, until
+
+CATCH_UP_S = 60.0
+MORE = 10
+"""Messages of load before and after a fault: 200 commands."""
+BEHIND_EVENTS = 100_000
+COMMANDS_BEHIND = 76_000
+"""Of the order stream, that lead to so many events."""
+
+
+def follow(starter: Starter, address: str, database: str, *options: str) -> Running:
+    places = ("--data-dir", str(starter.data_dir), "--server", address)
+    follower = starter.run("follower", *places, *options, POSTGRES_URL=database)
+    follower.wait_serving()
+    return follower
+
+
+def written(fetch: Fetch) -> int:
+    """Up to where the tables are; 0 where there is nothing to ask."""
+    try:
+        rows = fetch("SELECT sequence FROM follower_positions")
+    except (OSError, asyncpg.PostgresError):
+        return 0
+    return int(rows[0][0]) if rows else 0
+
+
+def durable(address: str) -> int:
+    with grpc.insecure_channel(address) as channel:
+        status = AdminServiceStub(channel).GetStatus(GetStatusRequest(), timeout=10)
+        return int(status.durable_sequence)
+
+
+def pause(server: PostgresServer, number: int) -> None:
+    """Send all of its processes a signal."""
+    process = psutil.Process(server.process.pid)
+    for each in (process, *process.children(recursive=True)):
+        each.send_signal(number)
+
+
+def assert_invariants(fetch: Fetch, acknowledged: dict[str, SessionOutcome]) -> None:
+    """What the rows alone must say, and that all is there that clients were told."""
+    (orders, trades) = fetch("SELECT side::text, sum(filled) FROM orders GROUP BY 1"), fetch(
+        "SELECT sum(quantity) FROM trades"
+    )  # fmt: skip
+    assert {filled for _, filled in orders} == {trades[0][0]}, "I3: fills of a side, and trades"
+    assert fetch("SELECT sum(realised_pnl) = sum(total_cost) FROM client_positions") == [(True,)], (
+        "I6: money"
+    )
+    assert fetch(
+        "SELECT (SELECT sum(fees) FROM client_positions) = (SELECT sum(balance) FROM fees)"
+    ) == [(True,)], "I6: fees"
+    told = {
+        trade.trade_id
+        for outcome in acknowledged.values()
+        if outcome.HasField("placed")
+        for trade in outcome.placed.trades
+    }
+    there = fetch("SELECT 'T' || sequence || '-' || event_index FROM trades")
+    assert told, "nothing traded"
+    assert told <= {row[0] for row in there}, "I1: acknowledged trades are missing"
+
+
+def assert_kept(fetch: Fetch, starter: Starter, tmp_path: Path) -> int:
+    """I2 I3 I6 I9 of a stopped server's journal and the tables: the number of commands."""
+    copy = tmp_path / "copy"
+    shutil.copytree(starter.data_dir, copy)
+    recovered = recover(copy)
+    found = [it for it in map(decode_frame, recovered.log.follow(0)) if it.kind == BATCH]
+    recovered.log.close()
+    assert_fold(fetch, recovered.engine)
+    assert_events(fetch, found)
+    return int(recovered.engine.sequence)
+
+
+def test_whatever_happens_to_it_under_load(
+    starter: Starter,
+    postgres: PostgresServer,
+    database: str,
+    fetch: Fetch,
+    tmp_path: Path,
+    figures: Callable[[str], None],
+) -> None:
+    """[I1 I2 I3 I6 I9 I13] Absent at the start, killed, paused, wiped; the follower killed."""
+    postgres.kill()
+    server, address = starter.server(POSTGRES_URL=database)
+    follower = follow(starter, address, database)
+    acknowledged: dict[str, SessionOutcome] = {}
+
+    def under_load(fault: Callable[[], object]) -> Load:
+        with Load(address, f"pg{len(acknowledged)}") as load:
+            load.wait(MORE)
+            fault()
+            load.wait(load.answers + MORE)
+        acknowledged.update(load.acknowledged)
+        return load
+
+    def follows(what: str) -> None:
+        reached = durable(address)
+        until(lambda: written(fetch) >= reached, CATCH_UP_S, what)
+
+    under_load(postgres.start)
+    follows("rows after its absence")
+    process = psutil.Process(follower.pid)
+    files, resident = process.num_fds(), process.memory_info().rss
+    under_load(postgres.kill)
+    postgres.start()
+    follows("rows after a kill")
+    load = under_load(lambda: pause(postgres, signal.SIGSTOP))
+    assert read_order(address, load) == 1
+    pause(postgres, signal.SIGCONT)
+    follows("rows after a pause")
+    under_load(lambda: (fetch("DROP SCHEMA public CASCADE"), fetch("CREATE SCHEMA public")))
+    follows("rows after the wipe")
+    more_files, more = process.num_fds() - files, process.memory_info().rss - resident
+    under_load(follower.kill)
+    follower = follow(starter, address, database)
+    follows("rows of another follower")
+    assert_rebuilt_beside(fetch, starter, database)
+    under_load(lambda: None)
+    follows("rows after a rebuild")
+    assert_invariants(fetch, acknowledged)
+    assert more_files <= 4, f"I13: {more_files} more open files"
+    # Beside the connections it holds the engine's copy, which grows by each order.
+    assert more < 64 << 20, f"I13: {more >> 20} MiB more"
+    follower.kill()
+    assert server.terminate() == 0
+    commands = assert_kept(fetch, starter, tmp_path)
+    figures(
+        "fault 15: PostgreSQL absent, killed, paused, wiped, rebuilt, its follower killed:"
+        f" {commands} commands taken meanwhile, rows equal the journal; I1 I2 I3 I6 I9 I13 hold"
+        f" ({more >> 20} MiB and {more_files} files more)"
+    )
+
+
+def assert_rebuilt_beside(fetch: Fetch, starter: Starter, database: str) -> None:
+    """While server and follower run: what was tampered with is put right, and stays so."""
+    fetch("UPDATE client_positions SET net_quantity = net_quantity + 1")
+    fetch("DELETE FROM trades WHERE sequence = (SELECT max(sequence) FROM trades)")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POSTGRES_URL", database)
+        assert main.main(["rebuild", "postgres", "--data-dir", str(starter.data_dir)]) == 0
+    assert fetch("SELECT sum(net_quantity) FROM client_positions") == [(0,)]
+
+
+def read_order(address: str, load: Load) -> int:
+    """What memory holds is read without it: the quantity of the newest order, in whole units."""
+    name = next(key for key in reversed(load.acknowledged) if load.sent[key].HasField("place"))
+    with grpc.insecure_channel(address) as channel:
+        request = GetOrderRequest(order_id=name)
+        found = OrderServiceStub(channel).GetOrder(request, timeout=5)
+    return int(found.order.quantity_e8 // load.sent[name].place.quantity_e8)
+
+
+@pytest.mark.parametrize("after", ["_rows", "_lock_position"])
+def test_cut_between_write_and_commit(
+    database: str, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    """[I9] Fault 16: neither rows nor position are there, and the next attempt writes both once."""
+    site = Site(tmp_path / "site")
+    every_command(site)
+    trade(site, 60)
+    site.close()
+    all_records = records(site)
+    step = getattr(PostgresFollower, after)
+
+    async def cut(self: PostgresFollower, connection: Any, *arguments: Any) -> None:
+        await step(self, connection, *arguments)
+        connection.terminate()
+        raise ConnectionError("cut")
+
+    async def run() -> None:
+        follower = PostgresFollower(database)
+        try:
+            await follower.open()
+            await follower.take(all_records[:20])
+            with monkeypatch.context() as patch:
+                patch.setattr(PostgresFollower, after, cut)
+                with pytest.raises((ConnectionError, asyncpg.InterfaceError)):
+                    await follower.take(all_records[20:])
+        finally:
+            await follower.close()
+        try:
+            assert (await follower.open()).sequence == all_records[19].last_sequence
+            await follower.take(all_records[20:])
+        finally:
+            await follower.close()
+
+    asyncio.run(run())
+    assert_fold(fetch, site.engine)
+    assert_events(fetch, all_records)
+
+
+def test_a_hundred_thousand_events_behind_at_the_start(
+    starter: Starter,
+    database: str,
+    fetch: Fetch,
+    tmp_path: Path,
+    figures: Callable[[str], None],
+) -> None:
+    """[I2 I3 I6 I9] It catches up while orders are taken."""
+    engine, log = journaled(starter.data_dir, stream(COMMANDS_BEHIND))
+    write_snapshot(starter.data_dir, engine, log.mark)
+    log.close()
+    server, address = starter.server()
+    began = time.monotonic()
+    # The stream begins in 1970.
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[history]\nevents_keep_days = 0\n")
+    follower = follow(starter, address, database, "--config", str(settings))
+    with Load(address, "behind") as load:
+        load.wait(5)
+        sequence = durable(address)
+    until(lambda: written(fetch) >= sequence, CATCH_UP_S, "all of it")
+    seconds = time.monotonic() - began
+    events = fetch("SELECT count(*) FROM order_events")[0][0]
+    assert events >= BEHIND_EVENTS
+    follower.kill()
+    assert server.terminate() == 0
+    assert_kept(fetch, starter, tmp_path)
+    figures(
+        f"fault 15: {events} events behind at the start, caught up in {seconds:.1f} s"
+        " while orders were taken; I2 I3 I6 I9 hold"
+    )
