@@ -39,3 +39,6 @@ const query = (values) => new URLSearchParams(values).toString();
 export const get = (path, values = {}) => call("GET", Object.keys(values).length ? `${path}?${query(values)}` : path);
 export const post = (path, body) => call("POST", path, body);
 export const remove = (path) => call("DELETE", path);
+
+/** For one thing that is to happen at most once, however often it is sent. */
+export const newKey = () => `page-${crypto.getRandomValues(new BigUint64Array(2)).join("-")}`;

@@ -17,9 +17,13 @@ let shown = null;
 let terms = new Map();
 let list = null;
 
-const own = new Own((orders) => {
-  const here = orders.filter((order) => order.instrument === shown);
-  bookView.mark(new Set(here.map((order) => order.price)));
+const own = new Own({
+  onOpen: (orders) => {
+    const here = orders.filter((order) => order.instrument === shown);
+    bookView.mark(new Set(here.map((order) => order.price)));
+  },
+  ask: (frame) => feed.stream.ask(frame),
+  termsOf: (instrument) => terms.get(instrument),
 });
 const ticket = new Ticket({
   onPlaced: () => own.soon(),

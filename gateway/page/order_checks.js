@@ -23,7 +23,8 @@ export function fault(order, terms) {
   return null;
 }
 
-function judge(name, text, step, least, most) {
+/** What is wrong with a number, as a sentence, or null. */
+export function judge(name, text, step, least, most) {
   const units = unitsOf(text);
   if (units === null) return `${name} “${text}”: give a number such as 0.25, at most 8 decimals and 15 digits`;
   if (units === 0n) return `${name} is 0: give more`;

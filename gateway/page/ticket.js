@@ -1,7 +1,7 @@
 // The order ticket. Numbers are sent as they were typed. Each order has a key, kept until its
 // outcome is known, so that sending it again after a lost answer places nothing twice.
 
-import { Refused, post } from "./api.js";
+import { Refused, newKey, post } from "./api.js";
 import { byId, tell } from "./dom.js";
 import { shown } from "./numbers.js";
 import { fault } from "./order_checks.js";
@@ -94,7 +94,7 @@ export class Ticket {
     this.sending = true;
     tell(this.answer, "sending…");
     const content = JSON.stringify(order);
-    if (this.unanswered !== content) this.key = `page-${crypto.getRandomValues(new BigUint64Array(2)).join("-")}`;
+    if (this.unanswered !== content) this.key = newKey();
     this.unanswered = content;
     try {
       const placed = await post("/orders", { ...order, idempotency_key: this.key });

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from gateway.static_files import PAGE, files
 from tests.page.conftest import WAIT_MS, Opener
@@ -227,6 +227,74 @@ def test_copy_of_a_book_takes_nothing_that_does_not_fit(opened: Opener) -> None:
         "corrupt": [True, False, False],
         "early": [False],
     }
+
+
+def place(http: httpx.Client, client: str, **order: object) -> str:
+    content = {"client_id": client, "instrument": "BTC-USD", "type": "limit"} | order
+    reply = http.post("/orders", json=content).raise_for_status()
+    return str(reply.json()["order"]["order_id"])
+
+
+def test_open_order_is_changed_in_its_row(http: httpx.Client, opened: Opener) -> None:
+    order_id = place(http, "ned", side="buy", price=900, quantity=1)
+    other = place(http, "ned", side="buy", price=800, quantity=1)
+    page = opened("/#BTC-USD", client="ned")
+    said = page.locator("#own-answer")
+    cells = page.locator("#open-orders tr", has_text=order_id).locator("td")
+
+    page.get_by_role("button", name=f"Change {order_id}").click()
+    price = page.get_by_label(f"New price of {order_id}")
+    expect(price).to_be_focused()
+    price.fill("<b>9</b>")
+    price.press("Enter")
+    expect(said).to_contain_text("price “<b>9</b>”")
+    assert said.locator("*").count() == 0
+    price.fill("901.5")
+    # What others do meanwhile doesn't take away what is being typed.
+    http.delete(f"/orders/{other}").raise_for_status()
+    expect(page.locator("#open-orders tr")).to_have_count(1)
+    expect(price).to_have_value("901.5")
+    page.get_by_label(f"New quantity of {order_id}").fill("2")
+    page.get_by_role("button", name=f"Save {order_id}").click()
+    expect(said).to_contain_text(f"{order_id}: changed to 2 at 901.5, open")
+    expect(cells.nth(3)).to_have_text("901.5")
+    expect(cells.nth(4)).to_have_text("2")
+    expect(page.locator("#bids tr").first).to_contain_text("901.5")
+    order = http.get(f"/orders/{order_id}").json()["order"]
+    assert (order["price"], order["quantity"]) == (901.5, 2)
+
+    page.get_by_role("button", name=f"Change {order_id}").click()
+    price.press("Escape")
+    expect(page.get_by_role("button", name=f"Change {order_id}")).to_be_focused()
+    # Refused by the exchange: it ended in the moment before.
+    page.get_by_role("button", name=f"Change {order_id}").click()
+    page.evaluate(
+        "() => { document.hidden || Object.defineProperty(document, 'hidden', {value: true}); }"
+    )
+    http.delete(f"/orders/{order_id}").raise_for_status()
+    page.get_by_label(f"New quantity of {order_id}").fill("3")
+    page.get_by_role("button", name=f"Save {order_id}").click()
+    expect(said).to_have_attribute("data-kind", "refused")
+
+
+def test_fills_beyond_the_newest_trades_and_orders(http: httpx.Client, opened: Opener) -> None:
+    """In pages of ten trades and five orders instead of a thousand."""
+
+    def smaller(route: Route) -> None:
+        url = route.request.url.replace("limit=1000", "limit=10")
+        route.continue_(url=url.replace("page_size=1000", "page_size=5"))
+
+    place(http, "sam", side="sell", price=700, quantity=40)
+    for _ in range(40):
+        place(http, "tom", side="buy", price=700, quantity=1)
+    page = opened(
+        "/#BTC-USD", "tom", lambda page: page.route(re.compile("limit|page_size"), smaller)
+    )
+    fills = page.locator("#fills tr")
+    expect(fills).to_have_count(5)
+    page.get_by_role("button", name="Older fills").click()
+    expect(fills).to_have_count(40)
+    expect(page.get_by_role("button", name="Older fills")).to_be_hidden()
 
 
 def test_files_are_small() -> None:

@@ -1,0 +1,146 @@
+// One's own open orders: each can be changed, in its row, or cancelled.
+//
+// A change goes over the WebSocket, which has a call for it; a cancel over HTTP. Rows that stay are
+// kept, so that the focus of a keyboard stays where it was, and what is being typed too.
+
+import { Refused, newKey, remove } from "./api.js";
+import { byId, element, tell } from "./dom.js";
+import { shown } from "./numbers.js";
+import { judge } from "./order_checks.js";
+
+export class OpenOrders {
+  /** `ask(frame)` sends over the WebSocket; `termsOf(instrument)`; `onChange()` after each attempt. */
+  constructor({ ask, termsOf, onChange }) {
+    this.ask = ask;
+    this.termsOf = termsOf;
+    this.onChange = onChange;
+    this.body = byId("open-orders");
+    this.rows = new Map();
+  }
+
+  show(orders) {
+    const rows = new Map();
+    for (const order of orders) {
+      const row = this.rows.get(order.order_id) ?? new Row(order, this);
+      row.show(order);
+      rows.set(order.order_id, row);
+    }
+    this.rows = rows;
+    const lines = [...rows.values()].map((row) => row.line);
+    // Putting an element where it is already would take the focus from what is in it.
+    const same = lines.length === this.body.children.length && lines.every((line, at) => line === this.body.children[at]);
+    if (!same) this.body.replaceChildren(...lines);
+  }
+
+  /** Do something with an order, and say what came of it. */
+  async attempt(button, call) {
+    button.disabled = true;
+    let done = false;
+    try {
+      tell(byId("own-answer"), sentenceOf(await call()), "taken");
+      done = true;
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      tell(byId("own-answer"), error.message, "refused");
+    } finally {
+      button.disabled = false;
+    }
+    this.onChange();
+    return done;
+  }
+}
+
+class Row {
+  constructor(order, table) {
+    this.table = table;
+    this.cells = Object.fromEntries(
+      ["order_id", "instrument", "side", "price", "quantity", "filled_quantity", "actions"].map((name) => [name, element("td")]),
+    );
+    const { order_id: id, side } = order;
+    this.cells.side.className = side;
+    this.change = action("Change", id, () => this.edit());
+    this.cancel = action("Cancel", id, () => this.remove());
+    this.save = action("Save", id, () => this.send());
+    this.keep = action("Keep", id, () => this.leave(this.change));
+    this.cells.actions.append(this.change, " ", this.cancel);
+    this.line = element("tr", {}, ...Object.values(this.cells));
+    this.line.addEventListener("keydown", (event) => {
+      if (!this.inputs) return;
+      if (event.key === "Escape") this.leave(this.change);
+      if (event.key === "Enter" && event.target.tagName === "INPUT") this.send();
+    });
+  }
+
+  show(order) {
+    this.order = order;
+    for (const name of ["order_id", "instrument", "side"]) this.put(name, order[name]);
+    this.put("filled_quantity", shown(order.filled_quantity));
+    if (this.inputs) return;
+    this.put("price", shown(order.price));
+    this.put("quantity", shown(order.quantity));
+  }
+
+  put(name, text) {
+    if (this.cells[name].textContent !== text) this.cells[name].textContent = text;
+  }
+
+  edit() {
+    this.inputs = Object.fromEntries(["price", "quantity"].map((name) => {
+      const input = element("input", {
+        value: shown(this.order[name]), inputMode: "decimal", maxLength: 24,
+        "aria-label": `New ${name} of ${this.order.order_id}`,
+      });
+      this.cells[name].replaceChildren(input);
+      return [name, input];
+    }));
+    this.cells.actions.replaceChildren(this.save, " ", this.keep);
+    this.inputs.price.focus();
+  }
+
+  leave(focused) {
+    this.inputs = null;
+    this.cells.actions.replaceChildren(this.change, " ", this.cancel);
+    this.show(this.order);
+    focused.focus();
+  }
+
+  async send() {
+    const { order, inputs, table } = this;
+    const terms = table.termsOf(order.instrument);
+    const limits = { price: [terms.tick_size, terms.min_price, terms.max_price], quantity: [terms.lot_size, terms.min_quantity, terms.max_quantity] };
+    for (const [name, input] of Object.entries(inputs)) {
+      const wrong = judge(name, input.value.trim(), ...limits[name]);
+      input.setAttribute("aria-invalid", String(Boolean(wrong)));
+      if (wrong) {
+        tell(byId("own-answer"), wrong, "refused");
+        input.focus();
+        return;
+      }
+    }
+    const changed = Object.entries(inputs).map(([name, input]) => [name, input.value.trim()]);
+    const content = JSON.stringify(changed);
+    // The same change has the same key, so that sending it again after a lost answer does no more.
+    if (this.unanswered !== content) this.key = newKey();
+    this.unanswered = content;
+    const frame = { type: "replace", order_id: order.order_id, client_id: order.client_id, idempotency_key: this.key, ...Object.fromEntries(changed) };
+    if (await table.attempt(this.save, () => table.ask(frame))) {
+      this.unanswered = null;
+      this.leave(this.change);
+    }
+  }
+
+  async remove() {
+    await this.table.attempt(this.cancel, () => remove(`/orders/${encodeURIComponent(this.order.order_id)}`));
+  }
+}
+
+function action(word, orderId, act) {
+  const button = element("button", { type: "button", "aria-label": `${word} ${orderId}` }, word);
+  button.addEventListener("click", act);
+  return button;
+}
+
+function sentenceOf({ type, order }) {
+  const what = type === "order_replaced" ? `changed to ${shown(order.quantity)} at ${shown(order.price)}, ` : "";
+  return `${order.order_id}: ${what}${order.status.replaceAll("_", " ")}`;
+}
