@@ -94,7 +94,9 @@ def test_every_part_is_there_and_finds_the_others() -> None:
     assert {name for name, it in SERVICES.items() if it["image"] == OWN_IMAGE} == set(PARTS)
     for name in PARTS:
         known = {named.variable for named in NAMED}
-        assert all(it in known or it.startswith("POSTGRES_") for it in environment_of(name))
+        assert all(
+            it in known or it.startswith(("POSTGRES_", "REDIS_")) for it in environment_of(name)
+        )
         settings = settings_of(name)
         for url in (settings.postgres_url, settings.redis_url, f"//{settings.kafka_brokers}"):
             assert urlsplit(url).hostname in (None, *SERVICES)
