@@ -49,6 +49,7 @@ from server.journal.snapshots import SnapshotBad, write_snapshot
 from server.journal.storage import DISK_FULL
 from server.limits.leases import shared_limits
 from server.metrics.exposition import Metrics
+from server.metrics.followers import FollowerLags
 from server.metrics.load import CallErrors
 from server.metrics.outside import OutsideParts
 from server.metrics.parts import ProcessIds
@@ -121,6 +122,7 @@ class Exchange:
         ports = {"grpc": settings.grpc_port, "http": settings.http_port}
         self._metrics = Metrics(self.sequencer, self.feed.readers, errors, ports)
         self._metrics.show(OutsideParts(self._parts.health))
+        self._metrics.show(FollowerLags(self.followers.sequences, lambda: log.durable_sequence))
 
         deadlines = Deadlines(limits.deadline_s, limits.deadline_max_s)
         self._recent = self._recent_outcomes()

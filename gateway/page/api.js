@@ -2,11 +2,12 @@
 
 const CALL_MS_MAX = 10_000;
 
-/** What the exchange, or the way to it, refused: `message` is its sentence. */
+/** What the exchange, or the way to it, refused: `message` is its sentence, `content` all it said. */
 export class Refused extends Error {
-  constructor(message, status) {
+  constructor(message, status, content) {
     super(message);
     this.status = status;
+    this.content = content;
   }
 }
 
@@ -30,7 +31,7 @@ async function call(method, path, body) {
   } catch {
     throw new Refused(`the exchange answered ${reply.status} without saying why`, reply.status);
   }
-  if (!reply.ok) throw new Refused(content.error ?? `refused with ${reply.status}`, reply.status);
+  if (!reply.ok) throw new Refused(content.error ?? `refused with ${reply.status}`, reply.status, content);
   return content;
 }
 

@@ -1,7 +1,7 @@
 // The operator's view: health, rates, latency, lags and connections, read while it is shown.
 
 import { Refused, get } from "./api.js";
-import { byId, element, tell } from "./dom.js";
+import { byId, element, row, tell } from "./dom.js";
 import { shown } from "./numbers.js";
 import { parse, percentile, sum } from "./prometheus.js";
 
@@ -26,11 +26,12 @@ export class Operator {
   }
 
   async look() {
-    const [health, metrics, statistics] = await Promise.allSettled([
-      get("/healthz"), get("/metrics"), get("/market/statistics", { instrument: this.instrumentOf() }),
+    const [health, metrics, bridge, statistics] = await Promise.allSettled([
+      get("/healthz"), get("/metrics"), get("/metrics/websocket"), get("/market/statistics", { instrument: this.instrumentOf() }),
     ]);
     showHealth(health);
-    if (metrics.status === "fulfilled") this.showFigures(parse(metrics.value));
+    const told = [metrics, bridge].filter(({ status }) => status === "fulfilled").map(({ value }) => value);
+    if (metrics.status === "fulfilled") this.showFigures(parse(told.join("\n")));
     if (statistics.status === "fulfilled") showStatistics(statistics.value);
   }
 
@@ -62,19 +63,38 @@ export class Operator {
     fill("lags", [
       ["durable sequence", shown(sum(figures, "durable_sequence"))],
       ["commands waiting for the journal", shown(sum(figures, "commands_waiting"))],
-      ...labelled(figures, "follower_lag_sequences", (labels) => `follower ${labels.follower ?? labels.name} behind by`),
-      ...labelled(figures, "follower_lag_seconds", (labels) => `follower ${labels.follower ?? labels.name}, seconds behind`),
-      ...labelled(figures, "subscriber_lag_sequences", (labels) => `slowest reader of ${labels.stream} behind by`),
+      ...labelled(figures, "follower_lag_sequences", ({ follower }) => `follower ${follower}, commands behind`),
+      ...labelled(figures, "outside_part_behind_seconds", ({ part }) => `${part}, seconds behind`),
+      ...labelled(figures, "subscriber_lag_sequences", ({ stream }) => `slowest reader of ${stream}, commands behind`),
     ]);
     fill("connections", [
-      ...labelled(figures, "connections", (labels) => `connections, ${labels.port}`),
+      ...labelled(figures, "connections", ({ port }) => `connections, ${port}`),
       ...labelled(figures, "websocket_connections", () => "WebSocket connections"),
-      ...labelled(figures, "subscribers", (labels) => `readers of ${labels.stream}`),
-      ["readers cut for slowness", shown(sum(figures, "subscribers_cut_total"))],
-      ["memory of the server", `${Math.round(sum(figures, "process_resident_memory_bytes") / 1_048_576)} MiB`],
+      ...labelled(figures, "websocket_subscriptions", ({ channel }) => `WebSocket subscriptions, ${channel}`),
+      ["WebSocket frames/s", rate("websocket_frames_sent_total")],
+      ["waiting for WebSocket clients", `${kib(sum(figures, "websocket_waiting_bytes"))}, most ${kib(sum(figures, "websocket_waiting_bytes_most"))}`],
+      ...labelled(figures, "subscribers", ({ stream }) => `readers of ${stream}`),
+      ["readers cut for slowness", shown(sum(figures, "subscribers_cut_total") + cutByBridge(figures))],
     ]);
+    this.showProcesses(figures, before);
+  }
+
+  /** CPU between two looks, and memory, of each process. */
+  showProcesses(figures, before) {
+    const of = (from, name, part) => from.get(name)?.find(({ labels }) => labels.part === part)?.value;
+    byId("processes").replaceChildren(...(figures.get("part_cpu_seconds_total") ?? []).map(({ labels: { part }, value }) => {
+      const earlier = before && of(before.figures, "part_cpu_seconds_total", part);
+      const passed = before && (this.looks.at(-1).at - before.at) / 1_000;
+      const cpu = earlier === undefined || earlier === null || value < earlier ? "–" : `${Math.round(((value - earlier) / passed) * 100)} %`;
+      return line(part, cpu, `${Math.round(of(figures, "part_resident_memory_bytes", part) / 1_048_576)} MiB`);
+    }));
   }
 }
+
+const kib = (bytes) => `${Math.round(bytes / 1_024)} KiB`;
+
+const cutByBridge = (figures) =>
+  (figures.get("websocket_ended_total") ?? []).reduce((all, { labels, value }) => (labels.code === "1013" ? all + value : all), 0);
 
 const line = (label, ...values) =>
   element("tr", {}, element("th", { scope: "row" }, label), ...values.map((value) => element("td", {}, value)));
@@ -90,16 +110,21 @@ const below = (seconds) => {
 };
 
 function showHealth(result) {
-  if (result.status === "rejected") {
+  // A 503 of the exchange itself still says how each part is.
+  const content = result.value ?? result.reason?.content;
+  if (!content?.checks) {
     const why = result.reason instanceof Refused ? result.reason.message : String(result.reason);
     tell(byId("health"), `not serving: ${why}`, "refused");
     byId("parts").replaceChildren();
     byId("degraded").replaceChildren();
     return;
   }
-  const { status, checks, degraded } = result.value;
+  const { status, checks, degraded, behind } = content;
   tell(byId("health"), status, status === "healthy" ? "taken" : "refused");
-  fill("parts", Object.entries(checks).map(([part, state]) => [part, state]));
+  byId("parts").replaceChildren(...Object.entries(checks).map(([part, state]) => {
+    const late = behind?.[part]?.events ? `, ${shown(behind[part].events)} events and ${shown(behind[part].seconds)} s behind` : "";
+    return row(part, { text: `${state}${late}`, className: { healthy: "buy", disabled: "" }[state] ?? "sell" });
+  }));
   byId("degraded").replaceChildren(...degraded.map((sentence) => element("li", {}, sentence)));
 }
 

@@ -80,6 +80,11 @@ class Followers:
             return EdgeReject(EdgeReason.TOO_MANY, "follower", len(known) + 1, FOLLOWERS_MAX)
         return None
 
+    def sequences(self) -> dict[str, int]:
+        """Up to where each registered follower has everything, as it said last."""
+        said = {name: it.sequence for name, it in self.reports.items()}
+        return {name: said.get(name, kept) for name, kept in self.positions.items()}
+
     @property
     def snapshot_wanted(self) -> int:
         """The sequence that a snapshot is asked to hold, 0 where nobody waits for one."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -125,7 +126,7 @@ def test_light_and_dark(opened: Opener) -> None:
     assert page.evaluate(ground) == dark
 
 
-def test_operator_sees_each_part(opened: Opener) -> None:
+def test_operator_sees_each_part(opened: Opener, keep: Callable[[Page, str], None]) -> None:
     page = opened()
     page.get_by_role("tab", name="Operator").click()
     expect(page.locator("#health")).to_have_text(re.compile("healthy|degraded"))
@@ -138,8 +139,36 @@ def test_operator_sees_each_part(opened: Opener) -> None:
         )
     expect(page.locator("#latencies")).to_contain_text("order to durable")
     expect(page.locator("#lags")).to_contain_text("durable sequence")
-    expect(page.locator("#connections")).to_contain_text("connections, http")
+    expect(page.locator("#lags")).to_contain_text("follower snapshots, commands behind")
+    connections = page.locator("#connections tr")
+    expect(connections.filter(has_text="connections, http")).to_have_count(1)
+    expect(connections.filter(has_text="WebSocket connections").locator("td")).not_to_have_text("0")
+    expect(connections.filter(has_text="WebSocket subscriptions, depth")).to_have_count(1)
+    for part in ("server", "gateway", "follower", "websocket"):
+        line = page.locator("#processes tr", has_text=part)
+        expect(line).to_have_text(re.compile(r"[0-9]+ %[0-9]+ MiB"))
     expect(page.locator("#statistics")).to_contain_text("BTC-USD")
+    keep(page, "operator")
+
+
+def test_operator_sees_why_no_orders_are_taken(opened: Opener) -> None:
+    """The exchange answers 503, and says all the same how each part is."""
+    answer = {
+        "status": "down",
+        "checks": {"journal": "down", "postgres": "degraded"},
+        "degraded": ["the <b>disk</b> is full"],
+        "behind": {"postgres": {"events": 12, "seconds": 3.5}},
+    }
+
+    def full(page: Page) -> None:
+        page.route("**/healthz", lambda route: route.fulfill(status=503, json=answer))
+
+    page = opened(prepare=full)
+    page.get_by_role("tab", name="Operator").click()
+    expect(page.locator("#health")).to_have_text("down")
+    expect(page.locator("#parts tr").nth(0)).to_contain_text("journaldown")
+    expect(page.locator("#parts tr").nth(1)).to_contain_text("12 events and 3.5 s behind")
+    expect(page.locator("#degraded")).to_have_text("the <b>disk</b> is full")
 
 
 def test_book_that_lost_a_delta_repairs_itself(http: httpx.Client, opened: Opener) -> None:
