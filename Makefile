@@ -5,6 +5,8 @@ HAND_WRITTEN := $(wildcard server clients gateway tests bench proto/generate.py)
 
 .PHONY: setup up test check bench generate lock clean
 .DELETE_ON_ERROR:
+# Where bytecode is not kept each process compiles all that it loads: a start takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
 
 setup: .venv/.dev  ## the environment at .venv, with what tests and checks need
 

@@ -19,6 +19,8 @@ from server.supervisor.parent import SERVING, VARIABLE
 EXCHANGE = "server.supervisor.main"
 START_SECONDS = 30.0
 """For a start, on a machine that is busy with other things."""
+LEFT_OUT = {"PORT", "GRPC_PORT", "PYTHONDONTWRITEBYTECODE"}
+"""Of the environment: what configures an exchange, and what makes each start compile everything."""
 ABORT_SECONDS = 5.0
 """For a process that hangs to say where."""
 
@@ -69,7 +71,7 @@ class Running:
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("EXCHANGE_", "POSTGRES_", "REDIS_", "KAFKA_"))
-            and name not in ("PORT", "GRPC_PORT")
+            and name not in LEFT_OUT
         }
         # Tests about it ask for it: a database for each exchange would cost all others seconds.
         own["EXCHANGE_POSTGRES"] = "off"
@@ -138,7 +140,8 @@ class Running:
         return code
 
     def _abort(self) -> str:
-        """What it has said, and where each of its threads is, and each of its parts' threads."""
+        """What it has said, and where its threads are, and, as far as they get to say it, those of
+        its parts."""
         # Parts first: what they say of it comes through the process that started them.
         for process_id in [*reversed(self.children()), self.pid]:
             with suppress(psutil.NoSuchProcess):
@@ -146,10 +149,18 @@ class Running:
                 process.send_signal(signal.SIGABRT)
                 process.send_signal(signal.SIGCONT)
                 psutil.wait_procs([process], ABORT_SECONDS)
+                self._until_quiet()
         self._process.kill()
         self._process.wait()
         self._reader.join(ABORT_SECONDS)
         return "\n".join(self.lines)
+
+    def _until_quiet(self) -> None:
+        """What a part said last has still to be handed on."""
+        deadline, told = time.monotonic() + ABORT_SECONDS, -1
+        while told != len(self.lines) and time.monotonic() < deadline:
+            told = len(self.lines)
+            self._reader.join(0.1)
 
     def children(self) -> list[int]:
         """Process ids of all that it started."""
