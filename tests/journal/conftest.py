@@ -1,10 +1,29 @@
 """Sites that many tests copy; nobody writes to them after they are built."""
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.journal.site import Copy, Site, every_command, trade
+
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 1 << 30
+"""More than all that a test writes."""
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """In memory where there is room: some tests recover thousands of times, and what is left after
+    a power cut is not what any of them looks at."""
+    if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < MEMORY_BYTES:
+        yield tmp_path
+        return
+    with TemporaryDirectory(dir=MEMORY, prefix="exchange-") as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")
