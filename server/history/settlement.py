@@ -7,6 +7,8 @@ the rows no longer give the digest.
 
 - A day is complete once the tables have reached a later one, or everything that the engine had
   sequenced when the day was over (`last_sequence`): stamps never go back.
+- A day is kept if its month of trades is, and if the tables tell of an earlier day too or of the
+  first command of all: those rebuilt from a journal without its beginning start within a day.
 - An obligation of a client: what it bought minus what it sold; the money for that, fees deducted;
   the fees. The account `fees/USD` gets what the clients pay in fees, so that quantity, money and
   fees each sum to zero over an instrument. A client that traded with itself nets to its fees.
@@ -38,9 +40,14 @@ LOCK: Final = 0x5E771E
 _POSITION: Final = "SELECT sequence, time_ns FROM follower_positions WHERE follower = 'postgres'"
 _SETTLED: Final = """
 SELECT through_sequence, trade_count, digest FROM settled_days WHERE day = $1"""
-_FIRST_KEPT: Final = r"""
-SELECT min(substring(pg_get_expr(relpartbound, oid) from '\(''(\d{4}-\d\d-\d\d)'))
+_FIRST_MONTH: Final = r"""
+SELECT min(substring(pg_get_expr(relpartbound, oid) from '\(''(\d{4}-\d\d-\d\d)')::date)
 FROM pg_class JOIN pg_inherits ON inhrelid = oid WHERE inhparent = 'trades'::regclass"""
+_FROM_THE_BEGINNING: Final = "SELECT EXISTS (SELECT FROM order_events WHERE sequence = 1)"
+_FIRST_MINUTE: Final = """
+SELECT min(first.minute) FROM instruments CROSS JOIN LATERAL
+    (SELECT minute FROM minute_bars AS bar WHERE bar.instrument = instruments.instrument
+    ORDER BY minute LIMIT 1) AS first"""
 _DIFFERENT: Final = """
 WITH traded AS (
     SELECT instrument, count(*) AS count, sum(quantity) AS quantity, sum(price * quantity) AS money
@@ -205,9 +212,9 @@ async def _made(connection: Any, day: date, last_sequence: int) -> Settled:
     sequence, time_ns = await connection.fetchrow(_POSITION) or (0, 0)
     if time_ns < int(end.timestamp()) * 10**9 and sequence < last_sequence:
         raise Down(f"at sequence {sequence}, and the day is complete at {last_sequence}")
-    first = await connection.fetchval(_FIRST_KEPT)
-    if first is None or day < date.fromisoformat(first):
-        raise NotKept(date.fromisoformat(first) if first else None)
+    first = await _first_whole_day(connection)
+    if first is None or day < first:
+        raise NotKept(first)
     minute = int(begin.timestamp()) // 60
     different = await connection.fetchval(_DIFFERENT, begin, end, minute)
     if different is not None:
@@ -218,6 +225,18 @@ async def _made(connection: Any, day: date, last_sequence: int) -> Settled:
     await connection.execute(_SETTLE, day, begin, end, sequence)
     trades = await connection.fetchval(_COUNT, begin, end)
     return Settled(day, sequence, trades, await _checked(connection, day))
+
+
+async def _first_whole_day(connection: Any) -> date | None:
+    """Of trades; None where there is none."""
+    first: date | None = await connection.fetchval(_FIRST_MONTH)
+    if first is None or await connection.fetchval(_FROM_THE_BEGINNING):
+        return first
+    minute = await connection.fetchval(_FIRST_MINUTE)
+    if minute is None:
+        return None
+    after = datetime.fromtimestamp(minute * 60, UTC).date() + timedelta(days=1)
+    return max(first, after)
 
 
 async def _checked(connection: Any, day: date) -> str:

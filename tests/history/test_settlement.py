@@ -1,6 +1,7 @@
 """Days settled from a real PostgreSQL, against a plain fold of the journal's trades."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -19,13 +20,47 @@ from server.history.settlement import (
     digest_of,
 )
 from server.journal.record import Record
-from tests.history.traded_days import EMPTY, FIRST, NAMES, day_of, folded, records, traded_days
+from tests.followers.conftest import PostgresServer
+from tests.history.traded_days import (
+    EMPTY,
+    FIRST,
+    NAMES,
+    day_of,
+    folded,
+    nanoseconds,
+    records,
+    traded_days,
+)
 from tests.journal.site import Site
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return traded_days(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="module")
+def template(site: Site, postgres: PostgresServer) -> str:
+    """The address of a database with all rows, to be copied."""
+    url = postgres.database()
+    asyncio.run(fill(url, records(site)))
+    return url
+
+
+@pytest.fixture
+def whole(template: str, postgres: PostgresServer) -> str:
+    """A copy."""
+    name = f"whole_{next(_numbers)}"
+
+    async def copy() -> None:
+        connection = await asyncpg.connect(postgres.url)
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template.rpartition('/')[2]}")
+        await connection.close()
+
+    asyncio.run(copy())
+    return f"{postgres.url.rpartition('/')[0]}/{name}"
 
 
 async def settle(database: str, day: date, last_sequence: int) -> tuple[Settled, list[Obligation]]:
@@ -48,32 +83,30 @@ def assert_balanced(obligations: list[Obligation]) -> None:
         assert sum(each.fees_e8 for each in of_it) == 0
 
 
-def test_each_day_is_the_fold_of_its_trades_and_stays_so(site: Site, database: str) -> None:
+def test_each_day_is_the_fold_of_its_trades_and_stays_so(site: Site, whole: str) -> None:
     last = site.engine.sequence
 
     async def run() -> None:
-        await fill(database, records(site))
         for number in range(4):
             day = date.fromordinal(FIRST.toordinal() + number)
             expected, trades = folded(site, day)
-            assert (trades > 20) == (number != EMPTY)
-            done, obligations = await settle(database, day, last)
+            assert (trades > 10) == (number != EMPTY)
+            done, obligations = await settle(whole, day, last)
             assert obligations == expected
             assert_balanced(obligations)
             assert done == Settled(day, last, trades, digest_of(day, expected))
-            again = await asyncio.gather(*(settle(database, day, last) for _ in range(3)))
+            again = await asyncio.gather(*(settle(whole, day, last) for _ in range(3)))
             assert again == [(done, obligations)] * 3
-        digests = {(await settle(database, FIRST, last))[0].digest for _ in range(2)}
+        digests = {(await settle(whole, FIRST, last))[0].digest for _ in range(2)}
         assert len(digests) == 1
 
     asyncio.run(run())
 
 
-def test_settled_at_once_from_many_sides_it_is_settled_once(site: Site, database: str) -> None:
+def test_settled_at_once_from_many_sides_it_is_settled_once(site: Site, whole: str) -> None:
     async def run() -> None:
-        await fill(database, records(site))
         found = await asyncio.gather(
-            *(settle(database, FIRST, site.engine.sequence) for _ in range(8))
+            *(settle(whole, FIRST, site.engine.sequence) for _ in range(8))
         )
         assert all(each == found[0] for each in found)
         assert found[0][1] == folded(site, FIRST)[0]
@@ -117,6 +150,30 @@ def test_only_complete_and_kept_days_are_settled(
     assert fetch("SELECT day::text FROM settled_days") == [(str(FIRST),)]
 
 
+def test_tables_that_begin_within_a_day_do_not_settle_it(site: Site, whole: str) -> None:
+    """As they are after they were emptied and made again from a journal without its beginning."""
+    noon = nanoseconds(FIRST) // 10**9 + 12 * 3_600
+    cut = (
+        "DELETE FROM order_events WHERE sequence = 1",
+        f"DELETE FROM trades WHERE time < to_timestamp({noon})",
+        f"DELETE FROM minute_bars WHERE minute < {noon // 60}",
+    )
+
+    async def run() -> None:
+        connection = await asyncpg.connect(whole)
+        for statement in cut:
+            await connection.execute(statement)
+        await connection.close()
+        following = date.fromordinal(FIRST.toordinal() + 1)
+        with pytest.raises(NotKept) as refused:
+            await settle(whole, FIRST, site.engine.sequence)
+        assert refused.value.first == following
+        _, obligations = await settle(whole, following, site.engine.sequence)
+        assert obligations == folded(site, following)[0]
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -126,30 +183,28 @@ def test_only_complete_and_kept_days_are_settled(
     ],
 )
 def test_trades_that_contradict_the_bars_are_not_settled(
-    site: Site, database: str, change: str
+    site: Site, whole: str, change: str
 ) -> None:
     async def run() -> None:
-        await fill(database, records(site))
-        connection = await asyncpg.connect(database)
+        connection = await asyncpg.connect(whole)
         await connection.execute(change)
         await connection.close()
         with pytest.raises(Damaged, match="rebuild"):
-            await settle(database, FIRST, site.engine.sequence)
+            await settle(whole, FIRST, site.engine.sequence)
 
     asyncio.run(run())
 
 
-def test_settled_rows_that_were_changed_are_not_told(site: Site, database: str) -> None:
+def test_settled_rows_that_were_changed_are_not_told(site: Site, whole: str) -> None:
     async def run() -> None:
-        await fill(database, records(site))
-        await settle(database, FIRST, site.engine.sequence)
-        connection = await asyncpg.connect(database)
+        await settle(whole, FIRST, site.engine.sequence)
+        connection = await asyncpg.connect(whole)
         await connection.execute("UPDATE settlements SET fees = fees + 1 WHERE account LIKE 'fe%'")
         with pytest.raises(Damaged, match="not to zero"):
-            await settle(database, FIRST, site.engine.sequence)
+            await settle(whole, FIRST, site.engine.sequence)
         await connection.execute("DELETE FROM settlements")
         with pytest.raises(Damaged, match="no longer those"):
-            await settle(database, FIRST, site.engine.sequence)
+            await settle(whole, FIRST, site.engine.sequence)
         await connection.close()
 
     asyncio.run(run())

@@ -36,7 +36,7 @@ def traded_days(directory: Path, first: date = FIRST) -> Site:
     for name, (maker_e6, taker_e6) in zip(NAMES, fees, strict=True):
         listed = Instrument(name, maker_fee_e6=maker_e6, taker_fee_e6=taker_e6)
         site.commit(SetInstrument(listed), time_ns=begin_ns)
-    times = [begin_ns + draw.randrange(4 * DAY_NS) for _ in range(300)]
+    times = [begin_ns + draw.randrange(4 * DAY_NS) for _ in range(150)]
     # The third day stays empty, and every edge of a day is traded on.
     times = [each for each in times if (each - begin_ns) // DAY_NS != EMPTY]
     times += [
