@@ -37,7 +37,7 @@ from clients.client import ExchangeClient
 from clients.connection import Connection
 from clients.retries import Retries
 from gateway.websocket.connection import Outgoing, Writer
-from gateway.websocket.figures import Counts, Figures, State, tell
+from gateway.websocket.figures import Counts, Figures, State, tell, tell_debug
 from gateway.websocket.frames import EXHAUSTED, Frame, now_text
 from gateway.websocket.link import FRAMES_PER_SECOND_MAX, Link
 from gateway.websocket.session import Channels, Session, error
@@ -127,18 +127,21 @@ class Bridge:
 
     async def serve(self, link: Link) -> None:
         """One client until it goes."""
-        link.name = f"ws-{token_hex(8)}"
+        name = f"ws-{token_hex(8)}"
+        link.about = about(name, link)
         self.counts.opened += 1
+        tell_debug("connection opened", **link.about)
         outgoing = Outgoing(link, self._writer)
         self.outgoing.add(outgoing)
         session = Session(outgoing, self.channels, self._exchange, self._connection)
-        outgoing.send(Frame({"type": "connected", "client_id": link.name, "timestamp": now_text()}))
+        outgoing.send(Frame({"type": "connected", "client_id": name, "timestamp": now_text()}))
         try:
             with suppress(ConnectionClosed):
                 await self._read(link, session, outgoing)
         finally:
             session.close()
             self.outgoing.discard(outgoing)
+            tell_debug("connection ended", **link.about, code=link.close_code)
 
     def _gone(self, _: asyncio.Task[None]) -> None:
         self._open -= 1
@@ -186,6 +189,13 @@ class Bridge:
                 outgoing.send(Frame(error(sentence, EXHAUSTED) | {"timestamp": now_text()}))
                 continue
             await session.take(text)
+
+
+def about(name: str, link: Link) -> dict[str, str]:
+    """By what a connection is known: to its client, to the gateway, and from where."""
+    headers = Headers() if link.request is None else link.request.headers
+    found = {"connection": name, "request_id": headers.get("X-Request-Id", "")}
+    return found | {"address": headers.get("X-Forwarded-For", "")}
 
 
 async def serving_at(bridge: Bridge, listener: socket.socket) -> Server:

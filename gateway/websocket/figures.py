@@ -22,6 +22,11 @@ def tell(message: str, **fields: object) -> None:
     LOG.info(message, extra={"fields": fields})
 
 
+def tell_debug(message: str, **fields: object) -> None:
+    """A line about what happens all the time."""
+    LOG.debug(message, extra={"fields": fields})
+
+
 @dataclass(slots=True)
 class Counts:
     """Since the start of the process."""

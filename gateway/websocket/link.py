@@ -44,8 +44,8 @@ class Link(ServerConnection):
     ) -> None:
         super().__init__(protocol, server, **options)
         self.counts = counts
-        self.name = ""
-        """As the client was greeted."""
+        self.about: dict[str, str] = {}
+        """What every line about it says."""
         self.on_room: Callable[[], None] = lambda: None
         """Called when more may be written."""
         self._second = 0.0
@@ -88,7 +88,7 @@ class Link(ServerConnection):
     def end(self, code: int, reason: str) -> None:
         """Close at once with a reason, and cut off who doesn't take it."""
         self.counts.ended[str(code)] += 1
-        tell("connection closed", connection=self.name, code=code, reason=reason)
+        tell("connection closed", **self.about, code=code, reason=reason)
         self.protocol.fail(code, reason)
         self.send_data()
         self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
@@ -96,7 +96,7 @@ class Link(ServerConnection):
     def cut_off(self, reason: str) -> None:
         """End it without a word."""
         self.counts.ended["1006"] += 1
-        tell("connection cut off", connection=self.name, code=1006, reason=reason)
+        tell("connection cut off", **self.about, code=1006, reason=reason)
         self.transport.abort()
 
     def _watch(self, unread: int) -> None:

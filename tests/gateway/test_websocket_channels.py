@@ -164,12 +164,16 @@ class Wire:
         self.paused = False
         self.counts = Counts()
         self.on_room: Callable[[], None]
+        self.writes = 0
+        self.aborted = asyncio.Event()
 
     def write(self, data: bytes) -> None:
         self.written += data
+        self.writes += 1
 
     def abort(self) -> None:
         self.reason = self.reason or "aborted"
+        self.aborted.set()
 
     def end(self, _: int, reason: str) -> None:
         self.reason = reason
