@@ -19,6 +19,7 @@ becomes what it is told to.
 import ctypes
 import importlib.util
 import os
+import pwd
 import secrets
 import shutil
 import signal
@@ -44,7 +45,7 @@ NICENESS: Final = 10
 """While the server needs the cores, it waits."""
 STOP_SIGNAL: Final = signal.SIGINT
 """Ends connections instead of waiting until their clients go, as SIGTERM would."""
-_ORDINARY_ID: Final = 1000
+_ID_IF_NOBODY_IS_KNOWN: Final = 65_534
 _CLONE_NEWUSER: Final = 0x10000000
 
 CONFIGURATION: Final = Path(__file__).resolve().parents[2] / "deploy" / "postgresql.conf"
@@ -140,6 +141,12 @@ def _ordinary(program: list[str]) -> list[str]:
     return [sys.executable, "-P", "-m", MODULE, *program]
 
 
+def ordinary_id() -> int:
+    """Number of a user that this machine knows by name, as PostgreSQL's programs insist on."""
+    known = {user.pw_name: user.pw_uid for user in pwd.getpwall() if user.pw_uid != 0}
+    return known.get("nobody") or next(iter(known.values()), _ID_IF_NOBODY_IS_KNOWN)
+
+
 def main(arguments: list[str]) -> None:
     """Become a program, as an ordinary user in a namespace of its own."""
     parent = os.getppid()
@@ -148,10 +155,11 @@ def main(arguments: list[str]) -> None:
     if libc.unshare(_CLONE_NEWUSER):
         sys.exit(f"no user namespace can be had ({os.strerror(ctypes.get_errno())})")
     Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{_ORDINARY_ID} {user} 1")
-    Path("/proc/self/gid_map").write_text(f"{_ORDINARY_ID} {group} 1")
-    os.setresgid(_ORDINARY_ID, _ORDINARY_ID, _ORDINARY_ID)
-    os.setresuid(_ORDINARY_ID, _ORDINARY_ID, _ORDINARY_ID)
+    ordinary = ordinary_id()
+    Path("/proc/self/uid_map").write_text(f"{ordinary} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{ordinary} {group} 1")
+    os.setresgid(ordinary, ordinary, ordinary)
+    os.setresuid(ordinary, ordinary, ordinary)
     die_with_parent()
     if os.getppid() != parent:
         sys.exit(1)

@@ -1,6 +1,7 @@
 """`exchange up` and its embedded PostgreSQL: in step, restarted, gone with it, never in its way."""
 
 import asyncio
+import pwd
 from pathlib import Path
 
 import asyncpg
@@ -84,6 +85,16 @@ def test_single_variables_make_an_address() -> None:
     assert load({}, documented).postgres_url == "postgresql://a:p%40%2F@db:5432/prod"
     named = {**variables, "POSTGRES_URL": "postgresql://b@c/d"}
     assert load({}, named).postgres_url == "postgresql://b@c/d"
+
+
+def test_root_becomes_somebody_whom_the_machine_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    root, bin_user, nobody = pwd.getpwuid(0), ("bin", "x", 2), ("nobody", "x", 65_534)
+    users = [root, *(pwd.struct_passwd((*it, it[2], "", "/", "/")) for it in (bin_user, nobody))]
+    assert pwd.getpwuid(embedded_postgres.ordinary_id()).pw_uid != 0
+    monkeypatch.setattr(pwd, "getpwall", lambda: users)
+    assert embedded_postgres.ordinary_id() == 65_534
+    monkeypatch.setattr(pwd, "getpwall", lambda: users[:2])
+    assert embedded_postgres.ordinary_id() == 2
 
 
 def test_ready_says_why_there_is_none() -> None:
