@@ -59,13 +59,10 @@ class Subscriber(Protocol):
     """A connection as a channel sees it; only `room` waits."""
 
     def send(self, frame: Frame) -> None:
-        """One that belongs to no update."""
+        """One that must not be missed."""
 
     async def room(self) -> None:
         """Until what waits for it leaves room for more of the past."""
-
-    def event(self, channel: "Channel", frame: Frame) -> None:
-        """One that must not be missed."""
 
     def state(self, channel: "Channel", frame: Frame) -> None:
         """One that makes earlier ones of the channel void."""
@@ -152,19 +149,19 @@ class EventChannel(Channel):
                 if message.restarted and not restarted:
                     restarted = True
                     frame = notice("restarted", self.name, message.sequence, last)
-                    subscriber.event(self, frame)
+                    subscriber.send(frame)
                     last = message.sequence
                 for sequence, frame in await self._frames(message, last, known):
                     last = sequence
                     await subscriber.room()
-                    subscriber.event(self, frame)
+                    subscriber.send(frame)
                 reached = max(message.sequence, last)
                 if reached >= self.sequence and last <= message.sequence:
                     if self.failure is not None:
                         raise self.failure
                     # Nothing is awaited from here on: the channel publishes nothing in between.
                     newest = max(self.sequence, last)
-                    subscriber.event(self, notice("resumed", self.name, newest, last))
+                    subscriber.send(notice("resumed", self.name, newest, last))
                     self.subscribers.add(subscriber)
                     if last > self._complete:
                         self._ahead[subscriber] = last
@@ -174,7 +171,7 @@ class EventChannel(Channel):
         for subscriber in tuple(self.subscribers):
             if sequence > self._ahead.get(subscriber, -1):
                 self._ahead.pop(subscriber, None)
-                subscriber.event(self, frame)
+                subscriber.send(frame)
 
     def _follow(self, after_sequence: int | None) -> AsyncGenerator[Any, None]:
         raise NotImplementedError

@@ -7,8 +7,9 @@ the busier the process, the more of them there are. While a transport is full no
 it. So whatever a client doesn't read waits here, and is counted:
 
 - events (trades, orders, replies) in a queue of at most `WAITING_BYTES_MAX`. A client for whom more
-  waits is closed with 1013 and a reason that names where to resume. The past that he asked for
-  waits for `room`, half of the bound, so that it leaves the other half to what happens meanwhile.
+  waits is closed with 1013 and the first sequence that he was not sent, to resume from. The past
+  that he asked for waits for `room`, half of the bound, so that it leaves the other half to what
+  happens meanwhile.
 - states (`orderbook`, `ticker`): the newest of each channel, so a slow client gets fewer. One is
   not urgent: it goes with the next event of its connection, or after `STATE_WAIT_SECONDS`. A write
   costs far more than what is in it, the gateway's reading and writing again included.
@@ -102,18 +103,27 @@ class Outgoing:
         link.on_room = self.write
 
     def send(self, frame: Frame) -> None:
-        """A reply."""
-        self._queue(frame, "the last sequence that you were sent")
+        """One that must not be missed."""
+        if self.waiting_bytes > WAITING_BYTES_MAX and not self.link.paused:
+            # Much at once is not yet a slow reader.
+            self.write()
+        if self.waiting_bytes > WAITING_BYTES_MAX and not self.cut:
+            unsent = [it.sequence for it in self._events if it.sequence]
+            resume = f" and subscribe with from_sequence {min(unsent)}" if unsent else ""
+            self.cut = f"slow consumer: connect again{resume}"
+            self._events.clear()
+            # The room to say so may never come.
+            self._loop.call_later(CLOSE_SECONDS, self.link.transport.abort)
+        if not self.cut:
+            self._events.append(frame)
+            self.waiting_bytes += len(frame.plain)
+        self.hurry()
 
     async def room(self) -> None:
         """Until less than `PAST_BYTES_MAX` wait; never for one who is cut."""
         while self.cut or self.waiting_bytes > PAST_BYTES_MAX:
             self._room.clear()
             await self._room.wait()
-
-    def event(self, channel: Channel, frame: Frame) -> None:
-        """One that must not be missed."""
-        self._queue(frame, f"the last sequence that you were sent of {channel.name}")
 
     def state(self, channel: Channel, frame: Frame) -> None:
         """One that makes the one before void."""
@@ -161,20 +171,6 @@ class Outgoing:
             link.counts.frames_sent += len(frames)
             link.counts.bytes_sent += len(data)
             link.transport.write(data)
-
-    def _queue(self, frame: Frame, resume: str) -> None:
-        if self.waiting_bytes > WAITING_BYTES_MAX and not self.link.paused:
-            # Much at once is not yet a slow reader.
-            self.write()
-        if self.waiting_bytes > WAITING_BYTES_MAX and not self.cut:
-            self.cut = f"too slow a reader: connect again, from_sequence {resume}"
-            self._events.clear()
-            # The room to say so may never come.
-            self._loop.call_later(CLOSE_SECONDS, self.link.transport.abort)
-        if not self.cut:
-            self._events.append(frame)
-            self.waiting_bytes += len(frame.plain)
-        self.hurry()
 
     def _taken(self) -> list[Frame]:
         frames = list(self._events)

@@ -72,9 +72,11 @@ class BadFrame(Exception):
 class Frame:
     """One message, encoded once for everybody who is sent it."""
 
-    __slots__ = ("_compressed", "_text", "plain")
+    __slots__ = ("_compressed", "_text", "plain", "sequence")
 
-    def __init__(self, content: dict[str, Any]) -> None:
+    def __init__(self, content: dict[str, Any], sequence: int = 0) -> None:
+        """`sequence` is that of an update."""
+        self.sequence = sequence
         self._text = json.dumps(content, separators=(",", ":")).encode()
         self.plain = framed(TEXT, self._text)
         self._compressed: dict[int, bytes] = {}
@@ -158,7 +160,8 @@ def update(
             "timestamp": time_text(time),
             "sequence": str(sequence),
             "previous_sequence": str(previous_sequence),
-        }
+        },
+        sequence,
     )
 
 
