@@ -25,7 +25,7 @@ from typing import Final
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse, StreamTradesResponse
 from exchange.v1.order_service_pb2 import StreamOrderEventsResponse
 from server.core.engine import Engine
-from server.core.events import Event
+from server.core.events import Event, OrderEvent, Traded
 from server.followers.kafka_messages import (
     BOOK_UPDATES,
     ORDER_EVENTS,
@@ -56,14 +56,6 @@ Message = tuple[str, bytes]
 """A channel and what is published on it."""
 
 
-def _published(topic: str, _: Mark) -> bool:
-    return topic in CHANNELS
-
-
-def _nothing(_: str, __: Mark) -> bool:
-    return False
-
-
 def books_of(engine: Engine) -> Books:
     """The levels as they are in a state."""
     books = Books()
@@ -82,46 +74,58 @@ class Feed:
         self.sequence = sequence
         """Everything up to here was taken in."""
         self._encoder = Encoder(Protobuf(), books)
-        self._started = sequence
         self._covered: dict[str, int] = {}
-        """Up to where each channel's messages go, where that is not `_started`."""
+        """Up to where the messages of each channel go."""
+        self._unheard = dict.fromkeys(CHANNELS.values(), sequence)
+        """Up to where nobody was told, by prefix of the channel."""
 
     def skip(self, record: Record, events_of: Sequence[list[Event]]) -> None:
         """Take it in, and begin to publish after it."""
-        for sequence, events in enumerate(events_of, record.first_sequence):
-            for _ in self._encoder.messages(sequence, record.time_ns, events, _nothing):
-                pass
-        self.sequence = self._started = record.last_sequence
-        self._covered.clear()
+        books = self._encoder.books
+        books.begin()
+        for events in events_of:
+            for event in events:
+                if isinstance(event, OrderEvent):
+                    books.order(event)
+                elif isinstance(event, Traded):
+                    books.traded(event)
+        self.sequence = record.last_sequence
+        for prefix in self._unheard:
+            self._unheard[prefix] = self.sequence
 
     def messages(
         self, record: Record, events_of: Sequence[list[Event]], listened: Set[str]
     ) -> list[Message]:
         """What is to be published of it, on channels with these prefixes."""
+        if not listened:
+            self.skip(record, events_of)
+            return []
+
+        def wanted(topic: str, _: Mark) -> bool:
+            return CHANNELS.get(topic) in listened
+
         found: list[Message] = []
         made = _Batch()
-        time_ns, wanted = record.time_ns, _published if listened else _nothing
+        time_ns = record.time_ns
         for sequence, events in enumerate(events_of, record.first_sequence):
             for out in self._encoder.messages(sequence, time_ns, events, wanted):
                 made.take(out)
             self.sequence = sequence
             if made.count >= EVENTS_MAX:
-                found += self._close(made, time_ns, listened)
+                found += self._close(made, time_ns)
                 made = _Batch()
-        found += self._close(made, time_ns, listened)
-        if not listened:
-            self._started = self.sequence
-            self._covered.clear()
+        found += self._close(made, time_ns)
+        for prefix in self._unheard.keys() - listened:
+            self._unheard[prefix] = self.sequence
         return found
 
-    def _close(self, made: "_Batch", time_ns: int, listened: Set[str]) -> list[Message]:
+    def _close(self, made: "_Batch", time_ns: int) -> list[Message]:
         found = []
         for topic, instrument, build in made.contents():
             prefix = CHANNELS[topic]
             channel = f"{prefix}{instrument}"
-            if prefix in listened:
-                previous = self._covered.get(channel, self._started)
-                found.append((channel, build(self.sequence, previous, time_ns)))
+            previous = max(self._covered.get(channel, 0), self._unheard[prefix])
+            found.append((channel, build(self.sequence, previous, time_ns)))
             self._covered[channel] = self.sequence
         return found
 
@@ -146,7 +150,7 @@ class _Batch:
             for is_bid, side in ((True, update.bids), (False, update.asks)):
                 for level in side:
                     levels[is_bid, level.price_e8] = level.quantity_e8
-        elif out.topic in CHANNELS:
+        else:
             self._items.setdefault((out.topic, instrument), []).append(out.value)
             self.count += 1
 
