@@ -4,12 +4,15 @@ import asyncio
 import signal
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from exchange.http.v1 import system_service_pb2
+from exchange.v1 import part_service_pb2
 from exchange.v1.order_service_pb2 import PlaceOrderRequest
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from exchange.v1.part_service_pb2 import ListPartsRequest, PartStatus
@@ -17,8 +20,11 @@ from exchange.v1.part_service_pb2_grpc import PartServiceStub
 from server.followers import probes
 from server.followers.following import BREAKER_FAILURES
 from server.followers.outage_lines import LINES_MAX, WINDOW_S, OutageLines
+from server.limits.limiter import limiters
 from server.metrics.outside import OutsideParts
 from server.rpc.parts import BEHIND_S, SILENCE_S, PartHealth, Parts
+from server.rpc.rate_limits import judge_of
+from server.settings import RateLimits
 from tests.followers.conftest import PostgresServer
 from tests.running import START_SECONDS, Running, Starter, free_port, until
 
@@ -153,6 +159,14 @@ def test_lines_about_a_part_that_comes_and_goes_are_bounded() -> None:
     assert said[-1] == "again"
 
 
+def test_neither_parts_nor_health_draw_on_a_rate() -> None:
+    budgets = limiters(RateLimits(orders_per_s=1, cancels_per_s=1, queries_per_s=1))
+    for file, name in ((part_service_pb2, "PartService"), (system_service_pb2, "SystemService")):
+        service = file.DESCRIPTOR.services_by_name[name]
+        assert service.methods
+        assert not [it.name for it in service.methods if judge_of(it, budgets)]
+
+
 class Site:
     """A server and a follower of one PostgreSQL."""
 
@@ -186,14 +200,19 @@ class Site:
 
 
 def test_idle_part_that_dies_shows_within_two_seconds(
-    starter: Starter, postgres: PostgresServer, database: str
+    starter: Starter,
+    postgres: PostgresServer,
+    database: str,
+    figures: Callable[[str], None],
 ) -> None:
     site = Site(starter, "--postgres-url", database)
     site.until("postgres", "healthy")
     until(lambda: site.service_status("postgres") == SERVING, SHOWN_S)
     assert site.part("kafka").state == "disabled"
     postgres.process.send_signal(signal.SIGKILL)
+    killed_s = time.monotonic()
     site.until("postgres", "down", SHOWN_S + BUSY_S)
+    figures(f"a dead PostgreSQL is shown after {time.monotonic() - killed_s:.2f} s")
     site.place()
     down = site.part("postgres")
     assert down.events_behind == 1
