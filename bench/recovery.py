@@ -2,7 +2,8 @@
 
 - *replay*: the agreed order stream in records of `RECORD_COMMANDS`, recovered without a snapshot.
 - *snapshot*: so many open orders with ids of their clients on `LEVELS` levels a side, without keys;
-  written, then recovered. The file is read, checked, and its state hashed, as at each start.
+  written, then recovered. The file is read, checked, and its state hashed, as at each start. Then
+  a server that holds them is watched while its follower writes another (`snapshot_hold.py`).
 - *memory*: what the process grows by while an engine takes the same orders, for each of them; then
   the same with a key each, and after all of them were cancelled.
 
@@ -22,6 +23,7 @@ from typing import Final
 
 import psutil
 
+from bench import snapshot_hold
 from bench.flow import command, rows
 from server.core.commands import CancelOrders, Command, PlaceOrder, SetInstrument, SetLimits
 from server.core.engine import Engine
@@ -176,13 +178,15 @@ def measured(directory: Path, count: int = COUNT) -> Iterator[str]:
         place = directory / f"recovery-{kind}"
         step("build", place, kind, count)
         figures = step("start", place, kind, count)
-        shutil.rmtree(place)
         seconds = figures["seconds"]
         yield (
             f"- **recovery**: {count:,} {what}: {seconds:.1f} s, of it"
             f" {figures['cpu']:.1f} s of CPU ({_judged(seconds, SECONDS_GOAL, 's')});"
             f" the process grew by {figures['bytes']:.0f} bytes for each"
         )
+        if kind == "resting":
+            yield snapshot_hold.measure(place, count)
+        shutil.rmtree(place)
     plain, keyed = (step("memory", directory, kind, count) for kind in ("plain", "keys"))
     yield (
         f"- **memory**: {plain['open']:.0f} bytes an open order"
