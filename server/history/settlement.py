@@ -32,7 +32,7 @@ from server.history.reader import CONNECT_S, Down
 
 PAGE: Final = 1_000
 """Obligations in memory and in a message: some 100 kB."""
-SETTLE_S: Final = 300.0
+SETTLE_S: Final = 600.0
 """For a settlement and for sending it, whoever reads it."""
 LOCK: Final = 0x5E771E
 """Of `pg_advisory_xact_lock`, with the number of the day."""
