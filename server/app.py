@@ -136,7 +136,8 @@ class Exchange:
         )
         degraded = (self._degraded, self._keeping.sentences, self._parts.told)
         start = Start(epoch, report.sentence(), degraded, time.monotonic_ns())
-        self.rates, self._leases = shared_limits(settings.rates, settings.redis_url, logs.say)
+        rates = settings.rates if settings.rate_limits == "on" else None
+        self.rates, self._leases = shared_limits(rates, settings.redis_url, logs.say)
         if self._leases is not None:
             self._metrics.show(Leases(self._leases))
         if self._recent is not None:

@@ -23,6 +23,8 @@ KAFKA_FORMATS: Final = ("protobuf", "json")
 POSTGRES_CHOICES: Final = ("embedded", "off")
 """What `exchange up` does where no PostgreSQL is named."""
 
+SWITCHES: Final = ("on", "off")
+
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 """From a line for each call to nothing but failures."""
 LOG_FORMATS: Final = ("text", "json")
@@ -83,8 +85,6 @@ class GrpcLimits:
 class RateLimits:
     """Section `[rates]`, for each client and, with budgets of its own, for each address."""
 
-    enabled: bool = True
-    """Off: nobody is limited."""
     orders_per_s: int = bounded(1_000_000, 1, 100_000_000)
     """Orders placed or replaced in a second: well above what one machine takes, so that by default
     only the bound on waiting commands holds load back; a public exchange sets less."""
@@ -210,6 +210,8 @@ class Settings:
     """One of `POSTGRES_CHOICES`: whether `exchange up` starts a PostgreSQL of its own."""
     redis_url: str = ""
     """`redis://HOST:PORT` that front ends share; empty: no Redis."""
+    rate_limits: str = field(default="on", metadata={"words": SWITCHES})
+    """One of `SWITCHES`; off: nobody is limited, whatever `rates` says."""
     full: bool = False
     """Whether `exchange up` starts a Redis and a Kafka of its own where none is named."""
     log_level: str = "info"

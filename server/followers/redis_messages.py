@@ -16,7 +16,8 @@ a subscriber subscribes first, then asks the exchange over gRPC for what was bef
 - asks over gRPC again, from its own sequence, where `previous_sequence` is greater than that;
 - takes what is left of a message that overlaps with what it has.
 
-Channels that nobody subscribes to are left out, and go on as if they had been published.
+Channels that nobody subscribes to are left out; what they would have held lies before
+`previous_sequence` of their next message.
 """
 
 from collections.abc import Callable, Sequence, Set

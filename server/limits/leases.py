@@ -179,9 +179,7 @@ class LeasedLimiter(Limiter):
 def leased_limiters(
     limits: RateLimits, clock: Callable[[], int] = time.monotonic_ns
 ) -> dict[str, LeasedLimiter]:
-    """By kind; empty where rate limits are off."""
-    if not limits.enabled:
-        return {}
+    """By kind."""
     return {
         ORDERS: LeasedLimiter(ORDERS, limits.orders_per_s, clock),
         CANCELS: LeasedLimiter(CANCELS, limits.cancels_per_s, clock),
@@ -190,10 +188,13 @@ def leased_limiters(
 
 
 def shared_limits(
-    limits: RateLimits, url: str, say: Callable[[str], None]
+    limits: RateLimits | None, url: str, say: Callable[[str], None]
 ) -> "tuple[Mapping[str, Limiter], RedisLeases | None]":
-    """The limiters of a server, and what keeps them in step with Redis where one is named."""
-    if not url or not limits.enabled:
+    """The limiters of a server, none where nobody is limited, and what keeps them in step with
+    Redis where one is named."""
+    if limits is None:
+        return {}, None
+    if not url:
         return limiters(limits), None
     from server.limits.redis_leases import RedisLeases
 

@@ -80,9 +80,7 @@ class Limiter:
 def limiters(
     limits: RateLimits, clock: Callable[[], int] = time.monotonic_ns
 ) -> dict[str, Limiter]:
-    """By kind; empty where rate limits are off."""
-    if not limits.enabled:
-        return {}
+    """By kind."""
     return {
         ORDERS: Limiter(ORDERS, limits.orders_per_s, clock),
         CANCELS: Limiter(CANCELS, limits.cancels_per_s, clock),

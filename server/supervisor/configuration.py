@@ -93,6 +93,13 @@ NAMED: Final = (
     ),
     Named("redis_url", "--redis-url", "REDIS_URL", "URL", "Redis that front ends share"),
     Named(
+        "rate_limits",
+        "--rate-limits",
+        "EXCHANGE_RATE_LIMITS",
+        "CHOICE",
+        "on; or off, for nobody to be limited",
+    ),
+    Named(
         "postgres",
         "--postgres",
         "EXCHANGE_POSTGRES",

@@ -53,6 +53,7 @@ THREE_VALUES = {
     "kafka_format": ("json", "protobuf", "json"),
     "postgres_url": ("postgresql://a", "postgresql://b", "postgresql://c"),
     "redis_url": ("redis://a", "redis://b", "redis://c"),
+    "rate_limits": ("off", "on", "off"),
     "full": (True, False, True),
     "postgres": ("off", "embedded", "off"),
     "log_level": ("debug", "error", "warning"),

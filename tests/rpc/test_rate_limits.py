@@ -15,7 +15,8 @@ from exchange.v1.order_service_pb2 import (
     GetOrderRequest,
     PlaceOrdersRequest,
 )
-from server.limits.limiter import BURST_NS, KEYS_MAX, Limiter, limiters
+from server.limits.leases import shared_limits
+from server.limits.limiter import BURST_NS, KEYS_MAX, Limiter
 from server.settings import RateLimits
 from tests.rpc.served import BUY, E8, Served, order, refused, serving
 
@@ -73,7 +74,7 @@ def test_budgets_that_are_remembered_are_bounded() -> None:
 
 
 def test_off_means_that_there_is_none() -> None:
-    assert limiters(RateLimits(enabled=False)) == {}
+    assert shared_limits(None, "redis://127.0.0.1:1", print) == ({}, None)
 
 
 @asynccontextmanager
@@ -146,8 +147,8 @@ async def test_health_admin_and_the_journal_are_never_limited(tmp_path: Path) ->
 
 @pytest.mark.asyncio
 async def test_off_limits_nobody_and_says_nothing(tmp_path: Path) -> None:
-    off = RateLimits(enabled=False, orders_per_s=1)
-    async with serving(tmp_path / "data", rates=off) as served:
+    rates = RateLimits(orders_per_s=1)
+    async with serving(tmp_path / "data", rates=rates, rate_limits="off") as served:
         for _ in range(5):
             code, said = await outcome(served.orders.PlaceOrder(order("c-1", BUY, E8)))
             assert code == "OK"
