@@ -25,30 +25,6 @@ def client(exchange: Everything) -> Iterator[Client]:
         yield client
 
 
-def test_documented_order_with_two_types(client: Client, market: Market) -> None:
-    frame = (
-        f'{{"type":"order","client_id":"{market.prefix}A","instrument":"{market.instrument}",'
-        '"side":"buy","type":"limit","price":70000,"quantity":1.0,"idempotency_key":"ws-order-1"}'
-    )
-    reply = client.ask(frame, "order_accepted")
-    order = reply["order"]
-    assert (order["type"], order["price"], order["quantity"]) == ("limit", 70000, 1)
-    assert order["status"] == "open"
-    assert reply["trades"] == []
-    assert reply["orderbook"]["bids"] == [{"price": 70000, "quantity": 1, "cumulative": 1}]
-    again = client.ask(frame, "order_accepted")
-    assert again["order"] == order, "I10"
-    read = market.get_order(order["order_id"])
-    assert read == order
-
-
-@pytest.mark.parametrize("types", [{"type": "order", "order_type": "limit"}, {"type": "limit"}])
-def test_other_spellings_of_an_order(client: Client, market: Market, types: dict[str, str]) -> None:
-    order = {"client_id": market.prefix, "instrument": market.instrument, "side": "sell"}
-    reply = client.ask(types | order | {"price": "101.5", "quantity": "2"}, "order_accepted")
-    assert (reply["order"]["type"], reply["order"]["price"]) == ("limit", 101.5)
-
-
 @pytest.fixture(scope="module")
 def patient(exchange: Everything) -> Iterator[Client]:
     """One for all refusals: each shows that it is still served."""
@@ -115,18 +91,6 @@ def test_channels_of_a_market(client: Client, market: Market) -> None:
     client.until("ticker", lambda it: it["data"].get("last") == 100 and "ask" not in it["data"])
 
 
-def test_cancel_and_replace(client: Client, market: Market) -> None:
-    order = market.placed("buy", 2, 100)["order"]
-    mine = {"order_id": order["order_id"], "client_id": order["client_id"]}
-    replaced = client.ask({"type": "replace", **mine, "price": 99.5}, "order_replaced")
-    assert replaced["order"]["price"] == 99.5
-    assert replaced["order"] == market.get_order(order["order_id"])
-    cancelled = client.ask({"type": "cancel", **mine}, "order_cancelled")
-    assert cancelled["order"]["status"] == "cancelled"
-    client.send({"type": "cancel", **mine})
-    assert client.until("error")["code"] == 10
-
-
 def test_from_sequence_gives_what_was_missed_once(client: Client, market: Market) -> None:
     market.placed("sell", 100, 50)
     past = [market.placed("buy", 1, 50, client_id=market.prefix) for _ in range(5)]
@@ -141,17 +105,6 @@ def test_from_sequence_gives_what_was_missed_once(client: Client, market: Market
     for frame in updates[1:]:
         assert int(frame["previous_sequence"]) <= int(last["sequence"])
         last = frame
-
-
-def test_unsubscribed_is_sent_nothing(client: Client, market: Market) -> None:
-    client.subscribe(market.instrument, "trades")
-    frame = {"type": "unsubscribe", "channels": ["trades"], "instrument": market.instrument}
-    assert client.ask(frame, "unsubscribed")["channels"] == ["trades"]
-    client.subscribe("BTC-USD", "ticker")
-    market.placed("sell", 1, 50)
-    market.placed("buy", 1, 50)
-    client.ask({"type": "ping"}, "pong")
-    assert not [it for it in client.seen if it.get("channel") == f"trades:{market.instrument}"]
 
 
 def test_several_instruments_and_compression(exchange: Everything, market: Market) -> None:
