@@ -60,7 +60,10 @@ def trim(segments: Segments, needed: int, archive: Path | None) -> list[Path]:
 
 def keep_in(archive: Path, path: Path) -> None:
     """Have a durable copy of the file in the archive."""
+    made = [each for each in (archive, *archive.parents) if not each.exists()]
     archive.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in made:
+        sync_directory(each.parent)
     kept = archive / path.name
     if kept.exists():
         if filecmp.cmp(kept, path, shallow=False):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from server.journal import retention
 from server.journal.recovery import Recovered, recover
 from server.journal.retention import needed_sequence, trim
 from server.journal.segments import segment_paths
@@ -78,6 +79,20 @@ def test_row_34_killed_at_each_step_of_letting_go(
     assert expected <= set(calls)
     assert calls.count("unlink") >= 2
     recovered.log.close()
+
+
+def test_a_new_archive_is_durable_up_to_what_was_there_before(
+    origin: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are worth nothing in a directory that a power cut takes away."""
+    synced: list[Path] = []
+    monkeypatch.setattr(retention, "sync_directory", synced.append)
+    path = segment_paths(origin.directory)[0]
+    archive = tmp_path / "of" / "journals"
+    retention.keep_in(archive, path)
+    assert set(synced) == {tmp_path, tmp_path / "of", archive}
+    assert synced[-1] == archive, "what is in it, last"
+    assert (archive / path.name).read_bytes() == path.read_bytes()
 
 
 def register(followers: Followers) -> None:
