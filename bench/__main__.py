@@ -4,11 +4,21 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import engine, ghz_runs, page, recovery, report, together, websocket, workloads
+from bench import (
+    engine,
+    followers,
+    ghz_runs,
+    page,
+    recovery,
+    report,
+    together,
+    websocket,
+    workloads,
+)
 from bench.comparison import Comparison
 from bench.workloads import MESSAGES_IN_FLIGHT, Plan
 
@@ -24,6 +34,7 @@ NAMES = (
     "books",
     "ghz",
     "recovery",
+    "followers",
     "websocket",
     "page",
 )
@@ -97,6 +108,13 @@ def shown_page(plan: Plan) -> str:
         return f"page: not measured: {error}"
 
 
+def told(lines: Iterable[str]) -> Iterator[str]:
+    """The same, each also for whoever watches the run."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+        yield line
+
+
 def main() -> int:
     """Measure and print; 0 whatever the figures are."""
     options = arguments()
@@ -114,6 +132,7 @@ def main() -> int:
         print(report.line(comparisons[-1]), file=sys.stderr, flush=True)
     beside, why = measured_by_ghz(plan) if "ghz" in names else ([], "")
     starts = list(recovery.measured(plan.directory)) if "recovery" in names else []
+    followed = list(told(followers.measured(plan))) if "followers" in names else []
     streamed = str(websocket.measure(plan)) if "websocket" in names else ""
     shown = shown_page(plan) if "page" in names else ""
     header.append(f"- the run took {time.monotonic() - began:.0f} s")
@@ -121,10 +140,10 @@ def main() -> int:
     if comparisons:
         print("\n".join([*report.table(comparisons), ""]))
     if beside or why:
-        told = [why] if why else ghz_runs.table(beside)
-        print("\n".join(["ghz beside our own drivers:", "", *told]))
-    if starts:
-        print("\n".join(starts))
+        shown_beside = [why] if why else ghz_runs.table(beside)
+        print("\n".join(["ghz beside our own drivers:", "", *shown_beside]))
+    if starts or followed:
+        print("\n".join([*starts, *followed]))
     for text in filter(None, (streamed, shown)):
         print(text)
     if options.json:
@@ -133,6 +152,7 @@ def main() -> int:
             "workloads": [each.to_plain() for each in comparisons],
             "ghz": ghz_runs.to_plain(beside),
             "starts": starts,
+            "followers": followed,
             "websocket": streamed,
             "page": shown,
         }

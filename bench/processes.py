@@ -48,6 +48,15 @@ class Part:
         size: int = self._counters.memory_full_info().uss
         return size
 
+    def tree_cpu_s(self) -> float:
+        """The same with all processes that it has now."""
+        used_s = self.cpu_s()
+        for child in self._counters.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = child.cpu_times()
+                used_s += times.user + times.system
+        return used_s
+
     def wait_until(self, ready: Callable[[], bool]) -> None:
         """Return once it serves; raises when it ends first, or takes too long."""
         deadline = time.monotonic() + READY_S

@@ -22,6 +22,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, required=True, help="seconds to take at most")
     parser.add_argument("--in-flight", type=int, required=True)
     parser.add_argument("--size", type=int, default=1, help="commands, or books, in a message")
+    parser.add_argument("--rate", type=float, default=0.0, help="messages of a session a second")
     parser.add_argument("--path", default="", help="the method of a unary call")
     parser.add_argument("--replies", type=Path, help="file to keep the replies in")
     return parser.parse_args()
@@ -40,7 +41,7 @@ async def drive(options: argparse.Namespace) -> Turn:
     replies: list[bytes] = []
     host, port, in_flight = "127.0.0.1", options.port, options.in_flight
     if options.way == "session":
-        turn = await session.drive(host, port, loop, options.size, in_flight, replies)
+        turn = await session.drive(host, port, loop, options.size, in_flight, replies, options.rate)
     elif options.way == "unary":
         turn = await http2.drive(host, port, options.path, loop, in_flight, replies, options.size)
     elif options.way == "book":

@@ -1,9 +1,11 @@
 """A trading session with a bounded number of messages in flight, over the ordinary gRPC client.
 
-Outcomes, not replies, are counted: the server may put those of several messages into one.
+Outcomes, not replies, are counted: the server may put those of several messages into one. At a
+fixed rate a message counts as sent when it is due, so that a wait for room is part of its time.
 """
 
 import asyncio
+import time
 from collections import deque
 
 import grpc.aio
@@ -23,9 +25,15 @@ class Refused(Exception):
 
 
 async def drive(
-    host: str, port: int, loop: ClosedLoop, size: int, in_flight: int, replies: list[bytes]
+    host: str,
+    port: int,
+    loop: ClosedLoop,
+    size: int,
+    in_flight: int,
+    replies: list[bytes],
+    rate: float = 0.0,
 ) -> Turn:
-    """Send messages of `size` commands each."""
+    """Send messages of `size` commands each, so many a second; 0: as fast as they are answered."""
     async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
         call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(PATH)()
         await call.write(_OPEN)
@@ -33,12 +41,16 @@ async def drive(
         free = asyncio.Semaphore(in_flight)
         sent: deque[int] = deque()
         receiver = asyncio.create_task(_receive(call, loop, size, free, sent, replies))
+        began_ns, number = time.perf_counter_ns(), 0
         while True:
+            due_ns = began_ns + int(number * 1e9 / rate) if rate else 0
+            number += 1
+            await asyncio.sleep(max(due_ns - time.perf_counter_ns(), 0) / 1e9)
             await free.acquire()
             request = loop.next_request()
             if request is None:
                 break
-            sent.append(request[1])
+            sent.append(due_ns or request[1])
             await call.write(request[0])
         await call.done_writing()
         await receiver

@@ -39,7 +39,7 @@ def test_says_what_to_do_and_waits() -> None:
 
     async def run() -> None:
         server = grpc.aio.server()
-        streams = {"StreamJournal": grpc.unary_stream_rpc_method_handler(refuse)}
+        streams: dict[str, Any] = {"StreamJournal": grpc.unary_stream_rpc_method_handler(refuse)}
         service = "exchange.v1.AdminService"
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, streams),))
         port = server.add_insecure_port("127.0.0.1:0")

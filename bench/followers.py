@@ -1,0 +1,327 @@
+"""What followers keep up with, what they cost the others, and how fast history answers.
+
+- *writer*: the agreed order stream, journaled beforehand, taken into an embedded PostgreSQL by a
+  follower from its start on: commands a second until the last of them is there.
+- *fixed rate*: so many orders a second in a trading session, to a server alone and to one with all
+  followers and their servers; a message's time runs from when it was due. How far the followers
+  were behind is what they had reported, looked at twenty times a second.
+- *saturation*: the same without a fixed rate, and how long followers take afterwards.
+- *history*: a page of trades, and a day of one-minute analytics, of a million trades of one day
+  in the tables, read and made into a reply.
+
+Both sides take turns, each on a data directory of its own that is gone before the next begins.
+"""
+
+import asyncio
+import contextlib
+import statistics
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import asyncpg
+import grpc
+
+from bench.figures import PERCENTILES, Turn, write_messages
+from bench.processes import HOST, Command, Part, drive, free_port, listens, running
+from bench.recovery import journaled, stream
+from bench.session_messages import messages, session_commands
+from bench.workloads import EXCHANGE, Plan, bench, exchange
+from exchange.v1.admin_service_pb2 import GetStatusRequest, GetStatusResponse
+from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
+from exchange.v1.market_data_pb2 import ListTradesResponse
+from server.followers.migrations import migrate
+from server.history.reader import History
+from server.journal.snapshots import write_snapshot
+from server.rpc import present
+from server.rpc.analytics import Analytics
+from server.rpc.market_view import analytics
+from server.supervisor import embedded_postgres
+
+WRITTEN: Final = 200_000
+WRITER_GOAL: Final = 10_000
+RATE: Final = 5_000
+MESSAGE: Final = 10
+"""Orders in a message at the fixed rate; 100 at saturation."""
+IN_FLIGHT: Final = 64
+P99: Final = PERCENTILES.index(99.0)
+BEHIND_GOAL_S: Final = 1.0
+SHARE_GOAL: Final = 0.9
+TRADES: Final = 1_000_000
+QUESTIONS: Final = 50
+HISTORY_GOAL_MS: Final = 50.0
+CATCH_UP_S: Final = 300.0
+INSTRUMENT: Final = "BTC-USD"
+
+_FILL: Final = """
+INSERT INTO trades SELECT n, 0, to_timestamp(1.7e9 + n * 0.0864),
+    1700000000000000000 + n * 86400000, 'BTC-USD', 70000 + n % 977, 0.01 + n % 13, 'buy',
+    'm' || n, 'c' || n % 50, n, 0.01,
+    't' || n, 'c' || n % 49, n, 0.02 FROM generate_series(1::bigint, $1) AS n"""
+_BARS: Final = """
+INSERT INTO minute_bars SELECT instrument, time_ns / 60000000000, (array_agg(price))[1], max(price),
+    min(price), (array_agg(price))[1], sum(quantity), sum(price * quantity), count(*), sum(price)
+FROM trades GROUP BY 1, 2"""
+
+
+class Beside(NamedTuple):
+    """Turns of a server alone and of one with followers."""
+
+    alone: list[Turn]
+    followed: list[Turn]
+    behind_s: list[float]
+    """The most that a follower was behind during each turn."""
+    caught_up_s: list[float]
+    """Until none was after it."""
+
+
+def measured(plan: Plan, *, full: bool = True) -> Iterator[str]:
+    """One line for each figure. `full`: Kafka and Redis beside PostgreSQL."""
+    yield writer(plan)
+    yield fixed_rate(plan, full=full)
+    yield saturation(plan, full=full)
+    yield from history(plan)
+
+
+def fixed_rate(plan: Plan, *, full: bool) -> str:
+    """What followers add to the time of a message, and how far behind they are."""
+    found = beside(plan, MESSAGE, RATE / MESSAGE, full=full)
+    alone, followed = (
+        statistics.median(turn.latencies_ms[P99] for turn in turns)
+        for turns in (found.alone, found.followed)
+    )
+    reached = followed <= max(1.2 * alone, alone + 1)
+    rate = statistics.median(turn.rate for turn in found.followed)
+    late = max(found.behind_s)
+    return (
+        f"- **fixed rate**: {rate:,.0f} orders/s with {_named(full)}: p99 {followed:.1f} ms,"
+        f" without {alone:.1f} ms ({_judged(reached, 'at most 1.2 times, or 1 ms more')}); at most"
+        f" {late:.2f} s behind ({_judged(late < BEHIND_GOAL_S, f'less than {BEHIND_GOAL_S:g} s')})"
+    )
+
+
+def saturation(plan: Plan, *, full: bool) -> str:
+    """What share of the speed is left."""
+    found = beside(plan, 100, 0, full=full)
+    shares = [b.rate / a.rate for a, b in zip(found.alone, found.followed, strict=True)]
+    share = statistics.median(shares)
+    return (
+        f"- **saturation**: {statistics.median(turn.rate for turn in found.followed):,.0f} orders/s"
+        f" with {_named(full)}, without"
+        f" {statistics.median(turn.rate for turn in found.alone):,.0f}: {share:.2f}"
+        f" ({_judged(share >= SHARE_GOAL, f'at least {SHARE_GOAL:g}')}); caught up"
+        f" {max(found.caught_up_s):.1f} s after the last order at the most"
+    )
+
+
+def _named(full: bool) -> str:
+    return f"snapshots, PostgreSQL{', Kafka and Redis' if full else ''}"
+
+
+def _judged(reached: bool, goal: str) -> str:
+    return f"goal {goal}: {'reached' if reached else 'missed'}"
+
+
+@contextlib.contextmanager
+def postgres(directory: Path) -> Iterator[tuple[str, Part]]:
+    """An embedded PostgreSQL, and its address."""
+    cluster, port = embedded_postgres.prepare(directory), free_port()
+    command = embedded_postgres.command(cluster, port)
+    with running(command, directory) as part:
+        part.wait_until(lambda: listens(port))
+        yield embedded_postgres.url(directory, port), part
+
+
+@contextlib.contextmanager
+def everything(directory: Path, *, full: bool) -> Iterator[int]:
+    """`exchange up` with its own servers: the gRPC port."""
+    port = free_port()
+    ports = ["--http-port", str(free_port()), "--grpc-port", str(port)]
+    options = ["--full"] if full else []
+    command: Command = [*EXCHANGE, "up", "--data-dir", directory / "data", *ports, *options]
+    with running(command, directory) as part:
+        wanted = {"snapshots", "postgres", *(("kafka", "redis") if full else ())}
+        part.wait_until(lambda: listens(port))
+        part.wait_until(lambda: wanted <= {it.name for it in status(port).followers})
+        yield port
+
+
+def status(port: int) -> GetStatusResponse:
+    """What the server says of itself; nothing where it does not answer."""
+    with grpc.insecure_channel(f"{HOST}:{port}") as channel:
+        try:
+            return AdminServiceStub(channel).GetStatus(GetStatusRequest(), timeout=5)
+        except grpc.RpcError:
+            return GetStatusResponse()
+
+
+def behind(port: int) -> int:
+    """Commands that the last follower has not taken in."""
+    said = status(port)
+    return max((said.durable_sequence - it.sequence for it in said.followers), default=0)
+
+
+def writer(plan: Plan, count: int = WRITTEN) -> str:
+    """How fast one follower writes."""
+    with bench(plan) as directory:
+        engine, log = journaled(directory / "data", stream(count))
+        write_snapshot(directory / "data", engine, log.mark)
+        log.close()
+        with exchange(directory) as (_, port), postgres(directory / "postgres") as (url, database):
+            options: Command = ["--data-dir", directory / "data", "--server", f"{HOST}:{port}"]
+            command: Command = [*EXCHANGE, "follower", *options, "--postgres-url", url]
+            with running(command, directory) as follower:
+                used_s = asyncio.run(_written(url, 1)), follower.cpu_s(), database.tree_cpu_s()
+                began = time.monotonic()
+                taken = asyncio.run(_written(url, engine.sequence)) - used_s[0]
+                seconds = time.monotonic() - began
+                ours = 1e6 * (follower.cpu_s() - used_s[1]) / taken
+                theirs = 1e6 * (database.tree_cpu_s() - used_s[2]) / taken
+    rate = taken / seconds
+    return (
+        f"- **writer**: {taken:,} commands into PostgreSQL at {rate:,.0f}/s"
+        f" ({_judged(rate >= WRITER_GOAL, f'at least {WRITER_GOAL:,}')}); CPU {ours:.0f} µs a"
+        f" command in the follower, {theirs:.0f} in PostgreSQL"
+    )
+
+
+async def _written(url: str, sequence: int) -> int:
+    """Wait until the tables are there: where they are."""
+    deadline = time.monotonic() + CATCH_UP_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, asyncpg.PostgresError):
+            connection = await asyncpg.connect(url)
+            try:
+                query = "SELECT sequence FROM follower_positions"
+                reached = await connection.fetchval(query) or 0
+                if reached >= sequence:
+                    return int(reached)
+            finally:
+                await connection.close()
+        await asyncio.sleep(0.02)
+    raise RuntimeError(f"PostgreSQL was not at sequence {sequence} after {CATCH_UP_S:g} s")
+
+
+def beside(plan: Plan, size: int, rate: float, *, full: bool) -> Beside:
+    """The same load on a server alone and with followers."""
+    measured = Beside([], [], [], [])
+    for _ in range(plan.turns):
+        with bench(plan) as directory, exchange(directory) as (_, port):
+            measured.alone.append(_loaded(plan, directory, port, size, rate))
+        with bench(plan) as directory, everything(directory, full=full) as port:
+            with _watched(port) as most:
+                measured.followed.append(_loaded(plan, directory, port, size, rate))
+            began = time.monotonic()
+            while behind(port) and time.monotonic() - began < CATCH_UP_S:
+                time.sleep(0.02)
+            measured.behind_s.append(most[0] / measured.followed[-1].rate)
+            measured.caught_up_s.append(time.monotonic() - began)
+    return measured
+
+
+def _loaded(plan: Plan, directory: Path, port: int, size: int, rate: float) -> Turn:
+    requests = directory / "requests"
+    most = int(plan.seconds * rate * size) if rate else plan.turn_commands_max
+    warm = size * 50
+    write_messages(requests, messages(session_commands(most + warm), size))
+
+    def send(first: int, count: int) -> Turn:
+        return drive(
+            "session",
+            port=port,
+            requests=requests,
+            first=first,
+            count=count,
+            seconds=plan.seconds + 30 * bool(rate),
+            in_flight=IN_FLIGHT if rate else 8,
+            size=size,
+            rate=rate,
+        )
+
+    send(0, warm // size)
+    return send(warm // size, most // size)
+
+
+@contextlib.contextmanager
+def _watched(port: int) -> Iterator[list[int]]:
+    """The most that a follower was behind."""
+    most, ended = [0], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.05):
+            most[0] = max(most[0], behind(port))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield most
+    finally:
+        ended.set()
+        thread.join()
+
+
+def history(plan: Plan, trades: int = TRADES) -> Iterator[str]:
+    """How long reads take."""
+    with bench(plan) as directory, postgres(directory) as (url, _):
+        asyncio.run(_fill(url, trades))
+        page_ms, day_ms = asyncio.run(_asked(url, trades))
+    for what, times_ms in (("a page of 1,000", page_ms), ("a day of one-minute analytics", day_ms)):
+        median = statistics.median(times_ms)
+        yield (
+            f"- **history**: {what} over {trades:,} trades: median {median:.1f} ms, at most"
+            f" {max(times_ms):.1f} ({_judged(median < HISTORY_GOAL_MS, 'under 50 ms')})"
+        )
+
+
+async def _fill(url: str, trades: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            connection = await asyncpg.connect(url)
+            break
+        except (OSError, asyncpg.PostgresError):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+    await migrate(connection)
+    months = "FOR VALUES FROM ('2023-11-01+00') TO ('2023-12-01+00')"
+    await connection.execute(f"CREATE TABLE trades_2023_11 PARTITION OF trades {months}")
+    instrument = "INSERT INTO instruments VALUES ('BTC-USD', 1, 1, 1, 1, 1, 1, 0, 0, 1, 1)"
+    await connection.execute(instrument)
+    await connection.execute(_FILL, trades)
+    await connection.execute(_BARS)
+    query = "INSERT INTO follower_positions VALUES ('postgres', '', $1, $2)"
+    await connection.execute(query, trades, 1_700_086_520_000_000_000)
+    await connection.execute("ANALYZE")
+    await connection.close()
+
+
+async def _asked(url: str, trades: int) -> tuple[list[float], list[float]]:
+    reader = History(url)
+    first = 1_700_000_000 // 60 + 1
+    pages, days = [], []
+    for number in range(QUESTIONS):
+        before = trades * (number + 1) // QUESTIONS
+
+        async def page(before: int = before) -> bytes:
+            reply = ListTradesResponse()
+            for trade in await reader.trades(INSTRUMENT, (before, 0), 1_000):
+                present.trade(reply.trades.add(), *trade)
+            return reply.SerializeToString()
+
+        async def day() -> bytes:
+            bars = await reader.minutes(INSTRUMENT, first, first + 1_439, 1, 10_001)
+            assert trades < TRADES or len(bars) == 1_439, len(bars)
+            return analytics(Analytics(0, 1, bars, 1)).SerializeToString()
+
+        pages.append(await _timed_ms(page))
+        days.append(await _timed_ms(day))
+    await reader.close()
+    return pages, days
+
+
+async def _timed_ms(question: Callable[[], Awaitable[bytes]]) -> float:
+    began = time.perf_counter()
+    assert await question()
+    return 1_000 * (time.perf_counter() - began)

@@ -1,0 +1,35 @@
+"""The followers' figures come, in small; how good they are is no test's business."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import followers
+from bench.workloads import Plan
+from server.supervisor import embedded_postgres
+from server.supervisor.embedded_postgres import PostgresMissing
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    try:
+        embedded_postgres.programs()
+    except PostgresMissing as missing:
+        pytest.skip(str(missing))
+    return Plan(seconds=0.3, turns=1, seed=7, directory=tmp_path, turn_commands_max=1_000)
+
+
+def test_writer(plan: Plan) -> None:
+    line = followers.writer(plan, 3_000)
+    assert "commands into PostgreSQL at" in line
+
+
+def test_fixed_rate_beside_a_server_alone(plan: Plan) -> None:
+    line = followers.fixed_rate(plan, full=False)
+    assert "orders/s with snapshots, PostgreSQL: p99" in line
+
+
+def test_history(plan: Plan) -> None:
+    page, day = followers.history(plan, 5_000)
+    assert "a page of 1,000 over 5,000 trades: median" in page
+    assert "a day of one-minute analytics" in day
