@@ -8,15 +8,12 @@
 - The library's own ping waits for room in the transport before its time-out begins. So a client
   whose transport has been full for `STALLED_SECONDS` without taking a byte is cut off here; it may
   be gone without a word, or only subscribed to what is conflated for ever.
-- The library closes its half of a connection and waits for the client to close the other; Envoy
-  tells its client only of both. So each goodbye would take as long as one that is not answered.
 
 Whoever writes past the library looks at `paused`, and is told by `on_room` when that ends.
 """
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
 
 from websockets.asyncio.server import Server, ServerConnection
@@ -71,17 +68,6 @@ class Link(ServerConnection):
             if event.opcode is Opcode.PING and unread > UNREAD_BYTES_MAX:
                 self.cut_off(f"it pings, and has {unread} bytes unread")
         super().process_event(event)
-
-    def send_data(self) -> None:
-        """What the protocol wants sent; once both sides have said goodbye, the end."""
-        for data in self.protocol.data_to_send():
-            if data:
-                self.transport.write(data)
-            elif self.protocol.close_rcvd is not None:
-                self.transport.close()
-            elif self.transport.can_write_eof():
-                with suppress(OSError, RuntimeError):
-                    self.transport.write_eof()
 
     def pause_writing(self) -> None:
         """The transport is full."""

@@ -50,6 +50,8 @@ class Client:
 @contextmanager
 def client_of(http: str, **options: Any) -> Iterator[Client]:
     """A client who has been greeted."""
+    # Envoy leaves it to the client to end the connection, for a second.
+    options.setdefault("close_timeout", 0.02)
     with connect(http.replace("http", "ws") + "/stream", **options) as connection:
         client = Client(connection)
         assert client.next()["type"] == "connected"
