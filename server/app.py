@@ -128,7 +128,6 @@ class Exchange:
         self._recent = self._recent_outcomes()
         calls = Calls(self.sequencer, deadlines, self._recent)
         self._history = History(settings.postgres_url)
-        self._sessions = TradingSessions(self.sequencer, limits.session_messages_max)
         self._server = server = make_server(limits)
         self._health = Health(server, SERVICES)
         self._keeping = JournalKeeping(
@@ -138,6 +137,7 @@ class Exchange:
         start = Start(epoch, report.sentence(), degraded, time.monotonic_ns())
         rates = settings.rates if settings.rate_limits == "on" else None
         self.rates, self._leases = shared_limits(rates, settings.redis_url, logs.say)
+        self._sessions = TradingSessions(self.sequencer, limits.session_messages_max, self.rates)
         if self._leases is not None:
             self._metrics.show(Leases(self._leases))
         if self._recent is not None:

@@ -1,8 +1,8 @@
 """Rate limits where calls come in: which budgets a call draws on, and what it is told about them.
 
 Limited are the services of `LIMITED`; health, reflection, figures, the journal's stream and all of
-the admin's calls are not. A stream draws one query when it is opened. The
-commands inside a trading session draw on none: its own flow control holds them.
+the admin's calls are not. A stream draws one query when it is opened; the commands of a trading
+session draw on the same budgets as the calls of these names, a message at a time.
 
 Every limited reply says `x-ratelimit-limit` (a second), `x-ratelimit-remaining` and, refused,
 `retry-after` (whole seconds) in its trailing metadata. The gateway can't make headers of trailing
@@ -10,12 +10,13 @@ metadata, so calls that come from JSON get them as initial metadata too.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from google.protobuf.descriptor import MethodDescriptor
 from grpc.aio import ServicerContext
 
+from server.core.commands import CancelOrder, CancelOrders, Command, PlaceOrder, ReplaceOrder
 from server.limits.limiter import CANCELS, ORDERS, QUERIES, Limiter, Verdict
 from server.rpc.errors import EdgeReason, EdgeReject
 
@@ -40,6 +41,12 @@ KINDS: Final = {
     "CancelOrders": CANCELS,
 }
 """Of methods; all others are queries."""
+
+COMMANDS: Final = {
+    ORDERS: frozenset({PlaceOrder, ReplaceOrder}),
+    CANCELS: frozenset({CancelOrder, CancelOrders}),
+}
+"""The same of what a trading session holds."""
 
 CLIENT_ID_CHARACTERS: Final = 65
 """Longer than any valid one, so that no invalid one draws on its budget."""
@@ -69,6 +76,34 @@ def judge_of(method: MethodDescriptor, limiters: Mapping[str, Limiter]) -> Judge
             else {address_of(context): 1}
         )
     return lambda _, context: take({address_of(context): 1})
+
+
+class SessionBudgets:
+    """Judges what one trading session sends."""
+
+    def __init__(self, limiters: Mapping[str, Limiter], context: ServicerContext[Any, Any]) -> None:
+        self._limiters = limiters
+        self._address = address_of(context) if limiters else ""
+
+    def judged(self, commands: Sequence[Command | EdgeReject]) -> list[Command | EdgeReject]:
+        """The commands of one message. Where its orders are over a limit, all of them are replaced
+        by the refusal; the same for its cancels."""
+        left = list(commands)
+        for kind, limiter in self._limiters.items():
+            drawing = COMMANDS.get(kind, frozenset())
+            # The client comes first in each of them.
+            clients = [each[0] for each in left if type(each) in drawing]
+            if not clients:
+                continue
+            wanted = {self._address: len(clients)}
+            for client_id, count in Counter(clients).items():
+                if client_id:
+                    wanted[client(str(client_id))] = count
+            verdict = limiter.take(wanted)
+            if verdict.retry_after_ns:
+                refused = refused_of(verdict)
+                left = [refused if type(each) in drawing else each for each in left]
+        return left
 
 
 def _of_many(orders: Any, context: ServicerContext[Any, Any]) -> dict[str, int]:

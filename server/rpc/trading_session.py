@@ -8,6 +8,9 @@ one read, one submit and one write, however many commands it holds.
 Bounds. At most `messages_max` answers wait; then nothing is read, and HTTP/2 flow control holds the
 client. The same happens when the client doesn't read its answers.
 
+Rate limits. A message's orders and its cancels draw on the budgets that calls draw on; those over a
+limit are refused one by one in the answer, and the session goes on.
+
 Cancel on disconnect. The session is a journaled command, its id that command's sequence. However
 the stream ends (closed, cancelled, lost, refused, server stopped), `EndSession` is submitted at
 once; a client that closes its side gets the end of the stream when the cancels are durable. A
@@ -15,7 +18,7 @@ server that dies leaves the session open in the journal, and the next start ends
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from grpc.aio import ServicerContext
@@ -39,8 +42,10 @@ from server.core.commands import (
 from server.core.events import OrderCancelled
 from server.core.rejects import Reject
 from server.core.types import Repeat
+from server.limits.limiter import Limiter
 from server.rpc import parse, present
 from server.rpc.errors import EdgeReason, EdgeReject, Refused, not_taken, refusal, refuse
+from server.rpc.rate_limits import SessionBudgets
 from server.rpc.request_ids import request_id
 from server.sequencer.errors import NotServing, Overloaded
 from server.sequencer.sequencer import Sequencer
@@ -63,9 +68,12 @@ class _Answer(NamedTuple):
 class TradingSessions:
     """All sessions of the server."""
 
-    def __init__(self, sequencer: Sequencer, messages_max: int) -> None:
+    def __init__(
+        self, sequencer: Sequencer, messages_max: int, limiters: Mapping[str, Limiter]
+    ) -> None:
         self._sequencer = sequencer
         self._messages_max = messages_max
+        self._limiters = limiters
         self._open: set[_Session] = set()
         self._late: set[asyncio.Task[None]] = set()
         self._stopped = False
@@ -74,7 +82,8 @@ class TradingSessions:
         """Handle one `TradingSession` call."""
         if self._stopped:
             await refuse(context, STOPPING)
-        session = _Session(self._sequencer, context, self._messages_max)
+        budgets = SessionBudgets(self._limiters, context)
+        session = _Session(self._sequencer, context, self._messages_max, budgets)
         self._open.add(session)
         try:
             refused = await session.run()
@@ -116,8 +125,11 @@ class TradingSessions:
 class _Session:
     """One stream."""
 
-    def __init__(self, sequencer: Sequencer, context: Context, messages_max: int) -> None:
+    def __init__(
+        self, sequencer: Sequencer, context: Context, messages_max: int, budgets: SessionBudgets
+    ) -> None:
         self.session_id = 0
+        self._budgets = budgets
         self._client_id = ""
         self._sequencer = sequencer
         self._context = context
@@ -202,7 +214,9 @@ class _Session:
         session_id, client_id = self.session_id, self._client_id
         # As a list: each would be made again for each time that it is looked at.
         items = list(message.commands)
-        parsed = [parse.session_command(item, session_id, client_id) for item in items]
+        parsed = self._budgets.judged(
+            [parse.session_command(item, session_id, client_id) for item in items]
+        )
         commands = [command for command in parsed if not isinstance(command, EdgeReject)]
         repeats: list[tuple[SessionOutcome, Command | EdgeReject, Repeat]] = []
         add = answer.outcomes.add

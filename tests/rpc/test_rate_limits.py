@@ -14,6 +14,8 @@ from exchange.v1.order_service_pb2 import (
     CancelOrdersRequest,
     GetOrderRequest,
     PlaceOrdersRequest,
+    SessionCommand,
+    TradingSessionRequest,
 )
 from server.limits.leases import shared_limits
 from server.limits.limiter import BURST_NS, KEYS_MAX, Limiter
@@ -116,6 +118,31 @@ async def test_a_batch_takes_as_many_as_it_holds_of_each_client(tmp_path: Path) 
         assert info.metadata["value"] == "address 127.0.0.1"
         assert info.metadata["retry_safe"] == "true"
         assert "used up its 3" in (failure.details() or "")
+
+
+@pytest.mark.asyncio
+async def test_a_session_draws_on_the_budgets_of_calls(tmp_path: Path) -> None:
+    async with standing_still(tmp_path) as served:
+        session: Any = served.orders.TradingSession()
+
+        async def answers(*commands: SessionCommand) -> list[str]:
+            await session.write(TradingSessionRequest(commands=commands))
+            answer = await session.read()
+            return [each.WhichOneof("outcome") for each in answer.outcomes]
+
+        place = SessionCommand(place=order("c-1", BUY, E8))
+        cancel_all = SessionCommand(cancel_all=CancelOrdersRequest(client_id="c-1"))
+        await session.write(TradingSessionRequest())
+        assert (await session.read()).HasField("opened")
+        assert await answers(place, place, cancel_all) == ["placed", "placed", "cancelled_all"]
+        # One is left of three: neither of two passes, and what cancels does.
+        assert await answers(place, cancel_all, place) == ["refused", "cancelled_all", "refused"]
+        assert await answers(place) == ["placed"]
+        assert await answers(place) == ["refused"]
+        call = served.orders.PlaceOrder(order("c-1", BUY, E8))
+        assert (await outcome(call))[0] == "RESOURCE_EXHAUSTED"
+        await session.done_writing()
+        assert await session.read() is grpc.aio.EOF
 
 
 @pytest.mark.asyncio
