@@ -20,6 +20,9 @@ MIB: Final = 1024 * 1024
 KAFKA_FORMATS: Final = ("protobuf", "json")
 """How the values of Kafka messages are encoded."""
 
+KAFKA_FILLS: Final = ("beginning", "snapshot")
+"""From where emptied Kafka topics are filled again."""
+
 POSTGRES_CHOICES: Final = ("embedded", "off")
 """What `exchange up` does where no PostgreSQL is named."""
 
@@ -167,7 +170,11 @@ class KafkaSettings:
     """For one message, retries included: a leader changes in less."""
     checkpoint_s: int = bounded(10, 0, 3_600)
     """Seconds between two checkpoints: what is read again after a failure, and kept of the journal
-    for it. One costs some 2 µs for each order that rests."""
+    for it. One costs about 1 µs for each order that rests."""
+    fill_from: str = field(default="beginning", metadata={"words": KAFKA_FILLS})
+    """Where topics that lack something are filled from, one of `KAFKA_FILLS`: the journal's
+    beginning, which has to be kept; or what is known of the newest state, levels of books first,
+    and what was before is left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,10 @@ class KafkaBook:
         update = StreamOrderBookResponse.FromString(message.value() or b"")
         if update.sequence <= self.sequence:
             return  # a repeat
-        if update.previous_sequence != self.sequence:
+        if update.snapshot:
+            self.bids.clear()
+            self.asks.clear()
+        elif update.previous_sequence != self.sequence:
             raise ValueError(
                 f"{self.instrument}: after sequence {self.sequence} comes {update.sequence}, which "
                 f"follows {update.previous_sequence}: something is missing between"

@@ -44,6 +44,11 @@ BREAKER_FAILURES: Final = 8
 """In a row; about 15 s of trying."""
 BREAKER_S: Final = 5.0
 """Between attempts from then on: a part that returns is back within that."""
+OTHERWISE: Final = {
+    "postgres": ", or run `exchange rebuild postgres`",
+    "kafka": ', or set `fill_from = "snapshot"` in section [kafka]',
+}
+"""What a person can do where the journal that a follower asks for is no longer kept."""
 BEHIND_S: Final = 1.0
 """Further behind than this is degraded."""
 
@@ -164,8 +169,7 @@ class Following:
             await self._read_on(reader)
         except JournalNotKept as gone:
             raise FollowerStopped(
-                f"{gone}; put archived files back"
-                + ("" if self.name != "postgres" else ", or run `exchange rebuild postgres`")
+                f"{gone}; put archived files back{OTHERWISE.get(self.name, '')}"
             ) from gone
 
     async def _read_on(self, reader: JournalReader) -> None:

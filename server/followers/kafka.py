@@ -18,8 +18,12 @@ continuation: after an outage, a topic that was deleted, or another Kafka.
 - A message that lands at another offset than the one after the last shows a topic that was emptied
   behind the producer's back: closed, and begun again, too.
 
-Known limits: a topic that was emptied is filled again from the journal's beginning, which has to be
-kept. One writer: `exchange-*` topics are for this follower alone, and for one journal. A topic is
+- Where the journal's beginning is not kept, a topic that was emptied, or a Kafka that is new, can't
+  be filled from there. With `fill_from = "snapshot"` it is filled from the checkpoint, or else
+  the newest snapshot: each book begins with all its levels, and what was before is left out.
+
+Known limits: the last can leave a gap in partitions that fell back without being emptied. One
+writer: `exchange-*` topics are for this follower alone, and for one journal. A topic is
 kept for ever unless its owner sets another retention; one that was emptied by it is filled again.
 """
 
@@ -35,9 +39,18 @@ from confluent_kafka import KafkaError, Message, Producer
 from server.followers import kafka_checkpoint
 from server.followers.following import FollowerStopped, Reached
 from server.followers.kafka_checkpoint import NOTHING, Checkpoint
-from server.followers.kafka_messages import Books, Encoder, Json, Mark, Out, Protobuf
+from server.followers.kafka_messages import (
+    Books,
+    Encoder,
+    Json,
+    Mark,
+    Out,
+    Protobuf,
+    books_of,
+)
 from server.followers.kafka_topics import TURN_S, KafkaFailed, Tail, Topics, look
 from server.journal.record import Record
+from server.journal.snapshots import newest_good
 from server.settings import KafkaSettings
 
 QUEUE_MESSAGES_MAX: Final = 20_000
@@ -78,12 +91,16 @@ class KafkaFollower:
         """Find out what the topics hold, and from where the journal is needed for them."""
         topics = await asyncio.to_thread(look, self._client)
         kept = await asyncio.to_thread(kafka_checkpoint.read, self._data_dir)
-        if not kept.fits(topics.cluster, topics.ends()):
-            kept = NOTHING
+        is_whole = kept.fits(topics.cluster, topics.ends())
+        if not is_whole:
+            kept = await asyncio.to_thread(self._begun, kept)
         self._checkpoint = kept
         self._kept_s = time.monotonic()
         encoder = Encoder(self._encoding, Books.of(kept.orders, kept.updated))
-        self._publisher = Publisher(self._client, encoder, topics, self._limits.delivery_ms)
+        publisher = Publisher(self._client, encoder, topics, self._limits.delivery_ms)
+        if not is_whole and kept.sequence:
+            publisher.begin_books(kept.sequence, kept.time_ns)
+        self._publisher = publisher
         return Reached(kept.sequence, kept.time_ns)
 
     async def take(self, records: list[Record]) -> int:
@@ -101,6 +118,18 @@ class KafkaFollower:
         if publisher is not None:
             publisher.close()
             await asyncio.to_thread(self._keep, publisher)
+
+    def _begun(self, kept: Checkpoint) -> Checkpoint:
+        """Where topics that lack something are filled from."""
+        if self._limits.fill_from == "beginning":
+            return NOTHING
+        if kept.sequence:
+            return kept
+        engine = newest_good(self._data_dir).engine
+        if engine is None:
+            return NOTHING
+        orders, updated = books_of(engine).kept()
+        return Checkpoint("", "", engine.sequence, engine.time_ns, {}, orders, updated)
 
     def _judge(self, topics: Topics, journal: str) -> None:
         if topics.journals - {journal}:
@@ -133,6 +162,7 @@ class Publisher:
         self._encoder = encoder
         self._tails: dict[tuple[str, str], tuple[int, Tail]] = {}
         """Partition and its end, by topic and instrument."""
+        self._beginning: list[Out] = []
         self._done: Record | None = None
         """The last one of which everything is acknowledged; None while that is not known."""
         self._failed = ""
@@ -154,6 +184,9 @@ class Publisher:
     def publish(self, records: list[Record]) -> None:
         """All messages of these that are missing; raises `KafkaFailed`."""
         self._done = None
+        for out in self._beginning:
+            self._send(out, records[0].journal.hex().encode())
+        self._beginning.clear()
         messages = self._encoder.messages
         for record in records:
             journal = record.journal.hex().encode()
@@ -164,6 +197,10 @@ class Publisher:
             self._producer.flush(TURN_S)
         self._check()
         self._done = records[-1]
+
+    def begin_books(self, sequence: int, time_ns: int) -> None:
+        """Send all levels first, to partitions that have none or older ones."""
+        self._beginning = list(self._encoder.snapshots(sequence, time_ns, self._is_missing))
 
     def checkpoint(self) -> Checkpoint | None:
         """Of this moment; None where not everything is acknowledged."""

@@ -9,14 +9,15 @@ same as JSON (field names as in the proto files, 64-bit integers as strings).
                                                                      cancelled, rejected
     exchange-trades             exchange.v1.Trade                    trade
     exchange-order-events       exchange.v1.OrderEvent               the five above; filled
-    exchange-orderbook-updates  exchange.v1.StreamOrderBookResponse  delta
+    exchange-orderbook-updates  exchange.v1.StreamOrderBookResponse  delta; snapshot
 
 - An order is sent whole when it is placed and whenever it changes otherwise than by a trade; a
   trade, which tells only what is filled and what remains, is in the other topics. In order events
   it is two messages, the maker's first, as in `StreamOrderEvents`.
 - A book update holds the levels that a command changed, with their new quantity, 0 for gone;
   `previous_sequence` is that of the instrument's update before, 0 for the first. All of them from
-  the beginning make the book. The checksum is not set.
+  the beginning make the book. The checksum is not set. A snapshot holds all levels: where the topic
+  begins later than the journal, each book begins with one.
 - Every message of a topic's partition has a greater (sequence, index, instrument) than the
   one before, or is a repeat, which has not. That is all that a reader needs to drop repeats.
 
@@ -34,6 +35,7 @@ from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 from exchange.v1.order_service_pb2 import OrderEvent as OrderEventMessage
 from exchange.v1.order_service_pb2 import OrderEventKind
 from exchange.v1.types_pb2 import Order, Trade
+from server.core.engine import Engine
 from server.core.events import (
     Event,
     OrderAccepted,
@@ -116,6 +118,8 @@ class Json:
 
 def varint(number: int) -> bytes:
     """An integer as protobuf has it."""
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7) if number > 0x7F else (number,))
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)
@@ -134,6 +138,17 @@ _TAGS: Final = {
 
 Wanted = Callable[[str, Mark], bool]
 """Whether the message of a topic with this mark is to be made."""
+
+
+def books_of(engine: Engine) -> "Books":
+    """The levels as they are in a state."""
+    books = Books()
+    for instrument in engine.instruments:
+        for order in engine.book(instrument).resting():
+            books.rest(
+                order.placed_sequence, instrument, order.side, order.price_e8, order.remaining_e8
+            )
+    return books
 
 
 class Encoder:
@@ -170,6 +185,14 @@ class Encoder:
             mark = Mark(sequence, 0, instrument)
             if wanted(BOOK_UPDATES, mark):
                 yield Out(BOOK_UPDATES, mark, "delta", self._encode(update))
+
+    def snapshots(self, sequence: int, time_ns: int, wanted: Wanted) -> Iterator[Out]:
+        """All levels after this sequence, where a book is to begin with them."""
+        for instrument in self.books.instruments():
+            mark = Mark(sequence, 0, instrument)
+            if wanted(BOOK_UPDATES, mark):
+                update = self.books.snapshot(instrument, sequence, time_ns)
+                yield Out(BOOK_UPDATES, mark, "snapshot", self._encode(update))
 
     def _order(
         self, mark: Mark, position: int, time_ns: int, event: OrderEvent, wanted: Wanted
@@ -249,6 +272,20 @@ class Books:
             books.rest(*order)
         books._updated.update(updated)
         return books
+
+    def instruments(self) -> list[str]:
+        """Those that ever had a level, as far as is known."""
+        return sorted({*self._updated, *(instrument for instrument, _, _ in self._levels)})
+
+    def snapshot(self, instrument: str, sequence: int, time_ns: int) -> StreamOrderBookResponse:
+        """All levels as they are after this sequence, which the next update follows."""
+        update = StreamOrderBookResponse(sequence=sequence, time_ns=time_ns, snapshot=True)
+        for (name, side, price_e8), quantity_e8 in self._levels.items():
+            if name == instrument:
+                levels = update.bids if side == BUY else update.asks
+                levels.add(price_e8=price_e8, quantity_e8=quantity_e8)
+        self._updated[instrument] = sequence
+        return update
 
     def begin(self) -> None:
         """With the next command."""

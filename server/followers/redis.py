@@ -29,7 +29,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from server.followers.following import Reached
-from server.followers.redis_messages import ALL_CHANNELS, CHANNELS, Feed, books_of
+from server.followers.kafka_messages import books_of
+from server.followers.redis_messages import ALL_CHANNELS, CHANNELS, Feed
 from server.journal.recent_keys import LIFE_NS, entries
 from server.journal.record import Record
 from server.journal.snapshots import newest_good

@@ -25,7 +25,6 @@ from typing import Final
 
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse, StreamTradesResponse
 from exchange.v1.order_service_pb2 import StreamOrderEventsResponse
-from server.core.engine import Engine
 from server.core.events import Event, OrderEvent, Traded
 from server.followers.kafka_messages import (
     BOOK_UPDATES,
@@ -55,17 +54,6 @@ _ITEM_TAG: Final = b"\x1a"
 
 Message = tuple[str, bytes]
 """A channel and what is published on it."""
-
-
-def books_of(engine: Engine) -> Books:
-    """The levels as they are in a state."""
-    books = Books()
-    for instrument in engine.instruments:
-        for order in engine.book(instrument).resting():
-            books.rest(
-                order.placed_sequence, instrument, order.side, order.price_e8, order.remaining_e8
-            )
-    return books
 
 
 class Feed:

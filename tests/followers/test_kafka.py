@@ -35,6 +35,7 @@ from server.followers.kafka_messages import (
     ORDERS,
     TOPICS,
     TRADES,
+    Books,
     Encoder,
     Encoding,
     Json,
@@ -45,7 +46,7 @@ from server.followers.position import frames
 from server.journal.record import BATCH, Record, decode_frame
 from server.settings import KafkaSettings
 from tests.followers.kafka_site import Broker
-from tests.journal.site import Site, every_command, trade
+from tests.journal.site import INSTRUMENT, Site, every_command, trade
 from tests.processes.load import Load
 from tests.running import Running, Starter, until
 
@@ -283,10 +284,10 @@ def test_topic_that_was_deleted_is_filled_again(starter: Starter, broker: Broker
 class Writer:
     """The follower without a server, on some days' records."""
 
-    def __init__(self, broker: Broker, directory: Path, *, checkpoint_s: int = 0) -> None:
+    def __init__(self, broker: Broker, directory: Path, **limits: Any) -> None:
         self._broker = broker
         self._directory = directory
-        self._limits = KafkaSettings(delivery_ms=2_000, checkpoint_s=checkpoint_s)
+        self._limits = KafkaSettings(**{"delivery_ms": 2_000, "checkpoint_s": 0, **limits})
 
     def write(self, *batches: list[Record], whole: bool = True) -> tuple[int, int]:
         """Where it began, and after what it would have the journal kept."""
@@ -360,6 +361,57 @@ def test_a_wiped_topic_is_filled_from_the_beginning(
     until(lambda: topic not in broker.topics(), SECONDS, "the end of the topic")
     assert writer.write(records)[0] == 0
     writer.assert_all_there(records)
+
+
+def book_of(broker: Broker, records: list[Record], name: str) -> tuple[KafkaBook, Books]:
+    """A book made of the topic alone, and what it has to be."""
+    book, encoder = KafkaBook(name), Encoder(Protobuf())
+    for message in broker.messages(BOOK_UPDATES):
+        book.take(message)
+    for record in records:
+        for sequence, events in enumerate(record.events(), record.first_sequence):
+            for _ in encoder.messages(sequence, record.time_ns, events, everything):
+                pass
+    return book, encoder.books
+
+
+def test_filled_from_the_newest_state_where_the_journal_is_cut(
+    broker: Broker, tmp_path: Path
+) -> None:
+    site = Site(tmp_path / "site")
+    every_command(site)
+    trade(site, 40)
+    site.snapshot()
+    at_snapshot = site.engine.sequence
+    trade(site, 40, seed=2)
+    site.close()
+    records = [it for it in map(decode_frame, site.log.follow(0)) if it.kind == BATCH]
+    half = [it for it in records if it.last_sequence <= at_snapshot + 30]
+    writer = Writer(broker, site.directory, fill_from="snapshot")
+
+    def assert_book_is_whole(first_sequence: int) -> None:
+        marks = [row_of(message)[0] for message in broker.messages(BOOK_UPDATES)]
+        assert min(marks) == first_sequence
+        book, books = book_of(broker, records, INSTRUMENT)
+        wanted = books.snapshot(INSTRUMENT, 0, 0)
+        assert book.bids == {level.price_e8: level.quantity_e8 for level in wanted.bids}
+        assert book.asks == {level.price_e8: level.quantity_e8 for level in wanted.asks}
+        assert book.bids or book.asks
+
+    assert writer.write(half)[0] == at_snapshot
+    assert writer.write(records)[0] == half[-1].last_sequence
+    assert_book_is_whole(at_snapshot)
+    events = {row_of(message)[0] for message in broker.messages(ORDER_EVENTS)}
+    assert min(events) > at_snapshot
+    # Emptied, and the checkpoint is newer than the snapshot.
+    kafka_checkpoint.forget(site.directory)
+    broker.delete(*broker.topics())
+    writer.write(half)
+    broker.delete(BOOK_UPDATES)
+    until(lambda: BOOK_UPDATES not in broker.topics(), SECONDS, "the end of the topic")
+    assert writer.write(records)[0] == half[-1].last_sequence
+    assert_book_is_whole(half[-1].last_sequence)
+    assert {row_of(message)[0] for message in broker.messages(ORDER_EVENTS)} == events
 
 
 def test_topics_of_another_journal_are_left_alone(
