@@ -10,7 +10,8 @@ want, none for each order; `debug` has one for each call. Lines of libraries loo
 
 Nobody waits for a JSON line: they are queued, and a thread writes them. When `LINES_MAX` wait,
 because whoever reads them doesn't, further ones are dropped and counted, and the count is told
-afterwards.
+afterwards. A line that a full disk doesn't take is lost, and nothing else: everything goes on, and
+lines come again once there is room.
 """
 
 import atexit
@@ -19,6 +20,7 @@ import logging
 import os
 import sys
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler
 from queue import Full, Queue
@@ -48,6 +50,7 @@ class _Way:
 def begin(part: str, *, only_json: bool) -> None:
     """Which part this is, and whether even its sentences are for programs."""
     _Way.part, _Way.only_json = part, only_json
+    atexit.register(_let_go)
 
 
 def set_up(level: str, out: TextIO = sys.stdout) -> "Lines":
@@ -109,7 +112,23 @@ def show(line: str) -> None:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_to_nobody()
+    except OSError:
+        # The disk below it is full, or fails: what the line tells of happens all the same.
+        pass
+
+
+def _write_to_nobody() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _let_go() -> None:
+    """What could not be written is not tried again by the interpreter, whose exit code it would
+    change."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _write_to_nobody()
 
 
 def flush() -> None:
@@ -125,7 +144,8 @@ def last_word(sentence: str) -> None:
         line = json_line(_Way.part, record)
     else:
         line = f"{ERROR_PREFIX}{sentence}\n"
-    os.write(2, line.encode())
+    with suppress(OSError):
+        os.write(2, line.encode())
 
 
 def last_word_in(line: str) -> str:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -22,7 +23,7 @@ from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.market_data_pb2 import Instrument
 from server import logs
 from server.exits import Exit
-from tests.running import Everything, Running, Starter, free_port, until
+from tests.running import Everything, Running, Starter, free_port, is_there, until
 
 
 def told(running: Running, message: str, **fields: object) -> dict[str, Any]:
@@ -41,6 +42,30 @@ def told(running: Running, message: str, **fields: object) -> dict[str, Any]:
 def contents(running: Running) -> list[dict[str, Any]]:
     """All JSON lines so far."""
     return [json.loads(line) for line in list(running.lines) if line.startswith("{")]
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_full_disk_below_the_log_stops_nothing(starter: Starter, log_format: str) -> None:
+    """[I11] Fault 9: not the start, nor what is told while it runs, nor the exit code."""
+    http_port, grpc_port = free_port(), free_port()
+    running = starter.run(
+        *("up", "--data-dir", str(starter.data_dir), "--log-format", log_format),
+        *("--http-port", str(http_port), "--grpc-port", str(grpc_port)),
+        module="tests.processes.full_log",
+    )
+    everything = Everything(running, http_port, grpc_port)
+
+    def is_well() -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{everything.http}/healthz", timeout=5).status_code == 200
+        return False
+
+    until(is_well, 30, "a whole exchange")
+    server = processes(everything)["server"]
+    psutil.Process(server).kill()
+    until(lambda: not is_there(server) and is_well(), 30, "a server that is back")
+    assert running.terminate() == Exit.CLEAN
+    assert not [line for line in running.lines if "Traceback" in line], running.lines
 
 
 def said(running: Running, beginning: str) -> bool:
