@@ -11,8 +11,9 @@ import pytest
 
 from server.core.commands import PlaceOrder
 from server.core.engine import Engine
+from server.core.events import OrderCancelled, OrderEvent, OrderRejected, Traded
 from server.core.market import MINUTE_NS
-from server.core.types import E8
+from server.core.types import E8, OrderStatus
 from server.followers import migrations
 from server.followers.following import FollowerStopped
 from server.followers.migrations import Migration, SchemaRefused, migrate
@@ -130,6 +131,32 @@ def test_rows_are_the_fold_of_the_journal(
     assert write(database, batches) == 0
     assert_fold(fetch, site.engine)
     assert_events(fetch, records(site))
+
+
+def test_the_table_says_what_the_reply_said(tmp_path: Path, database: str, fetch: Fetch) -> None:
+    """Market orders without a fill, with some and with all; and no dust where tenths are added."""
+    site = Site(tmp_path / "market")
+    site.commit(*settings())
+    told: dict[int, tuple[str, int]] = {}
+    for units in (0, 1, 2, 3):
+        if units:
+            tenths = units * E8 // 10
+            site.commit(PlaceOrder("maker", INSTRUMENT, 2, 1, tenths, 30_000_000))
+        (events,) = site.commit(PlaceOrder("taker", INSTRUMENT, 1, 2, E8 * 3 // 10))
+        last = next((it for it in reversed(events) if isinstance(it, OrderEvent)), None)
+        assert last is not None
+        filled = sum(it.quantity_e8 for it in events if isinstance(it, Traded))
+        ended = isinstance(last, OrderCancelled | OrderRejected)
+        status = OrderStatus(last.status).name.lower() if ended else "filled"
+        told[last.placed_sequence] = (status, filled)
+    site.close()
+    write(database, [records(site)])
+    query = "SELECT placed_sequence, status::text, filled * 1e8 FROM orders WHERE type = 'market'"
+    assert {row[0]: row[1:] for row in fetch(query)} == told
+    assert [it[0] for it in told.values()] == ["rejected", "cancelled", "cancelled", "filled"]
+    assert fetch("SELECT sum(quantity)::text, min(price)::text FROM trades") == [
+        ("0.60000000", "0.30000000")
+    ]
 
 
 def test_goes_on_where_it_was(site: Site, database: str, fetch: Fetch) -> None:

@@ -28,7 +28,7 @@ from tests.followers.conftest import PostgresServer
 from tests.followers.test_postgres import Fetch, assert_events, assert_fold, records
 from tests.journal.site import Site, every_command, trade
 from tests.processes.load import Load
-from tests.running import Running, Starter, until
+from tests.running import Running, Starter, free_port, until
 
 CATCH_UP_S = 60.0
 MORE = 10
@@ -110,9 +110,11 @@ def test_whatever_happens_to_it_under_load(
     tmp_path: Path,
     figures: Callable[[str], None],
 ) -> None:
-    """[I1 I2 I3 I6 I9 I13] Absent at the start, killed, paused, wiped; the follower killed."""
+    """[I1 I2 I3 I6 I9 I13] Absent at the start, killed, paused, wiped; follower and server killed:
+    no acknowledged trade is gone, no order has lost a fill."""
     postgres.kill()
-    server, address = starter.server(POSTGRES_URL=database)
+    port = free_port()
+    server, address = starter.server(port, POSTGRES_URL=database)
     follower = follow(starter, address, database)
     acknowledged: dict[str, SessionOutcome] = {}
 
@@ -145,6 +147,12 @@ def test_whatever_happens_to_it_under_load(
     under_load(follower.kill)
     follower = follow(starter, address, database)
     follows("rows of another follower")
+    with Load(address, "ended") as load:
+        load.wait(MORE)
+        server.kill()
+    acknowledged.update(load.acknowledged)
+    server, _ = starter.server(port, POSTGRES_URL=database)
+    follows("rows after the server's end")
     assert_rebuilt_beside(fetch, starter, database)
     under_load(lambda: None)
     follows("rows after a rebuild")
@@ -156,7 +164,7 @@ def test_whatever_happens_to_it_under_load(
     assert server.terminate() == 0
     commands = assert_kept(fetch, starter, tmp_path)
     figures(
-        "fault 15: PostgreSQL absent, killed, paused, wiped, rebuilt, its follower killed:"
+        "fault 15: PostgreSQL absent, killed, paused, wiped, rebuilt, follower and server killed:"
         f" {commands} commands taken meanwhile, rows equal the journal; I1 I2 I3 I6 I9 I13 hold"
         f" ({more >> 20} MiB and {more_files} files more)"
     )

@@ -70,6 +70,16 @@ def test_trades_newest_first(market: Market) -> None:
     two = market.get("/market/trades", limit=2)
     assert two["trades"] == reply["trades"][:2]
     assert two["count"] == 2
+    older = market.get("/market/trades", limit=2, page_token=two["next_page_token"])
+    assert older["trades"] == reply["trades"][2:]
+    assert older["next_page_token"] == reply["next_page_token"] == ""
+
+
+def test_page_tokens_of_trades_are_checked(http: httpx.Client) -> None:
+    for token in ("1", "x", "1-9999999999", f"{2**63}-0"):
+        response = http.get("/market/trades", params={"page_token": token})
+        assert response.status_code == 400, response.text
+        assert "page_token" in response.json()["error"]
 
 
 def test_best_quotes(market: Market) -> None:
