@@ -22,7 +22,8 @@ from bench.workloads import EXCHANGE
 from clients.client import ExchangeClient
 from clients.requests import PlaceOrder
 
-UPDATES_PER_SECOND: Final = 200
+ORDERS_PER_SECOND: Final = 200
+"""Each changes one level. Those that share a record of the journal share a message."""
 PRICES: Final = 50
 """Levels a side among which the orders are spread."""
 WORK: Final = {
@@ -44,11 +45,14 @@ FRAMES: Final = """(ms) => new Promise((resolve) => {
 })"""
 COUNT_UPDATES: Final = """
 window.updates = 0;
+window.messages = 0;
 window.WebSocket = class extends WebSocket {
   constructor(...how) {
     super(...how);
     this.addEventListener("message", ({data}) => {
-      if (data.includes('"type":"delta"')) window.updates += 1;
+      if (!data.includes('"type":"delta"')) return;
+      window.messages += 1;
+      window.updates += data.split('"price"').length - 1;
     });
   }
 };
@@ -60,6 +64,7 @@ class PageFigures(NamedTuple):
 
     frames_per_second: float
     updates_per_second: float
+    messages_per_second: float
     process_mb: float
     heap_mb: float
     busy: dict[str, float]
@@ -67,11 +72,13 @@ class PageFigures(NamedTuple):
 
     def __str__(self) -> str:
         busy = ", ".join(f"{name} {share:.0%}" for name, share in self.busy.items())
+        arrived = f"{self.updates_per_second:.0f} book updates/s"
+        first = f"page: {self.frames_per_second:.0f} frames/s (aim: above 30) with {arrived}"
+        memory = f"{self.process_mb:.0f} MB of its process (aim: below 150)"
         return (
-            f"page: {self.frames_per_second:.0f} frames/s with {self.updates_per_second:.0f} book "
-            f"updates/s arriving; {self.process_mb:.0f} MB of its process, {self.heap_mb:.0f} MB "
-            "of them JavaScript (aims: more than 30 frames/s, less than 150 MB); its thread "
-            f"{busy} of the time"
+            f"{first} in {self.messages_per_second:.0f} messages\n"
+            f"- its thread: {busy} of the time\n"
+            f"- {memory}, {self.heap_mb:.0f} MB of them JavaScript"
         )
 
 
@@ -131,7 +138,7 @@ async def place(grpc_port: int, stop: threading.Event) -> None:
             side, price = ("buy", 70_000 - distance) if number % 2 else ("sell", 70_000 + distance)
             order = PlaceOrder("maker", "BTC-USD", side, "0.1", str(price))
             orders.create_task(client.place(order))
-            await asyncio.sleep(begun + number / UPDATES_PER_SECOND - loop.time())
+            await asyncio.sleep(begun + number / ORDERS_PER_SECOND - loop.time())
 
 
 def look(browser: Browser, address: str, seconds: float) -> PageFigures:
@@ -142,11 +149,12 @@ def look(browser: Browser, address: str, seconds: float) -> PageFigures:
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     worked = work_s(session)
-    before: int = page.evaluate("updates")
+    before: list[int] = page.evaluate("[updates, messages]")
     frames_per_second: float = page.evaluate(FRAMES, seconds * 1_000)
-    arrived = (page.evaluate("updates") - before) / seconds
+    after: list[int] = page.evaluate("[updates, messages]")
+    arrived, messages = ((b - a) / seconds for a, b in zip(before, after, strict=True))
     busy = {name: (used - worked[name]) / seconds for name, used in work_s(session).items()}
-    return PageFigures(frames_per_second, arrived, process_mb(), heap_mb(session), busy)
+    return PageFigures(frames_per_second, arrived, messages, process_mb(), heap_mb(session), busy)
 
 
 def work_s(session: CDPSession) -> dict[str, float]:

@@ -8,7 +8,8 @@ processes share; a frame that came before the acknowledgement counts as 0.
 
 Beside them there is one client that wants everything. It reads it in one turn and not a byte in
 the next, so that what the machine does meanwhile falls on both kinds of turns; the ratio is that of
-their 99th percentiles, of each pair. Memory is what the bridge's process has to itself, more than before the first connection.
+their 99th percentiles, of each pair. Memory is what the
+bridge's process has to itself, more than before the first connection.
 """
 
 import asyncio
