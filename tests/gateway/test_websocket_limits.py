@@ -1,6 +1,8 @@
 """What a WebSocket client may do to a bridge: raw bytes to one in this process, its times short."""
 
 import asyncio
+import json
+import logging
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -11,6 +13,7 @@ import pytest
 
 from gateway.websocket import bridge as bridges
 from gateway.websocket import link as links
+from gateway.websocket import session as sessions
 from gateway.websocket.bridge import Bridge, serving_at
 from tests.gateway.test_websocket_channels import Exchange, trades
 
@@ -130,12 +133,17 @@ def run(test: Callable[[Served], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(with_bridge())
 
 
-async def gone(here: Served, connections: int) -> None:
-    """Until only so many are there."""
+async def true(condition: Callable[[], bool]) -> None:
+    """Until it is."""
     while True:
-        if here.bridge.state().connections == connections:
+        if condition():
             return
         await asyncio.sleep(0.005)
+
+
+async def gone(here: Served, connections: int) -> None:
+    """Until only so many are there."""
+    await true(lambda: here.bridge.state().connections == connections)
 
 
 def test_client_who_answers_no_ping_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,3 +297,94 @@ def test_what_is_no_frame_closes_only_its_connection(sent: bytes, code: int) -> 
         await here.still_serves(healthy)
 
     run(test)
+
+
+def subscribe(*channels: str) -> bytes:
+    return frame(TEXT, json.dumps({"type": "subscribe", "channels": channels}).encode())
+
+
+async def until_error(raw: Raw) -> dict[str, Any]:
+    while True:
+        told: dict[str, Any] = json.loads(await raw.until(TEXT))
+        if told["type"] == "error":
+            return told
+
+
+def test_subscriptions_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "SUBSCRIPTIONS_MAX", 2)
+
+    async def test(here: Served) -> None:
+        here.exchange.told(None, trades(1, 1))
+        client = await here.connect()
+        client.writer.write(subscribe("trades"))
+        assert b"subscribed" in await client.until(TEXT)
+        client.writer.write(subscribe("trades", "orders", "depth"))
+        error = await until_error(client)
+        assert error["code"] == 8
+        assert "channels would be 3 on this connection, at most 2" in error["error"]
+        assert here.bridge.state().subscriptions == {"trades": 1}
+
+    run(test)
+
+
+def test_exchange_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "BEGIN_SECONDS", 0.1)
+
+    async def test(here: Served) -> None:
+        client = await here.connect()
+        client.writer.write(subscribe("trades"))
+        error = await until_error(client)
+        assert (error["code"], "can't be reached" in error["error"]) == (14, True)
+        await here.still_serves(client)
+        assert here.bridge.state().subscriptions == {"trades": 0}
+        here.exchange.told(None, trades(1, 1))
+        client.writer.write(subscribe("trades"))
+        assert b"subscribed" in await client.until(TEXT)
+
+    run(test)
+
+
+def test_figures_and_lines_tell_what_happened(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(links, "UNREAD_BYTES_MAX", -1)
+    monkeypatch.setattr(bridges, "SWEEP_SECONDS", 0.05)
+    caplog.set_level(logging.INFO, "exchange.websocket")
+
+    async def test(here: Served) -> None:
+        here.exchange.told(None, trades(1, 1))
+        client = await here.connect()
+        client.writer.write(subscribe("trades"))
+        assert b"subscribed" in await client.until(TEXT)
+        named = HANDSHAKE.replace(b"Host: here", b"Host: here\r\nX-Request-Id: req-7")
+        (await here.connect(named)).writer.write(frame(PING))
+        await gone(here, 1)
+        for _ in range(2):
+            other = await here.connect(HANDSHAKE.replace(b"/stream", b"/other")[:-2])
+            other.writer.write(b"\r\n")
+            assert (await other.reader.readline()).startswith(b"HTTP/1.1 404")
+        asking = await here.connect(b"GET /metrics HTTP/1.1\r\nHost: here\r\n")
+        asking.writer.write(b"\r\n")
+        figures = (await asking.reader.read()).decode().splitlines()
+        assert figures[0] == "HTTP/1.1 200 OK"
+        assert {
+            "websocket_connections 1.0",
+            "websocket_opened_total 2.0",
+            'websocket_subscriptions{channel="trades"} 1.0',
+            'websocket_channels{channel="trades"} 1.0',
+            'websocket_ended_total{code="1006"} 1.0',
+            'websocket_refused_total{reason="path"} 2.0',
+            "websocket_frames_received_total 2.0",
+            "websocket_waiting_bytes 0.0",
+        } <= set(figures)
+        sweeping = asyncio.create_task(here.bridge.sweep())
+        await true(lambda: "handshakes refused" in caplog.messages)
+        sweeping.cancel()
+
+    run(test)
+    fields = {record.message: cast("Any", record).fields for record in caplog.records}
+    assert fields["channel opened"] == {"channel": "trades:BTC-USD"}
+    assert fields["handshakes refused"] == {"path": 2}
+    cut = fields["connection cut off"]
+    assert (cut["request_id"], cut["code"]) == ("req-7", 1006)
+    assert cut["connection"].startswith("ws-")
