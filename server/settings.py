@@ -167,7 +167,7 @@ class KafkaSettings:
     """Section `[kafka]`."""
 
     delivery_ms: int = bounded(5_000, 100, 300_000)
-    """For one message, retries included: a leader changes in less."""
+    """Without any acknowledgement, after which it is begun anew: a leader changes in less."""
     checkpoint_s: int = bounded(10, 0, 3_600)
     """Seconds between two checkpoints: what is read again after a failure, and kept of the journal
     for it. One costs about 1 µs for each order that rests."""

@@ -12,9 +12,10 @@ continuation: after an outage, a topic that was deleted, or another Kafka.
   While the topics reach at least that far the journal is taken in from there, else from its
   beginning. The server keeps the journal after the checkpoint, and no more, for this follower.
 - `take` returns when all replicas in sync have acknowledged everything in it. The producer's queue
-  is bounded; full, it is waited for. What is not acknowledged in `delivery_ms` closes the producer,
-  and everything begins again from what the topics then hold. A message whose fate was unknown may
-  be there twice then; its headers tell (`kafka_messages.py`).
+  is bounded; full, it is waited for. When nothing has been acknowledged for `delivery_ms` the
+  producer is closed, and everything begins again from what the topics then hold. No message is ever
+  given up alone, since those behind it would be sent and leave a gap. A message whose fate was
+  unknown may be there twice then; its headers tell (`kafka_messages.py`).
 - A message that lands at another offset than the one after the last shows a topic that was emptied
   behind the producer's back: closed, and begun again, too.
 
@@ -165,6 +166,9 @@ class Publisher:
         self._beginning: list[Out] = []
         self._done: Record | None = None
         """The last one of which everything is acknowledged; None while that is not known."""
+        self._stalled_s = delivery_ms / 1_000
+        self._moved_s = time.monotonic()
+        """When something was last acknowledged, or begun."""
         self._failed = ""
         self._closed = False
         self._producer = Producer(
@@ -174,7 +178,9 @@ class Publisher:
                 "acks": "all",
                 "compression.type": "lz4",
                 "linger.ms": 5,
-                "message.timeout.ms": delivery_ms,
+                # One message that is given up while those behind it are sent would be a gap.
+                "message.timeout.ms": 0,
+                "enable.gapless.guarantee": True,
                 "queue.buffering.max.messages": QUEUE_MESSAGES_MAX,
                 "queue.buffering.max.kbytes": QUEUE_KIB_MAX,
                 "error_cb": self._note,
@@ -184,6 +190,7 @@ class Publisher:
     def publish(self, records: list[Record]) -> None:
         """All messages of these that are missing; raises `KafkaFailed`."""
         self._done = None
+        self._moved_s = time.monotonic()
         for out in self._beginning:
             self._send(out, records[0].journal.hex().encode())
         self._beginning.clear()
@@ -193,7 +200,8 @@ class Publisher:
             for sequence, events in enumerate(record.events(), record.first_sequence):
                 for out in messages(sequence, record.time_ns, events, self._is_missing):
                     self._send(out, journal)
-        while len(self._producer) and not self._failed and not self._closed:
+        while len(self._producer):
+            self._check()
             self._producer.flush(TURN_S)
         self._check()
         self._done = records[-1]
@@ -258,6 +266,7 @@ class Publisher:
         assert topic is not None
         assert partition is not None
         assert offset is not None
+        self._moved_s = time.monotonic()
         tail = self.topics.tails[topic][partition]
         if offset != tail.offset + 1:
             self._failed = self._failed or (
@@ -275,3 +284,5 @@ class Publisher:
             raise KafkaFailed(self._failed)
         if self._closed:
             raise KafkaFailed("closed")
+        if len(self._producer) and time.monotonic() - self._moved_s > self._stalled_s:
+            raise KafkaFailed(f"nothing was acknowledged for {self._stalled_s:g} s")

@@ -1,11 +1,13 @@
 """A real Kafka broker for a module's tests, and what its topics hold."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,10 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from server.followers.kafka_messages import TOPICS
+from server.followers.kafka import KafkaFollower
+from server.followers.kafka_messages import TOPICS, Encoder, Mark, Protobuf
+from server.journal.record import Record
+from server.settings import KafkaSettings
 from server.supervisor.kafka_broker import KafkaMissing, command, install, prepare
 from tests.running import free_port
 
@@ -133,3 +138,56 @@ class Broker:
         finally:
             consumer.close()
         return [message for messages in found for message in messages]
+
+
+def everything(topic: str, mark: Mark) -> bool:
+    return bool(topic and mark)
+
+
+def row_of(message: Any) -> tuple[int, int, str, bytes]:
+    headers = dict(message.headers())
+    key = message.key().decode()
+    return int(headers["sequence"]), int(headers["index"]), key, message.value()
+
+
+def rows_of(records: list[Record]) -> dict[str, list[tuple[int, int, str, bytes]]]:
+    """What the topics have to hold of them, sorted."""
+    encoder = Encoder(Protobuf())
+    rows = defaultdict(list)
+    for record in records:
+        for sequence, events in enumerate(record.events(), record.first_sequence):
+            for out in encoder.messages(sequence, record.time_ns, events, everything):
+                rows[out.topic].append((*out.mark, out.value))
+    return {topic: sorted(found) for topic, found in rows.items()}
+
+
+class Writer:
+    """The follower without a server, on some days' records."""
+
+    def __init__(self, broker: Broker, directory: Path, **limits: Any) -> None:
+        self._broker = broker
+        self._directory = directory
+        self._limits = KafkaSettings(**{"delivery_ms": 2_000, "checkpoint_s": 0, **limits})
+
+    def write(self, *batches: list[Record], whole: bool = True) -> tuple[int, int]:
+        """Where it began, and after what it would have the journal kept."""
+        return asyncio.run(self._write(batches, whole))
+
+    async def _write(self, batches: Sequence[list[Record]], whole: bool) -> tuple[int, int]:
+        follower = KafkaFollower(self._broker.address, self._directory, limits=self._limits)
+        try:
+            reached = await follower.open()
+            kept = reached.sequence
+            for batch in batches:
+                left = [record for record in batch if record.last_sequence > reached.sequence]
+                kept = await follower.take(left) if left else kept
+            return reached.sequence, kept
+        finally:
+            if whole:
+                await follower.close()
+
+    def assert_all_there(self, records: list[Record]) -> None:
+        rows = rows_of(records)
+        for topic in TOPICS:
+            found = sorted(row_of(message) for message in self._broker.messages(topic))
+            assert found == rows[topic], "all of it, and nothing twice"

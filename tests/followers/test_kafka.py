@@ -1,10 +1,11 @@
 """The topics of a real Kafka equal the journal, whatever happened to either in between."""
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,13 +40,13 @@ from server.followers.kafka_messages import (
     Encoder,
     Encoding,
     Json,
-    Mark,
     Protobuf,
 )
+from server.followers.kafka_topics import KafkaFailed
 from server.followers.position import frames
 from server.journal.record import BATCH, Record, decode_frame
 from server.settings import KafkaSettings
-from tests.followers.kafka_site import Broker
+from tests.followers.kafka_site import Broker, Writer, everything, row_of, rows_of
 from tests.journal.site import INSTRUMENT, Site, every_command, trade
 from tests.processes.load import Load
 from tests.running import Running, Starter, until
@@ -107,10 +108,6 @@ def wait_level(address: str) -> None:
         until(is_level, SECONDS, "a kafka follower that is level")
 
 
-def everything(topic: str, mark: Mark) -> bool:
-    return bool(topic and mark)
-
-
 def wanted(address: str, encoding: Encoding) -> dict[str, list[tuple[int, int, str, bytes]]]:
     """What the topics have to hold: the journal from its beginning."""
     encoder = Encoder(encoding)
@@ -128,12 +125,6 @@ def wanted(address: str, encoding: Encoding) -> dict[str, list[tuple[int, int, s
                         row = (sequence, out.mark.number, out.mark.instrument, out.value)
                         found[out.topic].append(row)
     return found
-
-
-def row_of(message: Any) -> tuple[int, int, str, bytes]:
-    headers = dict(message.headers())
-    key = message.key().decode()
-    return int(headers["sequence"]), int(headers["index"]), key, message.value()
 
 
 def assert_topics_equal_the_journal(
@@ -281,48 +272,6 @@ def test_topic_that_was_deleted_is_filled_again(starter: Starter, broker: Broker
     assert_topics_equal_the_journal(address, broker, Json())
 
 
-class Writer:
-    """The follower without a server, on some days' records."""
-
-    def __init__(self, broker: Broker, directory: Path, **limits: Any) -> None:
-        self._broker = broker
-        self._directory = directory
-        self._limits = KafkaSettings(**{"delivery_ms": 2_000, "checkpoint_s": 0, **limits})
-
-    def write(self, *batches: list[Record], whole: bool = True) -> tuple[int, int]:
-        """Where it began, and after what it would have the journal kept."""
-        return asyncio.run(self._write(batches, whole))
-
-    async def _write(self, batches: Sequence[list[Record]], whole: bool) -> tuple[int, int]:
-        follower = KafkaFollower(self._broker.address, self._directory, limits=self._limits)
-        try:
-            reached = await follower.open()
-            kept = reached.sequence
-            for batch in batches:
-                left = [record for record in batch if record.last_sequence > reached.sequence]
-                kept = await follower.take(left) if left else kept
-            return reached.sequence, kept
-        finally:
-            if whole:
-                await follower.close()
-
-    def assert_all_there(self, records: list[Record]) -> None:
-        encoder = Encoder(Protobuf())
-        rows = defaultdict(list)
-        for record in records:
-            for sequence, events in enumerate(record.events(), record.first_sequence):
-                for out in encoder.messages(sequence, record.time_ns, events, everything):
-                    rows[out.topic].append((*out.mark, out.value))
-        for topic in TOPICS:
-            found = [row_of(message) for message in self._broker.messages(topic)]
-            places = [row[:3] for row in found]
-            assert len(set(places)) == len(places), "nothing is there twice"
-            assert sorted((*row[:3], row[3]) for row in found) == sorted(
-                (sequence, number, instrument, value)
-                for sequence, number, instrument, value in rows[topic]
-            )
-
-
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     site = Site(tmp_path_factory.mktemp("site"))
@@ -428,6 +377,49 @@ def test_topics_of_another_journal_are_left_alone(
         Writer(broker, tmp_path / "other").write(others)
     writer.write(records)
     writer.assert_all_there(records)
+
+
+def test_a_broker_that_comes_back_too_late_leaves_no_gap(
+    broker: Broker, records: list[Record], tmp_path: Path
+) -> None:
+    """[I2] What is sent little by little while nothing is acknowledged is given up as a whole."""
+    limits = KafkaSettings(delivery_ms=500, checkpoint_s=0)
+
+    class Slowly(list[Record]):
+        given = 0
+
+        def __iter__(self) -> Iterator[Record]:
+            for record in super().__iter__():
+                time.sleep(0.02)
+                self.given += 1
+                yield record
+
+    async def run(given: int) -> None:
+        follower = KafkaFollower(broker.address, tmp_path, limits=limits)
+        reached = await follower.open()
+        left = Slowly(record for record in records if record.last_sequence > reached.sequence)
+        with broker.paused():
+            taking = asyncio.create_task(follower.take(left))
+            await asyncio.to_thread(
+                until, lambda: left.given >= given or taking.done(), SECONDS, "records"
+            )
+        with contextlib.suppress(KafkaFailed):
+            await taking
+        await follower.close()
+
+    for given in (22, 25, 30, 45):
+        asyncio.run(run(given))
+        kafka_checkpoint.forget(tmp_path)
+    Writer(broker, tmp_path).write(records)
+    for topic in TOPICS:
+        last: dict[str, tuple[int, int]] = {}
+        found = []
+        for message in broker.messages(topic):
+            sequence, number, instrument, value = row_of(message)
+            if (sequence, number) > last.get(instrument, (0, -1)):
+                last[instrument] = (sequence, number)
+                found.append((sequence, number, instrument, value))
+        assert sorted(found) == rows_of(records)[topic], topic
 
 
 def test_what_waits_for_a_broker_is_bounded(
