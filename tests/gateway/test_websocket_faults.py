@@ -152,7 +152,11 @@ def figure(http: str, name: str) -> float:
 
 def test_flood_of_connections_harms_nobody(exchange: Everything) -> None:
     """Opened and reset, in the handshake or after it, while others go on."""
-    before = figure(exchange.http, "websocket_connections")
+
+    def connections() -> float:
+        return figure(exchange.http, "websocket_connections")
+
+    until(lambda: connections() == 0, SECONDS, "the end of earlier tests' connections")
 
     async def one(number: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", exchange.http_port)
@@ -160,7 +164,8 @@ def test_flood_of_connections_harms_nobody(exchange: Everything) -> None:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         writer.write(HANDSHAKE if number % 2 else HANDSHAKE[:-2])
         if number % 4 == 1:
-            assert b" 101 " in await reader.readline()
+            # A flood may be turned away at the door, as long as others aren't.
+            assert re.search(b" 101 | 503 ", await reader.readline())
         writer.transport.abort()
 
     async def flood() -> None:
@@ -172,7 +177,7 @@ def test_flood_of_connections_harms_nobody(exchange: Everything) -> None:
         while flooding.is_alive():
             assert good.ask({"type": "ping"}, "pong")
             flooding.join(0.02)
-        until(lambda: figure(exchange.http, "websocket_connections") == before + 1, SECONDS)
+        until(lambda: connections() == 1, SECONDS, "only the good connection")
 
 
 def test_floods_of_http2_end_their_connection(exchange: Everything) -> None:

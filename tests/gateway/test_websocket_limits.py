@@ -247,13 +247,13 @@ def test_client_who_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_client_who_takes_little_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "STALLED_SECONDS", 0.2)
+    monkeypatch.setattr(links, "STALLED_SECONDS", 1.0)
 
     async def test(here: Served) -> None:
         slow = await here.connect()
         fill(here)
         loop = asyncio.get_running_loop()
-        until = loop.time() + 1
+        until = loop.time() + 2
         while loop.time() < until:
             assert await slow.reader.read(4 * 1024)
             await asyncio.sleep(0.01)
