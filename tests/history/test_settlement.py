@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from server.followers.postgres import PostgresFollower
+from server.history import settlement
 from server.history.reader import Down
 from server.history.settlement import (
     Damaged,
@@ -83,7 +84,10 @@ def assert_balanced(obligations: list[Obligation]) -> None:
         assert sum(each.fees_e8 for each in of_it) == 0
 
 
-def test_each_day_is_the_fold_of_its_trades_and_stays_so(site: Site, whole: str) -> None:
+def test_each_day_is_the_fold_of_its_trades_and_stays_so(
+    site: Site, whole: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlement, "PAGE", 5)
     last = site.engine.sequence
 
     async def run() -> None:

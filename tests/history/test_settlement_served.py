@@ -99,6 +99,7 @@ def test_a_past_day_is_settled_in_the_middle_of_trading(
         assert document["digest"] == first.digest
         assert f"{trades} trades settled" in typed(asked, capsys)[1]
 
+        assert typed(f"settle --date 2026-01-31 --address {address}", capsys) == (1, "")
         postgres.kill()
         with pytest.raises(UnavailableError, match="can't be reached"):
             exchange.settle(day)
