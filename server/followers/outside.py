@@ -8,9 +8,10 @@ def outside_parts(settings: Settings) -> list[Follower]:
     """A follower for each; what is not asked for costs nothing, not even its library."""
     parts: list[Follower] = []
     if settings.postgres_url:
-        from server.followers.postgres import PostgresFollower
+        from server.followers.postgres import GATHER_S, PostgresFollower
 
-        parts.append(PostgresFollower(settings.postgres_url, settings.history))
+        url = settings.postgres_url
+        parts.append(PostgresFollower(url, settings.history, gather_s=GATHER_S))
     if settings.kafka_brokers:
         from server.followers.kafka import KafkaFollower
 

@@ -8,7 +8,8 @@ to the position, whatever is killed whenever, and no record counts twice.
 `migrate` runs at each `open`: a database that was wiped gets its tables and, without a position,
 the whole journal again. One that holds another journal's rows is refused.
 
-While one batch is written, the rows of the next are made. Positions are booked in memory, at most
+While one batch is written, the rows of the next are made; after a small one what comes is gathered
+for a moment (`gather_s`). Positions are booked in memory, at most
 `ACCOUNTS_MAX` of them; those not in memory are read back first. A book's snapshot is of the end of
 each minute in which anything happened, so that it too is a matter of the journal alone: a batch
 never goes past the end of a minute.
@@ -18,6 +19,7 @@ has all rows made once more; the types are those of the first one.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import Any, Final
@@ -45,27 +47,29 @@ POOL_MAX: Final = 2
 BATCH_COMMANDS_MAX: Final = 2_000
 """In one transaction, so that it ends well before `COMMAND_S` where the cores are busy."""
 
-_STAGE: Final = """
-CREATE TEMP TABLE IF NOT EXISTS changed (
-    placed_sequence BIGINT, price NUMERIC, quantity NUMERIC, filled NUMERIC, remaining NUMERIC,
-    status order_status, end_reason SMALLINT, updated_ns BIGINT, updated_sequence BIGINT
-) ON COMMIT DELETE ROWS"""
+GATHER_S: Final = 0.25
+"""From the beginning of a small transaction to the next: four a second, since one costs as much as
+a hundred orders."""
 
 _CHANGE: Final = """
 UPDATE orders SET
-    price = coalesce(changed.price, orders.price),
-    quantity = coalesce(changed.quantity, orders.quantity),
-    filled = changed.filled,
-    remaining = changed.remaining,
-    cancelled = coalesce(changed.quantity, orders.quantity) - changed.filled - changed.remaining,
-    status = coalesce(changed.status, CASE
-        WHEN changed.remaining > 0 THEN 'partially_filled'::order_status
-        WHEN changed.filled = orders.quantity THEN 'filled'::order_status
+    price = coalesce(changed.price::numeric, orders.price),
+    quantity = coalesce(changed.quantity::numeric, orders.quantity),
+    filled = changed.filled::numeric,
+    remaining = changed.remaining::numeric,
+    cancelled = coalesce(changed.quantity::numeric, orders.quantity)
+        - changed.filled::numeric - changed.remaining::numeric,
+    status = coalesce(changed.status::order_status, CASE
+        WHEN changed.remaining::numeric > 0 THEN 'partially_filled'::order_status
+        WHEN changed.filled::numeric = orders.quantity THEN 'filled'::order_status
         ELSE 'cancelled'::order_status END),
     end_reason = coalesce(changed.end_reason, orders.end_reason),
     updated_ns = changed.updated_ns,
     updated_sequence = changed.updated_sequence
-FROM changed WHERE orders.placed_sequence = changed.placed_sequence"""
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+    $7::smallint[], $8::bigint[], $9::bigint[]) AS changed (placed_sequence, price, quantity,
+    filled, remaining, status, end_reason, updated_ns, updated_sequence)
+WHERE orders.placed_sequence = changed.placed_sequence"""
 
 _BOOKS: Final = """
 INSERT INTO orderbook_snapshots (instrument, sequence, time_ns, bids, asks)
@@ -87,12 +91,20 @@ _KEPT: Final = HistorySettings()
 class PostgresFollower:
     """Writes to one database."""
 
-    def __init__(self, url: str, kept: HistorySettings = _KEPT, search_path: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        kept: HistorySettings = _KEPT,
+        search_path: str = "",
+        gather_s: float = 0.0,
+    ) -> None:
         self.name = NAME
         self._url = url
         self._search_path = search_path
+        self._gather_s = gather_s
         self._partitions = Partitions(kept)
         self._pool: Any = None
+        self._connection: Any = None
         self._journal = ""
         self._sequence = self._time_ns = 0
         self._accounts = Accounts()
@@ -110,16 +122,16 @@ class PostgresFollower:
             command_timeout=COMMAND_S,
             server_settings=settings,
         )
-        async with self._pool.acquire() as connection:
-            if not self._search_path:
-                try:
-                    await migrate(connection)
-                except SchemaRefused as refused:
-                    raise FollowerStopped(str(refused)) from refused
-            row = await connection.fetchrow(
-                "SELECT journal, sequence, time_ns FROM follower_positions WHERE follower = $1",
-                NAME,
-            )
+        connection = self._connection = await self._pool.acquire()
+        if not self._search_path:
+            try:
+                await migrate(connection)
+            except SchemaRefused as refused:
+                raise FollowerStopped(str(refused)) from refused
+        row = await connection.fetchrow(
+            "SELECT journal, sequence, time_ns FROM follower_positions WHERE follower = $1",
+            NAME,
+        )
         self._accounts.forget()
         self._partitions.forget()
         self._journal, self._sequence, self._time_ns = tuple(row) if row else ("", 0, 0)
@@ -127,6 +139,7 @@ class PostgresFollower:
 
     async def take(self, records: list[Record]) -> None:
         """Write them, in transactions of a bounded size."""
+        began_s = time.monotonic()
         writing: asyncio.Task[None] | None = None
         try:
             for group in groups(records):
@@ -140,6 +153,8 @@ class PostgresFollower:
                 writing = asyncio.create_task(self._write(batch, group))
             if writing is not None:
                 await writing
+            if records and _count(records) < BATCH_COMMANDS_MAX:
+                await asyncio.sleep(began_s + self._gather_s - time.monotonic())
         finally:
             if writing is not None and not writing.done():
                 writing.cancel()
@@ -147,42 +162,47 @@ class PostgresFollower:
 
     async def close(self) -> None:
         """Let go of the connections; a database that does not answer is not waited for."""
-        pool, self._pool = self._pool, None
+        pool, connection = self._pool, self._connection
+        self._pool = self._connection = None
         if pool is None:
             return
         try:
-            await asyncio.wait_for(pool.close(), CLOSE_S)
+            async with asyncio.timeout(CLOSE_S):
+                if connection is not None:
+                    await pool.release(connection)
+                await pool.close()
         except Exception:  # whatever it answers, or nothing
             pool.terminate()
             await asyncio.sleep(0)
 
     async def _write(self, batch: Batch, records: list[Record]) -> None:
-        async with self._pool.acquire() as connection:
-            await connection.execute(_STAGE)
-            async with connection.transaction():
-                await self._lock_position(connection, records[0].journal.hex())
-                await self._partitions.make(connection, records[0].time_ns)
-                if self._sequence and records[0].time_ns // MINUTE_NS > self._time_ns // MINUTE_NS:
-                    await connection.execute(_LEVELS + _BOOKS, self._sequence, self._time_ns)
-                await self._rows(connection, batch)
-                await connection.execute(
-                    "UPDATE follower_positions SET sequence = $2, time_ns = $3 WHERE follower = $1",
-                    NAME,
-                    batch.sequence,
-                    batch.time_ns,
-                )
-            self._partitions.made(records[0].time_ns)
+        connection = self._connection
+        async with connection.transaction():
+            await self._lock_position(connection, records[0].journal.hex())
+            await self._partitions.make(connection, records[0].time_ns)
+            if self._sequence and records[0].time_ns // MINUTE_NS > self._time_ns // MINUTE_NS:
+                await connection.execute(_LEVELS + _BOOKS, self._sequence, self._time_ns)
+            await self._rows(connection, batch)
+            await connection.execute(
+                "UPDATE follower_positions SET sequence = $2, time_ns = $3 WHERE follower = $1",
+                NAME,
+                batch.sequence,
+                batch.time_ns,
+            )
+        self._partitions.made(records[0].time_ns)
         self._sequence, self._time_ns = batch.sequence, batch.time_ns
 
     async def _lock_position(self, connection: Any, journal: str) -> None:
-        await connection.execute(
-            "INSERT INTO follower_positions VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING",
-            NAME,
-            journal,
-        )
-        there, sequence = await connection.fetchrow(
-            "SELECT journal, sequence FROM follower_positions WHERE follower = $1 FOR UPDATE", NAME
-        )
+        query = "SELECT journal, sequence FROM follower_positions WHERE follower = $1 FOR UPDATE"
+        row = await connection.fetchrow(query, NAME)
+        if row is None:
+            await connection.execute(
+                "INSERT INTO follower_positions VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING",
+                NAME,
+                journal,
+            )
+            row = await connection.fetchrow(query, NAME)
+        there, sequence = row
         if there != journal:
             raise FollowerStopped(
                 f"the database holds rows of the journal {there}, this exchange's is {journal}:"
@@ -195,8 +215,7 @@ class PostgresFollower:
         await write_instruments(connection, batch.instruments.values())
         await copy(connection, "orders", batch.placed_lines())
         if batch.changed:
-            await copy(connection, "changed", batch.changed_lines())
-            await connection.execute(_CHANGE)
+            await connection.execute(_CHANGE, *batch.changed_columns())
         await copy(connection, "order_events", "".join(batch.events))
         await copy(connection, "trades", "".join(batch.trades))
         if batch.fills:
@@ -274,6 +293,10 @@ class PostgresFollower:
             list(batch.fees_e8),
             [f"{value}e-8" for value in batch.fees_e8.values()],
         )
+
+
+def _count(records: list[Record]) -> int:
+    return records[-1].last_sequence - records[0].first_sequence + 1
 
 
 def groups(records: list[Record]) -> Iterator[list[Record]]:

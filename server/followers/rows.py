@@ -37,7 +37,6 @@ SIDES: Final = ("", "buy", "sell")
 TYPES: Final = ("", "limit", "market")
 TIMES: Final = ("", "gtc", "ioc", "fok")
 STATUSES: Final = ("", "open", "partially_filled", "filled", "cancelled", "rejected")
-NULL: Final = "\\N"
 
 _TEXTS: Final = frozenset(
     name
@@ -247,15 +246,26 @@ class Batch:
             for placed, s in self.placed.items()
         )
 
-    def changed_lines(self) -> str:
-        """COPY text for the staged changes: of what only traded, the rest is null."""
-        return "".join(
-            f"{placed}\t{NULL}\t{NULL}\t{s[0]}e-8\t{s[1]}e-8\t{NULL}\t{NULL}\t{s[2]}\t{s[3]}\n"
+    def changed_columns(self) -> list[tuple[Any, ...]]:
+        """Placing sequence, price, quantity, filled, remaining, status, reason, time and sequence
+        of the changes, each a column; of what only traded, the rest is None."""
+        rows = (
+            (placed, None, None, f"{s[0]}e-8", f"{s[1]}e-8", None, None, s[2], s[3])
             if len(s) == 4
-            else f"{placed}\t{s[9]}e-8\t{s[10]}e-8\t{s[11]}e-8\t{s[12]}e-8\t{STATUSES[s[14]]}"
-            f"\t{s[15]}\t{s[18]}\t{s[19]}\n"
+            else (
+                placed,
+                f"{s[9]}e-8",
+                f"{s[10]}e-8",
+                f"{s[11]}e-8",
+                f"{s[12]}e-8",
+                STATUSES[s[14]],
+                s[15],
+                s[18],
+                s[19],
+            )
             for placed, s in self.changed.items()
         )
+        return list(zip(*rows, strict=True))
 
 
 @lru_cache(maxsize=1_024)
