@@ -17,14 +17,15 @@ export class BookView {
     this.asks = makeRows(byId("asks"), onPrice);
     this.bids = makeRows(byId("bids"), onPrice);
     this.own = new Set();
-    this.depthAt = 0;
-    this.redraw = new Redraw(DRAW_MS, (now) => this.draw(now));
+    this.redraw = new Redraw(DRAW_MS, () => this.draw());
+    this.redrawDepth = new Redraw(DEPTH_MS, () => this.drawDepth());
   }
 
   show(book, repairs) {
     this.book = book;
     this.repairs = repairs;
     this.redraw.soon();
+    this.redrawDepth.soon();
   }
 
   /** Prices at which one's own orders rest are marked. */
@@ -33,7 +34,7 @@ export class BookView {
     if (this.book) this.show(this.book, this.repairs);
   }
 
-  draw(now) {
+  draw() {
     const { book } = this;
     const repairs = this.repairs ? `, repaired ${this.repairs} times` : "";
     byId("book-state").textContent = book.ready ? `at sequence ${book.sequence}${repairs}` : "waiting for a snapshot";
@@ -51,9 +52,11 @@ export class BookView {
     this.fill([...this.asks].reverse(), asks, style);
     const spread = bids.length && asks.length ? Number((asks[0].price - bids[0].price).toPrecision(12)) : null;
     byId("spread").textContent = spread === null ? "one side is empty" : `spread ${shown(spread)}`;
-    if (now - this.depthAt < DEPTH_MS) return;
-    this.depthAt = now;
-    drawDepth(byId("depth"), book.bids.best(DEPTH_LEVELS), book.asks.best(DEPTH_LEVELS));
+  }
+
+  drawDepth() {
+    const { bids, asks } = this.book;
+    drawDepth(byId("depth"), bids.best(DEPTH_LEVELS), asks.best(DEPTH_LEVELS));
   }
 
   fill(rows, levels, style) {

@@ -390,21 +390,35 @@ class OrderbookChannel(StateChannel):
 
 
 class TickerChannel(StateChannel):
-    """`ticker`."""
+    """`ticker`: everything is read as it comes, for what is not read grows old on the way."""
 
     kind = "ticker"
 
     async def run(self) -> None:
-        async with aclosing(self._exchange.follow_ticker(self._instrument)) as tickers:
-            shown: Ticker | None = None
-            async for ticker in tickers:
-                if shown is not None and ticker.sequence == shown.sequence:
-                    continue
-                shown = ticker
-                time = ticker.time.astimezone(UTC)
-                self._publish(ticker_json(ticker), time, ticker.sequence)
-                # The exchange keeps only the newest for a reader who takes his time.
-                await asyncio.sleep(STATE_SECONDS)
+        loop = asyncio.get_running_loop()
+        newest: Ticker | None = None
+        next_time = 0.0
+        timer: asyncio.TimerHandle | None = None
+
+        def publish() -> None:
+            nonlocal next_time, timer
+            assert newest is not None
+            next_time, timer = loop.time() + STATE_SECONDS, None
+            self._publish(ticker_json(newest), newest.time.astimezone(UTC), newest.sequence)
+
+        try:
+            async with aclosing(self._exchange.follow_ticker(self._instrument)) as tickers:
+                async for ticker in tickers:
+                    if newest is not None and ticker.sequence == newest.sequence:
+                        continue
+                    newest = ticker
+                    if timer is None and loop.time() >= next_time:
+                        publish()
+                    elif timer is None:
+                        timer = loop.call_at(next_time, publish)
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
 def level_json_of(level: Any) -> dict[str, Any]:

@@ -24,11 +24,12 @@ from clients.types import (
     OrderType,
     SelfTradePrevention,
     Side,
+    Ticker,
     TimeInForce,
     Trade,
     TradesMessage,
 )
-from gateway.websocket.channels import OrdersChannel, TradesChannel
+from gateway.websocket.channels import Channel, OrdersChannel, TickerChannel, TradesChannel
 from gateway.websocket.connection import WAITING_BYTES_MAX, Outgoing, Writer
 from gateway.websocket.figures import Counts
 from gateway.websocket.session import Channels, Session
@@ -143,6 +144,9 @@ class Exchange:
     ) -> AsyncGenerator[Any, None]:
         return self.follow_trades(instrument, after_sequence)
 
+    def follow_ticker(self, instrument: str) -> AsyncGenerator[Any, None]:
+        return self.follow_trades(instrument, None)
+
     def follow_book_messages(self, instrument: str) -> AsyncGenerator[Any, None]:
         return self.follow_trades(instrument, None)
 
@@ -204,7 +208,7 @@ async def wired() -> AsyncIterator[tuple[Wire, Outgoing]]:
     yield wire, Outgoing(cast("Any", wire), Writer())
 
 
-async def begun(channel: TradesChannel | OrdersChannel) -> asyncio.Task[None]:
+async def begun(channel: Channel) -> asyncio.Task[None]:
     task = asyncio.create_task(channel.run())
     async with asyncio.timeout(SECONDS):
         await channel.begun.wait()
@@ -345,6 +349,41 @@ def test_who_joins_in_the_middle_of_a_command_is_sent_it_once() -> None:
             for each in (wire, late_wire):
                 told = [frame["data"]["trade_id"] for frame in await each.until("trades", 3)]
                 assert told == ["11-0", "11-1", "trade-12"]
+        task.cancel()
+
+    run(test)
+
+
+def ticker_at(sequence: int) -> Ticker:
+    nothing = dict.fromkeys(("bid", "ask", "open_price", "high_price", "low_price"))
+    return Ticker(
+        **nothing,
+        instrument=INSTRUMENT,
+        last_price=Decimal(sequence),
+        change=Decimal(0),
+        volume=ONE,
+        notional=ONE,
+        trade_count=1,
+        sequence=sequence,
+        time=at(sequence),
+    )
+
+
+def test_ticker_is_the_newest_however_many_there_were() -> None:
+    """What is not read as it comes would wait in the connection to the server, and grow old."""
+
+    async def test() -> None:
+        exchange = Exchange()
+        channel = TickerChannel(cast("Any", exchange), INSTRUMENT)
+        exchange.told(None, ticker_at(1))
+        task = await begun(channel)
+        async with wired() as (wire, outgoing):
+            channel.subscribers.add(outgoing)
+            exchange.told(None, *map(ticker_at, range(2, 1_000)))
+            first, *others = await wire.until("ticker")
+            assert first["data"]["last"] == 999
+            assert others == []
+            assert exchange.streams[None].empty()
         task.cancel()
 
     run(test)
