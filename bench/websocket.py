@@ -41,6 +41,8 @@ RESTING_MAX: Final = 200
 """Of those: the oldest is cancelled for each new one."""
 READ_BYTES: Final = 256 * 1024
 P99: Final = PERCENTILES.index(99.0)
+DELAY_MS_MIN: Final = 0.001
+"""To compare with: in a short turn all frames may be there before the replies they belong to."""
 SHARES: Final = " / ".join(f"p{share:g}" for share in PERCENTILES)
 RECEIVED: Final = "received"
 """The file with what the readers were sent."""
@@ -247,7 +249,9 @@ class Run:
             unanswered=self._unanswered,
             missed=missed,
             delays_ms=[statistics.median(each) for each in zip(*without, strict=True)],
-            stuck_ratios=[b[P99] / a[P99] for a, b in zip(without, beside, strict=True)],
+            stuck_ratios=[
+                b[P99] / max(a[P99], DELAY_MS_MIN) for a, b in zip(without, beside, strict=True)
+            ],
             memory_kb={name: size / connections / 1e3 for name, size in grown.items()},
             cpu_us={name: used / received.frames * 1e6 for name, used in self._cpu.items()},
             frames_per_second=received.frames / self._seconds,
