@@ -15,6 +15,7 @@ Both sides take turns, each on a data directory of its own that is gone before t
 import asyncio
 import contextlib
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -38,7 +39,7 @@ from server.journal.snapshots import write_snapshot
 from server.rpc import present
 from server.rpc.analytics import Analytics
 from server.rpc.market_view import analytics
-from server.supervisor import embedded_postgres
+from server.supervisor import embedded_postgres, kafka_broker, redis_server
 
 WRITTEN: Final = 200_000
 WRITER_GOAL: Final = 10_000
@@ -53,6 +54,8 @@ TRADES: Final = 1_000_000
 QUESTIONS: Final = 50
 HISTORY_GOAL_MS: Final = 50.0
 CATCH_UP_S: Final = 300.0
+START_S: Final = 120.0
+"""Until Kafka serves and all followers are there, where the cores are busy."""
 INSTRUMENT: Final = "BTC-USD"
 
 _FILL: Final = """
@@ -77,12 +80,26 @@ class Beside(NamedTuple):
     """Until none was after it."""
 
 
-def measured(plan: Plan, *, full: bool = True) -> Iterator[str]:
-    """One line for each figure. `full`: Kafka and Redis beside PostgreSQL."""
+def measured(plan: Plan) -> Iterator[str]:
+    """One line for each figure; with Kafka and Redis where they can be installed."""
+    full = _installed()
     yield writer(plan)
     yield fixed_rate(plan, full=full)
     yield saturation(plan, full=full)
     yield from history(plan)
+
+
+def _installed() -> bool:
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    try:
+        redis_server.install(say)
+        kafka_broker.install(say)
+    except (redis_server.RedisMissing, kafka_broker.KafkaMissing) as missing:
+        say(f"followers are measured without Kafka and Redis: {missing}")
+        return False
+    return True
 
 
 def fixed_rate(plan: Plan, *, full: bool) -> str:
@@ -144,7 +161,10 @@ def everything(directory: Path, *, full: bool) -> Iterator[int]:
     with running(command, directory) as part:
         wanted = {"snapshots", "postgres", *(("kafka", "redis") if full else ())}
         part.wait_until(lambda: listens(port))
-        part.wait_until(lambda: wanted <= {it.name for it in status(port).followers})
+        deadline = time.monotonic() + START_S
+        while not wanted <= {it.name for it in status(port).followers}:
+            assert time.monotonic() < deadline, f"not all of {wanted} follow after {START_S:g} s"
+            time.sleep(0.1)
         yield port
 
 
