@@ -191,7 +191,10 @@ class History:
         try:
             pool = await self._opened()
             async with pool.acquire(timeout=CONNECT_S) as connection:
-                sequence, time_ns = await connection.fetchrow(_POSITION) or (0, 0)
+                sequence, time_ns = await connection.fetchrow(_POSITION, timeout=CONNECT_S) or (
+                    0,
+                    0,
+                )
                 if sequence < through_sequence and time_ns < through_ns:
                     behind = (
                         through_sequence if through_sequence < INT64_MAX else f"{through_ns} ns"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 import pytest
 
 from server.supervisor import embedded_postgres
@@ -42,6 +43,12 @@ class PostgresServer:
 
     async def _connected(self) -> None:
         await (await asyncpg.connect(self.url)).close()
+
+    def signal(self, number: int) -> None:
+        """To all of its processes."""
+        process = psutil.Process(self.process.pid)
+        for each in (process, *process.children(recursive=True)):
+            each.send_signal(number)
 
     def kill(self) -> None:
         self.process.kill()

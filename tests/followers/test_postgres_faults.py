@@ -60,13 +60,6 @@ def durable(address: str) -> int:
         return int(status.durable_sequence)
 
 
-def pause(server: PostgresServer, number: int) -> None:
-    """Send all of its processes a signal."""
-    process = psutil.Process(server.process.pid)
-    for each in (process, *process.children(recursive=True)):
-        each.send_signal(number)
-
-
 def assert_invariants(fetch: Fetch, acknowledged: dict[str, SessionOutcome]) -> None:
     """What the rows alone must say, and that all is there that clients were told."""
     (orders, trades) = fetch("SELECT side::text, sum(filled) FROM orders GROUP BY 1"), fetch(
@@ -137,9 +130,9 @@ def test_whatever_happens_to_it_under_load(
     under_load(postgres.kill)
     postgres.start()
     follows("rows after a kill")
-    load = under_load(lambda: pause(postgres, signal.SIGSTOP))
+    load = under_load(lambda: postgres.signal(signal.SIGSTOP))
     assert read_order(address, load) == 1
-    pause(postgres, signal.SIGCONT)
+    postgres.signal(signal.SIGCONT)
     follows("rows after a pause")
     under_load(lambda: (fetch("DROP SCHEMA public CASCADE"), fetch("CREATE SCHEMA public")))
     follows("rows after the wipe")

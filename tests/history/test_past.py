@@ -1,6 +1,8 @@
 """Orders and trades that memory no longer holds, from a real PostgreSQL."""
 
 import asyncio
+import contextlib
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -11,10 +13,12 @@ from server.core.engine import Engine
 from server.core.instruments import Instrument, Limits
 from server.core.market import TRADES_MAX
 from server.core.types import BUY, E8, LIMIT, SELL, OrderStatus
+from server.history import reader
 from server.history.reader import History
 from server.rpc.errors import EdgeReject
 from server.rpc.parse import OrdersQuery
 from server.rpc.past import Past
+from tests.followers.conftest import PostgresServer
 from tests.history.written import Written
 
 NAME = "BTC-USD"
@@ -174,6 +178,37 @@ def test_a_database_that_is_gone_is_left_alone_for_a_while(site: Written, unused
         for _ in range(3):
             with pytest.raises(Refusal, match="can't be reached"):
                 await past.order("s0", None)  # type: ignore[arg-type]
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_a_database_that_is_silent_holds_nobody_up(
+    site: Written, postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paused, it is found out well within a call's time, then left alone; and asked again after."""
+    monkeypatch.setattr(reader, "CONNECT_S", 0.2)
+    monkeypatch.setattr(reader, "PAUSE_S", 0.1)
+
+    async def run() -> None:
+        await site.fill(database)
+        history = History(database)
+        past = past_of(site.engine, history)
+        assert await past.order("s0", None) is not None  # type: ignore[arg-type]
+        postgres.signal(signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(5):
+                for _ in range(3):
+                    with pytest.raises(Refusal, match="can't be reached"):
+                        await past.order("s0", None)  # type: ignore[arg-type]
+        finally:
+            postgres.signal(signal.SIGCONT)
+        async with asyncio.timeout(30):
+            found = None
+            while found is None:
+                with contextlib.suppress(Refusal):
+                    found = await past.order("s0", None)  # type: ignore[arg-type]
+                await asyncio.sleep(0.02)
         await history.close()
 
     asyncio.run(run())
