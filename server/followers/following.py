@@ -191,6 +191,8 @@ class Following:
                     self._changed.notify_all()
 
     async def _take(self, reader: JournalReader) -> None:
+        # Where nothing happens no batch is reported, and the server may know less than is so.
+        await reader.report(self.reached.sequence)
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._waiting)

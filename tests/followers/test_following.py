@@ -1,0 +1,116 @@
+"""One follower beside a server: what it reports at once, and what it leaves to a person."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+
+from exchange.v1.admin_service_pb2 import ReportFollowerRequest
+from server.followers.following import Following, Health, Reached
+from server.journal.record import Record
+
+BEGINS = "after_sequence 0 lies before the journal that is kept, which begins with sequence 900"
+
+
+async def refuse(_request: bytes, context: Any) -> None:
+    """As a server does whose journal begins later."""
+    await context.abort(grpc.StatusCode.OUT_OF_RANGE, BEGINS)
+
+
+async def keep_quiet(_request: bytes, _context: Any) -> None:
+    """As a server does where nothing happens."""
+    await asyncio.Event().wait()
+
+
+class Tables:
+    """A follower that has so much already."""
+
+    name = "postgres"
+
+    def __init__(self, sequence: int) -> None:
+        self.sequence = sequence
+        self.opened = 0
+
+    async def open(self) -> Reached:
+        self.opened += 1
+        return Reached(self.sequence)
+
+    async def take(self, records: list[Record]) -> None:
+        raise AssertionError("there is nothing to take")
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+@asynccontextmanager
+async def followed(
+    tables: Tables, journal: Any, hear: Any, reported: Any
+) -> AsyncIterator[Following]:
+    """The follower beside a server with this journal."""
+
+    async def report(request: ReportFollowerRequest, _context: Any) -> bytes:
+        reported(request)
+        return b""
+
+    server = grpc.aio.server()
+    methods: dict[str, Any] = {
+        "StreamJournal": grpc.unary_stream_rpc_method_handler(journal),
+        "ReportFollower": grpc.unary_unary_rpc_method_handler(
+            report, ReportFollowerRequest.FromString
+        ),
+    }
+    service = "exchange.v1.AdminService"
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    following = Following(tables, f"127.0.0.1:{port}", hear)
+    task = asyncio.create_task(following.run())
+    try:
+        async with asyncio.timeout(10):
+            yield following
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await server.stop(None)
+
+
+def test_what_needs_a_person_is_said_once() -> None:
+    """The database was emptied, and the journal holds no more what it needs."""
+    said: list[str] = []
+    tables = Tables(0)
+
+    async def run() -> None:
+        heard = asyncio.Event()
+
+        def hear(line: str) -> None:
+            said.append(line)
+            heard.set()
+
+        async with followed(tables, refuse, hear, lambda _: None) as following:
+            await heard.wait()
+            assert following.state().health == Health.DOWN
+            assert "exchange rebuild postgres" in following.state().problem
+
+    asyncio.run(run())
+    assert len(said) == tables.opened == 1
+    assert BEGINS in said[0]
+
+
+def test_where_it_is_is_reported_though_nothing_happens() -> None:
+    """A server that was started anew knows only what was written down a while ago."""
+
+    async def run() -> ReportFollowerRequest:
+        told: asyncio.Future[ReportFollowerRequest] = asyncio.Future()
+
+        def hear(report: ReportFollowerRequest) -> None:
+            if not told.done():
+                told.set_result(report)
+
+        async with followed(Tables(77), keep_quiet, lambda _: None, hear):
+            return await told
+
+    report = asyncio.run(run())
+    assert (report.follower, report.sequence) == ("postgres", 77)
+    assert not report.HasField("keep_after_sequence")
