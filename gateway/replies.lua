@@ -1,10 +1,12 @@
 -- Finishes what the transcoder wrote. Stands before it in the chain, so it sees replies after it.
 -- Successful replies are touched on the one route that creates something; errors get `error` as
 -- the first field, a copy of `message`, and 429 says when to come back, unless the server did. A
--- reply that is no error and not 200 either (health) names its status in a header.
+-- reply that is no error and not 200 either (health) names its status in a header. What the server
+-- says of rate limits comes behind the reply, in its trailers, which HTTP/1.1 clients don't get.
 
 local RETRY_AFTER_SECONDS = "1"
 local NAMED_STATUS = "x-exchange-http-status"
+local RATE_LIMITS = { "x-ratelimit-limit", "x-ratelimit-remaining" }
 
 local function repeat_message_as_error(handle)
   local body = handle:body()
@@ -18,6 +20,19 @@ local function repeat_message_as_error(handle)
   handle:headers():replace("content-length", tostring(length))
 end
 
+local function show_rate_limits(handle)
+  -- The transcoder names the status of a reply once all of it is here; of a stream it never does.
+  if not handle:headers():get("grpc-status") then return end
+  -- The trailers come behind the body; what was at hand before that can't be used after it.
+  handle:body()
+  local headers, trailers = handle:headers(), handle:trailers()
+  if not trailers then return end
+  for _, name in ipairs(RATE_LIMITS) do
+    local value = trailers:get(name)
+    if value then headers:replace(name, value) end
+  end
+end
+
 function envoy_on_response(handle)
   local status = handle:headers():get(":status")
   if status == "200" then
@@ -27,6 +42,7 @@ function envoy_on_response(handle)
       handle:headers():replace(":status", named)
     end
     if CREATES then handle:headers():replace(":status", "201") end
+    show_rate_limits(handle)
     return
   end
   if status < "400" then return end

@@ -5,8 +5,8 @@ the admin's calls are not. A stream draws one query when it is opened; the comma
 session draw on the same budgets as the calls of these names, a message at a time.
 
 Every limited reply says `x-ratelimit-limit` (a second), `x-ratelimit-remaining` and, refused,
-`retry-after` (whole seconds) in its trailing metadata. The gateway can't make headers of trailing
-metadata, so calls that come from JSON get them as initial metadata too.
+`retry-after` (whole seconds) in its trailing metadata, of which the gateway makes headers. Initial
+metadata would be a message of its own, sent and read for each call.
 """
 
 from collections import Counter

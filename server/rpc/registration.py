@@ -26,7 +26,7 @@ from server import logs
 from server.limits.limiter import Limiter
 from server.metrics.load import CallErrors
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
-from server.rpc.rate_limits import JSON_PACKAGE, Judge, judge_of, metadata_of, refused_of
+from server.rpc.rate_limits import Judge, judge_of, metadata_of, refused_of
 from server.rpc.request_ids import name_call, request_id
 
 Handler = Callable[[Any, ServicerContext[Any, Any]], Coroutine[Any, Any, Any]]
@@ -54,9 +54,7 @@ def register(
         serve: Handler = getattr(servicer, method.name)
         judge = judge_of(method, limiters) if limiters else None
         if judge is not None:
-            # Headers ahead of a stream would be HTTP's 200 before anybody can refuse it.
-            headers = service.file.package == JSON_PACKAGE and not method.server_streaming
-            serve = _limited(serve, judge, headers=headers)
+            serve = _limited(serve, judge)
         serve = _counted(serve, method, errors)
         reply = GetMessageClass(method.output_type).SerializeToString
         handlers[method.name] = _HANDLERS[method.client_streaming, method.server_streaming](
@@ -82,13 +80,11 @@ def _decoder(method: MethodDescriptor) -> Callable[[bytes], Any]:
     return request_or_refusal
 
 
-def _limited(serve: Handler, judge: Judge, *, headers: bool) -> Handler:
+def _limited(serve: Handler, judge: Judge) -> Handler:
     async def serve_within(request: Any, context: ServicerContext[Any, Any]) -> Any:
         verdict = judge(request, context)
         told = metadata_of(verdict)
         context.set_trailing_metadata((*(context.trailing_metadata() or ()), *told))
-        if headers:
-            await context.send_initial_metadata(told)
         if verdict.retry_after_ns:
             await refuse(context, refused_of(verdict))
         return await serve(request, context)

@@ -27,6 +27,16 @@ def test_headers_tell_the_limit_and_429_when_to_come_back(starter: Starter, tmp_
         assert over.json()["code"] == 8
         assert over.json()["error"] == over.json()["message"]
         assert "used up its 1" in over.json()["error"]
+        orders = [{**ORDER, "client_id": "x" * 64, "order_id": f"{n:064}"} for n in range(300)]
+        many = over
+        while many.status_code == 429:
+            many = client.post("/orders/batch", json={"orders": orders})
+        assert many.status_code == 200
+        page = client.get("/orders?page_size=1000")
+        assert len(page.content) > 65_536, "more than a connection's buffer"
+        assert len(page.json()["orders"]) > 300
+        for reply in (many, page):
+            assert "x-ratelimit-remaining" in reply.headers
         for _ in range(5):
             assert client.get("/market/orderbook").status_code == 200
             reply = client.get("/healthz")
