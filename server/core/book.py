@@ -109,12 +109,11 @@ class Book:
 
     def depth(self, side: int, levels: int) -> list[tuple[int, int]]:
         """(price, quantity) of the best levels, best first."""
-        own = self.side(side)
-        sign, by_price = own.sign, own.levels
-        return [
-            (level.price_e8, level.quantity_e8)
-            for level in (by_price[sign * key] for key in own.keys[: -levels - 1 : -1])
-        ]
+        if side == BUY:
+            bids = self.bids.levels
+            return [(key, bids[key].quantity_e8) for key in self.bids.keys[: -levels - 1 : -1]]
+        asks = self.asks.levels
+        return [(-key, asks[-key].quantity_e8) for key in self.asks.keys[: -levels - 1 : -1]]
 
     def quantity(self, side: int, price_e8: int) -> int:
         """What rests at this price; 0 where nothing does."""

@@ -59,21 +59,21 @@ class Limiter:
         now_ns = self._clock()
         known, unit_ns = self._paid_off_ns, self._unit_ns
         latest_ns, tightest = -1, ""
+        paid_off_ns = {}
         for holder, units in wanted.items():
             owed_ns = known.get(holder, 0) - now_ns
             after_ns = (owed_ns if owed_ns > 0 else 0) + units * unit_ns
+            paid_off_ns[holder] = now_ns + after_ns
             if after_ns > BURST_NS and owed_ns > 0:
                 wait_ns = min(owed_ns, after_ns - BURST_NS)
                 left = max(0, (BURST_NS - owed_ns) // unit_ns)
                 return Verdict(self._kind, holder, self._limit, left, wait_ns)
             if after_ns > latest_ns:
                 latest_ns, tightest = after_ns, holder
-        for holder, units in wanted.items():
-            owed_ns = known.get(holder, 0)
-            known[holder] = (owed_ns if owed_ns > now_ns else now_ns) + units * unit_ns
+        known.update(paid_off_ns)
         while len(known) > KEYS_MAX:
             del known[next(iter(known))]
-        remaining = max(0, (BURST_NS - latest_ns) // unit_ns)
+        remaining = (BURST_NS - latest_ns) // unit_ns if latest_ns < BURST_NS else 0
         return Verdict(self._kind, tightest, self._limit, remaining, 0)
 
 

@@ -10,7 +10,7 @@ metadata would be a message of its own, sent and read for each call.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from google.protobuf.descriptor import MethodDescriptor
@@ -53,7 +53,9 @@ CLIENT_ID_CHARACTERS: Final = 65
 LOCAL_PEERS: Final = ("ipv4:127.", "ipv6:%5B::1%5D", "ipv6:[::1]", "unix:")
 FORWARDED: Final = "x-forwarded-for"
 
-Judge = Callable[[Any, ServicerContext[Any, Any]], Verdict]
+Metadata = Iterable[tuple[str, str | bytes]]
+Judge = Callable[[Any, str], Verdict]
+"""Of a request, and of the address that it comes from."""
 
 
 def judge_of(method: MethodDescriptor, limiters: Mapping[str, Limiter]) -> Judge | None:
@@ -64,18 +66,14 @@ def judge_of(method: MethodDescriptor, limiters: Mapping[str, Limiter]) -> Judge
     if limiter is None:
         return None
     take = limiter.take
-    if method.client_streaming:
-        return lambda _, context: take({address_of(context): 1})
     fields = method.input_type.fields_by_name
-    if "orders" in fields:
-        return lambda request, context: take(_of_many(request.orders, context))
-    if "client_id" in fields:
-        return lambda request, context: take(
-            {address_of(context): 1, client(request.client_id): 1}
-            if request.client_id
-            else {address_of(context): 1}
+    if "orders" in fields and not method.client_streaming:
+        return lambda request, address: take(_of_many(request.orders, address))
+    if "client_id" in fields and not method.client_streaming:
+        return lambda request, address: take(
+            {address: 1, client(request.client_id): 1} if request.client_id else {address: 1}
         )
-    return lambda _, context: take({address_of(context): 1})
+    return lambda _, address: take({address: 1})
 
 
 class SessionBudgets:
@@ -83,7 +81,7 @@ class SessionBudgets:
 
     def __init__(self, limiters: Mapping[str, Limiter], context: ServicerContext[Any, Any]) -> None:
         self._limiters = limiters
-        self._address = address_of(context) if limiters else ""
+        self._address = address_of(context.peer(), context.invocation_metadata() or ())
 
     def judged(self, commands: Sequence[Command | EdgeReject]) -> list[Command | EdgeReject]:
         """The commands of one message. Where its orders are over a limit, all of them are replaced
@@ -106,9 +104,9 @@ class SessionBudgets:
         return left
 
 
-def _of_many(orders: Any, context: ServicerContext[Any, Any]) -> dict[str, int]:
+def _of_many(orders: Any, address: str) -> dict[str, int]:
     wanted = Counter(client(order.client_id) for order in orders)
-    return {address_of(context): max(1, len(orders)), **wanted}
+    return {address: max(1, len(orders)), **wanted}
 
 
 def client(client_id: str) -> str:
@@ -116,11 +114,10 @@ def client(client_id: str) -> str:
     return f"client {client_id[:CLIENT_ID_CHARACTERS]}"
 
 
-def address_of(context: ServicerContext[Any, Any]) -> str:
+def address_of(peer: str, metadata: Metadata) -> str:
     """Who calls, without the port; what the gateway saw where a peer of this machine says so."""
-    peer = context.peer()
     if peer.startswith(LOCAL_PEERS):
-        for key, value in context.invocation_metadata() or ():
+        for key, value in metadata:
             if key == FORWARDED:
                 # The last one is what the gateway added; those before it are the caller's own.
                 return f"address {str(value).rpartition(',')[2].strip()}"
@@ -129,13 +126,11 @@ def address_of(context: ServicerContext[Any, Any]) -> str:
 
 def metadata_of(verdict: Verdict) -> tuple[tuple[str, str], ...]:
     """What the reply says."""
-    told = (
-        ("x-ratelimit-limit", str(verdict.limit)),
-        ("x-ratelimit-remaining", str(verdict.remaining)),
-    )
-    if not verdict.retry_after_ns:
+    _, _, limit, remaining, retry_after_ns = verdict
+    told = (("x-ratelimit-limit", str(limit)), ("x-ratelimit-remaining", str(remaining)))
+    if not retry_after_ns:
         return told
-    return (*told, ("retry-after", str(-(-verdict.retry_after_ns // 10**9))))
+    return (*told, ("retry-after", str(-(-retry_after_ns // 10**9))))
 
 
 def refused_of(verdict: Verdict) -> EdgeReject:

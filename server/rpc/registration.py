@@ -26,8 +26,8 @@ from server import logs
 from server.limits.limiter import Limiter
 from server.metrics.load import CallErrors
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
-from server.rpc.rate_limits import Judge, judge_of, metadata_of, refused_of
-from server.rpc.request_ids import name_call, request_id
+from server.rpc.rate_limits import Judge, address_of, judge_of, metadata_of, refused_of
+from server.rpc.request_ids import REQUEST_ID, name_of, request_id
 
 Handler = Callable[[Any, ServicerContext[Any, Any]], Coroutine[Any, Any, Any]]
 
@@ -53,9 +53,7 @@ def register(
     for method in service.methods:
         serve: Handler = getattr(servicer, method.name)
         judge = judge_of(method, limiters) if limiters else None
-        if judge is not None:
-            serve = _limited(serve, judge)
-        serve = _counted(serve, method, errors)
+        serve = _guarded(serve, method, judge, errors)
         reply = GetMessageClass(method.output_type).SerializeToString
         handlers[method.name] = _HANDLERS[method.client_streaming, method.server_streaming](
             serve,
@@ -80,27 +78,27 @@ def _decoder(method: MethodDescriptor) -> Callable[[bytes], Any]:
     return request_or_refusal
 
 
-def _limited(serve: Handler, judge: Judge) -> Handler:
-    async def serve_within(request: Any, context: ServicerContext[Any, Any]) -> Any:
-        verdict = judge(request, context)
-        told = metadata_of(verdict)
-        context.set_trailing_metadata((*(context.trailing_metadata() or ()), *told))
-        if verdict.retry_after_ns:
-            await refuse(context, refused_of(verdict))
-        return await serve(request, context)
-
-    return serve_within
-
-
-def _counted(serve: Handler, method: MethodDescriptor, errors: CallErrors) -> Handler:
+def _guarded(
+    serve: Handler, method: MethodDescriptor, judge: Judge | None, errors: CallErrors
+) -> Handler:
     endpoint = f"{method.containing_service.full_name}/{method.name}"
 
     async def serve_or_refuse(request: Any, context: ServicerContext[Any, Any]) -> Any:
         began_ns = time.monotonic_ns() if logs.debugging() else 0
-        name_call(context)
+        # Each look at metadata is a copy of all of it, and so is each change: one of each.
+        metadata = context.invocation_metadata() or ()
+        told = ((REQUEST_ID, name_of(metadata)),)
         try:
             if type(request) is EdgeReject:
+                context.set_trailing_metadata(told)
                 await refuse(context, request)
+            elif judge is None:
+                context.set_trailing_metadata(told)
+            else:
+                verdict = judge(request, address_of(context.peer(), metadata))
+                context.set_trailing_metadata(told + metadata_of(verdict))
+                if verdict.retry_after_ns:
+                    await refuse(context, refused_of(verdict))
             return await serve(request, context)
         except grpc.aio.AbortError:
             errors[endpoint, context.code().name] += 1

@@ -8,6 +8,7 @@ trailing metadata is where it is kept meanwhile: initial metadata would be a mes
 
 import re
 import secrets
+from collections.abc import Iterable
 from itertools import count
 from typing import Any, Final
 
@@ -23,14 +24,12 @@ _numbers: Final = count(1)
 _process: Final = secrets.token_hex(6)
 
 
-def name_call(context: ServicerContext[Any, Any]) -> None:
-    """To be called once for each call, before anything else is said of it."""
-    for key, value in context.invocation_metadata() or ():
+def name_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """What a call with this invocation metadata is named; asked once for each."""
+    for key, value in metadata:
         if key == REQUEST_ID and isinstance(value, str) and _matches(value):
-            break
-    else:
-        value = f"{_process}-{next(_numbers):x}"
-    context.set_trailing_metadata(((REQUEST_ID, value),))
+            return value
+    return f"{_process}-{next(_numbers):x}"
 
 
 def request_id(context: ServicerContext[Any, Any]) -> str:
