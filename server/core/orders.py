@@ -8,6 +8,7 @@ from that, from whether the order ended, and from why.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from server.core.events import OrderAccepted, OrderEvent
@@ -39,6 +40,7 @@ order (placing sequence to session), and what is of one event only (reason and c
 EventOfOrder = TypeVar("EventOfOrder", bound=OrderEvent)
 _WOULD_CROSS: Final = int(EndReason.POST_ONLY_WOULD_CROSS)
 _new: Final = tuple.__new__
+_static: Final = itemgetter(*range(STANDING), *range(NAMED, EVENT))
 
 
 PREVENTIONS: Final = range(1, 6)
@@ -140,19 +142,14 @@ class Order:
 
     def row(self) -> tuple[str | int, ...]:
         """All of it but its place in the book, as plain data."""
-        accepted = self.accepted
-        return (
-            accepted[:STANDING]
-            + accepted[NAMED:EVENT]
-            + (
-                self.price_e8,
-                self.quantity_e8,
-                self.filled_e8,
-                self.remaining_e8,
-                self.reason,
-                self.updated_ns,
-                self.closed_sequence,
-            )
+        return _static(self.accepted) + (
+            self.price_e8,
+            self.quantity_e8,
+            self.filled_e8,
+            self.remaining_e8,
+            self.reason,
+            self.updated_ns,
+            self.closed_sequence,
         )
 
 

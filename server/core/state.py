@@ -38,7 +38,7 @@ from server.core.exchange import Session
 from server.core.instruments import Instrument, Limits
 from server.core.market import Bar
 from server.core.orders import Order
-from server.core.types import BUY, OPEN
+from server.core.types import OPEN
 
 ROWS_MAX: Final = 10_000
 """Rows of a chunk: a few megabytes at most while one is encoded."""
@@ -230,10 +230,25 @@ def _load_orders(engine: Engine, rows: Iterable[Row]) -> Iterator[Order]:
 
 def _load_queues(engine: Engine, rows: Iterable[Row]) -> None:
     orders = engine.directory.orders
+    newest: Order | None = None
     for (order_id,) in rows:
         order = orders[order_id]
-        book = order.account.market.book
-        book.add(book.bids if order.accepted[4] == BUY else book.asks, order)
+        # Most rest behind the one before: `Book.add` would look for the level again.
+        if (
+            newest is not None
+            and (level := newest.level) is not None
+            and order.price_e8 == level.price_e8
+            and order.account.market is newest.account.market
+            and order.accepted[4] == level.side.side
+        ):
+            newest.later = level.tail = order
+            order.earlier, order.level = newest, level
+            level.quantity_e8 += order.remaining_e8
+            level.side.order_count += 1
+        else:
+            book = order.account.market.book
+            book.add(book.side(order.side), order)
+        newest = order
 
 
 def _load_generations(engine: Engine, row: Row) -> None:
