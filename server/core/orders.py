@@ -142,7 +142,7 @@ class Order:
 
     def row(self) -> tuple[str | int, ...]:
         """All of it but its place in the book, as plain data."""
-        return _static(self.accepted) + (
+        changing = (
             self.price_e8,
             self.quantity_e8,
             self.filled_e8,
@@ -151,6 +151,7 @@ class Order:
             self.updated_ns,
             self.closed_sequence,
         )
+        return _static(self.accepted) + changing
 
 
 def event_of(
