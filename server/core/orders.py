@@ -8,6 +8,7 @@ from that, from whether the order ended, and from why.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -40,7 +41,9 @@ order (placing sequence to session), and what is of one event only (reason and c
 EventOfOrder = TypeVar("EventOfOrder", bound=OrderEvent)
 _WOULD_CROSS: Final = int(EndReason.POST_ONLY_WOULD_CROSS)
 _new: Final = tuple.__new__
-_static: Final = itemgetter(*range(STANDING), *range(NAMED, EVENT))
+_static: Final[Callable[[OrderEvent], tuple[str | int, ...]]] = itemgetter(
+    *range(STANDING), *range(NAMED, EVENT)
+)
 
 
 PREVENTIONS: Final = range(1, 6)
