@@ -20,16 +20,15 @@ import ctypes
 import importlib.util
 import os
 import pwd
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from server.supervisor.own_address import free_port, password_in, write_privately
 from server.supervisor.parent import die_with_parent
 
 if TYPE_CHECKING:
@@ -41,8 +40,6 @@ DIRECTORY_NAME: Final = "postgres"
 URL_FILE_NAME: Final = "postgres.url"
 PASSWORD_FILE_NAME: Final = "postgres.password"
 USER: Final = "exchange"
-NICENESS: Final = 10
-"""While the server needs the cores, it waits."""
 STOP_SIGNAL: Final = signal.SIGINT
 """Ends connections instead of waiting until their clients go, as SIGTERM would."""
 _ID_IF_NOBODY_IS_KNOWN: Final = 65_534
@@ -73,28 +70,15 @@ def programs() -> Path:
 
 def choose_url(data_dir: Path) -> str:
     """A free port, written down with the password for whoever may read the data directory."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        chosen = url(data_dir, probe.getsockname()[1])
-    file = data_dir / URL_FILE_NAME
-    file.unlink(missing_ok=True)
-    _write_privately(file, f"{chosen}\n")
+    chosen = url(data_dir, free_port())
+    write_privately(data_dir / URL_FILE_NAME, f"{chosen}\n")
     return chosen
 
 
 def url(data_dir: Path, port: int) -> str:
     """Where it is found, with the password, which is drawn where there is none."""
-    file = data_dir / PASSWORD_FILE_NAME
-    if not file.exists():
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_privately(file, secrets.token_urlsafe(24))
-    return f"postgresql://{USER}:{file.read_text('ascii')}@127.0.0.1:{port}/postgres"
-
-
-def _write_privately(file: Path, text: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as opened:
-        opened.write(text)
+    password = password_in(data_dir / PASSWORD_FILE_NAME)
+    return f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
 
 
 def port_of(settings: "Settings") -> int:

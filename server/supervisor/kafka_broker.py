@@ -14,13 +14,13 @@ how far the follower fills them.
 
 import hashlib
 import shutil
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from server.supervisor import package_cache
+from server.supervisor.own_address import free_port, write_privately
 from server.supervisor.package_cache import (
     LOCK,
     ROOT,
@@ -56,8 +56,6 @@ NAME: Final = "kafka"
 DIRECTORY_NAME: Final = "kafka"
 BROKERS_FILE_NAME: Final = "kafka.brokers"
 OUTPUT_FILE_NAME: Final = "output"
-NICENESS: Final = 10
-"""While the server needs the cores, it waits."""
 
 
 class KafkaMissing(Exception):
@@ -122,8 +120,7 @@ def _make(directory: Path, say: Callable[[str], None]) -> None:
 def choose_brokers(data_dir: Path) -> str:
     """A free port, written down for whoever looks for it."""
     chosen = f"127.0.0.1:{free_port()}"
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (data_dir / BROKERS_FILE_NAME).write_text(f"{chosen}\n", encoding="ascii")
+    write_privately(data_dir / BROKERS_FILE_NAME, f"{chosen}\n")
     return chosen
 
 
@@ -133,13 +130,6 @@ def port_of(settings: "Settings") -> int:
     given = settings.kafka_brokers
     given = given or (file.read_text("ascii") if file.exists() else choose_brokers(file.parent))
     return int(given.strip().rpartition(":")[2])
-
-
-def free_port() -> int:
-    """One that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def prepare(installation: Installation, directory: Path, port: int, controller_port: int) -> Path:

@@ -22,6 +22,8 @@ VARIABLES: Final = {
     "kafka_brokers": "KAFKA_BROKERS",
 }
 """By setting."""
+NICENESS: Final = 10
+"""While the exchange needs the cores, they wait."""
 
 
 class OwnServer(NamedTuple):

