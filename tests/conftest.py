@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.followers.redis_site import redis as redis
 from tests.running import Starter
 
 

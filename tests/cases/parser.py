@@ -48,6 +48,10 @@ from pathlib import Path
 from typing import Final
 
 DEFAULT_INSTRUMENT: Final = "BTC-USD"
+# What the words are in the engine and on the wire.
+SIDES: Final = {"": 0, "buy": 1, "sell": 2}
+TIMES: Final = {"": 0, "gtc": 1, "ioc": 2, "fok": 3}
+MODES: Final = {"": 0, "none": 1, "newest": 2, "oldest": 3, "both": 4, "decrement": 5}
 
 
 @dataclass(frozen=True)

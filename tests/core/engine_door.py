@@ -19,6 +19,9 @@ from server.core.instruments import Instrument
 from server.core.rejects import Reject
 from server.core.types import BUY, E8, SELL, EndReason, OrderStatus, Repeat, Stamp
 from tests.cases.parser import (
+    MODES,
+    SIDES,
+    TIMES,
     Cancel,
     CancelAll,
     Cancelled,
@@ -32,9 +35,6 @@ from tests.cases.parser import (
     Trade,
 )
 
-SIDES: Final = {"": 0, "buy": 1, "sell": 2}
-TIMES: Final = {"": 0, "gtc": 1, "ioc": 2, "fok": 3}
-MODES: Final = {"": 0, "none": 1, "newest": 2, "oldest": 3, "both": 4, "decrement": 5}
 UNIT: Final = Decimal(E8)
 FIRST_NS: Final = 1_700_000_000_000_000_000
 STEP_NS: Final = 1_000_000

@@ -73,3 +73,12 @@ class Site:
             yield
         finally:
             self._process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One for all tests of a module."""
+    site = Site(tmp_path_factory.mktemp("redis"))
+    site.start()
+    yield site
+    site.kill()

@@ -40,14 +40,6 @@ SECONDS = 30.0
 BTC = "BTC-USD"
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("redis"))
-    site.start()
-    yield site
-    site.kill()
-
-
 @pytest.fixture
 def address(starter: Starter, redis: Site) -> str:
     redis.flush()

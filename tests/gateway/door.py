@@ -13,6 +13,8 @@ from exchange.v1 import admin_service_pb2, market_data_pb2, order_service_pb2, t
 from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from tests.cases.parser import (
+    MODES,
+    SIDES,
     Cancel,
     CancelAll,
     Cancelled,
@@ -27,15 +29,14 @@ from tests.cases.parser import (
 )
 
 E8: Final = 10**8
-SIDES: Final = {"": 0, "buy": 1, "sell": 2}
-MODES: Final = {
+MODE_WORDS: Final = {
+    "": "",
     "none": "none",
     "newest": "cancel_newest",
     "oldest": "cancel_oldest",
     "both": "cancel_both",
     "decrement": "decrement",
 }
-MODE_NUMBERS: Final = {mode: number for number, mode in enumerate(MODES, start=1)}
 LEVELS_MAX: Final = 100
 
 
@@ -118,7 +119,7 @@ class HttpDoor:
             name=terms.name,
             maker_fee_e6=int(Decimal(terms.maker_fee) * 10**6),
             taker_fee_e6=int(Decimal(terms.taker_fee) * 10**6),
-            self_trade_prevention=MODE_NUMBERS[terms.self_trade_prevention],  # type: ignore[arg-type]
+            self_trade_prevention=MODES[terms.self_trade_prevention],  # type: ignore[arg-type]
             **given,
         )
         self._admin.SetInstrument(admin_service_pb2.SetInstrumentRequest(instrument=instrument))
@@ -133,7 +134,7 @@ class HttpDoor:
             "quantity": float(order.quantity),
             "time_in_force": order.time_in_force,
             "post_only": order.post_only,
-            "self_trade_prevention": MODES.get(order.self_trade_prevention, ""),
+            "self_trade_prevention": MODE_WORDS[order.self_trade_prevention],
             "order_id": order.order_id,
             "idempotency_key": order.key,
         }

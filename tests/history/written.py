@@ -3,11 +3,9 @@
 from server.core.commands import Command
 from server.core.engine import Engine
 from server.core.events import Event
-from server.core.types import Stamp
 from server.followers.postgres import PostgresFollower
-from server.journal.payload import encode_batch
 from server.journal.record import BATCH, Record
-from tests.journal.site import START_NS
+from tests.journal.site import START_NS, applied
 
 JOURNAL = b"j" * 16
 
@@ -23,12 +21,7 @@ class Written:
         """Apply the commands and record them; all must be accepted."""
         first = self.engine.sequence + 1
         time_ns = time_ns or START_NS + first * 1_000
-        events = []
-        for sequence, command in enumerate(commands, first):
-            outcome = self.engine.apply(command, Stamp(sequence, time_ns))
-            assert isinstance(outcome, list), outcome
-            events.append(outcome)
-        payload = encode_batch(commands, events)
+        events, payload = applied(self.engine, commands, time_ns)
         record = Record(
             BATCH, first, 0, JOURNAL, 0, 1, 1, b"", first, len(commands), time_ns, b"", payload
         )

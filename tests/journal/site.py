@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from server.core.commands import (
@@ -32,6 +33,18 @@ START_NS = 1_700_000_000_000_000_000
 INSTRUMENT = "BTC-USD"
 
 
+def applied(
+    engine: Engine, commands: Sequence[Command], time_ns: int
+) -> tuple[list[list[Event]], bytes]:
+    """The events of commands, all of which must be accepted, and both as a record has them."""
+    events = []
+    for sequence, command in enumerate(commands, engine.sequence + 1):
+        outcome = engine.apply(command, Stamp(sequence, time_ns))
+        assert isinstance(outcome, list), outcome
+        events.append(outcome)
+    return events, encode_batch(commands, events)
+
+
 class Site:
     """The writer's side: applies, appends, and remembers what was acknowledged."""
 
@@ -56,12 +69,7 @@ class Site:
         """Apply the commands and append them as one record; all must be accepted."""
         first = self.engine.sequence + 1
         time_ns = time_ns or START_NS + first * 1_000
-        events = []
-        for sequence, command in enumerate(commands, first):
-            outcome = self.engine.apply(command, Stamp(sequence, time_ns))
-            assert isinstance(outcome, list), outcome
-            events.append(outcome)
-        payload = encode_batch(commands, events)
+        events, payload = applied(self.engine, commands, time_ns)
         position = self.log.append(BATCH, first, len(commands), time_ns, payload)
         assert isinstance(position, Position), position
         self.acknowledged.update(enumerate(commands, first))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,14 +16,6 @@ from tests.rpc.served import BUY, E8, order, refused, serving, until
 
 LIMITS = RateLimits(orders_per_s=100, cancels_per_s=100, queries_per_s=5)
 BLOCK = 10
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("redis"))
-    site.start()
-    yield site
-    site.kill()
 
 
 class FrontEnd:

@@ -128,6 +128,20 @@ class Load:
         self._room.release()
 
 
+def bid(number: int) -> PlaceOrderRequest:
+    """One of many that rest; without a key, since what is remembered of keys would keep the journal
+    for an hour."""
+    return PlaceOrderRequest(
+        client_id="alice",
+        instrument="BTC-USD",
+        side="SIDE_BUY",
+        type="ORDER_TYPE_LIMIT",
+        quantity_e8=E8,
+        price_e8=(1 + number % 500) * E8,
+        order_id=f"o-{number}",
+    )
+
+
 def repeat(address: str, commands: list[SessionCommand]) -> dict[str, SessionOutcome]:
     """Send commands once more over a new session: their outcomes by key."""
     messages = [TradingSessionRequest(open=TradingSessionOpen())]

@@ -15,15 +15,14 @@ from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.order_service_pb2 import (
     CancelOrderRequest,
     GetOrderRequest,
-    PlaceOrderRequest,
     PlaceOrdersRequest,
 )
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from server.journal.recovery import recover
+from tests.processes.load import bid
 from tests.processes.small_disk import BALLAST_NAME, fill
 from tests.running import Running, Starter, free_port, until
 
-E8 = 100_000_000
 MODULE = "tests.processes.small_disk"
 SEGMENT_BYTES = 64 * 1024
 DISK_BYTES = 2 << 20
@@ -31,18 +30,6 @@ DISK_BYTES = 2 << 20
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 and not os.environ.get("CI"), reason="only root can mount a small disk"
 )
-
-
-def order(number: int) -> PlaceOrderRequest:
-    return PlaceOrderRequest(
-        client_id="alice",
-        instrument="BTC-USD",
-        side="SIDE_BUY",
-        type="ORDER_TYPE_LIMIT",
-        quantity_e8=E8,
-        price_e8=(1 + number % 500) * E8,
-        order_id=f"o-{number}",
-    )
 
 
 def configured(tmp_path: Path) -> str:
@@ -108,14 +95,14 @@ def test_a_full_disk_stops_orders_and_nothing_else(
     starter.run("gateway", "--http-port", port, "--server", address)
     with grpc.insecure_channel(address) as channel:
         orders, admin = OrderServiceStub(channel), AdminServiceStub(channel)
-        taken = [orders.PlaceOrder(order(number)).order.order_id for number in range(5)]
+        taken = [orders.PlaceOrder(bid(number)).order.order_id for number in range(5)]
         fill(disk)
         refused: grpc.RpcError | None = None
         began = time.monotonic()
         number = 1_000
         while refused is None:
             assert time.monotonic() - began < 20, "a full disk stops nothing"
-            batch = PlaceOrdersRequest(orders=[order(number + each) for each in range(50)])
+            batch = PlaceOrdersRequest(orders=[bid(number + each) for each in range(50)])
             try:
                 reply = orders.PlaceOrders(batch, timeout=5)
             except grpc.RpcError as error:
@@ -140,7 +127,7 @@ def test_a_full_disk_stops_orders_and_nothing_else(
             nonlocal number
             number += 1
             try:
-                orders.PlaceOrder(order(number), timeout=5)
+                orders.PlaceOrder(bid(number), timeout=5)
             except grpc.RpcError:
                 return False
             taken.append(f"o-{number}")
@@ -180,14 +167,14 @@ def test_a_snapshot_that_finds_no_room_harms_nothing(starter: Starter, tmp_path:
     with grpc.insecure_channel(everything.grpc) as channel:
         orders, admin = OrderServiceStub(channel), AdminServiceStub(channel)
         for number in range(5):
-            orders.PlaceOrder(order(number))
+            orders.PlaceOrder(bid(number))
         fill(disk)
         with pytest.raises(grpc.RpcError) as late:
             admin.CreateSnapshot(CreateSnapshotRequest(), timeout=1)
         assert late.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         running.wait_line("follower | no snapshot at sequence")
         for number in range(5, 10):
-            orders.PlaceOrder(order(number))
+            orders.PlaceOrder(bid(number))
         orders.CancelOrder(CancelOrderRequest(order_id="o-1"))
     assert not list((disk / "snapshots").iterdir()), "what was begun was left behind"
     copy = tmp_path / "copy"

@@ -8,14 +8,14 @@ import grpc
 
 from exchange.v1.admin_service_pb2 import GetStatusRequest
 from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
-from exchange.v1.order_service_pb2 import PlaceOrderRequest, PlaceOrdersRequest
+from exchange.v1.order_service_pb2 import PlaceOrdersRequest
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from server.exits import Exit
 from server.journal.recovery import recover
 from server.journal.segments import segment_paths
+from tests.processes.load import bid
 from tests.running import Starter, until
 
-E8 = 100_000_000
 CONFIGURATION = """
 [journal]
 segment_bytes = 65536
@@ -24,19 +24,6 @@ archive_dir = "{archive}"
 [snapshots]
 interval_s = 1
 """
-
-
-def order(number: int) -> PlaceOrderRequest:
-    """Without a key: what is remembered of keys would keep the journal for an hour."""
-    return PlaceOrderRequest(
-        client_id="alice",
-        instrument="BTC-USD",
-        side="SIDE_BUY",
-        type="ORDER_TYPE_LIMIT",
-        quantity_e8=E8,
-        price_e8=(1 + number % 50) * E8,
-        order_id=f"o-{number}",
-    )
 
 
 def test_what_is_archived_and_what_is_kept_are_the_whole_journal(
@@ -54,7 +41,7 @@ def test_what_is_archived_and_what_is_kept_are_the_whole_journal(
         orders = OrderServiceStub(channel)
 
         def archived() -> bool:
-            batch = [order(next(numbers)) for _ in range(100)]
+            batch = [bid(next(numbers)) for _ in range(100)]
             reply = orders.PlaceOrders(PlaceOrdersRequest(orders=batch), timeout=10)
             acknowledged.extend(each.placed.order.order_id for each in reply.outcomes)
             return archive.exists() and len(segment_paths(archive)) >= 2

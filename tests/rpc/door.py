@@ -17,6 +17,9 @@ from exchange.v1.order_service_pb2 import (
 from exchange.v1.types_pb2 import ORDER_STATUS_REJECTED, EndReason, Level, Order
 from exchange.v1.types_pb2 import Trade as TradeMessage
 from tests.cases.parser import (
+    MODES,
+    SIDES,
+    TIMES,
     Cancel,
     CancelAll,
     Cancelled,
@@ -31,9 +34,6 @@ from tests.cases.parser import (
 )
 from tests.rpc.served import E8, Failure, Served, info_of
 
-SIDES: Final = {"": 0, "buy": 1, "sell": 2}
-TIMES: Final = {"": 0, "gtc": 1, "ioc": 2, "fok": 3}
-MODES: Final = {"": 0, "none": 1, "newest": 2, "oldest": 3, "both": 4, "decrement": 5}
 LEVELS_MAX: Final = 1_000
 
 

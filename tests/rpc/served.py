@@ -133,6 +133,16 @@ async def refused(call: Awaitable[Any]) -> tuple[Failure, ErrorInfo]:
     raise AssertionError(f"not refused: {reply}")
 
 
+async def failure_of(stream: Any) -> Failure:
+    """How a stream failed in the end, whatever it sent before."""
+    try:
+        while await stream.read() is not grpc.aio.EOF:
+            pass
+    except Failure as failure:
+        return failure
+    raise AssertionError("it ended well")
+
+
 def info_of(failure: Failure) -> ErrorInfo:
     """The details of a refusal; empty where there are none."""
     info = ErrorInfo()

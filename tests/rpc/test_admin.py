@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -33,6 +32,7 @@ from tests.rpc.served import (
     SELL,
     HeldJournal,
     Served,
+    failure_of,
     info_of,
     order,
     refused,
@@ -304,7 +304,7 @@ async def test_a_stopping_server_ends_journal_streams(tmp_path: Path) -> None:
     async with serving(tmp_path / "data") as served:
         call = served.admin.StreamJournal(StreamJournalRequest(follower="tape"))
         await _message(call)
-        failing = asyncio.ensure_future(_failure(call))
+        failing = asyncio.ensure_future(failure_of(call))
         await served.stop()
         failure = await failing
         assert failure.code() == StatusCode.UNAVAILABLE
@@ -385,12 +385,3 @@ async def _message(call: Any) -> StreamJournalResponse:
     message = await call.read()
     assert isinstance(message, StreamJournalResponse)
     return message
-
-
-async def _failure(call: Any) -> grpc.aio.AioRpcError:
-    try:
-        while await call.read() is not grpc.aio.EOF:
-            pass
-    except grpc.aio.AioRpcError as failure:
-        return failure
-    raise AssertionError("it ended well")

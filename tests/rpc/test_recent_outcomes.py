@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,6 @@ from tests.followers.redis_site import Site
 from tests.rpc.served import BUY, E8, SELL, HeldJournal, Served, order, refused, serving, until
 
 TIGHT = SequencerLimits(commands_waiting_max=1)
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("redis"))
-    site.start()
-    yield site
-    site.kill()
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,17 @@ from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from server.core.commands import OpenSession
 from server.rpc import parse
 from server.settings import SequencerLimits
-from tests.rpc.served import BUY, SELL, HeldJournal, Served, info_of, order, serving, until
+from tests.rpc.served import (
+    BUY,
+    SELL,
+    HeldJournal,
+    Served,
+    failure_of,
+    info_of,
+    order,
+    serving,
+    until,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -266,7 +276,7 @@ async def test_a_stopping_server_ends_its_sessions(tmp_path: Path) -> None:
         opening.open.CopyFrom(ON_DISCONNECT)
         await call.write(opening)
         await call.read()
-        ending = asyncio.ensure_future(_end_of(call))
+        ending = asyncio.ensure_future(failure_of(call))
         await served.stop()
         failure = await ending
         assert failure.code() == StatusCode.UNAVAILABLE
@@ -274,15 +284,6 @@ async def test_a_stopping_server_ends_its_sessions(tmp_path: Path) -> None:
         ended = served.engine.order("a1")
         assert ended is not None
         assert ended.reason == words.END_REASON_SESSION_ENDED
-
-
-async def _end_of(call: Any) -> grpc.aio.AioRpcError:
-    try:
-        while await call.read() is not grpc.aio.EOF:
-            pass
-    except grpc.aio.AioRpcError as failure:
-        return failure
-    raise AssertionError("it ended well")
 
 
 BAD_BEGINNINGS: list[tuple[str, Sequence[TradingSessionRequest], str, str]] = [
@@ -320,7 +321,7 @@ async def test_a_bad_beginning_ends_the_session(
     served: Served, messages: Sequence[TradingSessionRequest], reason: str, field: str
 ) -> None:
     call = served.orders.TradingSession(iter(messages))
-    failure = await _end_of(call)
+    failure = await failure_of(call)
     info = info_of(failure)
     assert failure.code() == StatusCode.INVALID_ARGUMENT
     assert (info.reason, info.metadata["field"]) == (reason, field)
