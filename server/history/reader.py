@@ -5,7 +5,9 @@ be complete for its answer to be whole; where they are not, or the database can'
 says so instead of a short answer. What is asked for has ended long before and no longer changes,
 so nothing needs to be read in one transaction with the position.
 
-After a failure nothing is tried for `PAUSE_S`: callers are refused at once meanwhile.
+After a failure nothing is tried for `PAUSE_S`: callers are refused at once meanwhile. So no caller
+may be able to cause one: names that nobody can have, some of which the database takes for an error,
+are answered without it.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
+from server.core.checks import is_id
 from server.core.events import OrderEvent, Traded
 from server.core.market import MINUTE_NS, Bar, RecentTrade
 from server.core.types import BUY, INT64_MAX, SELL, OrderStatus, Side
@@ -112,6 +115,8 @@ class History:
 
     async def order(self, order_id: str, through_sequence: int) -> PastOrder | None:
         """The newest order of this id that had ended at that sequence."""
+        if not is_id(order_id):
+            return None
         query = f"{_ORDERS} WHERE order_id = $2 AND {_ENDED} ORDER BY placed_sequence DESC LIMIT 1"
         async with self._reading(through_sequence) as connection:
             rows = await connection.fetch(query, through_sequence, order_id)
@@ -128,6 +133,8 @@ class History:
         through_sequence: int,
     ) -> list[PastOrder]:
         """Newest first by placing sequence, those that had ended at that sequence."""
+        if not all(is_id(name) for name in (client_id, instrument) if name):
+            return []
         asked: list[Any] = [through_sequence]
         terms = [_ENDED]
         for term, value in (

@@ -214,6 +214,23 @@ def test_a_database_that_is_silent_holds_nobody_up(
     asyncio.run(run())
 
 
+def test_a_name_that_nobody_can_have_is_no_failure(site: Written, database: str) -> None:
+    """One that the database refuses would have history left alone, for every caller."""
+
+    async def run() -> None:
+        await site.fill(database)
+        history = History(database)
+        past = past_of(site.engine, history)
+        for name in ("\0", "a\0b", "s0\n", "\u0660", "x" * 65):
+            assert await past.order(name, None) is None  # type: ignore[arg-type]
+            for query in (OrdersQuery(name, "", 0, 0, 0, 9), OrdersQuery("", name, 0, 0, 0, 9)):
+                assert (await past.orders(query, None)).orders == []  # type: ignore[arg-type]
+            assert await past.order("s0", None) is not None  # type: ignore[arg-type]
+        await history.close()
+
+    asyncio.run(run())
+
+
 @pytest.fixture
 def unused() -> str:
     """An address at which nothing listens."""
