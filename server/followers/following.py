@@ -33,6 +33,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
+from server.followers.outage_lines import reason
 from server.followers.position import JournalNotKept, JournalReader, frames
 from server.journal.record import BATCH, Record, decode_frame
 
@@ -214,7 +215,7 @@ class Following:
             self._caught_up_s = time.monotonic()
 
     def _note(self, error: Exception) -> None:
-        problem = f"{type(error).__name__}: {error}".rstrip(": ")
+        problem = reason(error)
         if problem != self._problem:
             self._say(f"{self.name} is down ({problem}); trying until it is back")
         self._problem = problem

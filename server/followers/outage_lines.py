@@ -14,6 +14,12 @@ LINES_MAX: Final = 10
 WINDOW_S: Final = 60.0
 
 
+def reason(error: Exception) -> str:
+    """An error as a part of a line: PostgreSQL's have details and hints in lines of their own."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
 class OutageLines:
     """Of one part."""
 

@@ -116,7 +116,8 @@ class PostgresFollower:
             settings["search_path"] = self._search_path
         self._pool = await asyncpg.create_pool(
             self._url,
-            min_size=1,
+            # The pool would connect again by itself, and tell each failure with a trace.
+            min_size=0,
             max_size=POOL_MAX,
             timeout=CONNECT_S,
             command_timeout=COMMAND_S,

@@ -26,7 +26,7 @@ import grpc
 from exchange.v1.part_service_pb2 import PartReport, ReportPartsRequest
 from exchange.v1.part_service_pb2_grpc import PartServiceStub
 from server.followers.following import BREAKER_FAILURES, Following
-from server.followers.outage_lines import OutageLines
+from server.followers.outage_lines import OutageLines, reason
 from server.followers.position import CHANNEL_OPTIONS
 from server.settings import Settings
 
@@ -161,7 +161,7 @@ class Watched:
         except TimeoutError:
             await self._failed(f"no answer within {ANSWER_S:.0f} s")
         except Exception as error:  # whatever an outside part answers with
-            await self._failed(f"{type(error).__name__}: {error}".rstrip(": "))
+            await self._failed(reason(error))
         else:
             if self._said:
                 self._say(f"{self.name} answers again")

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import subprocess
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 from server.supervisor import embedded_postgres
 from server.supervisor.embedded_postgres import PostgresMissing
+from tests.followers.small_disk import SmallDisk
 from tests.running import START_SECONDS, free_port
 
 _numbers = itertools.count(1)
@@ -22,14 +23,19 @@ _numbers = itertools.count(1)
 class PostgresServer:
     """A cluster, and the process that serves it."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, disk: SmallDisk | None = None, on_it: str = "") -> None:
         self.directory = embedded_postgres.prepare(data_dir)
+        self._enter: Sequence[str] = ()
+        if disk is not None:
+            self._enter = disk.enter
+            if on_it:
+                disk.take_over(self.directory / on_it)
         self.port = free_port()
         self.url = embedded_postgres.url(data_dir, self.port)
         self.start()
 
     def start(self) -> None:
-        command = embedded_postgres.command(self.directory, self.port)
+        command = [*self._enter, *embedded_postgres.command(self.directory, self.port)]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -54,13 +60,13 @@ class PostgresServer:
         self.process.kill()
         self.process.wait(START_SECONDS)
 
-    def database(self) -> str:
+    def database(self, tablespace: str = "pg_default") -> str:
         """The address of an empty database."""
         name = f"test_{next(_numbers)}"
 
         async def create() -> None:
             connection = await asyncpg.connect(self.url)
-            await connection.execute(f"CREATE DATABASE {name}")
+            await connection.execute(f"CREATE DATABASE {name} TABLESPACE {tablespace}")
             await connection.close()
 
         asyncio.run(create())

@@ -1,5 +1,6 @@
-"""Faults 15 and 16: a real PostgreSQL that is absent, killed, paused, wiped; a follower that is
-killed; both far behind. Orders are taken all along, and afterwards the rows are the journal's."""
+"""Faults 15 and 16: a real PostgreSQL that is absent, killed, paused, wiped, in a deadlock; a
+follower that is killed; both far behind. Orders are taken all along, and afterwards the rows are
+the journal's."""
 
 import asyncio
 import shutil
@@ -36,6 +37,8 @@ MORE = 10
 BEHIND_EVENTS = 100_000
 COMMANDS_BEHIND = 76_000
 """Of the order stream, that lead to so many events."""
+_FOLLOWER_WAITS = """SELECT count(*) FROM pg_stat_activity
+    WHERE application_name = 'exchange follower' AND wait_event_type = 'Lock'"""
 
 
 def follow(starter: Starter, address: str, database: str, *options: str) -> Running:
@@ -219,6 +222,49 @@ def test_cut_between_write_and_commit(
     asyncio.run(run())
     assert_fold(fetch, site.engine)
     assert_events(fetch, all_records)
+
+
+@pytest.mark.parametrize("locked", ["client_positions", "orders"])
+def test_a_deadlock_is_said_once_and_costs_nothing(
+    starter: Starter, database: str, fetch: Fetch, tmp_path: Path, locked: str
+) -> None:
+    """[I1 I2 I3 I6 I9] Another session locks the same rows in the other order, and PostgreSQL ends
+    the follower's transaction."""
+    server, address = starter.server(POSTGRES_URL=database)
+    follower = follow(starter, address, database)
+    with Load(address, "before") as load:
+        load.wait(1)
+    acknowledged = dict(load.acknowledged)
+    reached = durable(address)
+    until(lambda: written(fetch) >= reached, CATCH_UP_S, "rows")
+
+    async def in_the_other_order() -> None:
+        connection = await asyncpg.connect(database, server_settings={"deadlock_timeout": "1h"})
+        try:
+            async with connection.transaction():
+                await connection.execute(f"SELECT FROM {locked} FOR UPDATE")
+                with Load(address, "after") as load:
+                    await asyncio.to_thread(load.wait, MORE)
+                acknowledged.update(load.acknowledged)
+                await asyncio.to_thread(
+                    until, lambda: fetch(_FOLLOWER_WAITS) == [(1,)], CATCH_UP_S, "its wait"
+                )
+                await connection.execute("SELECT FROM follower_positions FOR UPDATE")
+                await asyncio.to_thread(follower.wait_line, "postgres is down")
+        finally:
+            await connection.close()
+
+    asyncio.run(in_the_other_order())
+    reached = durable(address)
+    until(lambda: written(fetch) >= reached, CATCH_UP_S, "rows after the deadlock")
+    assert_invariants(fetch, acknowledged)
+    follower.kill()
+    said = [line for line in follower.lines if "is down" in line]
+    assert len(said) == 1
+    assert said[0].startswith("postgres is down (DeadlockDetectedError: deadlock detected)")
+    assert not [line for line in follower.lines if line.startswith("DETAIL")]
+    assert server.terminate() == 0
+    assert_kept(fetch, starter, tmp_path)
 
 
 def test_a_hundred_thousand_events_behind_at_the_start(
