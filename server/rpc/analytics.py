@@ -11,6 +11,7 @@ What nobody covers is refused rather than answered in part.
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from server.core.accounts import divide_half_even
@@ -28,10 +29,10 @@ class Query(NamedTuple):
     """What is asked for."""
 
     instrument: str
-    start_ns: int
-    """0: the first of the 1,440 minutes that end with that of `end_ns`."""
-    end_ns: int
-    """0: after the newest trade."""
+    start_ns: int | None
+    """None: the first of the 1,440 minutes that end with that of `end_ns`."""
+    end_ns: int | None
+    """None: now."""
     interval_minutes: int
     with_empty: bool
     """Whether intervals without a trade are there too, with the price before them."""
@@ -81,15 +82,15 @@ def checked(query: Query) -> Query | EdgeReject:
             EdgeReason.TOO_MANY, "interval_minutes", minutes, f"{INTERVAL_MINUTES_MAX} minutes"
         )
     for field, time_ns in (("start_time_ns", query.start_ns), ("end_time_ns", query.end_ns)):
-        if not 0 <= time_ns <= INT64_MAX:
+        if time_ns is not None and not 0 <= time_ns <= INT64_MAX:
             limit = "nanoseconds since 1970"
             return EdgeReject(EdgeReason.NUMBER_INVALID, field, time_ns, limit)
     return query._replace(interval_minutes=minutes)
 
 
-def analytics(engine: Engine, query: Query) -> Analytics | EdgeReject:
+def analytics(engine: Engine, query: Query, now_ns: int) -> Analytics | EdgeReject:
     """Of a listed instrument, from memory alone."""
-    found = held(engine, query)
+    found = held(engine, query, now_ns)
     if isinstance(found, EdgeReject):
         return found
     return not_kept(found) if found.missing else answer(query, found, [])
@@ -97,20 +98,21 @@ def analytics(engine: Engine, query: Query) -> Analytics | EdgeReject:
 
 def not_kept(known: Held) -> EdgeReject:
     """Why it is refused where memory does not cover it and there is no history."""
-    return EdgeReject(EdgeReason.NOT_AVAILABLE, "start_time", known.start_ns, known.limit)
+    return EdgeReject(EdgeReason.NOT_AVAILABLE, "start_time_ns", known.start_ns, known.limit)
 
 
-def held(engine: Engine, query: Query) -> Held | EdgeReject:
-    """What the engine knows about it, of a listed instrument."""
+def held(engine: Engine, query: Query, now_ns: int) -> Held | EdgeReject:
+    """What the engine knows about it, of a listed instrument. The time of the engine is that of its
+    newest command, which in a quiet market is not now."""
     market = engine.markets[query.instrument]
-    end_ns = query.end_ns or engine.time_ns + 1
-    start_ns = query.start_ns or max(
-        ((end_ns - 1) // MINUTE_NS - WINDOW_MINUTES + 1) * MINUTE_NS, 0
-    )
+    start_ns, end_ns = query.start_ns, query.end_ns
+    if end_ns is None:
+        end_ns = max(now_ns, engine.time_ns) + 1
+    if start_ns is None:
+        start_ns = max(((end_ns - 1) // MINUTE_NS - WINDOW_MINUTES + 1) * MINUTE_NS, 0)
     if start_ns >= end_ns:
-        return EdgeReject(
-            EdgeReason.NUMBER_INVALID, "start_time", start_ns, f"less than the end, {end_ns}"
-        )
+        limit = f"before the end, {_time_text(end_ns)}"
+        return EdgeReject(EdgeReason.NUMBER_INVALID, "start_time_ns", start_ns, limit)
     step_ns = query.interval_minutes * MINUTE_NS
     count = (end_ns - 1) // step_ns - start_ns // step_ns + 1
     if query.with_empty and count > INTERVALS_MAX:
@@ -135,6 +137,11 @@ def answer(query: Query, known: Held, found: Iterable[Bar]) -> Analytics | EdgeR
 def average_e8(sum_e: int, divisor: int) -> int:
     """A sum divided, half to even; 0 of nothing."""
     return divide_half_even(sum_e, divisor) if divisor else 0
+
+
+def _time_text(time_ns: int) -> str:
+    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1_000)
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1_000:03}Z"
 
 
 def _bars(
@@ -162,8 +169,8 @@ def _bars(
         elif low < high:
             bars += _bars_of(market, low, high)
     limit = (
-        f"kept are whole minutes from {kept * MINUTE_NS} ns on, and parts of minutes after"
-        f" {trades[0][2]} ns"
+        f"kept are whole minutes from {_time_text(kept * MINUTE_NS)} on, and parts of minutes"
+        f" after {_time_text(trades[0][2])}"
     )
     return bars, missing, limit
 

@@ -120,7 +120,7 @@ RULES: Final[dict[IntEnum, Rule]] = {
         _BAD, False, "{field} {value} is outside {limit}: send a value within it"
     ),
     EdgeReason.NUMBER_INVALID: Rule(
-        _BAD, False, "{field} {value} is not {limit}: send a number that is"
+        _BAD, False, "{field} {value} is not {limit}: send one that is"
     ),
     EdgeReason.TOO_MANY: Rule(_BAD, False, "{field} is {value}, the limit is {limit}: send fewer"),
     EdgeReason.CURSOR_INVALID: Rule(

@@ -113,8 +113,8 @@ class MarketData:
         query = analytics.checked(
             analytics.Query(
                 request.instrument,
-                request.start_time_ns,
-                request.end_time_ns,
+                request.start_time_ns or None,
+                request.end_time_ns or None,
                 request.interval_minutes,
                 request.include_empty,
             )

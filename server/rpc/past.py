@@ -7,6 +7,7 @@ forgotten is unknown; with it, but out of reach, a call that needs it is refused
 A page that memory fills doesn't need it.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -51,9 +52,12 @@ class TradesPage(NamedTuple):
 class Past:
     """The reads of calls that look back."""
 
-    def __init__(self, calls: Calls, history: History) -> None:
+    def __init__(
+        self, calls: Calls, history: History, clock: Callable[[], int] = time.time_ns
+    ) -> None:
         self._calls = calls
         self._history = history
+        self._clock = clock
 
     async def order(self, order_id: str, context: ServicerContext[Any, Any]) -> Found | None:
         """The newest order of this id."""
@@ -133,7 +137,9 @@ class Past:
         """Trades by interval; None where the instrument is not listed."""
 
         def view(engine: Engine) -> Held | EdgeReject | None:
-            return analytics.held(engine, query) if query.instrument in engine.markets else None
+            if query.instrument not in engine.markets:
+                return None
+            return analytics.held(engine, query, self._clock())
 
         known = await self._calls.read(view, context)
         if known is None or isinstance(known, EdgeReject):

@@ -312,6 +312,12 @@ def test_analytics(market: Market) -> None:
     minute = market.get("/market/analytics")
     assert minute["interval_minutes"] == 1
     assert [each["total_volume"] for each in minute["aggregates"]] == [151]
+    ever = market.get("/market/analytics", interval=1440, start_time="1970-01-01T00:00:00Z")
+    assert ever["start_time"] == "1970-01-01T00:00:00.000Z"
+    assert [each["total_volume"] for each in ever["aggregates"]] == [151]
+    # After the newest command, and before now.
+    since = market.get("/market/analytics", start_time=minute["end_time"])
+    assert since["aggregates"] == []
     window = {
         "start_time": "2001-01-01T00:00:00Z",
         "end_time": "2001-01-01T03:00+01:00",
@@ -343,6 +349,16 @@ def test_analytics_refused(market: Market, query: str, field: str) -> None:
     reply = market.http.get(f"/market/analytics?{query}")
     assert reply.status_code == 400
     assert field in reply.json()["error"]
+
+
+def test_analytics_names_the_times_as_they_were_sent(market: Market) -> None:
+    query = "start_time=2024-01-02T00:00:00Z&end_time=2024-01-01T00:00:00Z"
+    refused = market.http.get(f"/market/analytics?{query}").json()
+    assert refused["error"] == (
+        'start_time "2024-01-02T00:00:00.000Z" is not before the end, 2024-01-01T00:00:00.000Z:'
+        " send one that is"
+    )
+    assert refused["details"][0]["metadata"]["field"] == "start_time"
 
 
 def test_statistics(market: Market) -> None:

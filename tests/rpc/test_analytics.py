@@ -39,6 +39,8 @@ def traded(count: int, step_ns: int) -> tuple[Engine, list[Done]]:
 
 def expected(done: list[Done], query: Query) -> list[tuple[int, ...]]:
     minutes: dict[int, list[Done]] = defaultdict(list)
+    assert query.start_ns is not None
+    assert query.end_ns is not None
     for each in done:
         if query.start_ns <= each[0] < query.end_ns:
             step_ns = query.interval_minutes * MINUTE_NS
@@ -60,7 +62,7 @@ def expected(done: list[Done], query: Query) -> list[tuple[int, ...]]:
 
 
 def answered(engine: Engine, query: Query) -> Analytics:
-    found = analytics(engine, query)
+    found = analytics(engine, query, engine.time_ns)
     assert isinstance(found, Analytics), found
     return found
 
@@ -104,16 +106,16 @@ def test_whole_minutes_from_bars_and_parts_from_trades(minutes: int) -> None:
 def test_what_is_not_kept_is_refused() -> None:
     engine, done = traded(3 * TRADES_MAX, MINUTE_NS // 2)
     part = Query(NAME, done[10][0] + 1, engine.time_ns + 1, 1, with_empty=False)
-    assert isinstance(analytics(engine, part), EdgeReject)
+    assert isinstance(analytics(engine, part, engine.time_ns), EdgeReject)
     old = part._replace(start_ns=(engine.time_ns // MINUTE_NS - 1_441) * MINUTE_NS)
-    assert isinstance(analytics(engine, old), EdgeReject)
+    assert isinstance(analytics(engine, old, engine.time_ns), EdgeReject)
     within = part._replace(start_ns=done[-TRADES_MAX][0], end_ns=done[-TRADES_MAX][0] + 1)
-    assert isinstance(analytics(engine, within), EdgeReject)
+    assert isinstance(analytics(engine, within, engine.time_ns), EdgeReject)
 
 
 def test_the_default_is_the_day() -> None:
     engine, done = traded(3 * TRADES_MAX, MINUTE_NS // 2)
-    query = checked(Query(NAME, 0, 0, 0, with_empty=False))
+    query = checked(Query(NAME, None, None, 0, with_empty=False))
     assert isinstance(query, Query)
     found = answered(engine, query)
     assert found.end_ns == engine.time_ns + 1
@@ -124,6 +126,38 @@ def test_the_default_is_the_day() -> None:
     money = sum(price * quantity for _, price, quantity in inside)
     exact = Fraction(money, sum(quantity for _, _, quantity in inside))
     assert abs(found.vwap_e8 - exact) <= Fraction(1, 2)
+
+
+def test_a_quiet_market_has_a_day_that_ends_now() -> None:
+    engine, done = traded(50, MINUTE_NS)
+    since = Query(NAME, engine.time_ns + MINUTE_NS, None, 1, with_empty=False)
+    hour_later_ns = engine.time_ns + 60 * MINUTE_NS
+    found = analytics(engine, since, hour_later_ns)
+    assert isinstance(found, Analytics), found
+    assert (found.intervals, found.end_ns) == ([], hour_later_ns + 1)
+    # What is older than a day when it is asked for is not of the last one.
+    day_later_ns = done[25][0] + 1_440 * MINUTE_NS
+    found = analytics(engine, since._replace(start_ns=None), day_later_ns)
+    assert isinstance(found, Analytics), found
+    assert rows(found) == expected(
+        done, since._replace(start_ns=found.start_ns, end_ns=day_later_ns)
+    )
+    assert found.start_ns == (day_later_ns // MINUTE_NS - 1_439) * MINUTE_NS
+    # A clock that was set back takes nothing away.
+    found = analytics(engine, since._replace(start_ns=None), engine.time_ns - MINUTE_NS)
+    assert isinstance(found, Analytics), found
+    assert sum(bar.count for bar in found.intervals) == len(done)
+
+
+def test_the_epoch_is_a_time_like_any_other() -> None:
+    engine, done = traded(50, MINUTE_NS)
+    found = answered(engine, Query(NAME, 0, None, 1_440, with_empty=False))
+    assert (found.start_ns, sum(bar.count for bar in found.intervals)) == (0, len(done))
+    refused = analytics(engine, Query(NAME, None, 0, 1, with_empty=False), engine.time_ns)
+    assert isinstance(refused, EdgeReject)
+    late = analytics(engine, Query(NAME, 10**18, 0, 1, with_empty=False), engine.time_ns)
+    assert isinstance(late, EdgeReject)
+    assert late[1:] == ("start_time_ns", 10**18, "before the end, 1970-01-01T00:00:00.000Z")
 
 
 def test_empty_intervals_stand_at_the_price_before() -> None:
@@ -137,7 +171,7 @@ def test_empty_intervals_stand_at_the_price_before() -> None:
     assert (found[0].close_e8, found[0].count) == (0, 0)
     assert (found[-1].open_e8, found[-1].close_e8, found[-1].count) == (done[-1][1],) * 2 + (0,)
     many = query._replace(end_ns=start_ns + 60_000 * MINUTE_NS)
-    assert isinstance(analytics(engine, many), EdgeReject)
+    assert isinstance(analytics(engine, many, engine.time_ns), EdgeReject)
 
 
 def test_an_average_of_nothing_is_nothing() -> None:

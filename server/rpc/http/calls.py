@@ -20,6 +20,7 @@ from server.rpc.errors import (
     status_of,
 )
 from server.rpc.http.given import Given
+from server.rpc.http.present import time_text
 from server.rpc.http.words import TIMES_IN_FORCE
 
 _CHOICE: Final = "{field} {value} is none of {limit}: send one of them"
@@ -72,9 +73,11 @@ def told(refused: Refused) -> tuple[IntEnum, Status]:
 
 
 def worded(refused: Refused) -> Refused:
-    """Numbers and truths of the core as JSON has them."""
+    """Numbers, times and truths as JSON has them."""
     if refused.field == "time_in_force" and isinstance(refused.value, int):
         return refused._replace(value=TIMES_IN_FORCE.of[refused.value])
+    if refused.field == "start_time_ns" and isinstance(refused.value, int):
+        return refused._replace(field="start_time", value=time_text(refused.value))
     if refused.field == "post_only":
         return refused._replace(value="true")
     return refused

@@ -123,10 +123,10 @@ def analytics_query(request: market_service_pb2.GetAnalyticsRequest) -> Query | 
     return Query(name, start_ns, end_ns, minutes, request.include_empty)
 
 
-def time_of(field: str, text: str) -> int | EdgeReject:
-    """Nanoseconds since the epoch of an ISO 8601 time; 0 where none is given."""
+def time_of(field: str, text: str) -> int | EdgeReject | None:
+    """Nanoseconds since the epoch of an ISO 8601 time; None where none is given."""
     if not text:
-        return 0
+        return None
     if _TIME.fullmatch(text):
         # In the query of a URL a plus sign may have become a blank.
         with suppress(ValueError):
