@@ -103,7 +103,9 @@ class Order:
         """`OrderStatus`, between commands."""
         if not self.closed_sequence:
             return PARTIALLY_FILLED if self.filled_e8 else OPEN
-        if self.filled_e8 == self.quantity_e8:
+        # Without a reason its end was a trade, as replies and streams say from the trade alone,
+        # whatever self-trade prevention had taken off before.
+        if not self.reason:
             return FILLED
         return self.ended_status(self.reason)
 

@@ -61,8 +61,7 @@ UPDATE orders SET
         - changed.filled::numeric - changed.remaining::numeric,
     status = coalesce(changed.status::order_status, CASE
         WHEN changed.remaining::numeric > 0 THEN 'partially_filled'::order_status
-        WHEN changed.filled::numeric = orders.quantity THEN 'filled'::order_status
-        ELSE 'cancelled'::order_status END),
+        ELSE 'filled'::order_status END),
     end_reason = coalesce(changed.end_reason, orders.end_reason),
     updated_ns = changed.updated_ns,
     updated_sequence = changed.updated_sequence
@@ -161,6 +160,11 @@ class PostgresFollower:
                 writing.cancel()
                 await asyncio.gather(writing, return_exceptions=True)
 
+    async def check(self) -> None:
+        """Whether the rows are still there."""
+        query = "SELECT sequence FROM follower_positions WHERE follower = $1"
+        self._judge(await self._connection.fetchval(query, NAME) or 0)
+
     async def close(self) -> None:
         """Let go of the connections; a database that does not answer is not waited for."""
         pool, connection = self._pool, self._connection
@@ -209,6 +213,9 @@ class PostgresFollower:
                 f"the database holds rows of the journal {there}, this exchange's is {journal}:"
                 " give it a database of its own"
             )
+        self._judge(sequence)
+
+    def _judge(self, sequence: int) -> None:
         if sequence != self._sequence:
             raise RuntimeError(f"the tables are at sequence {sequence}, not at {self._sequence}")
 

@@ -224,10 +224,7 @@ class Batch:
             return
         standing[_FILLED], standing[_REMAINING] = filled_e8, remaining_e8
         standing[-2:] = self.time_ns, self.sequence
-        if remaining_e8:
-            standing[_STATUS] = PARTIALLY_FILLED
-        else:
-            standing[_STATUS] = FILLED if filled_e8 == standing[10] else CANCELLED
+        standing[_STATUS] = PARTIALLY_FILLED if remaining_e8 else FILLED
 
     def _other(self, event: Event, index: int) -> None:
         if isinstance(event, InstrumentSet):

@@ -9,11 +9,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from server.core.commands import PlaceOrder
+from server.core.commands import PlaceOrder, SetInstrument
 from server.core.engine import Engine
 from server.core.events import OrderCancelled, OrderEvent, OrderRejected, Traded
+from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS
-from server.core.types import E8, OrderStatus
+from server.core.types import BUY, E8, LIMIT, SELL, OrderStatus
 from server.followers import migrations
 from server.followers.following import FollowerStopped
 from server.followers.migrations import Migration, SchemaRefused, migrate
@@ -31,8 +32,27 @@ def site(tmp_path: Path) -> Site:
     site = Site(tmp_path / "site")
     every_command(site)
     trade(site, 150)
+    reduced_then_filled(site)
     site.close()
     return site
+
+
+def reduced_then_filled(site: Site) -> None:
+    """Orders that self-trade prevention reduced before a trade took the rest: one that comes in,
+    and one that rests."""
+    name = "CUT-USD"
+    site.commit(SetInstrument(Instrument(name)))
+    site.commit(PlaceOrder("client-1", name, SELL, LIMIT, 9, 100, order_id="rests"))
+    site.commit(PlaceOrder("client-1", name, BUY, LIMIT, 5, 100, self_trade_prevention=5))
+    site.commit(PlaceOrder("client-2", name, BUY, LIMIT, 4, 100))
+    site.commit(PlaceOrder("client-1", name, SELL, LIMIT, 5, 100))
+    site.commit(PlaceOrder("client-2", name, SELL, LIMIT, 3, 101))
+    comes = PlaceOrder("client-1", name, BUY, LIMIT, 8, 101, order_id="comes")
+    site.commit(comes._replace(self_trade_prevention=5))
+    for order_id in ("rests", "comes"):
+        order = site.engine.order(order_id)
+        assert order is not None
+        assert (order.status, order.filled_e8) == (OrderStatus.FILLED, order.quantity_e8 - 5)
 
 
 def records(site: Site) -> list[Record]:

@@ -69,6 +69,20 @@ async def test_an_order_that_the_rules_end_is_a_success(served: Served) -> None:
     assert (part.order.filled_quantity_e8, part.order.cancelled_quantity_e8) == (10, 5)
 
 
+async def test_an_order_filled_after_it_was_reduced_is_filled_wherever_it_is_read(
+    served: Served,
+) -> None:
+    await served.place("A", SELL, 100, quantity_e8=4)
+    await served.place("B", SELL, 101, quantity_e8=6)
+    placed = (await served.place("A", BUY, 101, self_trade_prevention=5)).order
+    assert placed.status == words.ORDER_STATUS_FILLED
+    assert (placed.filled_quantity_e8, placed.cancelled_quantity_e8) == (6, 4)
+    request = orders.GetOrderRequest(order_id=placed.order_id)
+    assert (await served.orders.GetOrder(request)).order == placed
+    listing = orders.ListOrdersRequest(client_id="A", status=words.ORDER_STATUS_FILLED)
+    assert list((await served.orders.ListOrders(listing)).orders) == [placed]
+
+
 async def test_an_order_reduced_by_self_trade_prevention_is_not_ended(served: Served) -> None:
     await served.place("A", SELL, 100, quantity_e8=4)
     reply = await served.place("A", BUY, 100, self_trade_prevention=5)
