@@ -5,6 +5,7 @@ A follower is anything with a `name` and
     open()  -> Reached   connect, and say up to where that part already has the journal;
     take(records)        bring these in, in order; when it returns, they are safe there, and the
                          position with them, or it gives an earlier one to keep the journal after;
+    check()              raise if what was taken is there no more; asked while nothing happens;
     close()              let go of everything; may be called at any time, also twice.
 
 `Following(follower, address).run()` does the rest, one for each follower, as tasks of one process:
@@ -43,6 +44,9 @@ DELAY_FIRST_S: Final = 0.1
 DELAY_MAX_S: Final = 5.0
 BREAKER_FAILURES: Final = 8
 """In a row; about 15 s of trying."""
+QUIET_S: Final = 1.0
+"""Without anything to take, after which the part is checked: what is taken would show by itself
+that it was wiped."""
 BREAKER_S: Final = 5.0
 """Between attempts from then on: a part that returns is back within that."""
 OTHERWISE: Final = {
@@ -77,6 +81,9 @@ class Follower(Protocol):
     async def take(self, records: list[Record]) -> int | None:
         """Bring these in; they have commands and follow what was taken before. Gives the sequence
         after which the journal is needed if it has to be opened again; None: that of the last."""
+
+    async def check(self) -> None:
+        """Raise if what was taken is there no more."""
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -196,15 +203,23 @@ class Following:
         await reader.report(self.reached.sequence)
         while True:
             async with self._changed:
-                await self._changed.wait_for(lambda: self._waiting)
+                await self._until_quiet_or_waiting()
                 taken, self._waiting = self._waiting, []
                 self._waiting_bytes = 0
                 self._changed.notify_all()
+            if not taken:
+                await self._follower.check()
+                continue
             records = [decode_frame(frame) for frame in taken]
             keep_after = await self._follower.take(records)
             self.reached = Reached(records[-1].last_sequence, records[-1].time_ns)
             self._went_well()
             await reader.report(self.reached.sequence, keep_after=keep_after)
+
+    async def _until_quiet_or_waiting(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(QUIET_S):
+                await self._changed.wait_for(lambda: self._waiting)
 
     def _went_well(self) -> None:
         if self._problem:

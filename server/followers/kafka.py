@@ -113,6 +113,9 @@ class KafkaFollower:
             await asyncio.to_thread(self._keep, self._publisher)
         return self._checkpoint.sequence
 
+    async def check(self) -> None:
+        """What was emptied shows with the next message."""
+
     async def close(self) -> None:
         """Forget what was not acknowledged: the topics will tell."""
         publisher, self._publisher = self._publisher, None

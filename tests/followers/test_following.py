@@ -40,6 +40,9 @@ class Tables:
     async def take(self, records: list[Record]) -> None:
         raise AssertionError("there is nothing to take")
 
+    async def check(self) -> None:
+        """All of it is there."""
+
     async def close(self) -> None:
         """Nothing is held."""
 

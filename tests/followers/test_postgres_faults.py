@@ -166,6 +166,23 @@ def test_whatever_happens_to_it_under_load(
     )
 
 
+def test_wiped_while_nothing_happens_it_fills_again(
+    starter: Starter, database: str, fetch: Fetch
+) -> None:
+    """[I9] No command comes that would show it."""
+    _server, address = starter.server(POSTGRES_URL=database)
+    follow(starter, address, database)
+    with Load(address, "wiped") as load:
+        load.wait(1)
+    reached = durable(address)
+    until(lambda: written(fetch) >= reached, CATCH_UP_S, "rows")
+    orders = fetch("SELECT * FROM orders ORDER BY placed_sequence")
+    fetch("DROP SCHEMA public CASCADE")
+    fetch("CREATE SCHEMA public")
+    until(lambda: written(fetch) >= reached, CATCH_UP_S, "rows after the wipe")
+    assert fetch("SELECT * FROM orders ORDER BY placed_sequence") == orders != []
+
+
 def assert_rebuilt_beside(fetch: Fetch, starter: Starter, database: str) -> None:
     """While server and follower run: what was tampered with is put right, and stays so."""
     fetch("UPDATE client_positions SET net_quantity = net_quantity + 1")
