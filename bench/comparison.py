@@ -45,8 +45,6 @@ class Comparison:
     baseline: Side
     ratio_goal: float | None = None
     rate_goal: float | None = None
-    goal_on_reference: bool = False
-    """Whether the goal is for the machine it was stated for, not for any."""
 
     def ratios(self) -> list[float]:
         """The exchange's rate over the baseline's, turn by turn."""

@@ -33,7 +33,6 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
 """Sentences for people where a part starts, stops or is missing, or JSON everywhere."""
 
-
 RETENTIONS: Final = ("keep", "archive", "drop")
 """Of the journal's files."""
 
@@ -167,7 +166,8 @@ class KafkaSettings:
     """Section `[kafka]`."""
 
     delivery_ms: int = bounded(5_000, 100, 300_000)
-    """Without any acknowledgement, after which it is begun anew: a leader changes in less."""
+    """Milliseconds without any acknowledgement after which it is begun anew: a leader changes in
+    less."""
     checkpoint_s: int = bounded(10, 0, 3_600)
     """Seconds between two checkpoints: what is read again after a failure, and kept of the journal
     for it. One costs about 1 µs for each order that rests."""
@@ -209,7 +209,7 @@ class Settings:
     """Allows a host that is not loopback, though nobody has to prove who he is."""
     kafka_brokers: str = ""
     """HOST:PORT of one or more Kafka brokers, separated by commas; empty: no Kafka."""
-    kafka_format: str = "protobuf"
+    kafka_format: str = field(default="protobuf", metadata={"words": KAFKA_FORMATS})
     """One of `KAFKA_FORMATS`."""
     postgres_url: str = ""
     """`postgresql://USER@HOST:PORT/DATABASE` that the follower keeps; empty: see `postgres`."""
@@ -221,9 +221,9 @@ class Settings:
     """One of `SWITCHES`; off: nobody is limited, whatever `rates` says."""
     full: bool = False
     """Whether `exchange up` starts a Redis and a Kafka of its own where none is named."""
-    log_level: str = "info"
+    log_level: str = field(default="info", metadata={"words": LOG_LEVELS})
     """One of `LOG_LEVELS`; an admin changes it while running."""
-    log_format: str = "text"
+    log_format: str = field(default="text", metadata={"words": LOG_FORMATS})
     """One of `LOG_FORMATS`."""
     instruments: tuple[Instrument, ...] = DEFAULT_INSTRUMENTS
     """Listed at start; one that the file no longer has stays listed."""

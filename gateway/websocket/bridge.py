@@ -15,6 +15,7 @@ client asked for may connect.
 
 import asyncio
 import gc
+import logging
 import signal
 import socket
 from collections import Counter
@@ -240,6 +241,7 @@ async def run(server: str, address: str, serving: Callable[[], None]) -> None:
         gc.freeze()
         gc.set_threshold(*COLLECTED_AFTER)
         serving()
+        tell("serving", address=address)
         await stop.wait()
         # Its clients come back to the next one, and subscribe from where they were.
         listener.close(code=GOING_AWAY, reason="the exchange's gateway is being stopped")
@@ -253,4 +255,6 @@ def main(server: str, address: str, serving: Callable[[], None]) -> None:
     """Serve `/stream` at an address."""
     import uvloop
 
+    # It would tell of the socket in its own words, and of each connection again.
+    logging.getLogger("websockets").setLevel(logging.WARNING)
     uvloop.run(run(server, address, serving))

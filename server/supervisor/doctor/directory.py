@@ -68,7 +68,7 @@ def _existing(path: Path) -> Path:
 def _space(place: Path) -> Finding:
     free = shutil.disk_usage(place).free // MIB
     said = f"{free:,} MiB free"
-    remedy = f"make room, or {OTHER_DIRECTORY}: the journal only grows"
+    remedy = f"make room, or {OTHER_DIRECTORY}: without a retention the journal only grows"
     if free < SPACE_BAD_MIB:
         return bad("disk space", said, remedy)
     return note("disk space", said, remedy) if free < SPACE_NOTE_MIB else good("disk space", said)
