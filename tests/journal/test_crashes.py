@@ -79,8 +79,20 @@ def every_crash(
             except Killed:
                 pass
             else:
+                assert_kept_through_power_cuts(life.calls)
                 return life.calls
         check()
+
+
+def assert_kept_through_power_cuts(calls: list[str]) -> None:
+    """Before a file gets its name, or a tail goes that was kept aside, what was written is synced;
+    and the name, or the new end, before anything else is done."""
+    syncs = ("fdatasync", "fsync")
+    for at, call in enumerate(calls):
+        if call in ("rename", "replace", "ftruncate"):
+            before = [it for it in calls[:at] if it in ("write", "sendfile", *syncs)]
+            assert before[-1] in syncs, (at, calls)
+            assert calls[at + 1 :][:1] == ["fsync"], (at, calls)
 
 
 def test_row_34_a_first_start(tmp_path: Path) -> None:
