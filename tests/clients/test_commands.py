@@ -98,10 +98,13 @@ async def test_json_is_exact(type_in: Any) -> None:
 async def test_cancel(fake: FakeExchange, type_in: Any) -> None:
     printed = await type_in("cancel o-1 --client alice")
     assert "cancelled (cancel requested): " in printed.out
+    (sent,) = fake.orders.requests
+    assert (sent.order_id, sent.client_id) == ("o-1", "alice")
     printed = await type_in("cancel-all alice --side buy")
     assert printed.code == 0
     assert printed.out.startswith("1 cancelled\n")
-    assert fake.orders.requests[1].side == types_pb2.SIDE_BUY
+    sent = fake.orders.requests[1]
+    assert (sent.client_id, sent.side) == ("alice", types_pb2.SIDE_BUY)
 
 
 async def test_replace(fake: FakeExchange, type_in: Any) -> None:

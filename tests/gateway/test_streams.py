@@ -140,6 +140,8 @@ def test_streams_that_are_refused(
 
 def test_streams_may_last() -> None:
     """No time ends a stream; each other call has one."""
+    streams = {route.template for route in json_routes() if route.streams}
+    assert streams == {"/market/trades/stream", "/market/orderbook/stream"}
     for route in json_routes():
         chosen = json_route(route)["route"]
         assert (chosen.get("idle_timeout") == "0s") is route.streams
