@@ -100,6 +100,14 @@ _AWAY: Final = (
 """Of a database that can't be asked at this moment; anything else is a mistake."""
 
 
+_SESSION: Final = {
+    "application_name": "exchange settlement",
+    # In which the bounds of partitions are read.
+    "timezone": "UTC",
+    "datestyle": "ISO",
+}
+
+
 class NotKept(Exception):
     """The day lies before what is kept; holds the first day that is, None where nothing is."""
 
@@ -161,7 +169,7 @@ class Settlements:
                 self._url,
                 timeout=CONNECT_S,
                 command_timeout=SETTLE_S,
-                server_settings={"application_name": "exchange settlement", "timezone": "UTC"},
+                server_settings=_SESSION,
             )
         except _AWAY as error:
             raise Down("can't be reached") from error

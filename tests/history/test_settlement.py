@@ -107,6 +107,19 @@ def test_each_day_is_the_fold_of_its_trades_and_stays_so(
     asyncio.run(run())
 
 
+def test_how_a_database_writes_dates_is_its_own_affair(site: Site, whole: str) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(whole)
+        name = whole.rpartition("/")[2]
+        for setting in ("datestyle = 'German, DMY'", "timezone = 'America/New_York'"):
+            await connection.execute(f"ALTER DATABASE {name} SET {setting}")
+        await connection.close()
+        _, obligations = await settle(whole, FIRST, site.engine.sequence)
+        assert obligations == folded(site, FIRST)[0]
+
+    asyncio.run(run())
+
+
 def test_settled_at_once_from_many_sides_it_is_settled_once(site: Site, whole: str) -> None:
     async def run() -> None:
         found = await asyncio.gather(
