@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 from exchange.v1.order_service_pb2 import OrderEvent, OrderEventKind
 from exchange.v1.types_pb2 import Order, Trade
+from server.core.types import BUY, SELL
 from server.followers import kafka_checkpoint
 from server.followers.kafka_checkpoint import NOTHING, Checkpoint
 from server.followers.kafka_messages import (
@@ -92,8 +93,15 @@ def test_orders_and_trades_are_encoded_once(records: list[Record]) -> None:
                 first = (
                     out.mark if out.mark in trades else out.mark._replace(number=out.mark[1] - 1)
                 )
-                assert event.trade == Trade.FromString(trades[first])
+                trade = Trade.FromString(trades[first])
+                assert event.trade == trade
                 assert event.order.filled_quantity_e8
+                if out.mark in trades:
+                    assert event.order.order_id == trade.maker_order_id
+                    assert event.order.side == BUY + SELL - trade.aggressor_side
+                else:
+                    assert event.order.order_id == trade.taker_order_id
+                    assert event.order.side == trade.aggressor_side
             else:
                 assert event.order == Order.FromString(orders[out.mark])
 

@@ -171,13 +171,19 @@ def test_rather_nothing_than_a_short_answer(site: Written, database: str) -> Non
     asyncio.run(run())
 
 
-def test_a_database_that_is_gone_is_left_alone_for_a_while(site: Written, unused: str) -> None:
+def test_a_database_that_is_gone_is_left_alone_for_a_while(
+    site: Written, unused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "PAUSE_S", 60.0)
+
     async def run() -> None:
         history = History(unused)
         past = past_of(site.engine, history)
         for _ in range(3):
             with pytest.raises(Refusal, match="can't be reached"):
                 await past.order("s0", None)  # type: ignore[arg-type]
+            # Whoever asks now is not to be asked.
+            monkeypatch.setattr(history, "_opened", None)
         await history.close()
 
     asyncio.run(run())
