@@ -11,7 +11,7 @@ import pytest
 from server.core.commands import CancelOrder, PlaceOrder, SetInstrument, SetLimits
 from server.core.engine import Engine
 from server.core.instruments import Instrument, Limits
-from server.core.market import TRADES_MAX
+from server.core.market import TRADES_MAX, RecentTrade
 from server.core.types import BUY, E8, LIMIT, SELL, OrderStatus
 from server.history import reader
 from server.history.reader import History
@@ -70,6 +70,20 @@ def site() -> Written:
     return site
 
 
+async def all_trades(past: Past) -> list[RecentTrade]:
+    """By pages of 300."""
+    found: list[RecentTrade] = []
+    before = None
+    while True:
+        page = await past.trades(NAME, 300, before, None)  # type: ignore[arg-type]
+        assert page is not None
+        found += page.trades
+        if not page.next_page_token:
+            return found
+        sequence, _, index = page.next_page_token.partition("-")
+        before = (int(sequence), int(index))
+
+
 def test_every_order_is_on_one_page_and_found_by_its_id(site: Written, database: str) -> None:
     async def run() -> None:
         await site.fill(database)
@@ -112,16 +126,7 @@ def test_trades_page_back_to_the_first(site: Written, database: str) -> None:
         await site.fill(database)
         history = History(database)
         past = past_of(site.engine, history)
-        found: list[Any] = []
-        before = None
-        while True:
-            page = await past.trades(NAME, 300, before, None)  # type: ignore[arg-type]
-            assert page is not None
-            found += page.trades
-            if not page.next_page_token:
-                break
-            sequence, _, index = page.next_page_token.partition("-")
-            before = (int(sequence), int(index))
+        found = await all_trades(past)
         assert len(found) == TRADES_MAX + 200
         assert [trade[3].maker_order_id for trade in found] == [
             f"s{number}" for number in reversed(range(TRADES_MAX + 200))
@@ -129,6 +134,29 @@ def test_trades_page_back_to_the_first(site: Written, database: str) -> None:
         assert {trade[3].price_e8 for trade in found} == {100 * E8}
         assert found[-1][3].quantity_e8 == E8
         assert await past.trades("X-Y", 1, None, None) is None  # type: ignore[arg-type]
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_a_page_may_end_within_the_trades_of_one_command(database: str) -> None:
+    count = TRADES_MAX + 100
+    site = Written()
+    site.commit(SetInstrument(Instrument(NAME)))
+    sells = [
+        PlaceOrder("a", NAME, SELL, LIMIT, E8, 100 * E8, order_id=f"s{each}")
+        for each in range(count)
+    ]
+    site.commit(*sells)
+    site.commit(PlaceOrder("b", NAME, BUY, LIMIT, count * E8, 100 * E8))
+
+    async def run() -> None:
+        await site.fill(database)
+        history = History(database)
+        found = await all_trades(past_of(site.engine, history))
+        assert [trade[3].maker_order_id for trade in found] == [
+            sell.order_id for sell in reversed(sells)
+        ]
         await history.close()
 
     asyncio.run(run())
