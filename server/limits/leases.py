@@ -9,7 +9,12 @@ given out beyond it) is charged, and a new block is leased, of at most 100 ms' w
   before Redis has heard of him. That is all by which a front end can overshoot a budget that others
   draw on too. Where it is the only one, there is nobody to overshoot: its credit is a whole burst
   and it leases nothing ahead, which makes it exactly the limiter in process.
+- It is the only one for a stated time after each answer that says so, and one that joins leases
+  nothing until that time is over for everybody: its credit has to do. So two never hold a burst.
 - Credit is never more than what Redis had left when it last told, and what came back since then.
+- What Redis last told is a floor under what it tells next, and goes with each wish: a budget can't
+  have been used less than that. So one that Redis forgot goes on where a front end saw it last; and
+  while not all have told theirs, holders that this one knows nothing of have credit only.
 - What asks for more than a block passes when nothing is owed, and is paid off afterwards, as
   what is larger than a burst does in process.
 - The limiter in process judges every request too. So while Redis is away or slow (`shared` is
@@ -39,22 +44,26 @@ ON_ITS_WAY_NS: Final = 10_000_000
 class Lease:
     """What a front end holds of one budget."""
 
-    __slots__ = ("balance", "room", "told_ns", "used")
+    __slots__ = ("asked_ns", "balance", "paid_off_ns", "told", "used")
 
-    def __init__(self, room: int, told_ns: int) -> None:
+    def __init__(self, now_ns: int) -> None:
         self.balance = 0
         """Units leased less units given out."""
-        self.room = room
-        """Units that Redis had left, at `told_ns`; less than 0 where more was charged."""
-        self.told_ns = told_ns
+        self.paid_off_ns = now_ns
+        """When all that Redis had charged is paid off. It may have charged more since then."""
+        self.asked_ns = now_ns
+        self.told = False
+        """Whether Redis has told anything of it."""
         self.used = False
-        """Since it was last told."""
+        """Since it was last asked for."""
 
 
 class Wish(NamedTuple):
     """What Redis is asked for one holder."""
 
     holder: str
+    known_us: int
+    """Time to pay off what Redis is known to have charged."""
     owed: int
     """Given out already; charged whether or not there is room."""
     wanted: int
@@ -73,7 +82,8 @@ class LeasedLimiter(Limiter):
         self.wake: Callable[[], None] = lambda: None
         """Called when something is due."""
         self._block = max(1, limit // BLOCKS_PER_S)
-        self._alone = False
+        self._alone_until_ns = 0
+        self._joining = False
         self._leases: dict[str, Lease] = {}
         self._due: dict[str, None] = {}
         """Holders that can't wait for the next sweep."""
@@ -88,17 +98,18 @@ class LeasedLimiter(Limiter):
         if not self.shared:
             return super().take(wanted)
         now_ns = self._clock()
+        credit = self.limit if self.is_alone(now_ns) else self._block
         least = self.limit
         for holder, units in wanted.items():
             lease = self._leases.get(holder)
             if lease is None:
                 continue
             room = self._room(lease, now_ns)
-            most = lease.balance + max(0, min(self._credit, room))
+            most = lease.balance + max(0, min(credit, room))
             if units > most and (lease.balance < 0 or room < min(units, self.limit)):
                 missing = units - lease.balance - room
                 wait_ns = max(ON_ITS_WAY_NS, missing * 10**9 // self.limit)
-                if now_ns - lease.told_ns > ON_ITS_WAY_NS:
+                if now_ns - lease.asked_ns > ON_ITS_WAY_NS:
                     self._tell_soon(holder)
                 left = max(0, lease.balance + room)
                 return Verdict(self.kind, holder, self.limit, left, wait_ns)
@@ -108,10 +119,18 @@ class LeasedLimiter(Limiter):
             self._give_out(wanted, now_ns)
         return verdict._replace(remaining=max(0, min(verdict.remaining, least)))
 
-    def join(self, *, alone: bool) -> None:
-        """Redis is there; whether any other front end draws on it."""
+    def is_alone(self, now_ns: int) -> bool:
+        """Whether no other front end draws on the budgets at that time."""
+        return now_ns < self._alone_until_ns
+
+    def join(self, alone_until_ns: int, *, joining: bool = False) -> None:
+        """Redis is there; until when no other front end draws on it, or whether others may still
+        know more of budgets than it does, or take themselves for the only one."""
         self.shared = True
-        self._alone = alone
+        self._alone_until_ns = alone_until_ns
+        self._joining = joining
+        if self._due and not joining:
+            self.wake()
 
     def leave(self) -> None:
         """Redis is away: what was leased is void, and what is owed nobody will ask for."""
@@ -121,47 +140,56 @@ class LeasedLimiter(Limiter):
 
     def sweep(self) -> None:
         """Have everything told that was used, and forget what was not; once a second."""
+        now_ns = self._clock()
         for holder, lease in list(self._leases.items()):
             if lease.used:
                 self._due[holder] = None
-            elif lease.balance >= 0:
+            elif lease.balance >= 0 and lease.paid_off_ns <= now_ns:
                 del self._leases[holder]
+
+    def tell_all(self) -> None:
+        """Redis has forgotten everything."""
+        self._due.update(dict.fromkeys(self._leases))
+        if self._due:
+            self.wake()
 
     def wishes(self, most: int) -> list[Wish]:
         """What to ask for now; its answer is to come to `granted`, or to `leave`."""
         found: list[Wish] = []
-        for holder in list(islice(self._due, most)):
+        now_ns = self._clock()
+        due = [it for it in self._due if not self._waits(it)] if self._joining else self._due
+        for holder in list(islice(due, most)):
             del self._due[holder]
             lease = self._leases.get(holder)
             if lease is None:
                 continue
             lease.used = False
-            wanted = 0 if self._alone else max(0, self._block - max(0, lease.balance))
-            found.append(Wish(holder, max(0, -lease.balance), wanted))
+            lease.asked_ns = now_ns
+            known_us = max(0, lease.paid_off_ns - now_ns) // 1_000
+            block = 0 if self.is_alone(now_ns) else self._block
+            wanted = max(0, block - max(0, lease.balance))
+            found.append(Wish(holder, known_us, max(0, -lease.balance), wanted))
         return found
 
-    def granted(self, wish: Wish, units: int, room: int) -> None:
-        """What was owed is charged, so many units are leased, and so much is left."""
+    def granted(self, wish: Wish, units: int, charged_us: int) -> None:
+        """What was owed is charged, so many units are leased, and all of it is paid off after so
+        long."""
         lease = self._leases.get(wish.holder)
         if lease is not None:
+            lease.told = True
             lease.balance += wish.owed + units
-            lease.room = room
-            lease.told_ns = self._clock()
-
-    @property
-    def _credit(self) -> int:
-        return self.limit if self._alone else self._block
+            # From when it was asked: later would be more than is charged, and that a floor.
+            lease.paid_off_ns = lease.asked_ns + 1_000 * charged_us
 
     def _room(self, lease: Lease, now_ns: int) -> int:
-        came_back = (now_ns - lease.told_ns) * self.limit // 10**9
-        return min(self.limit, lease.room + came_back)
+        return self.limit + min(0, (now_ns - lease.paid_off_ns) * self.limit // 10**9)
 
     def _give_out(self, wanted: Mapping[str, int], now_ns: int) -> None:
-        low = -(self._block // 2) if self._alone else self._block // 2
+        low = -(self._block // 2) if self.is_alone(now_ns) else self._block // 2
         for holder, units in wanted.items():
             lease = self._leases.get(holder)
             if lease is None:
-                lease = self._leases[holder] = Lease(self.limit, now_ns)
+                lease = self._leases[holder] = Lease(now_ns)
                 if len(self._leases) > KEYS_MAX:
                     oldest = next(iter(self._leases))
                     del self._leases[oldest]
@@ -173,7 +201,12 @@ class LeasedLimiter(Limiter):
 
     def _tell_soon(self, holder: str) -> None:
         self._due[holder] = None
-        self.wake()
+        if not self._waits(holder):
+            self.wake()
+
+    def _waits(self, holder: str) -> bool:
+        lease = self._leases.get(holder)
+        return self._joining and lease is not None and not lease.told
 
 
 def leased_limiters(

@@ -11,15 +11,25 @@ each `HEARTBEAT_S`, so that the others know of this front end. An answer that ta
 another attempt succeeds, after delays from 0.1 s to 5 s. It is said once when that begins and once
 when it ends. Nobody waits for any of it.
 
-Known limit: one that was the only front end learns of another within `HEARTBEAT_S`, and so may give
-out a burst that the other has had; likewise after `FLUSHALL`, with which all budgets are forgotten.
-Two exchanges that share a Redis need databases of their own (the URL's path); a Redis cluster is
-not supported, since the script's keys would lie on several nodes.
+Who is the only front end is so for `ALONE_S` after it asked. One that was not heard of for
+`ALIVE_S` joins: while others are there it leases nothing for `ALONE_S`, after which each of them
+has asked again, and knows. `FLUSHALL` makes Redis forget who is there, and what was used. A front
+end that it does not know any more tells what it knows of all budgets; if it had company it leases
+nothing for `ALONE_S` to holders that it knows nothing of, until the others have told theirs, and
+takes itself for the only one only after `ALIVE_S` of such answers.
+
+Known limits: what was given out in process while Redis was away is not charged to it afterwards. Of
+a holder who goes from one front end to another in the moment of a `FLUSHALL`, the other may know
+less than the first until that one has asked again. One that joins within `HEARTBEAT_S` after it may
+be told that it is the only one. Two exchanges that share a Redis need databases of their own (the
+URL's path); a Redis cluster is not supported, since the script's keys would lie on several nodes.
 """
 
 import asyncio
+import math
 import os
 import random
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -32,8 +42,10 @@ from server.limits.leases import LeasedLimiter, Wish
 PREFIX: Final = "exchange:rate:"
 FRONT_ENDS: Final = f"{PREFIX}front-ends"
 
-HEARTBEAT_S: Final = 0.25
-ALIVE_US: Final = 1_000_000
+HEARTBEAT_S: Final = 0.1
+ALONE_S: Final = 0.2
+"""Twice as long: an answer that is a little late makes nobody lose a burst."""
+ALIVE_S: Final = 1.0
 """A front end that was not heard of for so long draws on nothing any more."""
 SWEEP_S: Final = 1.0
 """Longest that Redis is not told of what was given out within half a block."""
@@ -48,18 +60,18 @@ DELAY_MAX_S: Final = 5.0
 SCRIPT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-redis.call('ZADD', KEYS[1], now, ARGV[1])
+local added = redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
 redis.call('PEXPIRE', KEYS[1], math.ceil(ARGV[2] / 1000))
-local reply = {redis.call('ZCARD', KEYS[1])}
+local reply = {redis.call('ZCARD', KEYS[1]), added}
 for i = 2, #KEYS do
-  local limit = tonumber(ARGV[3 * i - 3])
-  local owed, wanted = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1])
+  local limit, known = tonumber(ARGV[4 * i - 5]), tonumber(ARGV[4 * i - 4])
+  local owed, wanted = tonumber(ARGV[4 * i - 3]), tonumber(ARGV[4 * i - 2])
   local used, bucket = 0, redis.call('HMGET', KEYS[i], 'used', 'at')
   if bucket[1] and bucket[2] then
     used = math.max(0, bucket[1] - math.max(0, now - bucket[2]) * limit / 1000000)
   end
-  used = used + owed
+  used = math.max(used, known * limit / 1000000) + owed
   local granted = math.max(0, math.min(wanted, math.floor(limit - used)))
   used = used + granted
   if used > 0 then
@@ -67,13 +79,15 @@ for i = 2, #KEYS do
       'at', string.format('%.0f', now))
     redis.call('PEXPIRE', KEYS[i], math.ceil(used / limit * 1000) + 1)
   end
-  reply[2 * i - 2] = granted
-  reply[2 * i - 1] = math.floor(limit - used)
+  reply[2 * i - 1] = granted
+  reply[2 * i] = math.floor(used / limit * 1000000)
 end
 return reply
 """
-"""Arguments: this front end, `ALIVE_US`, then limit, owed and wanted of each bucket. Answers how
-many front ends there are, then for each bucket what is granted and what is left."""
+"""Arguments: this front end, `ALIVE_S` in microseconds, then of each bucket its limit, what is
+known to be charged, what is owed, and what is wanted. Answers how many front ends there are,
+whether this one is new, then of each bucket what is granted and what is charged. Charged is told as
+the microseconds until it is paid off."""
 
 
 def connect(url: str, answer_s: float) -> Redis:
@@ -103,6 +117,12 @@ class RedisLeases:
         self._due = asyncio.Event()
         self._problem = ""
         self._swept_s = 0.0
+        self._asked_s = -math.inf
+        """When what was answered last was asked."""
+        self._joined_s = 0.0
+        """When nobody takes itself for the only one any more who has not heard of this one."""
+        self._lonely_s = math.inf
+        """From when on this one takes itself for the only one."""
         self._task: asyncio.Task[None] | None = None
         for limiter in limiters.values():
             limiter.wake = self._due.set
@@ -110,7 +130,7 @@ class RedisLeases:
     @property
     def shared(self) -> bool:
         """Whether the budgets are the shared ones at this moment."""
-        return any(limiter.shared for limiter in self._limiters.values())
+        return self.renewals > 0 and any(limiter.shared for limiter in self._limiters.values())
 
     @property
     def held(self) -> int:
@@ -118,7 +138,10 @@ class RedisLeases:
         return sum(limiter.held for limiter in self._limiters.values())
 
     def start(self) -> None:
-        """Begin, in the background; there is nothing to wait for."""
+        """Begin, in the background; there is nothing to wait for. Until something is known,
+        credit has to do."""
+        for limiter in self._limiters.values():
+            limiter.join(0, joining=True)
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -164,10 +187,11 @@ class RedisLeases:
         self._sweep()
         wishes = self._wishes()
         keys = [FRONT_ENDS]
-        arguments: list[Any] = [self._front_end, ALIVE_US]
+        arguments: list[Any] = [self._front_end, int(1e6 * ALIVE_S)]
         for limiter, wish in wishes:
             keys.append(f"{PREFIX}{limiter.kind}:{wish.holder}")
-            arguments += (limiter.limit, wish.owed, wish.wanted)
+            arguments += (limiter.limit, wish.known_us, wish.owed, wish.wanted)
+        asked_s = time.monotonic()
         asking = asyncio.ensure_future(script(keys=keys, args=arguments))
         try:
             answered, _ = await asyncio.wait([asking], timeout=SLOW_S)
@@ -177,12 +201,29 @@ class RedisLeases:
         finally:
             asking.cancel()
         self.renewals += 1
-        for limiter in self._limiters.values():
-            limiter.join(alone=reply[0] == 1)
+        self._join(asked_s, only=reply[0] == 1, new=reply[1] == 1)
         for number, (limiter, wish) in enumerate(wishes):
-            limiter.granted(wish, reply[2 * number + 1], reply[2 * number + 2])
+            limiter.granted(wish, reply[2 * number + 2], reply[2 * number + 3])
         if len(wishes) == HOLDERS_MAX:
             self._due.set()
+
+    def _join(self, asked_s: float, *, only: bool, new: bool) -> None:
+        """Whether Redis knows of no other front end, and whether it did not know this one."""
+        now_s = time.monotonic()
+        joins = asked_s - self._asked_s > ALIVE_S
+        self._asked_s = asked_s
+        if not only:
+            self._lonely_s = math.inf
+        elif self._lonely_s == math.inf:
+            self._lonely_s = now_s + (0 if joins else ALIVE_S)
+        alone = now_s >= self._lonely_s
+        if new and not alone:
+            self._joined_s = now_s + ALONE_S
+        alone_until_ns = int(1e9 * (asked_s + ALONE_S)) if alone else 0
+        for limiter in self._limiters.values():
+            limiter.join(alone_until_ns, joining=now_s < self._joined_s)
+            if new:
+                limiter.tell_all()
 
     def _wishes(self) -> list[tuple[LeasedLimiter, Wish]]:
         found: list[tuple[LeasedLimiter, Wish]] = []

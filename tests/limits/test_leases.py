@@ -8,6 +8,9 @@ from server.settings import RateLimits
 
 LIMIT = 100
 BLOCK = 10
+ALONE_NS = 10**9
+UNIT_US = 10**6 // LIMIT
+"""To pay off one unit."""
 
 
 class Clock:
@@ -23,7 +26,7 @@ class Site:
     def __init__(self, *, alone: bool = False) -> None:
         self.clock = Clock()
         self.limiter = LeasedLimiter("orders", LIMIT, self.clock)
-        self.limiter.join(alone=alone)
+        self.limiter.join(self.clock.now_ns + ALONE_NS if alone else 0)
         self.woken = 0
         self.limiter.wake = self.wake
 
@@ -43,8 +46,8 @@ def test_a_block_passes_on_credit_and_no_more_until_redis_has_answered() -> None
     assert site.woken >= 1
     verdict = site.limiter.take({"client a": 1})
     assert (verdict.holder, verdict.retry_after_ns) == ("client a", ON_ITS_WAY_NS)
-    assert site.limiter.wishes(10) == [Wish("client a", BLOCK, BLOCK)]
-    site.limiter.granted(Wish("client a", BLOCK, BLOCK), BLOCK, LIMIT - 2 * BLOCK)
+    assert site.limiter.wishes(10) == [Wish("client a", 0, BLOCK, BLOCK)]
+    site.limiter.granted(Wish("client a", 0, BLOCK, BLOCK), BLOCK, 2 * BLOCK * UNIT_US)
     assert site.count(50) == 2 * BLOCK, "the block that was leased, and credit for another"
 
 
@@ -52,13 +55,13 @@ def test_what_redis_has_left_bounds_the_credit_and_comes_back_with_time() -> Non
     site = Site()
     assert site.count(BLOCK) == BLOCK
     (wish,) = site.limiter.wishes(10)
-    site.limiter.granted(wish, 0, 0)
+    site.limiter.granted(wish, 0, LIMIT * UNIT_US)
     assert not site.passes()
     assert site.limiter.take({"client a": 1}).retry_after_ns == 10**9 // LIMIT
     site.clock.now_ns += 3 * 10**9 // LIMIT
     assert site.count(10) == 3
     (wish,) = site.limiter.wishes(10)
-    site.limiter.granted(wish, 0, -200)
+    site.limiter.granted(wish, 0, (LIMIT + 200) * UNIT_US)
     site.clock.now_ns += 10**9
     assert not site.passes(), "what is owed beyond a burst has to be paid off first"
 
@@ -66,7 +69,43 @@ def test_what_redis_has_left_bounds_the_credit_and_comes_back_with_time() -> Non
 def test_alone_it_is_the_limiter_in_process() -> None:
     site = Site(alone=True)
     assert site.count(2 * LIMIT) == LIMIT
-    assert site.limiter.wishes(10) == [Wish("client a", LIMIT, 0)], "nothing is leased ahead"
+    assert site.limiter.wishes(10) == [Wish("client a", 0, LIMIT, 0)], "nothing is leased ahead"
+
+
+def test_it_is_the_only_one_for_a_while_and_not_for_longer() -> None:
+    """Whoever joined in the meantime may give out what is left."""
+    site = Site(alone=True)
+    site.clock.now_ns += ALONE_NS
+    assert site.count(2 * LIMIT) == BLOCK
+    assert site.limiter.wishes(10) == [Wish("client a", 0, BLOCK, BLOCK)]
+
+
+def test_one_that_joins_has_a_block_and_asks_for_nothing() -> None:
+    site = Site()
+    site.limiter.join(0, joining=True)
+    assert site.count(2 * LIMIT) == BLOCK
+    assert (site.woken, site.limiter.wishes(10)) == (0, [])
+    site.limiter.join(0)
+    assert site.woken == 1
+    assert site.limiter.wishes(10) == [Wish("client a", 0, BLOCK, BLOCK)]
+
+
+def test_what_redis_told_is_told_again_less_what_came_back() -> None:
+    site = Site()
+    assert site.count(BLOCK) == BLOCK
+    (wish,) = site.limiter.wishes(10)
+    site.clock.now_ns += 5_000_000
+    site.limiter.granted(wish, BLOCK, 90 * UNIT_US)
+    assert site.passes(BLOCK)
+    site.clock.now_ns += 5_000_000
+    (wish,) = site.limiter.wishes(10)
+    assert wish == Wish("client a", 89 * UNIT_US, 0, BLOCK), "10 ms since it was asked"
+    site.limiter.granted(wish, 0, 89 * UNIT_US)
+    site.limiter.sweep()
+    assert site.limiter.held == 1, "while something is not paid off"
+    site.clock.now_ns += 10**9
+    site.limiter.sweep()
+    assert site.limiter.held == 0
 
 
 def test_more_than_a_block_passes_once_nothing_is_owed() -> None:
@@ -75,7 +114,7 @@ def test_more_than_a_block_passes_once_nothing_is_owed() -> None:
     assert not site.passes(1)
     (wish,) = site.limiter.wishes(10)
     assert wish.owed == 5 * BLOCK
-    site.limiter.granted(wish, BLOCK, 4 * BLOCK)
+    site.limiter.granted(wish, BLOCK, 6 * BLOCK * UNIT_US)
     assert site.passes(4 * BLOCK)
     assert not site.passes(4 * BLOCK)
 
@@ -94,7 +133,7 @@ def test_without_redis_the_limiter_in_process_goes_on_with_what_was_used() -> No
     site.limiter.leave()
     assert site.count(LIMIT) == LIMIT // 2, "no second burst"
     assert site.limiter.wishes(10) == []
-    site.limiter.granted(Wish("client a", LIMIT // 2, 0), 0, 0)
+    site.limiter.granted(Wish("client a", 0, LIMIT // 2, 0), 0, 0)
     assert site.limiter.held == 0, "a late answer makes nothing"
 
 
@@ -106,7 +145,7 @@ def test_what_is_held_is_told_within_a_sweep_and_forgotten_after_the_next() -> N
     (wish,) = site.limiter.wishes(10)
     site.limiter.sweep()
     assert site.limiter.held == 1, "its charge is under way"
-    site.limiter.granted(wish, 0, LIMIT - 1)
+    site.limiter.granted(wish, 0, 0)
     site.limiter.sweep()
     assert site.limiter.held == 0
 

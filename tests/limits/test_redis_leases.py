@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from server.limits import redis_leases
 from server.limits.leases import LeasedLimiter, leased_limiters
 from server.limits.redis_leases import PREFIX, RedisLeases
 from server.settings import RateLimits
@@ -27,6 +28,10 @@ class FrontEnd:
         self.leases = RedisLeases(url, self.limiters, self.said.append)
         self.orders: LeasedLimiter = self.limiters["orders"]
 
+    def is_ready(self, alone: bool) -> bool:
+        is_alone = self.orders.is_alone(time.monotonic_ns())
+        return self.leases.shared and is_alone == alone and not self.orders._joining
+
     def passes(self, holder: str = "client a") -> bool:
         return not self.orders.take({holder: 1}).retry_after_ns
 
@@ -40,7 +45,7 @@ async def front_ends(redis: Site, count: int) -> AsyncIterator[list[FrontEnd]]:
         each.leases.start()
     try:
         alone = count == 1
-        await until(lambda: all(it.leases.shared and it.orders._alone == alone for it in there))
+        await until(lambda: all(it.is_ready(alone) for it in there))
         yield there
     finally:
         for each in there:
@@ -87,6 +92,68 @@ async def test_alone_a_whole_burst_passes_at_once_and_the_next_front_end_knows(
         count = sum([second.passes() for _ in range(100)])
         await second.leases.stop()
         assert count <= BLOCK, "credit, before it has heard of this client"
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine an answer takes long, and in process each has a budget of its own."""
+    monkeypatch.setattr(redis_leases, "SLOW_S", redis_leases.ANSWER_S)
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("patient")
+async def test_one_that_joins_a_lonely_one_adds_no_burst(
+    redis: Site, figures: Callable[[str], None]
+) -> None:
+    """The first knows nothing of the second until it asks the next time."""
+    async with front_ends(redis, 1) as [first]:
+        asked = first.leases.renewals
+        await until(lambda: first.leases.renewals > asked)
+        second = FrontEnd(redis.url)
+        began = time.monotonic()
+        second.leases.start()
+        count = sum(second.passes() for _ in range(300))
+        count += await passed([second], redis_leases.HEARTBEAT_S / 2)
+        count += sum(first.passes() for _ in range(300))
+        count += await passed([first, second], 0.5)
+        budget = LIMITS.orders_per_s * (1 + time.monotonic() - began)
+        await second.leases.stop()
+        figures(f"rate limits: a second front end joins, {count} orders of {budget:.0f} pass")
+        assert count <= budget + 2 * BLOCK
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("spent_s", [0.02, 0.5])
+async def test_emptied_it_gives_nobody_another_burst(
+    redis: Site, figures: Callable[[str], None], spent_s: float
+) -> None:
+    async with front_ends(redis, 2) as there:
+        began = time.monotonic()
+        count = await passed(there[:1], spent_s / 2)
+        count += await passed(there, spent_s / 2)
+        redis.flush()
+        count += await passed(there, 0.7)
+        budget = LIMITS.orders_per_s * (1 + time.monotonic() - began)
+        figures(f"rate limits: FLUSHALL after {spent_s} s, {count} orders of {budget:.0f} pass")
+        assert count <= budget + 2 * BLOCK
+        assert count >= 0.5 * budget, "and nobody is held up"
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("patient")
+async def test_emptied_it_gives_no_burst_to_who_changes_front_ends(redis: Site) -> None:
+    """The other front end is the first to ask, has never heard of him, and sees nobody else."""
+    async with front_ends(redis, 2) as [first, other]:
+        began = time.monotonic()
+        count = await passed([first], 0.1)
+        redis.flush()
+        asked = other.leases.renewals
+        other.orders.wake()
+        await until(lambda: other.leases.renewals > asked)
+        count += sum(other.passes() for _ in range(300))
+        count += await passed([other], 0.5)
+        assert count <= LIMITS.orders_per_s * (1 + time.monotonic() - began) + 2 * BLOCK
 
 
 @pytest.mark.asyncio
