@@ -61,9 +61,7 @@ def register(
     export.add_argument(
         "--output", type=Path, metavar="FILE", help="where to write (standard output)"
     )
-    add_settings(
-        export, "http_port", "grpc_port", "host", "server", "insecure_public", "log_level", "full"
-    )
+    add_settings(export, "data_dir")
     export.set_defaults(run=guarded(_export, settings_of))
 
 

@@ -35,6 +35,8 @@ def register(
         help="check every record, and every snapshot",
         description="Checks every record from the first on: checksums, order, chain, and that "
         "the commands applied again give the recorded events. Works beside a running server.",
+        epilog="Exit codes: 0 all is well, 1 something is damaged or can't be read, 2 a setting is "
+        "wrong, 3 the data directory is in use by something that does not answer.",
     )
     verify.add_argument(
         "--no-replay", action="store_true", help="leave out applying every command again"
@@ -48,9 +50,7 @@ def register(
     show.add_argument("last", nargs="?", type=int, help="last sequence (the newest)")
     show.add_argument("--json", action="store_true", help="one JSON document a line")
     for verb, run in ((verify, _verify), (show, _show)):
-        add_settings(
-            verb, "http_port", "grpc_port", "host", "server", "insecure_public", "log_level", "full"
-        )
+        add_settings(verb, "data_dir")
         verb.set_defaults(run=guarded(run, settings_of))
 
 

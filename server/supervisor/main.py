@@ -20,14 +20,16 @@ DESCRIPTION: Final = """\
 An exchange: orders in, trades out, nothing lost.
 
 `exchange up` starts everything on this machine, `doctor` says what is missing for it; `server`,
-`follower` and `gateway` run one part alone; `journal` and `export` read what was kept. `place`,
-`cancel`, `book`, `watch` and so on are for trading by hand, `flow` and `load` for a busy market."""
+`follower`, `gateway` and so on run one part alone; `journal`, `export` and `rebuild` work with what
+was kept. `place`, `cancel`, `book`, `watch` and so on are for trading by hand, `flow` and `load`
+for a busy market."""
 
 UP: Final = """\
-Starts and watches the server (gRPC, matching, journal), the follower (snapshots) and the gateway
-(HTTP), and says `ready` with the addresses once all of them serve. Stop it with Ctrl-C: what is
-in flight is answered, a snapshot is written, and nothing is lost. Nor is it by kill -9: every
-order that was acknowledged is in the journal, and the next start recovers.
+Starts and watches the server (gRPC, matching, journal), the follower (snapshots, PostgreSQL, Kafka,
+Redis) and the gateway (HTTP, WebSocket), and says `ready` with the addresses once all of them
+serve. Stop it with Ctrl-C: what is in flight is answered, a snapshot is written, and nothing is
+lost. Nor is it by kill -9: every order that was acknowledged is in the journal, and the next start
+recovers.
 
 A part that ends is started again; after five times in a minute the exchange ends and names it.
 
@@ -35,12 +37,17 @@ Beside them stand a PostgreSQL of its own and, with --full, a Redis and a Kafka,
 first start that needs them into the user's cache (190 MB). Orders are taken without
 them, while they are installed and when they fail; /healthz tells how they are."""
 
+FOLLOWER: Final = """\
+Follows the journal of a running server: writes snapshots for the next start, and keeps the
+PostgreSQL, Kafka and Redis that are named in step."""
+
 CONFIGURATION: Final = """\
 Each setting comes from its option, else from its variable, else from the configuration file, else
 it is the default. A configuration file is TOML; deploy/realistic.toml shows one.
 Exit codes: 0 stopped cleanly, 2 a setting is wrong, 3 the data directory is in use, 4 the journal
 is corrupt, 5 a port is taken, 6 the journal could not be written, 7 a follower diverged, 8 a
-program is not installed, 1 anything else."""
+program is not installed, 9 there is no room on the disk to start (`up` waits for it), 1 anything
+else."""
 
 OWN: Final = (
     "up",
@@ -65,7 +72,7 @@ PARTS: Final = {
     ),
     "follower": (
         "run the follower alone",
-        "Follows the journal of a running server and writes snapshots for the next start.",
+        FOLLOWER,
         (),
     ),
     "gateway": (
@@ -95,6 +102,7 @@ PARTS: Final = {
     ),
 }
 """Each with its summary, its description, and the settings that it has no use for."""
+SETTINGS: Final = tuple(named.name for named in NAMED)
 OF_UP: Final = ("full",)
 """Settings that parts have no use for."""
 
@@ -126,7 +134,8 @@ def _parser(*, with_trading: bool) -> argparse.ArgumentParser:
             epilog=CONFIGURATION,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        _add_settings(part, *without, *(() if name == "up" else OF_UP))
+        unused = {*without, *(() if name == "up" else OF_UP)}
+        _add_settings(part, *(each for each in SETTINGS if each not in unused))
         part.set_defaults(run=_run_part, part=name)
     from server.supervisor import export, journal, rebuild
     from server.supervisor.doctor import command as doctor
@@ -151,13 +160,14 @@ class Version(argparse.Action):
         parser.exit(message=f"exchange {metadata.version('exchange-backend')}\n")
 
 
-def _add_settings(parser: argparse.ArgumentParser, *without: str) -> None:
+def _add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Options for these settings, all of them where none is named."""
     defaults = Settings()
     parser.add_argument(
         "--config", metavar="FILE", help="configuration file (EXCHANGE_CONFIG; none)"
     )
     for named in NAMED:
-        if named.name in without:
+        if named.name not in (names or SETTINGS):
             continue
         default: Any = getattr(defaults, named.name)
         meaning = f"{named.meaning} ({named.variable}"

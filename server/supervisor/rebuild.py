@@ -54,7 +54,7 @@ def register(
     )
     rebuild.add_argument("part", choices=PARTS, help="what to rebuild")
     rebuild.add_argument("--check", action="store_true", help="compare only, change nothing")
-    add_settings(rebuild, "http_port", "grpc_port", "host", "server", "insecure_public")
+    add_settings(rebuild, "data_dir", "postgres_url")
     rebuild.set_defaults(run=guarded(_rebuild, settings_of))
 
 
