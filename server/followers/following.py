@@ -1,6 +1,6 @@
 """What keeps an outside part in step with the journal: the shape that all such followers share.
 
-A follower is anything with a `name` and
+A follower is anything with a `name`, a time `gather_s`, and
 
     open()  -> Reached   connect, and say up to where that part already has the journal;
     take(records)        bring these in, in order; when it returns, they are safe there, and the
@@ -11,9 +11,10 @@ A follower is anything with a `name` and
 `Following(follower, address).run()` does the rest, one for each follower, as tasks of one process:
 
 - Each has its own stream of the journal and its own position, so none waits for another. Between
-  stream and part there are at most `WAITING_BYTES_MAX` of frames, all that memory ever holds; a
+  stream and part there are at most `WAITING_BYTES_MAX` of records, all that memory ever holds; a
   part that is slow holds back its stream, and with that nothing but itself.
-- What waits is taken together: the further behind, the larger the batch, up to that bound.
+- What waits is taken together: the further behind, the larger the batch, up to that bound. After a
+  batch of less than `GATHERED_BYTES` the part has its `gather_s`, since small ones cost the most.
 - Only records that hold commands are handed on, each once for each `open`, and none up to the
   position that `open` gave. A part that keeps its position with its rows takes each exactly once.
 - Any exception but `FollowerStopped` closes the part and opens it again after a delay that
@@ -35,11 +36,13 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
 from server.followers.outage_lines import reason
-from server.followers.position import JournalNotKept, JournalReader, frames
-from server.journal.record import BATCH, Record, decode_frame
+from server.followers.position import JournalNotKept, JournalReader, records
+from server.journal.record import BATCH, HEADER_BYTES, Record
 
 WAITING_BYTES_MAX: Final = 4 << 20
-"""Frames that wait for one part: four messages, some 15,000 orders."""
+"""Records that wait for one part: four messages, some 15,000 orders."""
+GATHERED_BYTES: Final = 512 << 10
+"""Some 1,800 orders: what is gained by more is little."""
 DELAY_FIRST_S: Final = 0.1
 DELAY_MAX_S: Final = 5.0
 BREAKER_FAILURES: Final = 8
@@ -54,6 +57,8 @@ OTHERWISE: Final = {
     "kafka": ', or set `fill_from = "snapshot"` in section [kafka]',
 }
 """What a person can do where the journal that a follower asks for is no longer kept."""
+REPORT_S: Final = 0.2
+"""Between two reports: a call costs the server as much as an order, and batches may be small."""
 BEHIND_S: Final = 1.0
 """Further behind than this is degraded."""
 
@@ -74,6 +79,8 @@ class Follower(Protocol):
     """An outside part, as `Following` sees it."""
 
     name: str
+    gather_s: float
+    """From the beginning of a small batch to the next, in which more can come together."""
 
     async def open(self) -> Reached:
         """Connect: where it is."""
@@ -121,6 +128,7 @@ class Following:
     ) -> None:
         self.name = follower.name
         self.reached = Reached(0)
+        self._keep_after: int | None = None
         self._durable_sequence = 0
         self._caught_up_s = time.monotonic()
         self._problem = "not connected yet"
@@ -129,7 +137,7 @@ class Following:
         self._address = address
         self._say = say
         self._retry_max_s = retry_max_s
-        self._waiting: list[bytes] = []
+        self._waiting: list[Record] = []
         self._waiting_bytes = 0
         self._changed = asyncio.Condition()
 
@@ -157,19 +165,22 @@ class Following:
 
     async def _follow(self) -> None:
         self.reached = await self._follower.open()
+        self._keep_after = None
         self._waiting.clear()
         self._waiting_bytes = 0
         reader = JournalReader(self._address, self.name)
         reading = asyncio.create_task(self._read(reader))
-        taking = asyncio.create_task(self._take(reader))
+        taking = asyncio.create_task(self._take())
+        reporting = asyncio.create_task(self._report(reader))
+        tasks = (reading, taking, reporting)
         try:
-            done, _ = await asyncio.wait([reading, taking], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (reading, taking):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(reading, taking, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await reader.close()
 
     async def _read(self, reader: JournalReader) -> None:
@@ -188,33 +199,41 @@ class Following:
                 async with self._changed:
                     await self._changed.wait_for(lambda: self._waiting_bytes < WAITING_BYTES_MAX)
                     self._durable_sequence = message.durable_sequence
-                    for frame in frames(message):
-                        record = decode_frame(frame)
+                    for record in records(message):
                         if record.kind == BATCH and record.last_sequence > read:
-                            self._waiting.append(frame)
-                            self._waiting_bytes += len(frame)
+                            self._waiting.append(record)
+                            self._waiting_bytes += HEADER_BYTES + len(record.payload)
                             read = record.last_sequence
                     if self.reached.sequence >= self._durable_sequence:
                         self._went_well()
                     self._changed.notify_all()
 
-    async def _take(self, reader: JournalReader) -> None:
-        # Where nothing happens no batch is reported, and the server may know less than is so.
-        await reader.report(self.reached.sequence)
+    async def _take(self) -> None:
         while True:
             async with self._changed:
                 await self._until_quiet_or_waiting()
                 taken, self._waiting = self._waiting, []
+                is_small = self._waiting_bytes < GATHERED_BYTES
                 self._waiting_bytes = 0
                 self._changed.notify_all()
             if not taken:
                 await self._follower.check()
                 continue
-            records = [decode_frame(frame) for frame in taken]
-            keep_after = await self._follower.take(records)
-            self.reached = Reached(records[-1].last_sequence, records[-1].time_ns)
+            began_s = time.monotonic()
+            self._keep_after = await self._follower.take(taken)
+            self.reached = Reached(taken[-1].last_sequence, taken[-1].time_ns)
             self._went_well()
-            await reader.report(self.reached.sequence, keep_after=keep_after)
+            if is_small:
+                await asyncio.sleep(began_s + self._follower.gather_s - time.monotonic())
+
+    async def _report(self, reader: JournalReader) -> None:
+        """At first too: where nothing happens, the server may know less than is so."""
+        told: tuple[int, int | None] = (-1, None)
+        while True:
+            now = (self.reached.sequence, self._keep_after)
+            if now != told and await reader.report(now[0], keep_after=now[1]):
+                told = now
+            await asyncio.sleep(REPORT_S)
 
     async def _until_quiet_or_waiting(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -17,7 +17,8 @@ continuation: after an outage, a topic that was deleted, or another Kafka.
   given up alone, since those behind it would be sent and leave a gap. A message whose fate was
   unknown may be there twice then; its headers tell (`kafka_messages.py`).
 - A message that lands at another offset than the one after the last shows a topic that was emptied
-  behind the producer's back: closed, and begun again, too.
+  behind the producer's back: closed, and begun again, too. While there is nothing to send the ends
+  are compared instead.
 
 - Where the journal's beginning is not kept, a topic that was emptied, or a Kafka that is new, can't
   be filled from there. With `fill_from = "snapshot"` it is filled from the checkpoint, or else
@@ -36,6 +37,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka.admin import AdminClient
 
 from server.followers import kafka_checkpoint
 from server.followers.following import FollowerStopped, Reached
@@ -49,7 +51,7 @@ from server.followers.kafka_messages import (
     Protobuf,
     books_of,
 )
-from server.followers.kafka_topics import TURN_S, KafkaFailed, Tail, Topics, look
+from server.followers.kafka_topics import TURN_S, KafkaFailed, Tail, Topics, compare, look
 from server.journal.record import Record
 from server.journal.snapshots import newest_good
 from server.settings import KafkaSettings
@@ -57,12 +59,17 @@ from server.settings import KafkaSettings
 QUEUE_MESSAGES_MAX: Final = 20_000
 QUEUE_KIB_MAX: Final = 16 * 1024
 """Waiting in the producer: a fraction of a second of a busy exchange."""
+GATHER_S: Final = 0.1
+"""Ten times a second: each flush of a few messages costs the broker as much as hundreds do."""
+LINGER_MS: Final = 50
+"""Longer than a batch takes to encode: its messages go together, at the flush behind them."""
 
 
 class KafkaFollower:
     """A follower as `server/followers/following.py` has it."""
 
     name = "kafka"
+    gather_s = GATHER_S
 
     def __init__(
         self,
@@ -87,6 +94,7 @@ class KafkaFollower:
         self._checkpoint = NOTHING
         self._kept_s = 0.0
         self._publisher: Publisher | None = None
+        self._admin: AdminClient | None = None
 
     async def open(self) -> Reached:
         """Find out what the topics hold, and from where the journal is needed for them."""
@@ -102,6 +110,7 @@ class KafkaFollower:
         if not is_whole and kept.sequence:
             publisher.begin_books(kept.sequence, kept.time_ns)
         self._publisher = publisher
+        self._admin = AdminClient(self._client)
         return Reached(kept.sequence, kept.time_ns)
 
     async def take(self, records: list[Record]) -> int:
@@ -114,11 +123,13 @@ class KafkaFollower:
         return self._checkpoint.sequence
 
     async def check(self) -> None:
-        """What was emptied shows with the next message."""
+        """Whether the topics still end where they were left."""
+        assert self._publisher is not None
+        await asyncio.to_thread(compare, self._admin, self._publisher.topics.tails)
 
     async def close(self) -> None:
         """Forget what was not acknowledged: the topics will tell."""
-        publisher, self._publisher = self._publisher, None
+        publisher, self._publisher, self._admin = self._publisher, None, None
         if publisher is not None:
             publisher.close()
             await asyncio.to_thread(self._keep, publisher)
@@ -180,7 +191,7 @@ class Publisher:
                 "enable.idempotence": True,
                 "acks": "all",
                 "compression.type": "lz4",
-                "linger.ms": 5,
+                "linger.ms": LINGER_MS,
                 # One message that is given up while those behind it are sent would be a gap.
                 "message.timeout.ms": 0,
                 "enable.gapless.guarantee": True,

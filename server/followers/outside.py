@@ -8,10 +8,9 @@ def outside_parts(settings: Settings) -> list[Follower]:
     """A follower for each; what is not asked for costs nothing, not even its library."""
     parts: list[Follower] = []
     if settings.postgres_url:
-        from server.followers.postgres import GATHER_S, PostgresFollower
+        from server.followers.postgres import PostgresFollower
 
-        url = settings.postgres_url
-        parts.append(PostgresFollower(url, settings.history, gather_s=GATHER_S))
+        parts.append(PostgresFollower(settings.postgres_url, settings.history))
     if settings.kafka_brokers:
         from server.followers.kafka import KafkaFollower
 

@@ -27,7 +27,7 @@ from exchange.v1.admin_service_pb2 import (
 )
 from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from server import logs
-from server.journal.record import step
+from server.journal.record import Record, decode_frame, step
 
 DELAY_FIRST_SECONDS: Final = 0.1
 DELAY_MAX_SECONDS: Final = 2.0
@@ -53,13 +53,24 @@ class JournalNotKept(Exception):
 
 
 def frames(message: StreamJournalResponse) -> Iterator[bytes]:
-    """The frames of a message."""
+    """The frames of a message, as they lie."""
+    data = message.frames  # Each look at the field is a copy of all of it.
     offset = 0
-    while offset < len(message.frames):
-        place = step(message.frames, offset)
+    while offset < len(data):
+        place = step(data, offset)
         end = offset + place.end - place.position
-        yield message.frames[offset:end]
+        yield data[offset:end]
         offset = end
+
+
+def records(message: StreamJournalResponse) -> Iterator[Record]:
+    """The records of a message; raises what `decode_frame` does."""
+    data = message.frames
+    offset = 0
+    while offset < len(data):
+        record = decode_frame(data, offset)
+        offset += record.end - record.position
+        yield record
 
 
 class JournalReader:

@@ -8,8 +8,7 @@ to the position, whatever is killed whenever, and no record counts twice.
 `migrate` runs at each `open`: a database that was wiped gets its tables and, without a position,
 the whole journal again. One that holds another journal's rows is refused.
 
-While one batch is written, the rows of the next are made; after a small one what comes is gathered
-for a moment (`gather_s`). Positions are booked in memory, at most
+While one batch is written, the rows of the next are made. Positions are booked in memory, at most
 `ACCOUNTS_MAX` of them; those not in memory are read back first. A book's snapshot is of the end of
 each minute in which anything happened, so that it too is a matter of the journal alone: a batch
 never goes past the end of a minute.
@@ -19,7 +18,6 @@ has all rows made once more; the types are those of the first one.
 """
 
 import asyncio
-import time
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import Any, Final
@@ -48,8 +46,7 @@ BATCH_COMMANDS_MAX: Final = 2_000
 """In one transaction, so that it ends well before `COMMAND_S` where the cores are busy."""
 
 GATHER_S: Final = 0.25
-"""From the beginning of a small transaction to the next: four a second, since one costs as much as
-a hundred orders."""
+"""Four transactions a second where little happens: one costs as much as a hundred orders."""
 
 _CHANGE: Final = """
 UPDATE orders SET
@@ -95,12 +92,11 @@ class PostgresFollower:
         url: str,
         kept: HistorySettings = _KEPT,
         search_path: str = "",
-        gather_s: float = 0.0,
     ) -> None:
         self.name = NAME
+        self.gather_s = GATHER_S
         self._url = url
         self._search_path = search_path
-        self._gather_s = gather_s
         self._partitions = Partitions(kept)
         self._pool: Any = None
         self._connection: Any = None
@@ -139,7 +135,6 @@ class PostgresFollower:
 
     async def take(self, records: list[Record]) -> None:
         """Write them, in transactions of a bounded size."""
-        began_s = time.monotonic()
         writing: asyncio.Task[None] | None = None
         try:
             for group in groups(records):
@@ -153,8 +148,6 @@ class PostgresFollower:
                 writing = asyncio.create_task(self._write(batch, group))
             if writing is not None:
                 await writing
-            if records and _count(records) < BATCH_COMMANDS_MAX:
-                await asyncio.sleep(began_s + self._gather_s - time.monotonic())
         finally:
             if writing is not None and not writing.done():
                 writing.cancel()
@@ -301,10 +294,6 @@ class PostgresFollower:
             list(batch.fees_e8),
             [f"{value}e-8" for value in batch.fees_e8.values()],
         )
-
-
-def _count(records: list[Record]) -> int:
-    return records[-1].last_sequence - records[0].first_sequence + 1
 
 
 def groups(records: list[Record]) -> Iterator[list[Record]]:

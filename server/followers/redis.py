@@ -82,6 +82,7 @@ class RedisFollower:
 
     def __init__(self, url: str, data_dir: Path) -> None:
         self.name = NAME
+        self.gather_s = 0.0
         self._url = url
         self._data_dir = data_dir
         self._client: Redis | None = None

@@ -9,7 +9,8 @@ whose room is reserved (`headroom.py`); until then the segment goes on growing, 
 waits for room. A frame longer than a segment is alone in one.
 
 Readers use their own `pread` and never pass the durable position, which moves only after the
-sync. What is no longer kept is said with the first sequence that is (`NotKept`).
+sync. The newest frames are remembered besides, so that those who follow at the end share them and
+wait for no disk. What is no longer kept is said with the first sequence that is (`NotKept`).
 """
 
 import time
@@ -35,6 +36,9 @@ from server.journal.storage import DISK_FULL, Storage, write_all
 
 SEGMENT_BYTES: Final = 16 << 20
 """16 MiB, some 120,000 orders: what is archived or dropped at once, and reserved twice."""
+
+RECENT_BYTES_MAX: Final = 4 << 20
+"""4 MiB of newest frames remembered, some 15,000 orders: who follows is rarely further behind."""
 
 
 class Room(Protocol):
@@ -70,6 +74,9 @@ class FileLog:
         """What the last append took."""
         self.disk_full = False
         """The append that failed found no room."""
+        self.recent: dict[int, bytes] = {}
+        """The newest durable frames by position; only the appending thread changes it."""
+        self._recent_bytes = 0
         self._journal = mark.journal
         self._rules_version = rules_version
         self._fence = mark.fence
@@ -116,7 +123,8 @@ class FileLog:
         try:
             if kind != EPOCH:
                 self._make_room(record.end)
-            write_all(self.segments, encode(record))
+            frame = encode(record)
+            write_all(self.segments, frame)
             self.segments.fdatasync()
         except OSError as error:
             path, offset = self.segments.place(start)
@@ -129,7 +137,15 @@ class FileLog:
             self.append_began_ns = 0
         self._fence = passed(record)
         self._durable = (record.end, record.last_sequence)
+        self._remember(start, frame)
         return Position(record.end)
+
+    def _remember(self, start: int, frame: bytes) -> None:
+        recent = self.recent
+        recent[start] = frame
+        self._recent_bytes += len(frame)
+        while self._recent_bytes > RECENT_BYTES_MAX:
+            self._recent_bytes -= len(recent.pop(next(iter(recent))))
 
     def _make_room(self, end: int) -> None:
         """Begin the next segment where a frame would end too far behind in this one. A new epoch
@@ -220,8 +236,17 @@ class FileFollow:
         self.reader = reader
         self._log = log
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether what comes next, if anything, is remembered."""
+        offset, log = self.reader.offset, self._log
+        return offset in log.recent or offset >= log.durable_position
+
     def __iter__(self) -> Iterator[bytes]:
         reader, log = self.reader, self._log
+        while (frame := log.recent.get(reader.offset)) is not None:
+            reader.offset += len(frame)
+            yield frame
         reader.end = log.durable_position
         try:
             yield from reader.frames()

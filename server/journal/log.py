@@ -11,7 +11,7 @@ user of the seam may rely on, with either:
 - A position is opaque, but later ones are greater. The business order is the sequence.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from server.journal.fence import Fence
@@ -56,6 +56,17 @@ class Mark(NamedTuple):
     fence: Fence
 
 
+class Frames(Protocol):
+    """The durable frames after a sequence, in order; iterated again, those that have come since."""
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether the next ones, if there are any, come without waiting for a disk."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Ends where nothing more is durable; may raise `NotKept`."""
+
+
 class Log(Protocol):
     """Where records are kept."""
 
@@ -70,10 +81,9 @@ class Log(Protocol):
         with a payload of `encode_batch`, or IDLE with count 0 and none; blocks, so call it
         in the writer's thread."""
 
-    def follow(self, after_sequence: int) -> Iterable[bytes]:
-        """The frames after this sequence, as they lie. Iteration ends where nothing more is
-        durable; iterating the same object again goes on from there. The first may be a batch
-        that begins before the sequence, if it ends after it. Raises `NotKept`, also later on."""
+    def follow(self, after_sequence: int) -> Frames:
+        """The frames after this sequence, as they lie. The first may be a batch that begins before
+        the sequence, if it ends after it. Raises `NotKept`, also later on."""
 
     def read(self, sequence: int) -> Record:
         """The record that holds the command of this sequence; `KeyError` if none does."""

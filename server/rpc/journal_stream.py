@@ -1,21 +1,22 @@
 """`StreamJournal`: the journal's frames, as they lie, to whoever keeps a position.
 
-A stream reads the log in a thread, a message's worth at a time, and sends it; the transport's
-backpressure is the only queue, so a slow follower holds one message and nothing of the server.
+A stream takes a message's worth from the log, in a thread where a disk has to be read, and sends
+it; the transport's backpressure is the only queue, so a slow follower holds one message and nothing
+of the server.
 Where nothing more is durable it waits for the next record, and then a little longer: a follower is
 behind by that much, and hundreds of records share the cost of a message. Nothing that isn't durable
 is ever sent: the log doesn't give it.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from grpc.aio import ServicerContext
 
 from exchange.v1.admin_service_pb2 import StreamJournalRequest, StreamJournalResponse
 from server.core.engine import Engine
-from server.journal.log import Log, NotKept
+from server.journal.log import Frames, Log, NotKept
 from server.journal.record import step
 from server.rpc.errors import EdgeReason, EdgeReject, Refused
 from server.rpc.followers import SNAPSHOTS, Followers
@@ -25,7 +26,7 @@ MESSAGE_BYTES_MAX: Final = 1 << 20
 """1 MiB of frames in a message, unless one is larger: below the 4 MiB that clients accept by
 default, and large enough that a message's own cost vanishes."""
 
-GATHER_S: Final = 0.02
+GATHER_S: Final = 0.05
 """How long a stream that had everything waits after a new record: at most 50 messages a second."""
 
 STOPPING: Final = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
@@ -87,7 +88,7 @@ class JournalStreams:
         first = True
         while not self._stopped:
             seen = log.durable_position
-            data = await asyncio.to_thread(frames.take)
+            data = frames.take() if frames.at_hand else await asyncio.to_thread(frames.take)
             wanted = self._snapshot_wanted(request.follower)
             if data or wanted > told or first:
                 await context.write(
@@ -131,11 +132,16 @@ class JournalStreams:
 class Chunks:
     """A followed log in pieces of about a message. Used by one thread at a time."""
 
-    def __init__(self, frames: Iterable[bytes]) -> None:
+    def __init__(self, frames: Frames) -> None:
         self.position = 0
         """Right after what was taken."""
         self._frames = frames
         self._left = b""
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether `take` waits for no disk."""
+        return self._frames.at_hand
 
     def take(self) -> bytes:
         """What comes next, empty where nothing more is durable."""

@@ -28,6 +28,7 @@ class Tables:
     """A follower that has so much already."""
 
     name = "postgres"
+    gather_s = 0.0
 
     def __init__(self, sequence: int) -> None:
         self.sequence = sequence

@@ -10,6 +10,7 @@ from server.core.commands import OpenSession
 from server.core.engine import RULES_VERSION
 from server.core.events import SessionOpened
 from server.core.state import state_hash
+from server.journal import file_log
 from server.journal.fence import Fence, admit, new_fence
 from server.journal.file_log import FileLog
 from server.journal.log import Log, Mark, Position, Unknown
@@ -252,6 +253,7 @@ def test_damage_met_by_a_reader_is_said(tmp_path: Path) -> None:
     for _ in range(3):
         append(log, 1)
     middle = log.read(2)
+    log.recent.clear()  # Else there is no need to read it.
     path = tmp_path / "journal"
     data = bytearray(path.read_bytes())
     data[middle.end - 1] ^= 1
@@ -265,6 +267,28 @@ def test_damage_met_by_a_reader_is_said(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(JournalCorrupt, match=f"the frame at offset {middle.position}"):
         log.read(2)
+
+
+def test_the_newest_frames_are_shared_by_all_who_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_log, "RECENT_BYTES_MAX", 2_000)
+    log, _ = open_log(tmp_path)
+    log.claim(OWNER)
+    behind = log.follow(0)
+    assert len(list(behind)) == 1
+    for _ in range(30):
+        append(log, 1)
+    assert 1_000 < sum(map(len, log.recent.values())) <= 2_000
+    # One is further behind than is remembered and reads the file first, the other needs no disk.
+    newest = log.follow(29)
+    assert (behind.at_hand, newest.at_hand) == (False, True)
+    assert [decode_frame(frame).first_sequence for frame in behind] == list(range(1, 31))
+    (frame,) = newest
+    assert frame is log.recent[decode_frame(frame).position]
+    assert behind.at_hand, "there is nothing more"
+    append(log, 1)
+    assert list(behind) == list(newest) == [list(log.recent.values())[-1]]
 
 
 def test_a_half_made_journal_is_made_anew(tmp_path: Path) -> None:

@@ -166,6 +166,27 @@ def test_state_is_that_of_the_journal(site: Site, tmp_path: Path) -> None:
     assert bytes.fromhex(again.write().state_hash) == state_hash(site.engine)
 
 
+def test_messages_are_taken_in_together(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = frames_of(site)
+    follower = SnapshotFollower(tmp_path, interval_s=3600)
+    follower.hold(message(frames[:2]))
+    assert follower.sequence == 0
+    follower.catch_up()
+    begun = follower.sequence
+    assert begun > 0
+    follower.hold(message(frames[2:4]))
+    assert follower.sequence == begun
+    # At once where a snapshot is wanted, and where more is held than there is room for.
+    follower.hold(message(frames[4:6], wanted=begun))
+    assert follower.sequence > begun
+    assert follower.due()
+    monkeypatch.setattr(snapshots, "HELD_BYTES_MAX", 1)
+    follower.hold(message(frames[6:]))
+    assert follower.sequence == site.engine.sequence
+
+
 def test_a_snapshot_that_cannot_be_written_is_tried_again(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
