@@ -97,6 +97,23 @@ def test_a_forgotten_id_can_be_used_again() -> None:
     assert engine.counts().orders_open == 1
 
 
+def test_an_id_used_again_before_memory_is_given_back_is_the_new_orders() -> None:
+    """A generation of ten is forgotten at once, and given back two by two."""
+    engine = new_engine(closed_orders_max=40)
+    number = 0
+    while number < 10 or engine.order("o9") is not None:
+        apply(engine, ended(number))
+        number += 1
+    assert "o9" in engine.directory.orders, "its memory is yet to be given back"
+    assert type(apply(engine, ended(9, time_in_force=0))) is list
+    order = engine.order("o9")
+    assert order is not None
+    for each in range(number, number + 20):
+        apply(engine, ended(each))
+        assert engine.order("o9") is order
+        assert engine.counts().orders_open == 1
+
+
 def test_forgotten_clients_leave_nothing() -> None:
     engine = new_engine()
     for number in range(200):
