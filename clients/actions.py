@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from clients.client import ExchangeClient
 from clients.errors import ExchangeError, OutcomeUnknownError, RefusedError
+from clients.files import whole_file
 from clients.presentation import (
     Answer,
     book_lines,
@@ -29,9 +30,9 @@ from clients.presentation import (
 )
 from clients.requests import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder
 from clients.retries import Retries
-from clients.terminal import colours_on, end_output, line, text_of
+from clients.terminal import colours_on, line, text_of
 
-DONE, REFUSED, NO_ANSWER = 0, 1, 3
+DONE, REFUSED, USAGE, NO_ANSWER = 0, 1, 2, 3  # 2 is argparse's own
 CONNECT_S = 3.0  # a person waits: a machine that drops packets is told apart by then
 OVERALL_S = 10.0  # and for an answer: two attempts' worth
 
@@ -44,10 +45,7 @@ def run(options: argparse.Namespace) -> int:
         answer = asyncio.run(_ask(options))
     except ExchangeError as error:
         return failed(options, error)
-    try:
-        _print(answer, as_json=options.json)
-    except BrokenPipeError:
-        end_output()
+    _print(answer, as_json=options.json)
     return DONE
 
 
@@ -64,19 +62,29 @@ def failed(options: argparse.Namespace, error: ExchangeError) -> int:
     unknown = isinstance(error, OutcomeUnknownError)
     key = getattr(error.request, "idempotency_key", "") if unknown else ""
     hint = f" (the key is {key})" if key else ""
-    print(f"exchange {options.command}: {error}{hint}", file=sys.stderr)
-    if options.json:
-        told = {
-            "reason": error.reason,
-            "field": error.field,
-            "limit": error.limit,
-            "value": error.value,
-            "code": error.code.name,
-            "message": error.message,
-            "idempotency_key": key,
-        }
-        print(json_of({"error": {name: value for name, value in told.items() if value}}))
+    details = {
+        "reason": error.reason,
+        "field": error.field,
+        "limit": error.limit,
+        "value": error.value,
+        "code": error.code.name,
+        "message": error.message,
+        "idempotency_key": key,
+    }
+    _tell_why(options, f"{error}{hint}", details)
     return REFUSED if isinstance(error, RefusedError) else NO_ANSWER
+
+
+def usage_wrong(options: argparse.Namespace, wrong: ValueError) -> int:
+    """Say why the command line can't be carried out: the exit code."""
+    _tell_why(options, str(wrong), {"message": str(wrong)})
+    return USAGE
+
+
+def _tell_why(options: argparse.Namespace, sentence: str, details: dict[str, str]) -> None:
+    print(f"exchange {options.command}: {sentence}", file=sys.stderr)
+    if options.json:
+        print(json_of({"error": {name: value for name, value in details.items() if value}}))
 
 
 async def _ask(options: argparse.Namespace) -> Answer:
@@ -97,9 +105,8 @@ async def _settle(exchange: ExchangeClient, options: argparse.Namespace) -> Answ
     text = settlement_csv(settlement)
     if str(options.csv) == "-":
         return Answer(settlement, [line(each) for each in text.splitlines()])
-    unfinished = options.csv.with_name(f"{options.csv.name}.part")
-    unfinished.write_text(text, encoding="utf-8", newline="")
-    unfinished.replace(options.csv)
+    with whole_file(options.csv) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", newline="")
     said = f"{settlement.date}: {len(settlement.obligations)} obligations in {options.csv}"
     return Answer(settlement, [line(said)])
 

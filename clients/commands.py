@@ -1,25 +1,26 @@
 """`exchange place`, `book`, `watch` and so on: trading from a terminal.
 
 This module holds only what the options mean; `clients.actions`, and with it gRPC, is loaded when
-one of them runs. Exit codes: 0 done, 1 refused, 2 the command line is wrong, 3 no answer.
+one of them runs. `EPILOG` lists the exit codes.
 """
 
 import argparse
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 from clients import ADDRESS
 from clients.bounds import whole
 from clients.completion import SHELLS, script
 from clients.decimals import NumberInvalidError, e6_of, e8_of
+from clients.files import file_to_write
 from clients.flow import options as flow_options
 from clients.load import options as load_options
 from clients.types import OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
 
 EPILOG = (
     "Exit codes: 0 the exchange did it (read the status for what became of the order), 1 it "
-    "refused, 2 the command line is wrong, 3 there was no answer."
+    "refused, 2 the command line is wrong, 3 there was no answer, 4 there was one and it could not "
+    "be written, 130 after Ctrl-C."
 )
 
 Parsers = argparse._SubParsersAction  # its public name does not exist
@@ -64,7 +65,7 @@ def _add(
         help="where the exchange serves gRPC (EXCHANGE_GRPC; %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, numbers as strings")
-    parser.set_defaults(run=_run, command=name)
+    parser.set_defaults(run=_run, command=name, refuse_usage=parser.error)
     return parser
 
 
@@ -100,7 +101,7 @@ def _add_replace(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     parser.add_argument("--quantity", type=_number, help="new total, fills included (as it is)")
     parser.add_argument("--client", default="", help="whose order it is; refused if not theirs")
     _add_key(parser)
-    parser.set_defaults(run=_run_replace, refuse_usage=parser.error)
+    parser.set_defaults(run=_run_replace)
 
 
 def _add_cancel(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
@@ -108,7 +109,7 @@ def _add_cancel(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     _add_order_id(parser)
     parser.add_argument("--client", default="", help="whose order it is; refused if not theirs")
     _add_key(parser)
-    parser.set_defaults(run=_run_keyed, refuse_usage=parser.error)
+    parser.set_defaults(run=_run_keyed)
 
 
 def _add_cancel_all(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
@@ -233,7 +234,7 @@ def _add_fees(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
         "--maker", type=_rate, help="of the resting side, part of the notional (as it is)"
     )
     parser.add_argument("--taker", type=_rate, help="of the incoming side (as it is)")
-    parser.set_defaults(run=_run_fees, refuse_usage=parser.error)
+    parser.set_defaults(run=_run_fees)
 
 
 def _add_log_level(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
@@ -267,15 +268,8 @@ def _add_settle(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
         "--date", required=True, metavar="YYYY-MM-DD", help="a day in UTC that is over"
     )
     parser.add_argument(
-        "--csv", type=_file, metavar="FILE", help="write CSV there; - is standard output"
+        "--csv", type=file_to_write, metavar="FILE", help="write CSV there; - is standard output"
     )
-
-
-def _file(text: str) -> Path:
-    path = Path(text)
-    if not path.name or path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"must be a file in a directory that exists; got {text!r}")
-    return path
 
 
 def _run_fees(options: argparse.Namespace, *_: object) -> int:
@@ -299,10 +293,19 @@ def _run_keyed(options: argparse.Namespace, *_: object) -> int:
 def _run_watch(options: argparse.Namespace, *_: object) -> int:
     from clients.watch import command
 
+    _refuse_bytes(options)
     return command.run(options)
 
 
 def _run(options: argparse.Namespace, *_: object) -> int:
     from clients import actions
 
+    _refuse_bytes(options)
     return actions.run(options)
+
+
+def _refuse_bytes(options: argparse.Namespace) -> None:
+    """What was typed and is not text can't be sent; a locale without UTF-8 makes it of umlauts."""
+    for name, value in vars(options).items():
+        if isinstance(value, str) and any("\udc80" <= char <= "\udcff" for char in value):
+            options.refuse_usage(f"{name} must be text as the locale encodes it; got {value!a}")

@@ -145,7 +145,7 @@ def last_word(sentence: str) -> None:
     else:
         line = f"{ERROR_PREFIX}{sentence}\n"
     with suppress(OSError):
-        os.write(2, line.encode())
+        os.write(2, line.encode(errors="backslashreplace"))
 
 
 def last_word_in(line: str) -> str:

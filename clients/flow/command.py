@@ -4,18 +4,15 @@ import argparse
 import asyncio
 import json
 import signal
-import sys
 from contextlib import suppress
 
-from clients.actions import DONE, NO_ANSWER, REFUSED
-from clients.errors import ExchangeError, RefusedError
+from clients.actions import DONE, failed, usage_wrong
+from clients.errors import ExchangeError
 from clients.flow.plan import Plan
 from clients.flow.tally import Tally
 from clients.flow.trading import InstrumentUnknownError, trade
 from clients.loopback import NotLoopbackError, require_loopback
 from clients.progress import Progress
-
-USAGE = 2  # argparse's own code for a command line that is wrong
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,11 +22,9 @@ def run(options: argparse.Namespace) -> int:
             require_loopback(options.address.rpartition(":")[0])
         tally = asyncio.run(_trade(options))
     except (NotLoopbackError, InstrumentUnknownError) as wrong:
-        return _failed(str(wrong), USAGE)
-    except RefusedError as error:
-        return _failed(str(error), REFUSED)
+        return usage_wrong(options, wrong)
     except ExchangeError as error:
-        return _failed(str(error), NO_ANSWER)
+        return failed(options, error)
     print(json.dumps(tally.plain(), indent=2) if options.json else "\n".join(tally.lines()))
     return DONE
 
@@ -58,8 +53,3 @@ async def _trade(options: argparse.Namespace) -> Tally:
         )
     finally:
         progress.end()
-
-
-def _failed(sentence: str, code: int) -> int:
-    print(f"exchange flow: {sentence}", file=sys.stderr)
-    return code

@@ -110,7 +110,7 @@ class Tally:
             f"answered after ms: {times or 'no answers'}",
             *(
                 f"{name}: {traded.trades:,} trades, quantity {traded.quantity:,}, notional "
-                f"{traded.notional:,.2f}, last {traded.last_price or 'none':,}"
+                f"{traded.notional:,.2f}, last {_price_text(traded.last_price)}"
                 for name, traded in sorted(self.instruments.items())
             ),
         ]
@@ -141,3 +141,7 @@ class Tally:
                 for name, traded in sorted(self.instruments.items())
             },
         }
+
+
+def _price_text(price: Decimal | None) -> str:
+    return "none" if price is None else f"{price:,}"

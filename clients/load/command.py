@@ -4,14 +4,13 @@ import argparse
 import asyncio
 import json
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from urllib.parse import urlsplit
 
-from clients.actions import DONE, NO_ANSWER, REFUSED
+from clients.actions import DONE, REFUSED, failed, usage_wrong
 from clients.errors import ExchangeError
 from clients.load.figures import Figures
 from clients.load.options import SECONDS_MAX
@@ -19,7 +18,6 @@ from clients.load.order_mix import drawn_orders
 from clients.load.orders_file import FileWrongError, read_orders
 from clients.load.over_http import (
     FilesLimitError,
-    NotReachableError,
     http_body,
     send_over_http,
 )
@@ -29,7 +27,6 @@ from clients.order_wire import place_message
 from clients.progress import Progress
 from clients.requests import PlaceOrder
 
-USAGE = 2  # argparse's own code for a command line that is wrong
 TOTAL, SECONDS = 2_000, 60  # of a load without a file, as documented
 PROGRESS_S = 1.0
 
@@ -43,9 +40,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         figures = asyncio.run(_load(options))
     except (NotLoopbackError, UrlWrongError, FileWrongError, FilesLimitError) as wrong:
-        return _failed(str(wrong), USAGE)
-    except (NotReachableError, ExchangeError) as error:
-        return _failed(str(error), NO_ANSWER)
+        return usage_wrong(options, wrong)
+    except ExchangeError as error:
+        return failed(options, error)
     print(json.dumps(figures.plain(), indent=2) if options.json else "\n".join(figures.lines()))
     return REFUSED if figures.errors else DONE
 
@@ -133,8 +130,3 @@ async def _show(figures: Figures, total: int) -> None:
             await asyncio.sleep(PROGRESS_S)
     finally:
         progress.end()
-
-
-def _failed(sentence: str, code: int) -> int:
-    print(f"exchange load: {sentence}", file=sys.stderr)
-    return code

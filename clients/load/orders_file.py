@@ -10,8 +10,9 @@ An order has the fields of `POST /orders`: `client_id`, `side` (`buy`, `sell`), 
 `market`) and `quantity`, a limit order also `price`; optionally `instrument` (`BTC-USD`),
 `time_in_force` (`gtc`, `ioc`, `fok`), `post_only` (`true`, `false`), `self_trade_prevention`,
 `order_id` and `idempotency_key`, in any order of columns. Numbers are decimals of at most 8 places,
-with or without quotes, never through a float. A field of any other name is refused: it would be
-lost without a word. What the exchange alone can judge, such as ticks, is left to it.
+with or without quotes, never through a float. A field of any other name, or one that comes twice,
+is refused: it would be lost without a word. What the exchange alone can judge, such as ticks, is
+left to it.
 
 All orders are in memory while they are sent, so that reading them takes no time from sending;
 hence `ORDERS_MAX`.
@@ -139,12 +140,25 @@ def _lines(path: Path, file: TextIO) -> Placed:
 def _csv(path: Path, file: TextIO) -> Placed:
     rows = csv.reader(file, strict=True)
     header = [name.strip() for name in next(rows, [])]
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise ValueError(f"the header may name a column once; got {_shown(', '.join(twice))} twice")
     if missing := [name for name in REQUIRED if name not in header]:
         shown = _shown(",".join(header))
         raise ValueError(f"the header must name {', '.join(missing)} too; got {shown}")
-    for row in rows:
+    while True:
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            yield f"{path}:{rows.line_num}", partial(_refuse, error)
+            return
+        if row is None:
+            return
         if row:
             yield f"{path}:{rows.line_num}", partial(_cells, header, row)
+
+
+def _refuse(error: csv.Error) -> Fields:
+    raise error
 
 
 def _cells(header: list[str], row: list[str]) -> Fields:
@@ -163,9 +177,25 @@ def _json(text: str) -> Any:
 
     try:
         # Numbers as they are written: a float would change them.
-        return json.loads(text, parse_float=str, parse_int=str, parse_constant=refuse)
+        return json.loads(
+            text,
+            parse_float=str,
+            parse_int=str,
+            parse_constant=refuse,
+            object_pairs_hook=_fields,
+        )
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise ValueError("nested deeper than any order") from None
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> Fields:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        twice = sorted({name for name, _ in pairs if [it for it, _ in pairs].count(name) > 1})
+        raise ValueError(f"an order may have a field once; got {_shown(', '.join(twice))} twice")
+    return fields
 
 
 def _object(entry: object) -> Fields:

@@ -17,7 +17,10 @@ import time
 from collections.abc import Iterator
 from typing import cast
 
+import grpc
+
 from clients.decimals import e8_of, text_of_e8
+from clients.errors import UnavailableError
 from clients.load.figures import Figures
 from clients.requests import PlaceOrder
 
@@ -28,10 +31,6 @@ AGAIN_S = 0.2  # before a lost connection is opened again
 REPLY_BYTES_MAX = 4 * 1024 * 1024  # of one reply: the gateway's own limit
 FILES_APART = 64  # open files beside the connections
 SWEEP_S = 0.5
-
-
-class NotReachableError(Exception):
-    """Nobody takes connections there; the message is the sentence to show."""
 
 
 class FilesLimitError(ValueError):
@@ -135,10 +134,11 @@ class _Run:
             opened = await asyncio.gather(*(one() for _ in range(count)), return_exceptions=True)
             for error in opened:
                 if isinstance(error, OSError | TimeoutError):
-                    raise NotReachableError(
+                    raise UnavailableError(
                         f"http://{self._host}:{self._port} took {len(self._connections):,} of "
                         f"{clients:,} connections ({error or 'no answer'}); check that the "
-                        "exchange runs there, and that it allows so many"
+                        "exchange runs there, and that it allows so many",
+                        code=grpc.StatusCode.UNAVAILABLE,
                     ) from None
 
     async def _open(self) -> "_Connection":

@@ -11,7 +11,7 @@ from clients.actions import CONNECT_S, DONE, failed
 from clients.client import ExchangeClient
 from clients.errors import ExchangeError
 from clients.retries import Retries
-from clients.terminal import colours_on, end_output
+from clients.terminal import colours_on
 from clients.watch.lines import LinePrinter
 from clients.watch.screen import picture
 from clients.watch.terminal import Canvas
@@ -25,13 +25,11 @@ Show = Callable[[ExchangeClient, argparse.Namespace, asyncio.Event], Awaitable[N
 
 
 def run(options: argparse.Namespace) -> int:
-    """Watches until q, Ctrl-C, its time is over or the reader of its output goes: the exit code."""
+    """Watches until q, Ctrl-C or its time is over: the exit code."""
     try:
         asyncio.run(_watch(options))
     except ExchangeError as error:
         return failed(options, error)
-    except BrokenPipeError:
-        end_output()
     return DONE
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from clients.files import file_to_write, whole_file
 from server.exits import Exit
 from server.logs import last_word as error
 from server.settings import Settings
@@ -59,7 +60,7 @@ def register(
         "--format", choices=FORMATS, help="(what the name of the output ends with, else csv)"
     )
     export.add_argument(
-        "--output", type=Path, metavar="FILE", help="where to write (standard output)"
+        "--output", type=file_to_write, metavar="FILE", help="where to write (-, standard output)"
     )
     add_settings(export, "data_dir")
     export.set_defaults(run=guarded(_export, settings_of))
@@ -111,6 +112,8 @@ def _export(options: argparse.Namespace, settings: Settings) -> int:
     from server.journal.refusals import JournalRefused
     from server.journal.segments import segment_paths
 
+    if str(options.output) == "-":
+        options.output = None
     if not segment_paths(settings.data_dir):
         where = settings.data_dir
         error(f"a journal doesn't exist in {where}; name a data directory with --data-dir")
@@ -154,15 +157,14 @@ def _output(options: argparse.Namespace, columns: Sequence["Column"]) -> Iterato
     if path is None:
         yield text(columns, sys.stdout)
         return
-    unfinished = path.with_name(f"{path.name}.part")
-    if _format(options) == "parquet":
-        writer = ParquetWriter(columns, unfinished)
-        yield writer
-        writer.close()
-    else:
-        with unfinished.open("w", encoding="utf-8", newline="") as out:
-            yield text(columns, out)
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        if _format(options) == "parquet":
+            writer = ParquetWriter(columns, unfinished)
+            yield writer
+            writer.close()
+        else:
+            with unfinished.open("w", encoding="utf-8", newline="") as out:
+                yield text(columns, out)
 
 
 def _records(directory: Path, after_sequence: int, stack: ExitStack) -> "Iterator[Record]":

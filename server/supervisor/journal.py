@@ -5,6 +5,7 @@ holds it, the same frames are read from that server's stream, up to what is dura
 """
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS: Final = 10.0
 """For the server to answer at all; how long the journal takes nobody knows."""
+WRITING: Final = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What only writing can bring: no fault of the journal's, which is read."""
 
 
 def register(
@@ -72,9 +75,9 @@ def guarded(
         except DirectoryLocked as locked:
             error(str(locked))
             return Exit.LOCKED
-        except BrokenPipeError:
-            return Exit.CLEAN
         except OSError as failure:
+            if failure.errno in WRITING:
+                raise
             error(f"the journal can't be read: {failure}")
             return Exit.FAILED
 
@@ -126,7 +129,9 @@ def frames_from_server(
         server = AdminServiceStub(channel)
         try:
             status = server.GetStatus(GetStatusRequest(), timeout=ANSWER_SECONDS)
-            after = max(after_sequence, status.journal_first_sequence - 1)
+            # Beyond the newest there is nothing to send, which is no mistake.
+            after = min(after_sequence, status.durable_sequence)
+            after = max(after, status.journal_first_sequence - 1)
             request = StreamJournalRequest(after_sequence=after, until_now=True)
             messages = server.StreamJournal(request)
             try:

@@ -4,12 +4,14 @@ Imports are late, so that a command loads only what it needs.
 """
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from clients.terminal import end_output
 from server import logs
 from server.exits import Exit
 from server.settings import Settings
@@ -105,6 +107,12 @@ PARTS: Final = {
 SETTINGS: Final = tuple(named.name for named in NAMED)
 OF_UP: Final = ("full",)
 """Settings that parts have no use for."""
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as shells have it."""
+UNTOLD: Final = 4
+"""Of a trading command that was carried out, but whose answer could not be written."""
+UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Of standard output: the disk below it is full or fails, or the terminal has gone."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,9 +122,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser(with_trading=not given or given[0] not in OWN)
     options = parser.parse_args(given)
     try:
-        code: int = options.run(options, parent)
+        return _run_part(options, parent) if "part" in options else _run_command(options, parent)
     except KeyboardInterrupt:
-        code = 130
+        return INTERRUPTED
+
+
+def _run_command(options: argparse.Namespace, parent: Parent) -> int:
+    """One that answers on standard output and ends."""
+    try:
+        code: int = options.run(options, parent)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        end_output()  # Whoever read it has seen enough.
+        return Exit.CLEAN
+    except OSError as failure:
+        if failure.errno not in UNWRITABLE:
+            raise
+        end_output()
+        logs.last_word(f"what there is to say can't be written: {failure.strerror}")
+        return UNTOLD if "command" in options else Exit.FAILED
     return code
 
 
@@ -136,7 +160,7 @@ def _parser(*, with_trading: bool) -> argparse.ArgumentParser:
         )
         unused = {*without, *(() if name == "up" else OF_UP)}
         _add_settings(part, *(each for each in SETTINGS if each not in unused))
-        part.set_defaults(run=_run_part, part=name)
+        part.set_defaults(part=name)
     from server.supervisor import export, journal, rebuild
     from server.supervisor.doctor import command as doctor
 
@@ -157,7 +181,8 @@ class Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib import metadata
 
-        parser.exit(message=f"exchange {metadata.version('exchange-backend')}\n")
+        print(f"exchange {metadata.version('exchange-backend')}")
+        parser.exit()
 
 
 def _add_settings(parser: argparse.ArgumentParser, *names: str) -> None:

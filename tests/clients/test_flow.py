@@ -15,7 +15,7 @@ from clients.errors import RefusedError
 from clients.flow import options as flow_options
 from clients.flow.market import OPENING_ORDERS, RESTING_MAX, Market, Resting
 from clients.flow.plan import Mix, Plan
-from clients.flow.tally import Tally
+from clients.flow.tally import Tally, Traded
 from clients.flow.trading import InstrumentUnknownError, trade
 from clients.loopback import NotLoopbackError, require_loopback
 from clients.requests import CancelOrder, Command, PlaceOrder, ReplaceOrder
@@ -182,6 +182,11 @@ def test_other_machines_are_refused(host: str) -> None:
         require_loopback(host)
 
 
+def test_an_instrument_without_a_trade_is_told_too() -> None:
+    tally = Tally(instruments={"SOL-USD": Traded()})
+    assert tally.lines()[-1] == "SOL-USD: 0 trades, quantity 0, notional 0.00, last none"
+
+
 # On a running exchange.
 
 
@@ -279,6 +284,8 @@ def test_ctrl_c_ends_it_with_its_summary(starter: Starter) -> None:
 def test_exit_codes_of_what_cannot_begin(
     starter: Starter, address: str, code: int, said: str
 ) -> None:
-    running = exchange_flow(starter, address)
+    running = exchange_flow(starter, address, "--json")
     assert running.wait() == code
     assert running.lines[0].startswith(said)
+    message = json.loads("".join(running.lines[1:]))["error"]["message"]
+    assert running.lines[0].endswith(message)

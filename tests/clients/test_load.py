@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from clients.client import ExchangeClient
+from clients.errors import UnavailableError
 from clients.load.figures import Figures
 from clients.load.order_mix import drawn_orders
-from clients.load.over_http import NotReachableError, http_body, send_over_http
+from clients.load.over_http import http_body, send_over_http
 from clients.types import OrderType
 from tests.running import Everything, Starter, free_port
 
@@ -174,10 +175,11 @@ def test_ctrl_c_ends_it_with_its_summary(starter: Starter, everything: Everythin
     ],
 )
 def test_what_cannot_begin(options: list[str], code: int, said: str, starter: Starter) -> None:
-    running = starter.run("load", *options)
+    running = starter.run("load", "--json", *options)
     assert running.wait() == code
-    assert running.lines[-1].startswith("exchange load: ")
-    assert said in running.lines[-1]
+    said_at = next(n for n, it in enumerate(running.lines) if it.startswith("exchange load: "))
+    assert said in running.lines[said_at]
+    assert said in json.loads("".join(running.lines[said_at + 1 :]))["error"]["message"]
 
 
 def test_a_wrong_variable_is_refused(starter: Starter) -> None:
@@ -268,7 +270,7 @@ async def test_a_lost_connection_and_an_unreadable_reply_are_no_answers() -> Non
 
 @pytest.mark.asyncio
 async def test_nobody_there() -> None:
-    with pytest.raises(NotReachableError, match="took 0 of 3 connections"):
+    with pytest.raises(UnavailableError, match="took 0 of 3 connections"):
         await send_over_http(
             "127.0.0.1",
             free_port(),

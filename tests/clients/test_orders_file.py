@@ -110,6 +110,15 @@ def test_numbers_stay_as_they_are_written(tmp_path: Path) -> None:
         (json.dumps(BARE | {"quantity": True}), "quantity must be a string, Decimal or int"),
         ('{"client_id":"a","quantity":NaN}', "NaN is not a number of JSON"),
         (json.dumps(BARE | {"side": "x" * 99}), "x…"),
+        (f'{HEADER}\n,a,,sell,market,,1,\n,"a"b,,sell,market,,1,\n', ":3: ',' expected after"),
+        (f'{HEADER}\n,a,,sell,market,,1,\n,"a,,sell,market,,1,\n', ":3: unexpected end of data"),
+        ("client_id,side,type,quantity,side\n", "may name a column once; got 'side' twice"),
+        (
+            '{"client_id":"a","client_id":"b"}',
+            ":1: an order may have a field once; got 'client_id'",
+        ),
+        ("[" * 100_000, "nested deeper than any order"),
+        (json.dumps(BARE) + '\n{"client_id":' + "[" * 100_000, ":2: nested deeper than any order"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(text: str, said: str, tmp_path: Path) -> None:
