@@ -159,3 +159,15 @@ def test_the_verbs_that_it_names_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for verb in re.findall(r"^make (\w+)", "".join(blocks("bash")), re.MULTILINE):
         assert re.search(rf"^{verb}:", makefile, re.MULTILINE), verb
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "CHANGELOG.md", "deploy/OPERATING.md", "server/DECISIONS.md"]
+)
+def test_the_files_that_a_document_names_are_there(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    beside = (ROOT / document).parent
+    linked = [link.partition("#")[0] for link in re.findall(r"\]\(([^):]+)\)", text)]
+    assert [link for link in linked if not (beside / link).exists()] == []
+    named = re.findall(r"`([a-z_]+(?:/[a-z_0-9]+)+\.(?:py|md|toml|yml|yaml|conf|book))`", text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
