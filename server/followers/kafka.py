@@ -79,7 +79,7 @@ class KafkaFollower:
         limits: KafkaSettings,
         as_json: bool = False,
     ) -> None:
-        self._client = {
+        self._client: dict[str, str | int | float | bool] = {
             "bootstrap.servers": brokers,
             "client.id": "exchange",
             "socket.timeout.ms": max(limits.delivery_ms, 1_000),
@@ -125,6 +125,7 @@ class KafkaFollower:
     async def check(self) -> None:
         """Whether the topics still end where they were left."""
         assert self._publisher is not None
+        assert self._admin is not None
         await asyncio.to_thread(compare, self._admin, self._publisher.topics.tails)
 
     async def close(self) -> None:

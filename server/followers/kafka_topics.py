@@ -4,7 +4,7 @@ import time
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from server.followers.kafka_messages import TOPICS, Mark
@@ -79,6 +79,23 @@ def look(client: dict[str, Any]) -> Topics:
     finally:
         consumer.close()
     return Topics(there.cluster_id or "", frozenset(journals - {""}), tails)
+
+
+def compare(admin: AdminClient, tails: Tails) -> None:
+    """Raises `KafkaFailed` and `KafkaException` where one doesn't end where it was left."""
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    asked = {
+        TopicPartition(topic, number): latest
+        for topic, partitions in tails.items()
+        for number in range(len(partitions))
+    }
+    for place, found in admin.list_offsets(asked, request_timeout=ANSWER_S).items():
+        offset, left = found.result().offset, tails[place.topic][place.partition].offset + 1
+        if offset != left:
+            raise KafkaFailed(
+                f"{place.topic}/{place.partition} ends at offset {offset}, and was left at {left}:"
+                " somebody else changed it"
+            )
 
 
 def _tails(admin: AdminClient, consumer: Consumer) -> tuple[Tails, set[str]]:

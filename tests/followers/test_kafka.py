@@ -12,6 +12,7 @@ from typing import Any, Final
 import grpc
 import psutil
 import pytest
+from confluent_kafka import KafkaException
 
 from clients.examples.kafka_book import KafkaBook
 from exchange.v1.admin_service_pb2 import GetStatusRequest, StreamJournalRequest
@@ -269,6 +270,18 @@ def test_topic_that_was_deleted_is_filled_again(starter: Starter, broker: Broker
     load(address, "second")
     until(lambda: ORDERS in broker.topics(), SECONDS, "the topic")
     wait_level(address)
+    assert_topics_equal_the_journal(address, broker, Json())
+    # No message comes that would show that this one is gone.
+    trades = len(broker.messages(TRADES))
+    broker.delete(TRADES)
+    until(lambda: TRADES in broker.topics(), SECONDS, "the other topic")
+
+    def are_there() -> bool:
+        with contextlib.suppress(KafkaException):  # of a topic without a leader yet
+            return len(broker.messages(TRADES)) >= trades
+        return False
+
+    until(are_there, SECONDS, "its messages")
     assert_topics_equal_the_journal(address, broker, Json())
 
 
