@@ -16,7 +16,7 @@ import pytest
 from gateway import envoy
 from server.settings import Settings
 from server.supervisor import main as exchange
-from server.supervisor.doctor import directory, installation
+from server.supervisor.doctor import directory, installation, serving
 from server.supervisor.doctor.finding import Finding, State
 from tests.processes.load import Load
 from tests.running import Starter, free_port
@@ -150,6 +150,26 @@ def test_directory_that_is_none_is_bad(doctor: Any, starter: Starter) -> None:
     code, examined = doctor()
     assert (code, bad(examined)) == (1, ["data directory"])
     assert "--data-dir" in examined["data directory"]["remedy"]
+
+
+def test_directory_of_another_user_is_bad_and_not_the_end(
+    doctor: Any, starter: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is for one who is not root; beside it a server of another directory is asked."""
+    _, address = starter.server()
+    starter.data_dir = starter.data_dir.with_name("another")
+    starter.data_dir.mkdir()
+    monkeypatch.setenv("EXCHANGE_GRPC", address)
+    _, examined = doctor()
+    assert examined["snapshot"]["said"] == "there is none yet"
+
+    def hidden(_: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(serving, "snapshot_paths", hidden)
+    code, examined = doctor()
+    assert (code, bad(examined)) == (1, ["snapshot"])
+    assert examined["snapshot"]["said"] == "it can't be read: Permission denied"
 
 
 def test_wrong_settings_are_a_finding(doctor: Any) -> None:

@@ -122,15 +122,14 @@ def _journal(directory: Path, owner: DirectoryLocked | None) -> Finding:
 
     if not any(directory.glob(f"{FILE_NAME}*")):
         return note("journal", "there is none yet: the first start makes it")
-    size_mib = sum(it.stat().st_size for it in directory.rglob("*") if it.is_file()) // MIB
-    if owner is not None:
-        return good("journal", f"open in the server, {size_mib:,} MiB with snapshots")
-    if size_mib > READ_MIB_MAX:
-        return note(
-            "journal", f"{size_mib:,} MiB, too long to read here", "exchange journal verify"
-        )
     told = io.StringIO()
     try:
+        size_mib = sum(it.stat().st_size for it in directory.rglob("*") if it.is_file()) // MIB
+        if owner is not None:
+            return good("journal", f"open in the server, {size_mib:,} MiB with snapshots")
+        if size_mib > READ_MIB_MAX:
+            said = f"{size_mib:,} MiB, too long to read here"
+            return note("journal", said, "exchange journal verify")
         code = inspect.verify(directory, told, replay=False)
     except (OSError, DirectoryLocked) as failure:
         return bad("journal", f"it can't be read: {failure}", "make its files readable")

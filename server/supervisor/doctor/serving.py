@@ -54,7 +54,12 @@ def examine(settings: Settings, owner: DirectoryLocked | None) -> Iterator[Findi
             said = f"{at} answers in {took_ms:.0f} ms, durable up to {status.durable_sequence}"
             yield good("server", said)
             yield from (note("server", sentence) for sentence in status.degraded)
-    yield from _snapshot(settings, status)
+    try:
+        # How far another directory's server is says nothing of this one.
+        yield from _snapshot(settings, status if owner is not None else None)
+    except OSError as failure:
+        why = failure.strerror or str(failure)
+        yield bad("snapshot", f"it can't be read: {why}", "ask as the user who runs the exchange")
 
 
 def _http_port(settings: Settings, *, is_running: bool) -> Finding:
