@@ -203,10 +203,11 @@ async def _status(exchange: ExchangeClient, _: argparse.Namespace) -> Answer:
 async def _followers(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
     if options.remove:
         sequence = await exchange.remove_follower(options.remove)
-        said = f"{options.remove} is forgotten; it was at sequence {sequence}"
-        if not sequence:
-            said = f"{options.remove} was not known, or had read nothing: nothing is kept for it"
-        return Answer({"removed": options.remove, "sequence": sequence}, [line(said)])
+        at = f"at sequence {sequence}" if sequence else "not known, or had read nothing"
+        return Answer(
+            {"removed": options.remove, "sequence": sequence},
+            [line(f"{options.remove} is forgotten; it was {at}")],
+        )
     status = await exchange.status()
     told = [
         {**asdict(each), "behind_sequences": sequences_behind(status, each)}
