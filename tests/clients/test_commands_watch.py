@@ -70,6 +70,14 @@ def shown(view: View, width: int, height: int) -> list[str]:
     return [text_of(each, coloured=False) for each in picture(view, width, height, "#")]
 
 
+def test_a_trade_that_is_listed_and_streamed_is_taken_once() -> None:
+    told: list[Change] = []
+    view = View(BTC, "", told.append)
+    for number in (7, 8, 7, 8, 9):
+        view._take_trade(a_trade(number))
+    assert told == list(view.trades) == [a_trade(7), a_trade(8), a_trade(9)]
+
+
 def test_wide_picture_has_book_trades_and_orders() -> None:
     lines = shown(a_view(), 90, 20)
     assert lines[0] == "BTC-USD" + "live at sequence 9".rjust(83)

@@ -145,6 +145,15 @@ def test_a_forgotten_key_is_new() -> None:
     assert apply(engine, ended(0, order_id="", idempotency_key="k0")) == Repeat(engine.sequence)
 
 
+def test_a_key_older_than_the_window_goes_with_later_keys() -> None:
+    engine = new_engine()
+    for number in range(3):
+        apply(engine, ended(number, idempotency_key=f"k{number}"), later_ns=2 * HOUR_NS)
+    newest = engine.sequence
+    assert apply(engine, ended(2, idempotency_key="k2")) == Repeat(newest)
+    assert type(apply(engine, ended(0, idempotency_key="k0"))) is list
+
+
 def test_a_repeat_is_given_whatever_has_changed() -> None:
     engine = new_engine()
     command = ended(0, time_in_force=0, idempotency_key="k")
