@@ -158,7 +158,7 @@ class AdminService(AdminServiceServicer):
             await refuse(context, wrong)
         previous = logs.level_now()
         logs.set_level(request.level)
-        _tell("log level set", context, level=request.level, previous_level=previous)
+        _tell("log level set", context, new_level=request.level, previous_level=previous)
         return messages.SetLogLevelResponse(previous_level=previous)
 
     async def SettleDay(  # type: ignore[override]

@@ -5,12 +5,14 @@
   methods that is a tenth of what a call costs.
 - Some methods give bytes: what is encoded already, for one or for many, has no serializer.
 - Each call is named, so that its reply and the lines about it can be found together.
-- Calls that end with an error are counted, by method and status; who ends his own call is not.
+- Calls that end with an error are counted, by method and status; who ends his own call is not, nor
+  is there a stack trace for what could no longer be sent to him.
 - Calls over their rate limit are refused before anything looks at them.
 - Bytes that are no message are refused like anything else. Left to grpc.aio they are a failure of
   the server's, status UNKNOWN, with a stack trace in its log for each.
 """
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Set
@@ -20,6 +22,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
+from grpc._cython import cygrpc  # type: ignore[attr-defined]  # no public name for its error
 from grpc.aio import ServicerContext
 
 from server import logs
@@ -103,6 +106,9 @@ def _guarded(
         except grpc.aio.AbortError:
             errors[endpoint, context.code().name] += 1
             raise
+        except cygrpc.ExecuteBatchError:
+            # A message could not be sent: the caller has gone.
+            raise asyncio.CancelledError from None
         except Exception:
             # What nobody foresaw: the core ends the call with this status, if it is still there.
             if not context.cancelled():

@@ -129,6 +129,7 @@ def test_the_level_changes_while_running(starter: Starter) -> None:
     with grpc.insecure_channel(address) as channel:
         admin = AdminServiceStub(channel)
         assert admin.SetLogLevel(SetLogLevelRequest(level="debug")).previous_level == "info"
+        told(server, "log level set", level="info", new_level="debug", previous_level="info")
         admin.GetStatus(GetStatusRequest())
         told(server, "call", endpoint="exchange.v1.AdminService/GetStatus")
         with pytest.raises(grpc.RpcError) as refused:

@@ -4,6 +4,7 @@ import asyncio
 import re
 
 import pytest
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -137,6 +138,28 @@ async def test_an_error_of_our_own_is_counted(served: Served) -> None:
     served.exchange.sequencer.read = read  # type: ignore[method-assign]
     get = "exchange.v1.OrderService/GetOrder"
     assert await value(served, "call_errors_total", endpoint=get, code="UNKNOWN") == 1
+
+
+async def test_a_caller_who_has_gone_is_no_error(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A message for him may come before the word that he is gone: sending it fails then."""
+    book = served.exchange.sequencer.read
+    tries = 0
+
+    async def gone(_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise cygrpc.ExecuteBatchError("send failed")
+
+    served.exchange.sequencer.read = gone  # type: ignore[assignment, method-assign]
+    call = served.orders.GetOrder(GetOrderRequest(order_id="any"))
+    await until(lambda: tries > 0)
+    call.cancel()
+    served.exchange.sequencer.read = book  # type: ignore[method-assign]
+    get = "exchange.v1.OrderService/GetOrder"
+    assert await value(served, "call_errors_total", endpoint=get, code="UNKNOWN") == 0
+    assert "ExecuteBatchError" not in caplog.text
 
 
 async def test_connections_cpu_and_memory(served: Served) -> None:
