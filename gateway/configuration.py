@@ -2,8 +2,8 @@
 
 A request meets, in order: the limits of the connection manager; the routes (`gateway/routes.py`),
 which refuse what the contract does not name; the Lua filter, which names the request and finishes
-the reply; the limit of the body; the transcoder, which turns JSON into the messages of
-`exchange.http.v1`; the router.
+the reply; the limit of the body; the one that takes gRPC's own headers out; the transcoder, which
+turns JSON into the messages of `exchange.http.v1`; the router.
 gRPC calls have routes of their own, on which they are named and passed on.
 
 The server is asked for its health each second: one that is gone, starting or stopping costs a
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import exchange
-from gateway.errors import local_replies
+from gateway.errors import NO_ROUTE, local_replies
+from gateway.headers import FILTER, set_aside, without_call_headers
 from gateway.routes import JsonRoute, grpc_streams, json_routes, json_services, pattern_of
 from gateway.static_files import FILE_BYTES_MAX, static_routes
 
@@ -158,7 +159,7 @@ def connection_manager() -> dict[str, Any]:
             "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
         },
         "local_reply_config": local_replies(),
-        "http_filters": [lua(), body_limit(), transcoder(), router()],
+        "http_filters": [lua(), body_limit(), without_call_headers(), transcoder(), router()],
         "route_config": {
             "max_direct_response_body_size_bytes": FILE_BYTES_MAX,
             "virtual_hosts": [{"name": "exchange", "domains": ["*"], "routes": routes()}],
@@ -195,23 +196,6 @@ def naming() -> str:
 
 def source(name: str) -> str:
     return (Path(__file__).parent / f"{name}.lua").read_text(encoding="utf-8")
-
-
-def set_aside(header: str, other: str) -> dict[str, Any]:
-    """Move what the caller sent to a header of another name, before anything looks at it."""
-    kept = {"header": {"key": other, "value": f"%REQ({header})%"}}
-    return {
-        "name": "envoy.http.early_header_mutation.header_mutation",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation"
-            ".header_mutation.v3.HeaderMutation",
-            "mutations": [
-                {"remove": other},
-                {"append": kept | {"append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}},
-                {"remove": header},
-            ],
-        },
-    }
 
 
 def body_limit() -> dict[str, Any]:
@@ -262,7 +246,7 @@ def router() -> dict[str, Any]:
 
 
 def routes() -> list[dict[str, Any]]:
-    """gRPC first, then each JSON path with its verbs, then what there is not."""
+    """gRPC first, all of it, then each JSON path with its verbs, then what there is not."""
     known = json_routes()
     templates = list(dict.fromkeys(route.template for route in known))
     return [
@@ -271,6 +255,7 @@ def routes() -> list[dict[str, Any]]:
             grpc_route({"prefix": prefix}, streaming=False)
             for prefix in ("/exchange.v1.", "/grpc.health.", "/grpc.reflection.")
         ),
+        unknown_route() | {"match": {"prefix": "/", "grpc": {}}},
         *websocket_routes(),
         *static_routes(dict.fromkeys((LUA, BODY_LIMIT, TRANSCODER), DISABLED)),
         *(json_route(route) for route in known),
@@ -286,7 +271,7 @@ def grpc_route(match: dict[str, Any], *, streaming: bool) -> dict[str, Any]:
     return {
         "match": match | {"grpc": {}},
         "route": STREAM if streaming else CALL,
-        "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED)
+        "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, FILTER, TRANSCODER), DISABLED)
         | {LUA: lua_of_route(naming())},
     }
 
@@ -349,10 +334,9 @@ def wrong_method(template: str, methods: list[str]) -> dict[str, Any]:
 
 
 def unknown_route() -> dict[str, Any]:
-    body = "there is no such route; GET / lists those that there are"
     return {
         "match": {"prefix": "/"},
-        "direct_response": {"status": 404, "body": {"inline_string": body}},
+        "direct_response": {"status": 404, "body": {"inline_string": NO_ROUTE}},
     }
 
 

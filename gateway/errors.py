@@ -17,6 +17,11 @@ ORIGINAL_METHOD: Final = "x-envoy-original-method"
 """Where the transcoder leaves the verb of a request that it turned into a gRPC call."""
 
 
+NO_ROUTE: Final = "there is no such route; GET / lists those that there are"
+
+NUL_IN_PATH: Final = "[^?]*%00.*"
+
+
 class OwnError(NamedTuple):
     """What one kind of local reply becomes."""
 
@@ -37,6 +42,14 @@ def status_is(comparison: str, status: int) -> dict[str, Any]:
             }
         }
     }
+
+
+def header(name: str, **match: Any) -> dict[str, Any]:
+    return {"header_filter": {"header": {"name": name, **match}}}
+
+
+def both(*filters: dict[str, Any]) -> dict[str, Any]:
+    return {"and_filter": {"filters": list(filters)}}
 
 
 def flagged(*flags: str) -> dict[str, Any]:
@@ -60,7 +73,16 @@ OWN_ERRORS: Final = (
         3,
         "the request body is too large: at most 1048576 bytes are taken; send less at once",
     ),
-    OwnError(status_is("EQ", 403), 7),
+    OwnError(
+        status_is("EQ", 403), 7, "a connection can be upgraded at /stream only: leave `upgrade` out"
+    ),
+    OwnError(
+        both(
+            status_is("EQ", 404), header(":path", string_match={"prefix": "/"}, invert_match=True)
+        ),
+        5,
+        NO_ROUTE,
+    ),
     OwnError(status_is("EQ", 404), 5),
     OwnError(status_is("EQ", 405), 12),
     OwnError(status_is("EQ", 408), 4, "the request did not arrive in time; send it again"),
@@ -74,6 +96,25 @@ OWN_ERRORS: Final = (
         status_is("GE", 501),
         14,
         f"the connection to the exchange was lost while it worked on this; {UNKNOWN_OUTCOME}",
+    ),
+    # Envoy has no words for these.
+    OwnError(
+        both(status_is("EQ", 400), header(":authority", present_match=True, invert_match=True)),
+        3,
+        "the header host is required: name the exchange in it",
+    ),
+    OwnError(
+        both(
+            status_is("EQ", 400),
+            header(":path", string_match={"safe_regex": {"regex": NUL_IN_PATH}}),
+        ),
+        3,
+        "the path has a %%00, which no id holds: send it without",
+    ),
+    OwnError(
+        both(status_is("EQ", 400), header(":path", string_match={"contains": "#"})),
+        3,
+        "the path has a #, which is no part of one: send it without",
     ),
     OwnError(status_is("GE", 400), 3),
 )
@@ -104,18 +145,15 @@ def mapper(error: OwnError) -> dict[str, Any]:
 FROM_JSON: Final = {
     "or_filter": {
         "filters": [
-            {
-                "header_filter": {
-                    "header": {
-                        "name": "content-type",
-                        "string_match": {"prefix": "application/grpc"},
-                        "treat_missing_header_as_empty": True,
-                        "invert_match": True,
-                    }
-                }
-            },
+            # What Envoy itself takes for gRPC, and answers in its way.
+            header(
+                "content-type",
+                string_match={"safe_regex": {"regex": r"application/grpc(\+.*)?"}},
+                treat_missing_header_as_empty=True,
+                invert_match=True,
+            ),
             # The transcoder has made a gRPC call of it already.
-            {"header_filter": {"header": {"name": ORIGINAL_METHOD, "present_match": True}}},
+            header(ORIGINAL_METHOD, present_match=True),
         ]
     }
 }

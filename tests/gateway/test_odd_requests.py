@@ -1,0 +1,77 @@
+"""Requests that no documented client sends: each gets an error that says what is wrong with it, of
+the one shape, and none is a fault of the server's or a success."""
+
+import json
+import socket
+from contextlib import closing
+
+import httpx
+import pytest
+
+from tests.gateway.door import Market, error_of
+from tests.running import Everything
+
+
+def answer(exchange: Everything, request: bytes) -> httpx.Response:
+    """What comes of bytes that no client library would send."""
+    with socket.create_connection(("127.0.0.1", exchange.http_port), timeout=10) as connection:
+        connection.sendall(request)
+        with closing(connection.makefile("rb")) as stream:
+            status = int(stream.readline().split()[1])
+            headers = {}
+            while (line := stream.readline()) != b"\r\n":
+                name, _, value = line.decode().partition(":")
+                headers[name.strip()] = value.strip()
+            body = stream.read(int(headers["content-length"]))
+    return httpx.Response(status, headers=headers, content=body)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "headers", "status", "word"),
+    [
+        ("GET /healthz", "", 400, "host"),
+        ("GET /market/positions/a%00b", "Host: x\r\n", 400, "%00"),
+        ("GET /orders?client_id=%00&page_size=0", "Host: x\r\n", 400, "page_size"),
+        ("GET /healthz#part", "Host: x\r\n", 400, "#"),
+        ("OPTIONS *", "Host: x\r\n", 404, "route"),
+        ("GET /orders", "Host: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n", 403, "/stream"),
+    ],
+)
+def test_an_error_says_what_is_wrong(
+    exchange: Everything, request_line: str, headers: str, status: int, word: str
+) -> None:
+    response = answer(exchange, f"{request_line} HTTP/1.1\r\n{headers}\r\n".encode())
+    assert response.status_code == status
+    assert word in error_of(response)["message"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"grpc-timeout": "soon"},
+        {"grpc-timeout": "0S"},
+        {"grpc-encoding": "none-such"},
+        {"grpc-trace-bin": "!"},
+        {"anything-bin": "!"},
+    ],
+    ids=str,
+)
+def test_headers_of_grpc_mean_nothing_here(market: Market, header: dict[str, str]) -> None:
+    order = {"client_id": "a", "instrument": market.instrument, "side": "buy", "type": "limit"}
+    body = order | {"price": 100, "quantity": 1}
+    assert market.http.post("/orders", json=body, headers=header).status_code == 201
+
+
+def test_grpc_on_a_path_of_json_is_no_success(http: httpx.Client) -> None:
+    for content_type in ("application/grpc", "application/grpc+proto"):
+        response = http.post("/orders", content=b"{}", headers={"content-type": content_type})
+        # gRPC's own way to say that there is no such method.
+        assert (response.status_code, response.headers["grpc-status"]) == (200, "12")
+
+
+def test_what_only_looks_like_grpc_gets_json(http: httpx.Client) -> None:
+    headers = {"content-type": "application/grpc-web"}
+    path = "/exchange.v1.OrderService/PlaceOrder"
+    response = http.post(path, content=json.dumps({}), headers=headers)
+    assert response.status_code == 404
+    assert error_of(response)["code"] == 5
