@@ -61,7 +61,7 @@ from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
 from server.rpc.errors import sentence
 from server.rpc.event_formats import OrderEventFormat, TradeFormat
-from server.rpc.followers import Followers
+from server.rpc.followers import Followers, PositionsDamaged
 from server.rpc.http.services import add_http_services
 from server.rpc.http.streams import JsonTradeFormat
 from server.rpc.journal_keeping import JournalKeeping
@@ -280,6 +280,8 @@ def main(settings: Settings, on_serving: Callable[[], None], process_ids: Proces
 
         try:
             uvloop.run(serve(settings, recovered, on_ready, process_ids))
+        except PositionsDamaged as damaged:
+            return _refused(Exit.JOURNAL_CORRUPT, str(damaged))
         except PortTaken as taken:
             return _refused(Exit.PORT_TAKEN, str(taken))
         except JournalRefused as refused:

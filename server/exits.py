@@ -15,7 +15,8 @@ class Exit(IntEnum):
     LOCKED = 3
     """Another process holds the data directory."""
     JOURNAL_CORRUPT = 4
-    """The journal can't be recovered without a decision; nothing on disk was changed."""
+    """The journal, or the followers' positions beside it, can't be read without a decision; what is
+    damaged was left as it is."""
     PORT_TAKEN = 5
     """Somebody else listens there."""
     APPEND_FAILED = 6

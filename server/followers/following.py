@@ -19,7 +19,7 @@ A follower is anything with a `name`, a time `gather_s`, and
   position that `open` gave. A part that keeps its position with its rows takes each exactly once.
 - Any exception but `FollowerStopped` closes the part and opens it again after a delay that
   grows from 0.1 s to 5 s, with up to half of it left to chance; after `BREAKER_FAILURES` in a
-  row it is left alone for `BREAKER_SECONDS` each time. A line is said when it fails, when it fails
+  row it is left alone for `BREAKER_S` each time. A line is said when it fails, when it fails
   for another reason, and when it is back; never for each attempt.
 - `FollowerStopped` (the database is of another journal, say, or an emptied one asks for what the
   journal holds no more) is for a person to decide on: it is said, and tried again at the breaker's

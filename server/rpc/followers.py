@@ -31,8 +31,11 @@ FOLLOWERS_MAX: Final = 100
 SNAPSHOTS: Final = "snapshots"
 """The follower that writes snapshots."""
 
-
 FILE_NAME: Final = "followers"
+
+
+class PositionsDamaged(Exception):
+    """The file of positions can't be read; the message says what to do."""
 
 
 class Snapshot(NamedTuple):
@@ -164,10 +167,17 @@ class Followers:
 
 
 def _kept(path: Path) -> dict[str, int]:
-    """The positions of the file; raises `OSError`, and `ValueError` where it is damaged."""
+    """The positions of the file; raises `OSError` and `PositionsDamaged`."""
     if not path.exists():
         return {}
-    return {str(name): int(sequence) for name, sequence in json.loads(path.read_bytes()).items()}
+    try:
+        found = json.loads(path.read_bytes())
+        return {str(name): int(sequence) for name, sequence in found.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise PositionsDamaged(
+            f"{path}, which says for which followers the journal is kept, is damaged ({error}):"
+            " put a copy back, or remove it, and only those are known that connect again"
+        ) from error
 
 
 def _keep(path: Path, positions: dict[str, int]) -> None:

@@ -236,3 +236,17 @@ def test_divergence_ends_it_loudly_and_writes_nothing(starter: Starter, site: Si
         server.stop(None)
     assert follower.lines[-1].startswith("exchange: the snapshot follower can't go on")
     assert snapshot_paths(starter.data_dir) == []
+
+
+@pytest.mark.parametrize("damaged", [b"", b'{"postgres": 1', b"[1]", b'{"postgres": "x"}', b"\xff"])
+def test_damaged_positions_are_for_a_person_to_decide_on(starter: Starter, damaged: bytes) -> None:
+    starter.data_dir.mkdir()
+    positions = starter.data_dir / "followers"
+    positions.write_bytes(damaged)
+    server = starter.run(
+        "server", "--data-dir", str(starter.data_dir), "--grpc-port", str(free_port())
+    )
+    assert server.wait() == Exit.JOURNAL_CORRUPT
+    assert f"exchange: {positions}, which says for which followers" in server.lines[-1]
+    assert "remove it" in server.lines[-1]
+    assert positions.read_bytes() == damaged

@@ -22,7 +22,7 @@ REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)\s*>=\s*([0-9.]+)", re.ASCII)
 OPTIONAL: Final = re.compile(r";.*\bextra\s*==")
 ENVOY_VERSION: Final = re.compile(r"/([0-9]+\.[0-9]+\.[0-9]+)/", re.ASCII)
 ENVOY_SECONDS: Final = 20.0
-"""For Envoy to say its version: it is 150 MB to read from a cold disk."""
+"""For Envoy to say its version: it is 100 MB to read from a cold disk."""
 FILES_SPARE: Final = 256
 """Descriptors that the server needs besides one for each subscriber's connection."""
 CLOCK_UNSYNCHRONISED: Final = 5

@@ -121,7 +121,8 @@ def _snapshot(settings: Settings, status: Status | None) -> Iterator[Finding]:
             return
         behind = status.durable_sequence
         said = f"none yet: a start would apply {behind:,} commands again"
-        yield note("snapshot", said, "the follower writes one each minute: does it run?")
+        each_s = settings.snapshots.interval_s
+        yield note("snapshot", said, f"the follower writes one every {each_s} s: does it run?")
         return
     if newer_than_now(newest):
         yield bad("clock", f"{newest} was written in the future", "set the clock right")
