@@ -92,6 +92,21 @@ async def test_quiet_stream_says_how_far_it_is(tmp_path: Path) -> None:
         stream.cancel()
 
 
+async def test_what_changes_while_a_message_is_sent_waits_for_no_heartbeat(tmp_path: Path) -> None:
+    async with running(tmp_path, heartbeat_ms=60_000) as market:
+        reader = market.feed.read_book("peer", BTC)
+        messages = reader.messages()
+        mirror = Mirror()
+        for price in range(1, 4):
+            message = StreamOrderBookResponse.FromString(await seconds(anext(messages)))
+            mirror.take(message)
+            # The transport has the message, and has not come back for the next one.
+            await market.commit(PlaceOrder("a", BTC, BUY, LIMIT, 1, price))
+        assert (mirror.snapshots, mirror.deltas) == (1, 2)
+        await messages.aclose()
+        reader.close()
+
+
 async def test_resume_at_random_points(tmp_path: Path) -> None:
     """Cut anywhere and resumed, the stream goes on without a snapshot, gap or wrong level."""
     async with running(tmp_path, heartbeat_ms=20) as market:
