@@ -113,7 +113,8 @@ class MarketDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTrades(self, request, context):
-        """Recent trades of one instrument, newest first.
+        """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
+        holds, and PostgreSQL is out of reach or behind.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

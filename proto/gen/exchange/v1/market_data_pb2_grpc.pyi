@@ -40,7 +40,9 @@ class MarketDataStub:
     GetOrderBooks: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetOrderBooksRequest, _market_data_pb2.GetOrderBooksResponse]
     """Up to 100 books, all at one sequence. One unknown instrument refuses the call."""
     ListTrades: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.ListTradesRequest, _market_data_pb2.ListTradesResponse]
-    """Recent trades of one instrument, newest first."""
+    """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
+    holds, and PostgreSQL is out of reach or behind.
+    """
     GetTicker: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]
@@ -70,7 +72,9 @@ class MarketDataAsyncStub(MarketDataStub):
     GetOrderBooks: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetOrderBooksRequest, _market_data_pb2.GetOrderBooksResponse]  # type: ignore[assignment]
     """Up to 100 books, all at one sequence. One unknown instrument refuses the call."""
     ListTrades: _aio.UnaryUnaryMultiCallable[_market_data_pb2.ListTradesRequest, _market_data_pb2.ListTradesResponse]  # type: ignore[assignment]
-    """Recent trades of one instrument, newest first."""
+    """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
+    holds, and PostgreSQL is out of reach or behind.
+    """
     GetTicker: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]  # type: ignore[assignment]
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
@@ -121,7 +125,9 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.ListTradesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.ListTradesResponse, _abc.Awaitable[_market_data_pb2.ListTradesResponse]]:
-        """Recent trades of one instrument, newest first."""
+        """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
+        holds, and PostgreSQL is out of reach or behind.
+        """
 
     @_abc_1.abstractmethod
     def GetTicker(

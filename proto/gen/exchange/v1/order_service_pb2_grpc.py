@@ -32,8 +32,9 @@ class OrderServiceStub:
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
     or `cancelled`. Deadline: 5 s where the caller sets none, at most 30 s; one that has passed is
-    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown:
-    repeat the request with the same idempotency key, or read the order by its id.
+    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown,
+    unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request
+    with the same idempotency key, or read the order by its id.
     """
 
     def __init__(self, channel):
@@ -96,8 +97,9 @@ class OrderServiceServicer:
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
     or `cancelled`. Deadline: 5 s where the caller sets none, at most 30 s; one that has passed is
-    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown:
-    repeat the request with the same idempotency key, or read the order by its id.
+    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown,
+    unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request
+    with the same idempotency key, or read the order by its id.
     """
 
     def PlaceOrder(self, request, context):
@@ -138,14 +140,15 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOrder(self, request, context):
-        """Reads one order: the newest that had this id, open or remembered.
+        """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOrders(self, request, context):
-        """Lists orders, newest first.
+        """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
+        earlier ones. UNAVAILABLE where that is needed and out of reach or behind.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -228,8 +231,9 @@ class OrderService:
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
     or `cancelled`. Deadline: 5 s where the caller sets none, at most 30 s; one that has passed is
-    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown:
-    repeat the request with the same idempotency key, or read the order by its id.
+    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown,
+    unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request
+    with the same idempotency key, or read the order by its id.
     """
 
     @staticmethod

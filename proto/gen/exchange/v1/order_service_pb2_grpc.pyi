@@ -33,8 +33,9 @@ class OrderServiceStub:
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
     or `cancelled`. Deadline: 5 s where the caller sets none, at most 30 s; one that has passed is
-    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown:
-    repeat the request with the same idempotency key, or read the order by its id.
+    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown,
+    unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request
+    with the same idempotency key, or read the order by its id.
     """
 
     @_typing.overload
@@ -55,9 +56,11 @@ class OrderServiceStub:
     CancelOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrdersRequest, _order_service_pb2.CancelOrdersResponse]
     """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]
-    """Reads one order: the newest that had this id, open or remembered."""
+    """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL."""
     ListOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]
-    """Lists orders, newest first."""
+    """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
+    earlier ones. UNAVAILABLE where that is needed and out of reach or behind.
+    """
     TradingSession: _grpc.StreamStreamMultiCallable[_order_service_pb2.TradingSessionRequest, _order_service_pb2.TradingSessionResponse]
     """Commands in, outcomes out, many in each message. Outcomes come in the order of the commands."""
     StreamOrderEvents: _grpc.UnaryStreamMultiCallable[_order_service_pb2.StreamOrderEventsRequest, _order_service_pb2.StreamOrderEventsResponse]
@@ -71,8 +74,9 @@ class OrderServiceAsyncStub(OrderServiceStub):
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
     or `cancelled`. Deadline: 5 s where the caller sets none, at most 30 s; one that has passed is
-    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown:
-    repeat the request with the same idempotency key, or read the order by its id.
+    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown,
+    unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request
+    with the same idempotency key, or read the order by its id.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -90,9 +94,11 @@ class OrderServiceAsyncStub(OrderServiceStub):
     CancelOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrdersRequest, _order_service_pb2.CancelOrdersResponse]  # type: ignore[assignment]
     """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]  # type: ignore[assignment]
-    """Reads one order: the newest that had this id, open or remembered."""
+    """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL."""
     ListOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
-    """Lists orders, newest first."""
+    """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
+    earlier ones. UNAVAILABLE where that is needed and out of reach or behind.
+    """
     TradingSession: _aio.StreamStreamMultiCallable[_order_service_pb2.TradingSessionRequest, _order_service_pb2.TradingSessionResponse]  # type: ignore[assignment]
     """Commands in, outcomes out, many in each message. Outcomes come in the order of the commands."""
     StreamOrderEvents: _aio.UnaryStreamMultiCallable[_order_service_pb2.StreamOrderEventsRequest, _order_service_pb2.StreamOrderEventsResponse]  # type: ignore[assignment]
@@ -105,8 +111,9 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
     or `cancelled`. Deadline: 5 s where the caller sets none, at most 30 s; one that has passed is
-    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown:
-    repeat the request with the same idempotency key, or read the order by its id.
+    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown,
+    unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request
+    with the same idempotency key, or read the order by its id.
     """
 
     @_abc_1.abstractmethod
@@ -158,7 +165,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.GetOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.GetOrderResponse, _abc.Awaitable[_order_service_pb2.GetOrderResponse]]:
-        """Reads one order: the newest that had this id, open or remembered."""
+        """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL."""
 
     @_abc_1.abstractmethod
     def ListOrders(
@@ -166,7 +173,9 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.ListOrdersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.ListOrdersResponse, _abc.Awaitable[_order_service_pb2.ListOrdersResponse]]:
-        """Lists orders, newest first."""
+        """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
+        earlier ones. UNAVAILABLE where that is needed and out of reach or behind.
+        """
 
     @_abc_1.abstractmethod
     def TradingSession(

@@ -43,9 +43,11 @@ class OrderServiceStub:
     CancelOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]
     """Ends an open order."""
     GetOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]
-    """Reads one order: the newest that had this id, open or remembered."""
+    """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL."""
     ListOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]
-    """Lists orders, newest first."""
+    """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
+    earlier ones.
+    """
 
 @_typing.type_check_only
 class OrderServiceAsyncStub(OrderServiceStub):
@@ -62,9 +64,11 @@ class OrderServiceAsyncStub(OrderServiceStub):
     CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]  # type: ignore[assignment]
     """Ends an open order."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]  # type: ignore[assignment]
-    """Reads one order: the newest that had this id, open or remembered."""
+    """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL."""
     ListOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
-    """Lists orders, newest first."""
+    """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
+    earlier ones.
+    """
 
 class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes and shows orders under the documented routes. A reply is sent only when everything that it
@@ -102,7 +106,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.GetOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.GetOrderResponse, _abc.Awaitable[_order_service_pb2.GetOrderResponse]]:
-        """Reads one order: the newest that had this id, open or remembered."""
+        """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL."""
 
     @_abc_1.abstractmethod
     def ListOrders(
@@ -110,6 +114,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.ListOrdersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.ListOrdersResponse, _abc.Awaitable[_order_service_pb2.ListOrdersResponse]]:
-        """Lists orders, newest first."""
+        """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
+        earlier ones.
+        """
 
 def add_OrderServiceServicer_to_server(servicer: OrderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
