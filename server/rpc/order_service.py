@@ -48,12 +48,13 @@ class OrderService(OrderServiceServicer):
         if isinstance(commands, EdgeReject):
             await refuse(context, commands)
         reply = messages.PlaceOrdersResponse()
+        left = present.LISTED_MAX
         for outcome in await self._calls.commit_all(commands, context):
             into = reply.outcomes.add()
             if isinstance(outcome, Reject):
                 refusal(outcome, into.refused)
             else:
-                present.placed(into.placed, *outcome)
+                left -= present.placed(into.placed, *outcome, left)
         return reply
 
     async def ReplaceOrder(

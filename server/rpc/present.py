@@ -22,8 +22,8 @@ from server.rpc.decimals import E16_PLACES, average_price_e8, decimal_text
 from server.sequencer.ticket import Applied
 
 LISTED_MAX: Final = 1_000
-"""Trades, or cancelled orders, in one reply, which has the true count too: about 150 KB. The rest
-is to be had by paging or by stream."""
+"""Trades and cancelled orders in one reply, to however many commands, which has the true counts
+too: about 250 KB. The rest is to be had by paging or by stream."""
 
 
 Standing = tuple[int, int, int, int, int]
@@ -78,8 +78,10 @@ def trade(into: types_pb2.Trade, sequence: int, index: int, time_ns: int, traded
     into.taker_fee = decimal_text(taker_fee_e8) if taker_fee_e8 else "0"
 
 
-def placed(into: Placed, applied: Applied, repeated: bool = False) -> None:
-    """The reply to a place or a replace."""
+def placed(
+    into: Placed, applied: Applied, repeated: bool = False, listed_max: int = LISTED_MAX
+) -> int:
+    """The reply to a place or a replace; gives how many trades it lists."""
     sequence, time_ns, events = applied
     first = events[0]
     assert isinstance(first, OrderEvent)
@@ -88,16 +90,17 @@ def placed(into: Placed, applied: Applied, repeated: bool = False) -> None:
         into.repeated = True
     if len(events) == 1:
         order(into.order, first, time_ns)
-        return
+        return 0
     order(into.order, first, time_ns, _standing_after(first, events))
     add = into.trades.add
     count = 0
     for index, event in enumerate(events):
         if type(event) is Traded:
-            if count < LISTED_MAX:
+            if count < listed_max:
                 trade(add(), sequence, index, time_ns, event)
             count += 1
     into.trade_count = count
+    return min(count, listed_max)
 
 
 def cancelled(
@@ -112,13 +115,17 @@ def cancelled(
         into.repeated = True
 
 
-def cancelled_all(into: order_service_pb2.CancelOrdersResponse, applied: Applied) -> None:
-    """The reply to a cancel-all."""
+def cancelled_all(
+    into: order_service_pb2.CancelOrdersResponse, applied: Applied, listed_max: int = LISTED_MAX
+) -> int:
+    """The reply to a cancel-all; gives how many orders it lists."""
     into.sequence = applied.sequence
     into.cancelled_count = len(applied.events)
-    for event in applied.events[:LISTED_MAX]:
+    listed = applied.events[:listed_max]
+    for event in listed:
         assert isinstance(event, OrderEvent)
         order(into.orders.add(), event, applied.time_ns)
+    return len(listed)
 
 
 def instrument(into: market_data_pb2.Instrument, definition: Instrument) -> None:

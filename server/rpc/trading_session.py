@@ -6,7 +6,8 @@ in order as they become durable. So several messages are under way at a time, an
 one read, one submit and one write, however many commands it holds.
 
 Bounds. At most `messages_max` answers wait; then nothing is read, and HTTP/2 flow control holds the
-client. The same happens when the client doesn't read its answers.
+client. The same happens when the client doesn't read its answers. An answer lists at most
+`present.LISTED_MAX` trades and cancelled orders, those of repeats last.
 
 Rate limits. A message's orders and its cancels draw on the budgets that calls draw on; those over a
 limit are refused one by one in the answer, and the session goes on.
@@ -31,7 +32,6 @@ from exchange.v1.order_service_pb2 import (
 )
 from server import logs
 from server.core.commands import (
-    CancelOrder,
     CancelOrders,
     Command,
     EndSession,
@@ -63,6 +63,8 @@ class _Answer(NamedTuple):
     ticket: Ticket | None
     repeats: list[tuple[SessionOutcome, Command | EdgeReject, Repeat]]
     """Outcomes that are read back from the journal before the message goes."""
+    left: int
+    """Trades and cancelled orders that the message may still list."""
 
 
 class TradingSessions:
@@ -220,13 +222,14 @@ class _Session:
         commands = [command for command in parsed if not isinstance(command, EdgeReject)]
         repeats: list[tuple[SessionOutcome, Command | EdgeReject, Repeat]] = []
         add = answer.outcomes.add
+        left = present.LISTED_MAX
         try:
             ticket = self._sequencer.submit(commands)
         except (NotServing, Overloaded) as error:
             refused = not_taken(error)
             for item in items:
                 refusal(refused, add(request_id=item.request_id).refused)
-            return _Answer(answer, ticket, repeats)
+            return _Answer(answer, ticket, repeats, left)
         outcomes: Iterable[Outcome | EdgeReject] = ticket.outcomes
         if len(commands) < len(parsed):
             outcomes = _woven(parsed, ticket.outcomes)
@@ -234,22 +237,22 @@ class _Session:
             into = add()
             into.request_id = item.request_id
             if isinstance(outcome, Applied):
-                _present(into, command, outcome)
+                left -= _present(into, command, outcome, left)
             elif isinstance(outcome, Repeat):
                 repeats.append((into, command, outcome))
             else:
                 refusal(outcome, into.refused)
-        return _Answer(answer, ticket, repeats)
+        return _Answer(answer, ticket, repeats, left)
 
     async def _write_all(self) -> None:
         get, write = self._answers.get, self._context.write
         while (answer := await get()) is not None:
-            message, ticket, repeats = answer
+            message, ticket, repeats, left = answer
             if ticket is not None:
                 await ticket.released()
             for into, command, repeat in repeats:
                 applied = await self._sequencer.first_outcome(repeat)
-                _present(into, command, applied, repeated=True)
+                left -= _present(into, command, applied, left, repeated=True)
             await write(message)
 
 
@@ -273,14 +276,19 @@ def _woven(
 
 
 def _present(
-    into: SessionOutcome, command: Command | EdgeReject, applied: Applied, repeated: bool = False
-) -> None:
+    into: SessionOutcome,
+    command: Command | EdgeReject,
+    applied: Applied,
+    listed_max: int,
+    repeated: bool = False,
+) -> int:
+    """Gives how many trades or cancelled orders it lists."""
     kind = type(command)
     if kind is PlaceOrder:
-        present.placed(into.placed, applied, repeated)
-    elif kind is CancelOrder:
-        present.cancelled(into.cancelled, applied, repeated)
-    elif kind is ReplaceOrder:
-        present.placed(into.replaced, applied, repeated)
-    elif kind is CancelOrders:
-        present.cancelled_all(into.cancelled_all, applied)
+        return present.placed(into.placed, applied, repeated, listed_max)
+    if kind is ReplaceOrder:
+        return present.placed(into.replaced, applied, repeated, listed_max)
+    if kind is CancelOrders:
+        return present.cancelled_all(into.cancelled_all, applied, listed_max)
+    present.cancelled(into.cancelled, applied, repeated)
+    return 0

@@ -154,6 +154,19 @@ async def test_replies_list_at_most_a_thousand_with_the_true_count(served: Serve
     assert ended.orders[0].end_reason == words.END_REASON_CANCEL_REQUESTED
 
 
+async def test_a_batch_lists_at_most_a_thousand_altogether(served: Served) -> None:
+    ladder = orders.PlaceOrdersRequest(orders=[order("A", SELL, 100, quantity_e8=1)] * 1_000)
+    await served.orders.PlaceOrders(ladder)
+    await served.orders.PlaceOrders(ladder)
+    sweep = order("B", BUY, 100, quantity_e8=600)
+    request = orders.PlaceOrdersRequest(orders=[sweep, sweep, sweep])
+    placed = [each.placed for each in (await served.orders.PlaceOrders(request)).outcomes]
+    assert [len(each.trades) for each in placed] == [600, 400, 0]
+    assert {(each.trade_count, each.order.status) for each in placed} == {
+        (600, words.ORDER_STATUS_FILLED)
+    }
+
+
 async def test_replace(served: Served) -> None:
     placed = await served.place("A", BUY, 100, order_id="a1")
     await served.place("B", SELL, 105, quantity_e8=4)

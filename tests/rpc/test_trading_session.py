@@ -99,6 +99,26 @@ async def test_outcomes_come_in_the_order_of_the_commands(served: Served) -> Non
     assert await call.code() == StatusCode.OK
 
 
+async def test_an_answer_lists_at_most_a_thousand_altogether(served: Served) -> None:
+    call = served.orders.TradingSession()
+    rests = places(*[order("A", SELL, 100, quantity_e8=1)] * 1_000)
+    sweep = order("B", BUY, 100, quantity_e8=600, idempotency_key="k")
+    message = places(sweep, order("B", BUY, 100, quantity_e8=300), sweep)
+    message.commands.add(cancel_all=CancelOrdersRequest(client_id="A"))
+    message.commands.add(cancel_all=CancelOrdersRequest(client_id="C"))
+    resting = places(*[order("C", SELL, 200)] * 10)
+    for each in (rests, resting, message):
+        await call.write(each)
+    *_, reply = await replies(call, 3)
+    first, second, repeat, ended, others = reply.outcomes
+    assert [len(each.placed.trades) for each in (first, second, repeat)] == [600, 300, 0]
+    assert (repeat.placed.trade_count, repeat.placed.repeated) == (600, True)
+    assert len(ended.cancelled_all.orders) == ended.cancelled_all.cancelled_count == 100
+    others_told = others.cancelled_all
+    assert (len(others_told.orders), others_told.cancelled_count) == (0, 10)
+    call.cancel()
+
+
 async def test_the_first_message_need_not_say_anything(served: Served) -> None:
     call = served.orders.TradingSession()
     await call.write(TradingSessionRequest())
