@@ -7,6 +7,7 @@ of them, so its window begins at a whole minute.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from server.core.accounts import Account, FeeAccount
@@ -76,6 +77,22 @@ class Ticker(NamedTuple):
     """A sum: may exceed 64 bits, like the notional."""
     notional_e16: int
     trade_count: int
+
+
+def summed(bars: Sequence[Bar], last_price_e8: int) -> Ticker:
+    """Neighbouring bars as one."""
+    if not bars:
+        return Ticker(last_price_e8, 0, 0, 0, 0, 0, 0, 0)
+    return Ticker(
+        last_price_e8,
+        bars[0].open_e8,
+        max(bar.high_e8 for bar in bars),
+        min(bar.low_e8 for bar in bars),
+        bars[-1].close_e8,
+        sum(bar.volume_e8 for bar in bars),
+        sum(bar.notional_e16 for bar in bars),
+        sum(bar.count for bar in bars),
+    )
 
 
 class Market:
@@ -162,18 +179,7 @@ class Market:
         """The 24 hours up to this time."""
         after = time_ns // MINUTE_NS - WINDOW_MINUTES
         bars = [bar for bar in self.bars if bar.minute > after]
-        if not bars:
-            return Ticker(self.last_price_e8, 0, 0, 0, 0, 0, 0, 0)
-        return Ticker(
-            self.last_price_e8,
-            bars[0].open_e8,
-            max(bar.high_e8 for bar in bars),
-            min(bar.low_e8 for bar in bars),
-            bars[-1].close_e8,
-            sum(bar.volume_e8 for bar in bars),
-            sum(bar.notional_e16 for bar in bars),
-            sum(bar.count for bar in bars),
-        )
+        return summed(bars, self.last_price_e8)
 
     def newest_trades(self, limit: int, before: tuple[int, int] | None) -> list[RecentTrade]:
         """Newest first, from just before this (sequence, index)."""

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from server.core.engine import Engine
-from server.core.market import MINUTE_NS, WINDOW_MINUTES, Bar, Ticker
+from server.core.market import MINUTE_NS, WINDOW_MINUTES, Bar, Ticker, summed
 from server.core.types import BUY, SELL
 from server.feed.activity import Activity, Done
 
@@ -64,7 +64,7 @@ class Days:
             earlier = [bar for bar in bars if first <= bar.minute < last.minute]
             found = self._closed[instrument] = (
                 key,
-                _sum(earlier or [Bar(last.minute, last.open_e8)]),
+                summed(earlier or [Bar(last.minute, last.open_e8)], 0),
             )
         day = found[1]
         return Ticker(
@@ -77,16 +77,3 @@ class Days:
             day.notional_e16 + last.notional_e16,
             day.trade_count + last.count,
         )
-
-
-def _sum(bars: list[Bar]) -> Ticker:
-    return Ticker(
-        0,
-        bars[0].open_e8,
-        max(bar.high_e8 for bar in bars),
-        min(bar.low_e8 for bar in bars),
-        bars[-1].close_e8,
-        sum(bar.volume_e8 for bar in bars),
-        sum(bar.notional_e16 for bar in bars),
-        sum(bar.count for bar in bars),
-    )
