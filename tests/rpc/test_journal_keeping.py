@@ -26,6 +26,8 @@ from tests.rpc.served import BTC, BUY, HeldJournal, Served, info_of, refused, se
 
 pytestmark = pytest.mark.asyncio
 
+DROP = JournalSettings(segment_bytes=64 * 1024, retention="drop")
+
 
 async def health_of(served: Served) -> int:
     stub: Any = health_pb2_grpc.HealthStub(served.channel)
@@ -96,27 +98,26 @@ async def test_row_11_a_slow_disk_turns_health_and_a_fast_one_turns_it_back(
         assert (await journal_of(served))[1] == "healthy"
 
 
+async def fill(served: Served, directory: Path) -> None:
+    """Three segments and a snapshot; a second one is written when the server stops."""
+    log = served.exchange._log
+    while len(log.segments.all) < 3:
+        await asyncio.gather(*(served.place("bob", BUY, 90) for _ in range(100)))
+    write_snapshot(directory, served.engine, log.mark)
+    await served.place("bob", BUY, 90)
+    served.exchange.followers.snapshot_sequence = served.engine.sequence
+
+
 async def test_what_nobody_needs_is_dropped_and_the_rest_says_where_it_begins(
     tmp_path: Path,
 ) -> None:
     """Not before two snapshots are there, nor beyond the slowest registered follower, which stays
     registered through a restart; then whoever asks for it is told what is still there."""
-    settings = JournalSettings(segment_bytes=64 * 1024, retention="drop")
     directory = tmp_path / "data"
-
-    async def fill(served: Served, segments: int) -> None:
-        log = served.exchange._log
-        while len(log.segments.all) < segments:
-            await asyncio.gather(*(served.place("bob", BUY, 90) for _ in range(100)))
-
-    async with serving(directory, journal=settings) as served:
+    async with serving(directory, journal=DROP) as served:
         await served.admin.ReportFollower(ReportFollowerRequest(follower="slow", sequence=3))
-        await fill(served, 3)
-        engine, log = served.engine, served.exchange._log
-        write_snapshot(directory, engine, log.mark)
-        await served.place("bob", BUY, 90)
-        served.exchange.followers.snapshot_sequence = engine.sequence
-    async with serving(directory, journal=settings) as served:
+        await fill(served, directory)
+    async with serving(directory, journal=DROP) as served:
         log = served.exchange._log
         assert served.exchange.followers.positions == {"slow": 3}
         trim = served.exchange._keeping._trim
@@ -138,3 +139,15 @@ async def test_what_nobody_needs_is_dropped_and_the_rest_says_where_it_begins(
         assert failure.code() == StatusCode.OUT_OF_RANGE, info_of(failure)
         request = StreamJournalRequest(after_sequence=first - 1, until_now=True)
         assert await served.admin.StreamJournal(request).read()
+
+
+async def test_what_a_remembered_key_was_used_for_is_kept(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    async with serving(directory, journal=DROP) as served:
+        first = await served.place("alice", BUY, 100, idempotency_key="k")
+        await fill(served, directory)
+    async with serving(directory, journal=DROP) as served:
+        await served.exchange._keeping._trim()
+        assert served.exchange._log.first_sequence == 1
+        again = await served.place("alice", BUY, 100, idempotency_key="k")
+        assert (again.repeated, again.sequence) == (True, first.sequence)
