@@ -64,6 +64,9 @@ HCM: Final = "type.googleapis.com/envoy.extensions.filters.network.http_connecti
 HTTP_FILTERS: Final = "type.googleapis.com/envoy.extensions.filters.http"
 MONITORS: Final = "type.googleapis.com/envoy.extensions.resource_monitors"
 LUA: Final = "envoy.filters.http.lua"
+CREATING, NAMING = "creating", "naming"
+"""Scripts of routes that differ: what finishes the replies of one that creates something, and what
+names requests, which is all that is done to gRPC and to files."""
 BODY_LIMIT: Final = "envoy.filters.http.buffer"
 TRANSCODER: Final = "envoy.filters.http.grpc_json_transcoder"
 DISABLED: Final = {
@@ -173,25 +176,26 @@ def lua() -> dict[str, Any]:
         "typed_config": {
             "@type": f"{HTTP_FILTERS}.lua.v3.Lua",
             "default_source_code": {"inline_string": script(creates=False)},
+            # Named, since each route has one: written out they would be longer than all the rest,
+            # and an argument of a command ends at 128 KiB.
+            "source_codes": {
+                CREATING: {"inline_string": script(creates=True)},
+                NAMING: {"inline_string": source("request_ids")},
+            },
         },
     }
 
 
-def lua_of_route(text: str) -> dict[str, Any]:
-    return {
-        "@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute",
-        "source_code": {"inline_string": text},
-    }
+def lua_of_route(name: str) -> dict[str, Any]:
+    return {"@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute", "name": name}
 
 
 def script(*, creates: bool) -> str:
     """What finishes the replies, for a route that creates something or one that does not."""
-    return f"local CREATES = {'true' if creates else 'false'}\n{source('replies')}{naming()}"
-
-
-def naming() -> str:
-    """What names requests; all that is done to gRPC."""
-    return source("request_ids")
+    return (
+        f"local CREATES = {'true' if creates else 'false'}\n"
+        f"{source('replies')}{source('request_ids')}"
+    )
 
 
 def source(name: str) -> str:
@@ -257,7 +261,9 @@ def routes() -> list[dict[str, Any]]:
         ),
         unknown_route() | {"match": {"prefix": "/", "grpc": {}}},
         *websocket_routes(),
-        *static_routes(dict.fromkeys((LUA, BODY_LIMIT, TRANSCODER), DISABLED)),
+        *static_routes(
+            dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED) | {LUA: lua_of_route(NAMING)}
+        ),
         *(json_route(route) for route in known),
         *(
             wrong_method(template, [route.method for route in known if route.template == template])
@@ -272,7 +278,7 @@ def grpc_route(match: dict[str, Any], *, streaming: bool) -> dict[str, Any]:
         "match": match | {"grpc": {}},
         "route": STREAM if streaming else CALL,
         "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, FILTER, TRANSCODER), DISABLED)
-        | {LUA: lua_of_route(naming())},
+        | {LUA: lua_of_route(NAMING)},
     }
 
 
@@ -293,7 +299,7 @@ def websocket_routes() -> list[dict[str, Any]]:
             "route": STREAM
             | {"cluster": WEBSOCKET, "upgrade_configs": [{"upgrade_type": "websocket"}]},
             "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED)
-            | {LUA: lua_of_route(naming())},
+            | {LUA: lua_of_route(NAMING)},
         },
         {
             "match": {
@@ -302,7 +308,7 @@ def websocket_routes() -> list[dict[str, Any]]:
             },
             "route": {"cluster": WEBSOCKET, "prefix_rewrite": "/metrics"},
             "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED)
-            | {LUA: lua_of_route(naming())},
+            | {LUA: lua_of_route(NAMING)},
         },
         {
             "match": {"path": WEBSOCKET_PATH},
@@ -319,7 +325,7 @@ def json_route(route: JsonRoute) -> dict[str, Any]:
         "route": STREAM if route.streams else CALL,
     }
     if route.creates:
-        entry["typed_per_filter_config"] = {LUA: lua_of_route(script(creates=True))}
+        entry["typed_per_filter_config"] = {LUA: lua_of_route(CREATING)}
     return entry
 
 

@@ -53,14 +53,14 @@ HEADERS_OF_HTML: Final = {
 }
 
 
-def static_routes(disabled: dict[str, Any]) -> list[dict[str, Any]]:
-    """A route for each file; `disabled` switches off what acts on JSON."""
+def static_routes(filters: dict[str, Any]) -> list[dict[str, Any]]:
+    """A route for each file; `filters` leave out what acts on JSON."""
     routes = [file_route(path, file) for path, file in files().items()]
     index = file_route("/", PAGE / "index.html")
     index["match"]["headers"].append(
         {"name": "accept", "string_match": {"contains": "text/html", "ignore_case": True}}
     )
-    return [route | {"typed_per_filter_config": disabled} for route in (index, *routes)]
+    return [route | {"typed_per_filter_config": filters} for route in (index, *routes)]
 
 
 def files() -> dict[str, Path]:

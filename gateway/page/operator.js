@@ -72,7 +72,7 @@ export class Operator {
       ...labelled(figures, "websocket_connections", () => "WebSocket connections"),
       ...labelled(figures, "websocket_subscriptions", ({ channel }) => `WebSocket subscriptions, ${channel}`),
       ["WebSocket frames/s", rate("websocket_frames_sent_total")],
-      ["waiting for WebSocket clients", `${kib(sum(figures, "websocket_waiting_bytes"))}, most ${kib(sum(figures, "websocket_waiting_bytes_most"))}`],
+      ["waiting for WebSocket clients", `${kib(sum(figures, "websocket_waiting_bytes"))}, most ${kib(sum(figures, "websocket_waiting_most_bytes"))}`],
       ...labelled(figures, "subscribers", ({ stream }) => `readers of ${stream}`),
       ["readers cut for slowness", shown(sum(figures, "subscribers_cut_total") + cutByBridge(figures))],
     ]);

@@ -108,7 +108,7 @@ class Figures(Collector):
             ("websocket_connections", "Connections that are open.", state.connections),
             ("websocket_waiting_bytes", "What waits for all connections.", state.waiting_bytes),
             (
-                "websocket_waiting_bytes_most",
+                "websocket_waiting_most_bytes",
                 "What waits for the slowest connection.",
                 state.waiting_bytes_most,
             ),

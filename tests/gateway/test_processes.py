@@ -16,15 +16,25 @@ from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from gateway import envoy
 from gateway.configuration import cluster, configuration, listener
 from gateway.routes import grpc_streams, json_routes, pattern_of
+from gateway.static_files import files
 from tests.gateway.door import Market, error_of
 from tests.running import Everything, Running, Starter, free_port, until
 
+ARGUMENT_BYTES_MAX = 128 * 1024
+"""Linux's MAX_ARG_STRLEN."""
 ORDER = {"client_id": "a", "side": "buy", "type": "limit", "price": 100, "quantity": 1}
 
 
 def test_envoy_finds_the_configuration_valid() -> None:
     command = [*envoy.command(envoy.DefaultAddresses()), "--mode", "validate"]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+def test_the_configuration_fits_into_an_argument() -> None:
+    """With room for the paths of files in any directory that this may be installed in."""
+    length = max(map(len, envoy.command(envoy.DefaultAddresses())))
+    paths = len(files()) + 1
+    assert length + 500 * paths < ARGUMENT_BYTES_MAX
 
 
 def test_addresses() -> None:

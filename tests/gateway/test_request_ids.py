@@ -21,7 +21,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("path", ["/instruments", "/orders/none", "/no-such-route", "/orders"])
+@pytest.mark.parametrize(
+    "path", ["/instruments", "/orders/none", "/no-such-route", "/orders", "/docs", "/stream"]
+)
 @pytest.mark.parametrize("name", ["mine", "Root=1-67891233-abcdef/01:a+b_c.d", "-x-", "x" * 128])
 def test_a_good_one_comes_back(http: httpx.Client, path: str, name: str) -> None:
     assert http.get(path, headers={NAME: name}).headers[NAME] == name
