@@ -151,3 +151,20 @@ async def test_what_a_remembered_key_was_used_for_is_kept(tmp_path: Path) -> Non
         assert served.exchange._log.first_sequence == 1
         again = await served.place("alice", BUY, 100, idempotency_key="k")
         assert (again.repeated, again.sequence) == (True, first.sequence)
+
+
+async def test_who_asks_for_the_journal_keeps_it_from_the_earliest_place_that_he_may_need(
+    served: Served,
+) -> None:
+    """Kafka's follower, say, goes on behind its topics, and begins again at its checkpoint."""
+    for _ in range(5):
+        await served.place("bob", BUY, 90)
+    report = ReportFollowerRequest(follower="kafka", sequence=5, keep_after_sequence=3)
+    await served.admin.ReportFollower(report)
+    for after, kept in ((5, 3), (2, 2), (4, 2)):
+        stream = served.admin.StreamJournal(
+            StreamJournalRequest(follower="kafka", after_sequence=after)
+        )
+        assert await stream.read()
+        assert served.exchange.followers.positions == {"kafka": kept}
+        stream.cancel()
