@@ -167,7 +167,10 @@ def _file(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = tomllib.load(file)
     except OSError as error:
-        raise ConfigurationWrong(f"configuration file {path}: {error.strerror}") from error
+        raise ConfigurationWrong(
+            f"configuration file {path}: {error.strerror}; name another with --config"
+            f" ({CONFIG_VARIABLE})"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationWrong(f"configuration file {path} is not TOML: {error}") from error
     return content
