@@ -8,6 +8,7 @@ sentence is the same in both: it names field, limit and value, prices and quanti
 and says what to do.
 """
 
+import re
 from enum import IntEnum
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -225,7 +226,7 @@ RULES: Final[dict[IntEnum, Rule]] = {
     RejectReason.INSTRUMENT_IN_USE: Rule(
         _CONFLICT,
         False,
-        "{field} {value}: tick and lot stay {limit} while orders rest: cancel them first",
+        "{field} {value}: it stays {limit}: cancel them first",
     ),
     RejectReason.INSTRUMENTS_BOUND_EXCEEDED: Rule(
         _BAD, False, "{field} {value} would be one more than the {limit} that can be listed"
@@ -278,6 +279,8 @@ RULES: Final[dict[IntEnum, Rule]] = {
     ),
 }
 
+_NUMBER: Final = re.compile(r"\b[0-9]+\b")
+
 # Where a field of a command is called otherwise in the request.
 _REQUEST_FIELDS: Final = {"order_type": "type"}
 
@@ -298,7 +301,7 @@ def sentence(refused: Refused) -> str:
     return RULES[refused.reason].sentence.format(
         field=field.removesuffix("_e8"),
         value=_shown(field, refused.value, quote='"'),
-        limit=_shown(field, refused.limit, quote=""),
+        limit=_shown(field, _told(field, refused.limit), quote=""),
     )
 
 
@@ -365,6 +368,13 @@ def not_taken(error: NotServing | Overloaded) -> EdgeReject:
 
 def _plain(field: str, value: str | int) -> str:
     return decimal_text(value) if isinstance(value, int) and field.endswith("_e8") else str(value)
+
+
+def _told(field: str, limit: str | int) -> str | int:
+    """A limit in words may have numbers in the field's unit among them."""
+    if isinstance(limit, int) or not field.endswith("_e8"):
+        return limit
+    return _NUMBER.sub(lambda number: decimal_text(int(number[0])), limit)
 
 
 def _shown(field: str, value: str | int, quote: str) -> str:

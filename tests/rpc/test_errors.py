@@ -100,6 +100,17 @@ def test_prices_and_quantities_are_decimals_in_the_sentence() -> None:
     assert status_of(reject).message == text
 
 
+def test_limits_in_words_have_the_unit_of_the_value() -> None:
+    bad = Reject(RejectReason.SETTING_INVALID, "price_max_e8", 5, f"10 to {2**63 - 1}")
+    assert sentence(bad) == (
+        "price_max 0.00000005 is outside 0.0000001 to 92233720368.54775807: send a value within it"
+    )
+    fees = Reject(RejectReason.SETTING_INVALID, "maker_fee_e6", -1_000_001, "-1000000 to 1000000")
+    assert "maker_fee_e6 -1000001 is outside -1000000 to 1000000" in sentence(fees)
+    held = Reject(RejectReason.INSTRUMENT_IN_USE, "tick_e8", 5, "100000000 while orders rest")
+    assert sentence(held) == "tick 0.00000005: it stays 1 while orders rest: cancel them first"
+
+
 def test_decimals_for_a_door_that_speaks_them() -> None:
     reject = Reject(RejectReason.PRICE_OFF_TICK, "price_e8", -150_000_000, 1_000_000)
     assert in_decimals(reject) == Reject(RejectReason.PRICE_OFF_TICK, "price", "-1.5", "0.01")
