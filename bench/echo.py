@@ -8,7 +8,6 @@ of the HTTP service are bytes. Loop, channel options and garbage collection are 
 """
 
 import argparse
-import gc
 from collections.abc import AsyncIterator, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -21,6 +20,7 @@ from grpc_health.v1 import health_pb2
 from bench.figures import read_messages
 from exchange.http.v1 import order_service_pb2 as http_pb2
 from exchange.v1 import order_service_pb2
+from server import collector
 from server.rpc.server import bind, make_server
 from server.settings import GrpcLimits
 
@@ -115,8 +115,7 @@ async def serve(options: argparse.Namespace) -> None:
     server.add_generic_rpc_handlers(Echo(read_messages(options.replies)).handlers(options.way))
     bind(server, f"127.0.0.1:{options.port}")
     await server.start()
-    gc.collect()
-    gc.freeze()
+    collector.settle()
     await server.wait_for_termination()
 
 

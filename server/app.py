@@ -15,7 +15,6 @@ out what is true.
 """
 
 import asyncio
-import gc
 import os
 import signal
 import time
@@ -33,7 +32,7 @@ from exchange.v1 import (
     order_service_pb2,
     part_service_pb2,
 )
-from server import logs
+from server import collector, logs
 from server.core.commands import EndSession
 from server.core.rejects import Reject
 from server.exits import Exit
@@ -80,10 +79,6 @@ from server.settings import Settings, address, reachable
 DRAIN_S: Final = 3.0
 """Seconds for calls in flight at a stop: theirs is the journal's work of milliseconds, and who
 hasn't read his reply by then doesn't read."""
-
-COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
-"""Orders, events and messages are freed by their counts; a walk finds nothing and costs the loop
-its time, so it is rare, but not off: a library may make cycles."""
 
 
 class Exchange:
@@ -303,7 +298,7 @@ async def serve(
     exchange = Exchange(settings, recovered)
     exchange.show_parts(process_ids)
     port = await exchange.start()
-    _settle_memory()
+    collector.settle()
     on_ready(port)
     await stop.wait()
     await exchange.stop()
@@ -320,13 +315,6 @@ def _claimed(log: FileLog) -> int:
     if isinstance(epoch, Lost | Unknown):
         raise JournalRefused(f"the journal can't be written: {epoch.reason}")
     return epoch
-
-
-def _settle_memory() -> None:
-    """What was recovered lives on: the collector need not walk it again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def _unusable(directory: Path, error: OSError) -> int:

@@ -14,7 +14,6 @@ it writes, it reads nothing; the server's stream waits, the server does not.
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import time
@@ -25,7 +24,7 @@ from typing import Final, NoReturn
 import uvloop
 
 from exchange.v1.admin_service_pb2 import SnapshotReport, StreamJournalResponse
-from server import logs
+from server import collector, logs
 from server.core.engine import Engine
 from server.exits import Exit
 from server.followers.following import Following
@@ -150,7 +149,7 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     follower = SnapshotFollower(settings.data_dir, settings.snapshots.interval_s)
-    _settle_memory()
+    collector.settle()
     reader = JournalReader(settings.server_address, NAME)
     retry_max_s = settings.followers.retry_max_ms / 1_000
     followings = [
@@ -176,13 +175,6 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
     # Not to wait for threads that ask a part which doesn't answer: there is nothing to lose.
     logs.flush()
     os._exit(Exit.CLEAN)
-
-
-def _settle_memory() -> None:
-    """The state that was loaded lives on: the collector need not walk it again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 async def _read(

@@ -22,11 +22,13 @@ RPC = METRICS | {"server.history", "server.limits", "server.rpc"}
 APP = RPC | {"server.app"}
 SETTINGS = {"server.settings", "server.exits"}
 LOGS = {"server.logs"}
+COLLECTOR = {"server.collector"}
 WIRE = {"exchange", "grpc"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "server.core": set(),
     "server.exits": set(),
+    "server.collector": set(),
     "server.settings": CORE,
     "server.logs": SETTINGS,
     "server.journal": CORE | SETTINGS,
@@ -36,9 +38,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.history": CORE,
     "server.limits": SETTINGS,
     "server.rpc": METRICS | {"server.history", "server.limits"} | SETTINGS | LOGS | WIRE,
-    "server.app": RPC | SETTINGS | LOGS | WIRE,
+    "server.app": RPC | SETTINGS | LOGS | WIRE | COLLECTOR,
     # Followers share the pure codecs and the engine; the server itself they reach over gRPC.
-    "server.followers": JOURNAL | SETTINGS | LOGS | WIRE | {"clients"},
+    "server.followers": JOURNAL | SETTINGS | LOGS | WIRE | COLLECTOR | {"clients"},
     "server.supervisor": APP | SETTINGS | LOGS | WIRE | {"server.followers", "clients", "gateway"},
     "clients": WIRE,
     "gateway": WIRE | {"clients"},
