@@ -52,7 +52,7 @@ def register(
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    rebuild.add_argument("part", choices=PARTS, help="what to rebuild")
+    rebuild.add_argument("tables", choices=PARTS, help="what to rebuild")
     rebuild.add_argument("--check", action="store_true", help="compare only, change nothing")
     add_settings(rebuild, "data_dir", "postgres_url")
     rebuild.set_defaults(run=guarded(_rebuild, settings_of))
