@@ -14,6 +14,9 @@ from typing import Any, Final, NamedTuple
 DIRECTORY: Final = Path(__file__).parents[2] / "migrations"
 LOCK: Final = 0x45584348
 """Of `pg_advisory_xact_lock`: any number that nobody else takes."""
+MIGRATE_S: Final = 3_600.0
+"""For one file, and to wait for another process that is at it: an index of a large table takes
+minutes, and given up, it would be begun anew for ever."""
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -54,13 +57,13 @@ async def migrate(connection: Any, wanted: list[Migration] | None = None) -> int
     applied = 0
     for migration in wanted:
         async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK, timeout=MIGRATE_S)
             await connection.execute(_TABLE)
             rows = await connection.fetch("SELECT number, sha256 FROM schema_migrations")
             known = {row["number"]: row["sha256"] for row in rows}
             _check(migration, known, len(wanted))
             if migration.number not in known:
-                await connection.execute(migration.text)
+                await connection.execute(migration.text, timeout=MIGRATE_S)
                 await connection.execute(
                     "INSERT INTO schema_migrations (number, name, sha256) VALUES ($1, $2, $3)",
                     migration.number,

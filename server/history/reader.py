@@ -40,7 +40,10 @@ SELECT order_id, client_id, client_reference, instrument, side::text, type::text
     filled * 1e8, remaining * 1e8, cancelled * 1e8, status::text, placed_sequence, created_ns,
     session_id, end_reason, 0, updated_ns
 FROM orders"""
-_ENDED: Final = "updated_sequence <= $1 AND status NOT IN ('open', 'partially_filled')"
+_ENDED: Final = (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED)
+_NEWEST_OF_ID: Final = f"""{_ORDERS}
+WHERE order_id = $2 AND updated_sequence <= $1 AND status NOT IN ('open', 'partially_filled')
+ORDER BY placed_sequence DESC LIMIT 1"""
 _TRADES: Final = """
 SELECT sequence, event_index, time_ns, instrument, (price * 1e8)::bigint,
     (quantity * 1e8)::bigint, aggressor_side = 'sell', maker_order_id, maker_client_id,
@@ -117,9 +120,8 @@ class History:
         """The newest order of this id that had ended at that sequence."""
         if not is_id(order_id):
             return None
-        query = f"{_ORDERS} WHERE order_id = $2 AND {_ENDED} ORDER BY placed_sequence DESC LIMIT 1"
         async with self._reading(through_sequence) as connection:
-            rows = await connection.fetch(query, through_sequence, order_id)
+            rows = await connection.fetch(_NEWEST_OF_ID, through_sequence, order_id)
         return _order(rows[0]) if rows else None
 
     async def orders(
@@ -136,20 +138,24 @@ class History:
         if not all(is_id(name) for name in (client_id, instrument) if name):
             return []
         asked: list[Any] = [through_sequence]
-        terms = [_ENDED]
+        terms = ["updated_sequence <= $1"]
         for term, value in (
             ("client_id = ", client_id),
             ("instrument = ", instrument),
             ("side::text = ", Side(side).name.lower() if side else ""),
-            ("status::text = ", OrderStatus(status).name.lower() if status else ""),
             ("placed_sequence < ", before_sequence),
         ):
             if value:
                 asked.append(value)
                 terms.append(f"{term}${len(asked)}")
-        query = (
-            f"{_ORDERS} WHERE {' AND '.join(terms)} ORDER BY placed_sequence DESC LIMIT {limit:d}"
+        # Each status has its own place in every index, in which its newest stand first.
+        newest = f"ORDER BY placed_sequence DESC LIMIT {limit:d}"
+        of_each = (
+            f"({_ORDERS} WHERE status = '{each.name.lower()}' AND {' AND '.join(terms)} {newest})"
+            for each in _ENDED
+            if status in (0, each)
         )
+        query = f"SELECT * FROM ({' UNION ALL '.join(of_each)}) AS found {newest}"
         async with self._reading(through_sequence) as connection:
             return [_order(row) for row in await connection.fetch(query, *asked)]
 

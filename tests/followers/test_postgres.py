@@ -276,6 +276,44 @@ def test_migrations_twice_and_at_once(database: str, fetch: Fetch) -> None:
     assert fetch("SELECT count(*) FROM schema_migrations") == [(count,)]
 
 
+def test_a_migration_takes_as_long_as_it_takes(database: str, fetch: Fetch) -> None:
+    """One that makes an index of a large table, and another process that waits for it."""
+    slow = [Migration(1, "slow", "SELECT pg_sleep(0.6)")]
+
+    async def run() -> list[int]:
+        connections = [await asyncpg.connect(database, command_timeout=0.5) for _ in range(2)]
+        try:
+            return await asyncio.gather(*(migrate(each, slow) for each in connections))
+        finally:
+            for connection in connections:
+                await connection.close()
+
+    assert sorted(asyncio.run(run())) == [0, 1]
+    assert fetch("SELECT count(*) FROM schema_migrations") == [(1,)]
+
+
+def test_rows_of_an_older_schema_are_taken_along(site: Site, database: str, fetch: Fetch) -> None:
+    def known() -> list[Any]:
+        return [
+            fetch(f"SELECT * FROM {table} ORDER BY 1, 2")
+            for table in ("orders", "trades", "minute_bars", "client_positions", "settled_days")
+        ]
+
+    write(database, [records(site)])
+    expected = known()
+    indexes = fetch("SELECT indexdef FROM pg_indexes WHERE tablename = 'orders' ORDER BY 1")
+    fetch("DELETE FROM schema_migrations WHERE number > 1")
+    fetch("ALTER TABLE minute_bars DROP COLUMN price_sum")
+    fetch("DROP TABLE settled_days")
+    for name in ("client", "instrument", "status"):
+        fetch(f"DROP INDEX orders_by_{name}")
+    for name in ("orders_by_client", "orders_by_instrument", "orders_open"):
+        fetch(f"CREATE INDEX {name} ON orders (placed_sequence)")
+    write(database, [])
+    assert known() == expected
+    assert fetch("SELECT indexdef FROM pg_indexes WHERE tablename = 'orders' ORDER BY 1") == indexes
+
+
 def test_changed_or_newer_schema_is_refused(database: str) -> None:
     async def run(wanted: list[Migration]) -> None:
         connection = await asyncpg.connect(database)

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
+import asyncpg
 import pytest
 
 from server.core.commands import CancelOrder, PlaceOrder, SetInstrument, SetLimits
@@ -84,6 +86,21 @@ async def all_trades(past: Past) -> list[RecentTrade]:
         before = (int(sequence), int(index))
 
 
+@pytest.fixture(scope="module")
+def filled(site: Written, postgres: PostgresServer) -> str:
+    """The address of a database with all of it."""
+    url = postgres.database()
+
+    async def fill() -> None:
+        await site.fill(url)
+        connection = await asyncpg.connect(url)
+        await connection.execute("VACUUM ANALYZE")
+        await connection.close()
+
+    asyncio.run(fill())
+    return url
+
+
 def test_every_order_is_on_one_page_and_found_by_its_id(site: Written, database: str) -> None:
     async def run() -> None:
         await site.fill(database)
@@ -119,6 +136,58 @@ def test_every_order_is_on_one_page_and_found_by_its_id(site: Written, database:
         await history.close()
 
     asyncio.run(run())
+
+
+class Explained:
+    """A connection that tells how a query is answered instead of answering it."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.passed_over = 0
+        """Rows that were read in vain."""
+
+    async def fetch(self, query: str, *asked: Any) -> list[Any]:
+        explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {query}"
+        (said,) = json.loads(await self._connection.fetchval(explain, *asked))
+        self._look(said["Plan"])
+        return []
+
+    def _look(self, plan: dict[str, Any]) -> None:
+        assert plan["Node Type"] != "Seq Scan", plan
+        self.passed_over += plan.get("Rows Removed by Filter", 0)
+        for part in plan.get("Plans", ()):
+            self._look(part)
+
+
+@pytest.mark.parametrize(
+    ("client", "instrument"), [("a", ""), ("", NAME), ("", ""), ("nobody", ""), ("a", "X-Y")]
+)
+@pytest.mark.parametrize("status", [0, OrderStatus.REJECTED, OrderStatus.CANCELLED])
+def test_a_page_of_orders_reads_hardly_any_others(
+    site: Written,
+    filled: str,
+    monkeypatch: pytest.MonkeyPatch,
+    client: str,
+    instrument: str,
+    status: int,
+) -> None:
+    """However many there are that are not meant."""
+    last = site.engine.sequence
+    history = History(filled)
+
+    async def run() -> int:
+        connection = await asyncpg.connect(filled)
+        try:
+            explained = Explained(connection)
+            monkeypatch.setattr(history, "_reading", lambda _: contextlib.nullcontext(explained))
+            await history.orders(client, instrument, 0, status, 0, 10, last)
+            await history.orders(client, instrument, 0, status, last // 2, 10, last)
+        finally:
+            await connection.close()
+        return explained.passed_over
+
+    # Where every other row is meant, going through them in the order of placing is as good.
+    assert asyncio.run(run()) <= 2 * 2 * 10
 
 
 def test_trades_page_back_to_the_first(site: Written, database: str) -> None:
