@@ -6,6 +6,8 @@
   followers and their servers; a message's time runs from when it was due. How far the followers
   were behind is what they had reported, looked at twenty times a second.
 - *saturation*: the same without a fixed rate, and how long followers take afterwards.
+- *PostgreSQL away*: orders/s in a trading session where the follower has no PostgreSQL, and where
+  it has one that was killed, or stopped by a signal, so that it answers nothing.
 - *history*: a page of trades, and a day of one-minute analytics, of a million trades of one day
   in the tables, read and made into a reply.
 
@@ -14,6 +16,7 @@ Both sides take turns, each on a data directory of its own that is gone before t
 
 import asyncio
 import contextlib
+import signal
 import statistics
 import sys
 import threading
@@ -50,6 +53,9 @@ IN_FLIGHT: Final = 64
 P99: Final = PERCENTILES.index(99.0)
 BEHIND_GOAL_S: Final = 1.0
 SHARE_GOAL: Final = 0.9
+AWAY_GOAL: Final = 0.95
+AWAY_PARTS: Final = 5
+"""Of a turn there: what else the machine does changes from second to second."""
 TRADES: Final = 1_000_000
 QUESTIONS: Final = 50
 HISTORY_GOAL_MS: Final = 50.0
@@ -86,6 +92,7 @@ def measured(plan: Plan) -> Iterator[str]:
     yield writer(plan)
     yield fixed_rate(plan, full=full)
     yield saturation(plan, full=full)
+    yield away(plan)
     yield from history(plan)
 
 
@@ -131,6 +138,76 @@ def saturation(plan: Plan, *, full: bool) -> str:
         f" ({_judged(share >= SHARE_GOAL, f'at least {SHARE_GOAL:g}')}); caught up"
         f" {max(found.caught_up_s):.1f} s after the last order at the most"
     )
+
+
+def away(plan: Plan) -> str:
+    """What share of the speed is left while PostgreSQL is not there: all servers are there at once,
+    and the short turns of each lie between those of the others."""
+    size, count = 100, plan.turn_commands_max // AWAY_PARTS
+    rates: list[list[float]] = []
+    with contextlib.ExitStack() as stack:
+        directories = [Path(stack.enter_context(bench(plan))) for _ in range(3)]
+        ports = [stack.enter_context(_without_postgres(directories[0]))]
+        for directory, number in zip(
+            directories[1:], (signal.SIGKILL, signal.SIGSTOP), strict=True
+        ):
+            ports.append(stack.enter_context(_postgres_away(directory, number)))
+        requests = directories[0] / "requests"
+        turns = plan.turns * AWAY_PARTS
+        write_messages(requests, messages(session_commands(count * (turns + 1)), size))
+        for turn in range(turns + 1):
+            rates.append([])
+            for port in ports:
+                found = drive(
+                    "session",
+                    port=port,
+                    requests=requests,
+                    first=turn * count // size,
+                    count=count // size,
+                    seconds=plan.seconds,
+                    in_flight=8,
+                    size=size,
+                    rate=0,
+                )
+                rates[-1].append(found.rate)
+        assert all(map(behind, ports[1:])), "PostgreSQL is not away"
+    # Of the first turn each is cold.
+    without, killed, stopped = (
+        statistics.median(one[side] / (one[0] if side else 1) for one in rates[1:])
+        for side in range(3)
+    )
+    return (
+        f"- **PostgreSQL away**: killed {killed:.2f}, stopped {stopped:.2f} of {without:,.0f}"
+        f" orders/s without one"
+        f" ({_judged(min(killed, stopped) >= AWAY_GOAL, f'at least {AWAY_GOAL:g}')})"
+    )
+
+
+@contextlib.contextmanager
+def follower(directory: Path, port: int, *options: str) -> Iterator[Part]:
+    """A follower of the server there."""
+    places: Command = ["--data-dir", directory / "data", "--server", f"{HOST}:{port}"]
+    with running([*EXCHANGE, "follower", *places, *options], directory) as part:
+        yield part
+
+
+@contextlib.contextmanager
+def _without_postgres(directory: Path) -> Iterator[int]:
+    """A server with a follower that has none: the server's port."""
+    with exchange(directory) as (_, port), follower(directory, port):
+        yield port
+
+
+@contextlib.contextmanager
+def _postgres_away(directory: Path, number: int) -> Iterator[int]:
+    """A server whose follower's PostgreSQL was sent this signal: the server's port."""
+    with postgres(directory / "postgres") as (url, database):
+        there = ("--postgres-url", url)
+        with exchange(directory, *there) as (_, port), follower(directory, port, *there):
+            asyncio.run(_written(url, 1))
+            database.tree_signal(number)
+            yield port
+        database.tree_signal(signal.SIGCONT)
 
 
 def _named(full: bool) -> str:
@@ -189,16 +266,17 @@ def writer(plan: Plan, count: int = WRITTEN) -> str:
         engine, log = journaled(directory / "data", stream(count))
         write_snapshot(directory / "data", engine, log.mark)
         log.close()
-        with exchange(directory) as (_, port), postgres(directory / "postgres") as (url, database):
-            options: Command = ["--data-dir", directory / "data", "--server", f"{HOST}:{port}"]
-            command: Command = [*EXCHANGE, "follower", *options, "--postgres-url", url]
-            with running(command, directory) as follower:
-                used_s = asyncio.run(_written(url, 1)), follower.cpu_s(), database.tree_cpu_s()
-                began = time.monotonic()
-                taken = asyncio.run(_written(url, engine.sequence)) - used_s[0]
-                seconds = time.monotonic() - began
-                ours = 1e6 * (follower.cpu_s() - used_s[1]) / taken
-                theirs = 1e6 * (database.tree_cpu_s() - used_s[2]) / taken
+        with (
+            exchange(directory) as (_, port),
+            postgres(directory / "postgres") as (url, database),
+            follower(directory, port, "--postgres-url", url) as part,
+        ):
+            used_s = asyncio.run(_written(url, 1)), part.cpu_s(), database.tree_cpu_s()
+            began = time.monotonic()
+            taken = asyncio.run(_written(url, engine.sequence)) - used_s[0]
+            seconds = time.monotonic() - began
+            ours = 1e6 * (part.cpu_s() - used_s[1]) / taken
+            theirs = 1e6 * (database.tree_cpu_s() - used_s[2]) / taken
     rate = taken / seconds
     return (
         f"- **writer**: {taken:,} commands into PostgreSQL at {rate:,.0f}/s"

@@ -57,6 +57,12 @@ class Part:
                 used_s += times.user + times.system
         return used_s
 
+    def tree_signal(self, number: int) -> None:
+        """To it and to all processes that it has now."""
+        for process in (self._counters, *self._counters.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
     def wait_until(self, ready: Callable[[], bool]) -> None:
         """Return once it serves; raises when it ends first, or takes too long."""
         deadline = time.monotonic() + READY_S

@@ -217,7 +217,7 @@ def bench(plan: Plan) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def exchange(directory: Path) -> Iterator[tuple[Part, int]]:
+def exchange(directory: Path, *options: str) -> Iterator[tuple[Part, int]]:
     """A server with an empty data directory below this one, and its port."""
     port = free_port()
     command: Command = [
@@ -227,6 +227,7 @@ def exchange(directory: Path) -> Iterator[tuple[Part, int]]:
         directory / "data",
         "--grpc-port",
         str(port),
+        *options,
     ]
     with running(command, directory) as part:
         part.wait_until(lambda: listens(port))

@@ -29,6 +29,13 @@ def test_fixed_rate_beside_a_server_alone(plan: Plan) -> None:
     assert "orders/s with snapshots, PostgreSQL: p99" in line
 
 
+def test_postgres_away(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followers, "AWAY_PARTS", 1)
+    line = followers.away(plan)
+    assert "- **PostgreSQL away**: killed " in line
+    assert ", stopped " in line
+
+
 def test_history(plan: Plan) -> None:
     page, day = followers.history(plan, 5_000)
     assert "a page of 1,000 over 5,000 trades: median" in page
