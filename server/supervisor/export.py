@@ -142,7 +142,7 @@ def _write(options: argparse.Namespace, settings: Settings) -> None:
     progress = _Progress(settings.data_dir)
     with _output(options, table.columns) as writer, ExitStack() as stack:
         records = _records(settings.data_dir, chosen.first_sequence - 1, stack)
-        rows = table.rows(chosen.happened(progress.watched(records)))
+        rows = table.rows(chosen.happened(progress.watched(_begun(records, chosen))))
         writer.write(progress.counted(rows))
     progress.say()
 
@@ -179,6 +179,24 @@ def _records(directory: Path, after_sequence: int, stack: ExitStack) -> "Iterato
     else:
         frames = directory_frames(directory, 0, Tail(), after_sequence)
     return map(decode_frame, frames)
+
+
+def _begun(records: "Iterator[Record]", chosen: "Range") -> "Iterator[Record]":
+    """All of them; what is no longer kept of the range is told, since no row shows it."""
+    for record in records:
+        is_cut = record.first_sequence > max(chosen.first_sequence, 1)
+        if is_cut and record.time_ns > chosen.from_ns:
+            _say(
+                f"the journal begins at sequence {record.first_sequence}: what was before is not "
+                "in it; put archived files beside it to have that too"
+            )
+        yield record
+        break
+    yield from records
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
 
 
 class _Progress:
@@ -219,8 +237,4 @@ class _Progress:
 
     def say(self, place: str = "") -> None:
         seconds = time.monotonic() - self._began
-        print(
-            f"{self._rows} rows up to sequence {self._sequence}{place}, {seconds:.1f} s",
-            file=sys.stderr,
-            flush=True,
-        )
+        _say(f"{self._rows} rows up to sequence {self._sequence}{place}, {seconds:.1f} s")
