@@ -42,9 +42,11 @@ KINDS: Final = {
 }
 """Of methods; all others are queries."""
 
-COMMANDS: Final = {
-    ORDERS: frozenset({PlaceOrder, ReplaceOrder}),
-    CANCELS: frozenset({CancelOrder, CancelOrders}),
+COMMANDS: Final[dict[type, str]] = {
+    PlaceOrder: ORDERS,
+    ReplaceOrder: ORDERS,
+    CancelOrder: CANCELS,
+    CancelOrders: CANCELS,
 }
 """The same of what a trading session holds."""
 
@@ -87,20 +89,25 @@ class SessionBudgets:
         """The commands of one message. Where its orders are over a limit, all of them are replaced
         by the refusal; the same for its cancels."""
         left = list(commands)
-        for kind, limiter in self._limiters.items():
-            drawing = COMMANDS.get(kind, frozenset())
-            # The client comes first in each of them.
-            clients = [each[0] for each in left if type(each) in drawing]
-            if not clients:
+        by_kind: dict[str, dict[str, int]] = {}
+        for command in left:
+            kind = COMMANDS.get(type(command))
+            if kind is None:
                 continue
-            wanted = {self._address: len(clients)}
-            for client_id, count in Counter(clients).items():
-                if client_id:
-                    wanted[client(str(client_id))] = count
-            verdict = limiter.take(wanted)
+            wanted = by_kind.setdefault(kind, {})
+            # The client comes first in each of them.
+            client_id = str(command[0])
+            wanted[client_id] = wanted.get(client_id, 0) + 1
+        for kind, wanted in by_kind.items():
+            limiter = self._limiters.get(kind)
+            if limiter is None:
+                continue
+            holders = {self._address: sum(wanted.values())}
+            holders.update({client(it): count for it, count in wanted.items() if it})
+            verdict = limiter.take(holders)
             if verdict.retry_after_ns:
                 refused = refused_of(verdict)
-                left = [refused if type(each) in drawing else each for each in left]
+                left = [refused if COMMANDS.get(type(each)) == kind else each for each in left]
         return left
 
 
