@@ -29,8 +29,6 @@ class OwnError(NamedTuple):
     code: int
     """gRPC status code."""
     message: str = "%LOCAL_REPLY_BODY%"
-    status: int = 0
-    """HTTP status where it differs from what Envoy chose; 0: as it is."""
 
 
 def status_is(comparison: str, status: int) -> dict[str, Any]:
@@ -126,7 +124,7 @@ def local_replies() -> dict[str, Any]:
 
 
 def mapper(error: OwnError) -> dict[str, Any]:
-    rule: dict[str, Any] = {
+    return {
         "filter": {"and_filter": {"filters": [FROM_JSON, error.match]}},
         "body_format_override": {
             "json_format": {
@@ -137,9 +135,6 @@ def mapper(error: OwnError) -> dict[str, Any]:
             }
         },
     }
-    if error.status:
-        rule["status_code"] = error.status
-    return rule
 
 
 FROM_JSON: Final = {

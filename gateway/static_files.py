@@ -77,13 +77,7 @@ def files() -> dict[str, Path]:
         "/openapi.json": "openapi.json",
     }
     made = {path: DOCUMENTS / name for path, name in documents.items()}
-    return page | {path: file for path, file in made.items() if file.exists()} | asyncapi()
-
-
-def asyncapi() -> dict[str, Path]:
-    """The document of the WebSocket, where there is one."""
-    document = HERE / "asyncapi.yaml"
-    return {"/asyncapi.yaml": document} if document.exists() else {}
+    return page | made | {"/asyncapi.yaml": HERE / "asyncapi.yaml"}
 
 
 def file_route(path: str, file: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """From journal records to rows: a fold, without a database.
 
-`Batch(accounts)` takes records in and holds what a transaction is to write, as lines of COPY's text
+A `Batch` takes records in and holds what a transaction is to write, as lines of COPY's text
 format: names are ASCII without anything that would need escaping (the engine checks them), and an
 exact decimal is an integer with an exponent, `7015050000000e-8`.
 
