@@ -8,11 +8,12 @@ from typing import Any
 import grpc
 import pytest
 
-from exchange.v1.market_data_pb2 import StreamTradesRequest
+from exchange.v1.market_data_pb2 import StreamTradesRequest, StreamTradesResponse
 from exchange.v1.order_service_pb2 import OrderEventKind, StreamOrderEventsRequest
 from server.core.commands import CancelOrders, PlaceOrder
 from server.core.types import BUY, IOC, LIMIT, SELL
 from server.feed.event_streams import NEAR_SEQUENCES, PIECE_BYTES
+from server.feed.fan_out import ServerStopping
 from tests.feed.market import BTC, ETH, Crowd, Failure, running, seconds, until
 from tests.feed.truth import Collector, info_of, order_events_of, trades_of
 
@@ -289,3 +290,20 @@ async def test_filters_that_name_nothing(tmp_path: Path) -> None:
             with pytest.raises(Failure) as refused:
                 await seconds(stream.read())
             assert refused.value.code() is grpc.StatusCode[code]
+
+
+async def test_what_happens_after_a_stop_is_resumed_later(tmp_path: Path) -> None:
+    """Else a busy market would keep streams, and with them the server, from ending."""
+    async with running(tmp_path) as market:
+        reader = market.feed.read_trades("peer", BTC)
+        messages = reader.messages()
+        await seconds(anext(messages))
+        told = await market.trade()
+        market.feed.stop()
+        await market.trade()
+        trades = StreamTradesResponse.FromString(await seconds(anext(messages)))
+        assert (trades.sequence, len(trades.trades)) == (told, 1)
+        with pytest.raises(ServerStopping) as ended:
+            await seconds(anext(messages))
+        assert ended.value.sequence == told
+        reader.close()
