@@ -7,7 +7,7 @@ so nothing needs to be read in one transaction with the position.
 
 After a failure nothing is tried for `PAUSE_S`: callers are refused at once meanwhile. So no caller
 may be able to cause one: names that nobody can have, some of which the database takes for an error,
-are answered without it.
+are answered without it, and a question that takes too long is refused alone.
 """
 
 import asyncio
@@ -213,7 +213,10 @@ class History:
                         through_sequence if through_sequence < INT64_MAX else f"{through_ns} ns"
                     )
                     raise Down(f"at sequence {sequence}, behind {behind}")
-                yield connection
+                try:
+                    yield connection
+                except TimeoutError as error:
+                    raise Down(f"without an answer within {COMMAND_S:g} s") from error
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self._resume_s = time.monotonic() + PAUSE_S
             raise Down("can't be reached") from error

@@ -317,6 +317,29 @@ def test_a_database_that_is_silent_holds_nobody_up(
     asyncio.run(run())
 
 
+def test_a_question_that_takes_too_long_is_refused_alone(
+    site: Written, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "COMMAND_S", 0.3)
+
+    async def run() -> None:
+        history = History(filled)
+        past = past_of(site.engine, history)
+        connection = await asyncpg.connect(filled)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE orders")
+            with pytest.raises(Refusal, match="without an answer"):
+                await past.order("s0", None)  # type: ignore[arg-type]
+            page = await past.trades(NAME, 9, (1_000, 0), None)  # type: ignore[arg-type]
+            assert page is not None
+            assert len(page.trades) == 9
+        assert await past.order("s0", None) is not None  # type: ignore[arg-type]
+        await connection.close()
+        await history.close()
+
+    asyncio.run(run())
+
+
 def test_a_name_that_nobody_can_have_is_no_failure(site: Written, database: str) -> None:
     """One that the database refuses would have history left alone, for every caller."""
 
