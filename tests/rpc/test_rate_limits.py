@@ -19,6 +19,7 @@ from exchange.v1.order_service_pb2 import (
 )
 from server.limits.leases import shared_limits
 from server.limits.limiter import BURST_NS, KEYS_MAX, Limiter
+from server.rpc.rate_limits import address_of, client
 from server.settings import RateLimits
 from tests.rpc.served import BUY, E8, Served, order, refused, serving
 
@@ -180,3 +181,26 @@ async def test_off_limits_nobody_and_says_nothing(tmp_path: Path) -> None:
             code, said = await outcome(served.orders.PlaceOrder(order("c-1", BUY, E8)))
             assert code == "OK"
             assert "x-ratelimit-limit" not in said
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("ipv4:127.0.0.1:40000", "", "127.0.0.1"),
+        ("ipv4:127.0.0.1:40000", "9.9.9.9, 10.0.0.1", "10.0.0.1"),
+        ("ipv6:%5B::1%5D:40000", "2001:db8::1", "2001:db8::1"),
+        ("ipv4:10.0.0.9:40000", "10.0.0.1", "10.0.0.9"),
+        ("ipv4:10.0.0.9:50000", "", "10.0.0.9"),
+        ("ipv6:%5B2001:db8::9%5D:40000", "10.0.0.1", "%5B2001:db8::9%5D"),
+    ],
+)
+def test_only_a_peer_of_this_machine_is_believed_about_addresses(
+    peer: str, forwarded: str, address: str
+) -> None:
+    metadata = (("x-forwarded-for", forwarded),) if forwarded else ()
+    assert address_of(peer, metadata) == f"address {address}"
+
+
+def test_a_client_id_of_any_length_takes_little_memory() -> None:
+    assert client("c" * 64) == f"client {'c' * 64}"
+    assert len(client("c" * 1_000_000)) < 100
