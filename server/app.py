@@ -73,6 +73,7 @@ from server.rpc.server import SERVICES, Health, PortTaken, add_reflection, bind,
 from server.rpc.settlement import SettlementCalls
 from server.rpc.trading_session import TradingSessions
 from server.sequencer.configured import differences
+from server.sequencer.errors import JournalFull
 from server.sequencer.sequencer import Sequencer
 from server.settings import Settings, address, reachable
 
@@ -282,6 +283,9 @@ def main(settings: Settings, on_serving: Callable[[], None], process_ids: Proces
         except JournalRefused as refused:
             full = recovered.log.disk_full
             return _refused(Exit.DISK_FULL if full else Exit.APPEND_FAILED, str(refused))
+        except JournalFull as refused:
+            # The configuration differs from what is journaled, and can't be journaled.
+            return _refused(Exit.DISK_FULL, _full(refused.why, settings.data_dir))
     return Exit.CLEAN
 
 
@@ -319,9 +323,13 @@ def _claimed(log: FileLog) -> int:
 
 def _unusable(directory: Path, error: OSError) -> int:
     if error.errno in DISK_FULL:
-        return _refused(Exit.DISK_FULL, f"journal disk full: {error}; free room in {directory}")
+        return _refused(Exit.DISK_FULL, _full(str(error), directory))
     why = f"data directory {directory} can't be used: {error}; choose another with --data-dir"
     return _refused(Exit.CONFIGURATION, why)
+
+
+def _full(why: str, directory: Path) -> str:
+    return f"journal disk full: {why}; free room in {directory}"
 
 
 def _refused(code: Exit, why: str) -> int:
