@@ -25,7 +25,7 @@ from typing import Final, Protocol
 
 from server.core.events import Event
 from server.feed.fan_out import Piece, QueueReader, Readers, ServerStopping
-from server.feed.history import Frames, Past
+from server.feed.resume import Journal, Past
 from server.sequencer.ticket import ClosedRecord
 
 PIECE_BYTES: Final = 256 * 1024
@@ -57,7 +57,7 @@ class EventStreams:
     """One kind of stream: its readers, and what they are sent."""
 
     def __init__(
-        self, name: str, readers: Readers, log: Frames, pool: ThreadPoolExecutor, wire: Format
+        self, name: str, readers: Readers, log: Journal, pool: ThreadPoolExecutor, wire: Format
     ) -> None:
         self.name = name
         self.readers = readers

@@ -17,7 +17,7 @@ from server.feed.activity import Activity
 from server.feed.depth import BookReader, Depth, Top, top_of
 from server.feed.event_streams import EventReader, EventStreams, Format
 from server.feed.fan_out import Readers
-from server.feed.history import Frames
+from server.feed.resume import Journal
 from server.feed.ticker import Rendered, TickerReader
 from server.journal.log import NotKept
 from server.sequencer.sequencer import Sequencer
@@ -50,7 +50,7 @@ class Feed:
     """All streams of market data and order events; a listener of the sequencer."""
 
     def __init__(
-        self, sequencer: Sequencer, log: Frames, formats: Formats, limits: FeedLimits
+        self, sequencer: Sequencer, log: Journal, formats: Formats, limits: FeedLimits
     ) -> None:
         """Begin where the sequencer stands, which has nothing in flight yet; and listen."""
         engine = sequencer.engine

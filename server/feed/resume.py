@@ -24,7 +24,7 @@ CHUNK_SEQUENCES: Final = 5_000
 """Some 20 ms of decoding, after which another reader has its turn."""
 
 
-class Frames(Protocol):
+class Journal(Protocol):
     """The part of the journal's `Log` that is used here."""
 
     @property
@@ -43,7 +43,7 @@ class Past:
     """Reads what came after a sequence, for one filter."""
 
     def __init__(
-        self, log: Frames, pool: ThreadPoolExecutor, encode: Encode, after_sequence: int
+        self, log: Journal, pool: ThreadPoolExecutor, encode: Encode, after_sequence: int
     ) -> None:
         self.sequence = after_sequence
         """Everything up to here has been read."""
