@@ -1,6 +1,8 @@
 """[I2 I3 I6 I9] The rows of a real PostgreSQL against the engine's own state."""
 
 import asyncio
+import json
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +13,14 @@ import pytest
 
 from server.core.commands import PlaceOrder, SetInstrument
 from server.core.engine import Engine
-from server.core.events import OrderCancelled, OrderEvent, OrderRejected, Traded
+from server.core.events import (
+    EVENT_KINDS,
+    OrderAccepted,
+    OrderCancelled,
+    OrderEvent,
+    OrderRejected,
+    Traded,
+)
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS
 from server.core.types import BUY, E8, LIMIT, SELL, OrderStatus
@@ -312,6 +321,33 @@ def test_rows_of_an_older_schema_are_taken_along(site: Site, database: str, fetc
     write(database, [])
     assert known() == expected
     assert fetch("SELECT indexdef FROM pg_indexes WHERE tablename = 'orders' ORDER BY 1") == indexes
+
+
+def test_queries_of_the_readme_say_what_they_are_for(
+    site: Site, database: str, fetch: Fetch
+) -> None:
+    write(database, [records(site)])
+    fetch(
+        """UPDATE orders SET order_id = 'my-order-1' WHERE placed_sequence =
+        (SELECT max(maker_placed_sequence) FROM trades)"""
+    )
+    readme = (migrations.DIRECTORY.parent / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sql\n(.*?)```", readme, re.DOTALL)
+    position, book, today, events, candles = map(fetch, filter(str.strip, block.split(";")))
+    assert [row[:2] for row in position] == [("postgres", site.engine.sequence)]
+    resting = sum(it.remaining_e8 for it in site.engine.orders(instrument=INSTRUMENT, limit=9_999))
+    assert sum(row[2] for row in book) * E8 == resting
+    assert today == [], "the journal's trades are of another day"
+    assert events[0][3] == EVENT_KINDS[OrderAccepted]
+    traded = [json.loads(row[4])["quantity_e8"] for row in events if row[3] == EVENT_KINDS[Traded]]
+    assert fetch("SELECT filled * 1e8 FROM orders WHERE order_id = 'my-order-1'") == [
+        (sum(traded),)
+    ]
+    assert traded
+    assert {(row[0].minute, row[0].second) for row in candles} == {(0, 0)}
+    assert fetch(f"SELECT sum(quantity) FROM trades WHERE instrument = '{INSTRUMENT}'") == [
+        (sum(row[5] for row in candles),)
+    ]
 
 
 def test_changed_or_newer_schema_is_refused(database: str) -> None:
