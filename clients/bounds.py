@@ -1,9 +1,10 @@
-"""Numbers of a command line, within stated bounds."""
+"""Numbers and addresses of a command line, within stated bounds."""
 
 import argparse
 from collections.abc import Callable
 
 DIGITS_MAX = 12  # characters of any number that an option takes
+PORT_MAX = 65_535
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -18,3 +19,12 @@ def whole(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def host_port(text: str) -> str:
+    """An option's type: where a server is."""
+    host, _, port = text.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and 1 <= int(port[:DIGITS_MAX]) <= PORT_MAX
+    if not (host.strip("[]") and host.isprintable() and " " not in host and is_port):
+        raise argparse.ArgumentTypeError(f"must be HOST:PORT such as 127.0.0.1:50051; got {text!a}")
+    return text

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 
 from clients import ADDRESS
-from clients.bounds import whole
+from clients.bounds import host_port, whole
 from clients.completion import SHELLS, script
 from clients.decimals import NumberInvalidError, e6_of, e8_of
 from clients.files import file_to_write
@@ -60,6 +60,7 @@ def _add(
     )
     parser.add_argument(
         "--address",
+        type=host_port,
         default=os.environ.get("EXCHANGE_GRPC") or ADDRESS,
         metavar="HOST:PORT",
         help="where the exchange serves gRPC (EXCHANGE_GRPC; %(default)s)",

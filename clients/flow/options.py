@@ -5,7 +5,7 @@ import os
 import re
 
 from clients import ADDRESS
-from clients.bounds import whole
+from clients.bounds import host_port, whole
 from clients.flow.plan import Mix
 
 RATE_MAX = 5_000  # commands a second: what one Python client of typed commands does with ease
@@ -36,6 +36,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument(
         "--address",
+        type=host_port,
         default=os.environ.get("EXCHANGE_GRPC") or ADDRESS,
         metavar="HOST:PORT",
         help="where the exchange serves gRPC (EXCHANGE_GRPC; %(default)s)",

@@ -199,6 +199,10 @@ async def test_unknown_outcome_names_the_key(
         ("cancel-all alice --side up", "invalid choice: 'up'"),
         ("trades BTC-USD --limit 1001", "a whole number from 1 to 1,000; got '1001'"),
         ("book BTC-USD --levels -1", "a whole number from 1 to 1,000; got '-1'"),
+        ("status --address exchange", "must be HOST:PORT such as 127.0.0.1:50051; got 'exchange'"),
+        ("status --address 127.0.0.1:65536", "must be HOST:PORT"),
+        ("status --address :50051", "must be HOST:PORT"),
+        ("status --address 127.0.0.1:-1", "must be HOST:PORT"),
     ],
 )
 async def test_wrong_command_lines(fake: FakeExchange, type_in: Any, line: str, said: str) -> None:
