@@ -157,8 +157,10 @@ class AdminService(AdminServiceServicer):
             wrong = EdgeReject(RejectReason.SETTING_INVALID, "level", request.level, levels)
             await refuse(context, wrong)
         previous = logs.level_now()
-        logs.set_level(request.level)
+        # A decision that is told in any case, also by one who is to tell nothing more.
+        logs.set_level("info")
         _tell("log level set", context, new_level=request.level, previous_level=previous)
+        logs.set_level(request.level)
         return messages.SetLogLevelResponse(previous_level=previous)
 
     async def SettleDay(  # type: ignore[override]

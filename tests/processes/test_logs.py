@@ -138,6 +138,9 @@ def test_the_level_changes_while_running(starter: Starter) -> None:
         assert "loud" in details
         assert "debug, info, warning, error" in details
         assert admin.SetLogLevel(SetLogLevelRequest(level="error")).previous_level == "debug"
+        told(server, "log level set", level="info", new_level="error", previous_level="debug")
+        assert admin.SetLogLevel(SetLogLevelRequest(level="warning")).previous_level == "error"
+        told(server, "log level set", level="info", new_level="warning", previous_level="error")
 
 
 def test_in_text_sentences_are_for_people(starter: Starter) -> None:
