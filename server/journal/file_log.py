@@ -168,7 +168,8 @@ class FileLog:
             raise NotKept(after_sequence + 1, self.first_sequence)
         end = self._durable[0]
         offset = self._find(later, end, after_sequence + 1)
-        return FileFollow(self, FrameReader(self.segments, self._journal, offset, end))
+        reader = FrameReader(self.segments, self._journal, offset, end, after_sequence + 1)
+        return FileFollow(self, reader)
 
     def read(self, sequence: int) -> Record:
         """The record that holds this sequence; `KeyError` if no durable one does."""
@@ -254,4 +255,5 @@ class FileFollow:
             # Dropped while it was read.
             raise NotKept(0, log.first_sequence) from None
         except FrameBad as bad:
-            raise JournalCorrupt(*log.segments.place(reader.offset), 0, str(bad)) from bad
+            place = log.segments.place(reader.offset)
+            raise JournalCorrupt(*place, reader.sequence, str(bad)) from bad

@@ -36,7 +36,11 @@ class FrameForeign(FrameBad):
 class FrameReader:
     """The frames between two offsets, in order."""
 
-    def __init__(self, storage: Readable, journal: bytes, offset: int, end: int) -> None:
+    def __init__(
+        self, storage: Readable, journal: bytes, offset: int, end: int, sequence: int = 1
+    ) -> None:
+        self.sequence = sequence
+        """The one that the next frame begins with, as far as those read say."""
         self.offset = offset
         """Where the next frame begins; after a `FrameBad`, where the bad one does."""
         self.end = end
@@ -64,6 +68,7 @@ class FrameReader:
                 f" {record.journal.hex()}; this is {self._journal.hex()}"
             )
         self.offset = record.end
+        self.sequence = record.last_sequence + 1
         return record
 
     def frames(self) -> Iterator[bytes]:

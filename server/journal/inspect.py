@@ -140,15 +140,18 @@ def directory_frames(
     try:
         journal = segments.journal
         start = _start(segments, after_sequence)
-        reader = FrameReader(segments, journal, start, segments.size())
+        sequence = max(segments.all[0].first_sequence, after_sequence + 1)
+        reader = FrameReader(segments, journal, start, segments.size(), sequence)
         try:
             yield from reader.frames()
         except PayloadInvalid as error:
-            raise RecordUnreadable(*segments.place(reader.offset), 0, str(error)) from error
+            place = segments.place(reader.offset)
+            raise RecordUnreadable(*place, reader.sequence, str(error)) from error
         except FrameBad as bad:
             verdict = judge(segments, journal, reader.offset, bad, known)
             if not isinstance(verdict, Cut):
-                raise JournalCorrupt(*segments.place(reader.offset), 0, verdict) from bad
+                place = segments.place(reader.offset)
+                raise JournalCorrupt(*place, reader.sequence, verdict) from bad
             tail.cut = verdict
     finally:
         segments.close()

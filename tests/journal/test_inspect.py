@@ -51,6 +51,17 @@ def test_every_flipped_bit_of_a_closed_journal_is_found(vouched: Copy) -> None:
         assert "corrupt at offset" in text
 
 
+def test_the_sequence_at_which_it_is_damaged_is_told(vouched: Copy) -> None:
+    ends = vouched.site.ends
+    for before, (end, _) in zip(ends[:-2:3], ends[1::3], strict=False):
+        vouched.flip(end * 8 - 1)
+        where = f"corrupt at offset {before[0]}, where sequence {before[1] + 1} is expected"
+        assert where in verified(vouched.directory)[1]
+        out = io.StringIO()
+        assert show(vouched.directory, out, before[1] or 1) == 1
+        assert where in out.getvalue()
+
+
 def test_a_torn_tail_is_said_and_left(plain: Copy) -> None:
     plain.put(plain.original[:-1])
     code, text = verified(plain.directory)
