@@ -250,6 +250,21 @@ async def test_cut_anywhere_nothing_is_missing_or_twice(seed: int) -> None:
     assert got == streams.all
 
 
+async def test_a_stream_that_starts_afresh_repeats_nothing() -> None:
+    """What came ahead of a message's sequence would be left out of the next stream otherwise."""
+    streams = Scripted[TradesMessage](
+        [trades(0, 0), trades(0, 4, trade(4), trade(5, 0)), GONE],
+        [trades(9, 9, restarted=True), trades(9, 10, trade(10))],
+    )
+    messages = await read(follow_trades(streams, [], 0), 4)
+    assert [each.trades for each in messages[1:]] == [
+        (trade(4), trade(5, 0)),
+        (),
+        (trade(10),),
+    ]
+    assert streams.asked == [0, 4]
+
+
 async def test_book_is_resumed() -> None:
     server = BookServer()
     first, second = server.snapshot(), server.change(1, bids={5: 1})

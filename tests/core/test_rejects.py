@@ -328,3 +328,14 @@ def test_numbers_of_enums_are_kept_as_plain_integers(engine: Engine) -> None:
     apply(engine, place(side=Side.BUY, time_in_force=TimeInForce.GOOD_TILL_CANCEL))
     apply(again, place(side=1, time_in_force=1))
     assert state_hash(engine) == state_hash(again)
+
+
+def test_what_a_replace_added_counts_for_the_bounds_of_later_orders(engine: Engine) -> None:
+    """Those of known clients and plain terms are judged in short."""
+    assert type(apply(engine, ReplaceOrder("A", "open", None, INT64_MAX - E8))) is list
+    assert type(apply(engine, place(client_id="B", price_e8=98 * E8))) is list
+    fits = INT64_MAX - (INT64_MAX - E8)
+    refused = apply(engine, place(client_id="B", quantity_e8=fits + 1))
+    assert refused == Reject(R.LEVEL_BOUND_EXCEEDED, "quantity_e8", fits + 1, fits)
+    refused = apply(engine, place(price_e8=97 * E8, quantity_e8=E8))
+    assert refused == Reject(R.POSITION_BOUND_EXCEEDED, "quantity_e8", E8, 0)

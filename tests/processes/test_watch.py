@@ -123,6 +123,18 @@ async def test_one_that_always_dies_is_given_up_and_named(
 
 
 @pytest.mark.asyncio
+async def test_restarts_of_long_ago_are_forgotten(
+    start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "DELAY_FIRST_SECONDS", 0.001)
+    monkeypatch.setattr(watching, "RESTARTS_SECONDS", 0.0)
+    exchange = start(follower=ENDS.format(code=1))
+    starting = asyncio.create_task(exchange.watch.start())
+    await until(lambda: sum("(in 0.0 s)" in line for line in exchange.said) > 6)
+    starting.cancel()
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("code", [Exit.LOCKED, Exit.JOURNAL_CORRUPT, Exit.PORT_TAKEN])
 async def test_a_server_that_cannot_start_is_believed(
     start: Callable[..., Exchange], code: Exit
