@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import signal
+import stat
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -60,10 +61,24 @@ def _is_canvas() -> bool:
 
 
 async def _show_lines(
-    exchange: ExchangeClient, options: argparse.Namespace, _: asyncio.Event
+    exchange: ExchangeClient, options: argparse.Namespace, stop: asyncio.Event
 ) -> None:
     printer = LinePrinter(as_json=options.json)
+    _stop_with_reader(stop)
     await View(options.instrument, options.client, printer.tell).follow(exchange)
+
+
+def _stop_with_reader(stop: asyncio.Event) -> None:
+    """A pipe whose reader has gone ends it at once; a quiet market has nothing to fail on."""
+    loop, output = asyncio.get_running_loop(), sys.stdout.fileno()
+
+    def gone() -> None:
+        loop.remove_reader(output)
+        stop.set()
+
+    if stat.S_ISFIFO(os.fstat(output).st_mode):
+        # Nothing is ever read from this end: what comes is the error that nobody is at the other.
+        loop.add_reader(output, gone)
 
 
 async def _show_pictures(

@@ -221,6 +221,21 @@ def test_it_ends_after_its_seconds(starter: Starter, address: str) -> None:
     assert any(" book  bid " in line for line in ended.lines)
 
 
+def test_it_ends_with_its_reader_while_nothing_happens(address: str) -> None:
+    command = [sys.executable, "-P", "-m", EXCHANGE, "watch", "ETH-USD", "--address", address]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe) as watching:
+        try:
+            assert watching.stdout is not None
+            assert watching.stderr is not None
+            assert b" book  bid " in watching.stdout.readline()
+            watching.stdout.close()
+            assert watching.wait(30) == 0
+            assert watching.stderr.read() == b""
+        finally:
+            watching.kill()
+
+
 @pytest.mark.parametrize(
     ("instrument", "at", "code", "said"),
     [
