@@ -83,6 +83,9 @@ def _bash(program: str, nodes: list[Node]) -> Iterator[str]:
     yield f"# bash completion of {program}: source this, or put it where bash-completion looks."
     yield f"_{program}() {{"
     yield '    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} at="" i'
+    # Of `--option=value` bash makes three words.
+    yield "    [[ $previous == = ]] && previous=${COMP_WORDS[COMP_CWORD-2]}"
+    yield '    [[ $word == = ]] && word=""'
     yield "    for ((i = 1; i < COMP_CWORD; i++)); do"
     yield '        case "$at ${COMP_WORDS[i]}" in'
     yield f'            {_pattern(nodes)}) at="$at ${{COMP_WORDS[i]}}" ;;'

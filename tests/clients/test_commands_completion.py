@@ -42,6 +42,8 @@ def commands() -> "argparse._SubParsersAction[argparse.ArgumentParser]":
         ("place alice buy --p", ["--price", "--post-only"]),
         ("place --tif ", ["gtc", "ioc"]),
         ("place --tif ioc s", ["sell"]),
+        ("place --tif =", ["gtc", "ioc"]),  # as bash cuts `--tif=`, and below `--tif=i`
+        ("place --tif = i", ["ioc"]),
         ("place --price ", []),
         ("place journal ve", []),  # a client of that name: no way into another command
         ("journal ", ["verify", "show", "--help"]),
