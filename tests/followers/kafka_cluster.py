@@ -28,8 +28,8 @@ default.replication.factor=2
 min.insync.replicas=1
 offsets.topic.replication.factor=2
 broker.heartbeat.interval.ms=200
-broker.session.timeout.ms=1000
-replica.lag.time.max.ms=2000
+broker.session.timeout.ms=2000
+replica.lag.time.max.ms=5000
 # Only where a test asks for it.
 auto.leader.rebalance.enable=false
 """

@@ -25,6 +25,7 @@ def cluster(
     cluster.kill()
 
 
+@pytest.mark.timeout(240)
 def test_leaders_change_under_load(
     starter: Starter, cluster: Cluster, figures: Callable[[str], None]
 ) -> None:
@@ -44,25 +45,29 @@ def test_leaders_change_under_load(
 
     taken: list[int] = []
 
-    def under_load(change: Callable[[], object], leads: int) -> None:
+    def under_load(change: Callable[[], object], is_led: Callable[[], bool]) -> None:
         with Load(address, f"{len(taken)}") as sending:
             sending.wait(MORE)
             change()
             sending.wait(sending.answers + MORE)
         taken.append(len(sending.acknowledged))
-        until(lambda: cluster.leaders()[2] == leads, SECONDS, "other leaders")
+        until(is_led, SECONDS, "other leaders")
         load(address, f"{len(taken)} after")
         wait_level(address)
 
-    def hand_back() -> None:
-        second.signal(signal.SIGCONT)
-        cluster.wait_in_step()
-        cluster.elect_preferred()
+    def by_the_first() -> bool:
+        return cluster.leaders()[2] == 0
 
-    under_load(lambda: second.signal(signal.SIGSTOP), 0)
-    under_load(hand_back, led)
+    def as_preferred() -> bool:
+        cluster.elect_preferred()
+        return cluster.leaders()[2] == led
+
+    under_load(lambda: second.signal(signal.SIGSTOP), by_the_first)
+    second.signal(signal.SIGCONT)
     cluster.wait_in_step()
-    under_load(second.kill, 0)
+    under_load(cluster.elect_preferred, as_preferred)
+    cluster.wait_in_step()
+    under_load(second.kill, by_the_first)
     follower.kill()
     assert_topics_equal_the_journal(address, cluster.nodes[0])
     figures(

@@ -61,7 +61,14 @@ async def passed(there: list[FrontEnd], seconds: float) -> int:
     return count
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine an answer takes long, and in process each has a budget of its own."""
+    monkeypatch.setattr(redis_leases, "SLOW_S", redis_leases.ANSWER_S)
+
+
 @pytest.mark.asyncio
+@pytest.mark.usefixtures("patient")
 async def test_two_front_ends_share_one_budget(redis: Site) -> None:
     async with front_ends(redis, 2) as there:
         began = time.monotonic()
@@ -92,12 +99,6 @@ async def test_alone_a_whole_burst_passes_at_once_and_the_next_front_end_knows(
         count = sum([second.passes() for _ in range(100)])
         await second.leases.stop()
         assert count <= BLOCK, "credit, before it has heard of this client"
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine an answer takes long, and in process each has a budget of its own."""
-    monkeypatch.setattr(redis_leases, "SLOW_S", redis_leases.ANSWER_S)
 
 
 @pytest.mark.asyncio
