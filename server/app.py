@@ -123,7 +123,7 @@ class Exchange:
         deadlines = Deadlines(limits.deadline_s, limits.deadline_max_s)
         self._recent = self._recent_outcomes()
         calls = Calls(self.sequencer, deadlines, self._recent)
-        self._history = History(settings.postgres_url)
+        self._history = History(settings.postgres_url, log.mark.journal.hex())
         self._server = server = make_server(limits)
         self._health = Health(server, SERVICES)
         self._keeping = JournalKeeping(
@@ -157,7 +157,8 @@ class Exchange:
         )
         accounts = account_service_pb2.DESCRIPTOR.services_by_name["AccountService"]
         add(accounts, AccountService(calls))
-        settling = SettlementCalls(calls, Settlements(self._settings.postgres_url))
+        settlements = Settlements(self._settings.postgres_url, self._log.mark.journal.hex())
+        settling = SettlementCalls(calls, settlements)
         admin = AdminService(calls, self.followers, self._journal_streams, settling, start)
         add(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin)
         add_http_services(

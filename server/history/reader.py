@@ -33,7 +33,8 @@ _TYPES: Final = {"limit": 1, "market": 2}
 _TIMES: Final = {"gtc": 1, "ioc": 2, "fok": 3}
 _STATUSES: Final = {each.name.lower(): int(each) for each in OrderStatus}
 
-_POSITION: Final = "SELECT sequence, time_ns FROM follower_positions WHERE follower = 'postgres'"
+_POSITION: Final = """
+SELECT sequence, time_ns, journal FROM follower_positions WHERE follower = 'postgres'"""
 _ORDERS: Final = """
 SELECT order_id, client_id, client_reference, instrument, side::text, type::text,
     time_in_force::text, post_only, self_trade_prevention, price * 1e8, quantity * 1e8,
@@ -96,11 +97,24 @@ class PastOrder(NamedTuple):
     updated_ns: int
 
 
+async def position(connection: Any, journal: str = "") -> tuple[int, int]:
+    """Up to which sequence and time the tables are complete; raises `Down` where they are of
+    another journal than this. Without a journal they are taken for the right ones."""
+    row = await connection.fetchrow(_POSITION, timeout=CONNECT_S)
+    if row is None:
+        return 0, 0
+    sequence, time_ns, there = row
+    if journal not in ("", there):
+        raise Down(f"that of another exchange, whose journal is {there}")
+    return sequence, time_ns
+
+
 class History:
     """Reads one database; without its address, whoever asks must do without."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, journal: str = "") -> None:
         self._url = url
+        self._journal = journal
         self._pool: Any = None
         self._opening = asyncio.Lock()
         self._resume_s = 0.0
@@ -204,10 +218,7 @@ class History:
         try:
             pool = await self._opened()
             async with pool.acquire(timeout=CONNECT_S) as connection:
-                sequence, time_ns = await connection.fetchrow(_POSITION, timeout=CONNECT_S) or (
-                    0,
-                    0,
-                )
+                sequence, time_ns = await position(connection, self._journal)
                 if sequence < through_sequence and time_ns < through_ns:
                     behind = (
                         through_sequence if through_sequence < INT64_MAX else f"{through_ns} ns"

@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-from server.history.reader import CONNECT_S, Down
+from server.history.reader import CONNECT_S, Down, position
 
 PAGE: Final = 1_000
 """Obligations in memory and in a message: some 100 kB."""
@@ -37,7 +37,6 @@ SETTLE_S: Final = 600.0
 LOCK: Final = 0x5E771E
 """Of `pg_advisory_xact_lock`, with the number of the day."""
 
-_POSITION: Final = "SELECT sequence, time_ns FROM follower_positions WHERE follower = 'postgres'"
 _SETTLED: Final = """
 SELECT through_sequence, trade_count, digest FROM settled_days WHERE day = $1"""
 _FIRST_MONTH: Final = r"""
@@ -149,8 +148,9 @@ class Obligation(NamedTuple):
 class Settlements:
     """Settles days in one database. Its own connection, for the time of a call."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, journal: str = "") -> None:
         self._url = url
+        self._journal = journal
         self._one = asyncio.Lock()
 
     @property
@@ -175,6 +175,7 @@ class Settlements:
             raise Down("can't be reached") from error
         try:
             async with self._one, connection.transaction():
+                await position(connection, self._journal)
                 done = await _settle(connection, day, last_sequence)
             async with connection.transaction(readonly=True):
                 yield done, _pages(connection, day)
@@ -217,7 +218,7 @@ async def _made(connection: Any, day: date, last_sequence: int) -> Settled:
     end = begin + timedelta(days=1)
     # Held against the follower, which drops whole months of trades when their time is over.
     await connection.execute("LOCK TABLE trades IN ACCESS SHARE MODE")
-    sequence, time_ns = await connection.fetchrow(_POSITION) or (0, 0)
+    sequence, time_ns = await position(connection)
     if time_ns < int(end.timestamp()) * 10**9 and sequence < last_sequence:
         raise Down(f"at sequence {sequence}, and the day is complete at {last_sequence}")
     first = await _first_whole_day(connection)

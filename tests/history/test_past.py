@@ -5,6 +5,7 @@ import contextlib
 import json
 import signal
 from collections.abc import Awaitable, Callable
+from datetime import date
 from typing import Any, NoReturn
 
 import asyncpg
@@ -16,12 +17,13 @@ from server.core.instruments import Instrument, Limits
 from server.core.market import TRADES_MAX, RecentTrade
 from server.core.types import BUY, E8, LIMIT, SELL, OrderStatus
 from server.history import reader
-from server.history.reader import History
+from server.history.reader import Down, History
+from server.history.settlement import Settlements
 from server.rpc.errors import EdgeReject
 from server.rpc.parse import OrdersQuery
 from server.rpc.past import Past
 from tests.followers.conftest import PostgresServer
-from tests.history.written import Written
+from tests.history.written import JOURNAL, Written
 
 NAME = "BTC-USD"
 KEPT = 40
@@ -268,6 +270,27 @@ def test_rather_nothing_than_a_short_answer(site: Written, database: str) -> Non
     asyncio.run(run())
 
 
+def test_tables_of_another_exchange_answer_nothing(site: Written, filled: str) -> None:
+    async def run() -> None:
+        own, other = History(filled, JOURNAL.hex()), History(filled, "00" * 16)
+        assert await past_of(site.engine, own).order("s0", None) is not None  # type: ignore[arg-type]
+        past = past_of(site.engine, other)
+        for asked in (
+            past.order("s0", None),  # type: ignore[arg-type]
+            past.orders(OrdersQuery("a", "", 0, 0, 0, 1_000), None),  # type: ignore[arg-type]
+            past.trades(NAME, 9, (300, 0), None),  # type: ignore[arg-type]
+        ):
+            with pytest.raises(Refusal, match="another exchange"):
+                await asked
+        with pytest.raises(Down, match="another exchange"):
+            async with Settlements(filled, "00" * 16).settled(date(2026, 1, 1), 1):
+                pass
+        await own.close()
+        await other.close()
+
+    asyncio.run(run())
+
+
 def test_a_database_that_is_gone_is_left_alone_for_a_while(
     site: Written, unused: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,7 +353,7 @@ def test_a_question_that_takes_too_long_is_refused_alone(
             await connection.execute("LOCK TABLE orders")
             with pytest.raises(Refusal, match="without an answer"):
                 await past.order("s0", None)  # type: ignore[arg-type]
-            page = await past.trades(NAME, 9, (1_000, 0), None)  # type: ignore[arg-type]
+            page = await past.trades(NAME, 9, (300, 0), None)  # type: ignore[arg-type]
             assert page is not None
             assert len(page.trades) == 9
         assert await past.order("s0", None) is not None  # type: ignore[arg-type]
