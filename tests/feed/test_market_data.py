@@ -117,13 +117,14 @@ async def test_books_that_are_refused(tmp_path: Path) -> None:
         code, text = await books(book, GetOrderBookRequest(instrument="X-Y"))
         assert code is grpc.StatusCode.NOT_FOUND
         assert '"X-Y"' in text
-        each = LEVELS_MAX
-        names = [f"A{i}-USD" for i in range(BOOKS_LEVELS_MAX // each + 1)]
-        code, text = await books(
-            *(GetOrderBookRequest(instrument=name, levels=each) for name in names)
-        )
-        assert code is grpc.StatusCode.INVALID_ARGUMENT
-        assert str(BOOKS_LEVELS_MAX) in text
+        each, count = LEVELS_MAX, BOOKS_LEVELS_MAX // LEVELS_MAX + 1
+        # Of many books, and of one that is asked for again and again.
+        for names in ([f"A{number}-USD" for number in range(count)], [BTC] * count):
+            code, text = await books(
+                *(GetOrderBookRequest(instrument=name, levels=each) for name in names)
+            )
+            assert code is grpc.StatusCode.INVALID_ARGUMENT
+            assert str(BOOKS_LEVELS_MAX) in text
 
 
 async def test_pages_of_trades(tmp_path: Path) -> None:
