@@ -84,10 +84,11 @@ class ExchangeClient:
     def __init__(self, address: str = ADDRESS, *, retries: Retries | None = None) -> None:
         self.address = address
         self.retries = retries or Retries()
+        self._open: Connection | None = None
 
     async def __aenter__(self) -> Self:
-        self._connection = Connection(self.address, self.retries)
-        channel = self._connection.channel
+        self._open = Connection(self.address, self.retries)
+        channel = self._open.channel
         self._orders = OrderServiceStub(channel)
         self._market = MarketDataStub(channel)
         self._accounts = AccountServiceStub(channel)
@@ -101,6 +102,12 @@ class ExchangeClient:
         traceback: TracebackType | None,
     ) -> None:
         await self._connection.close()
+
+    @property
+    def _connection(self) -> Connection:
+        if self._open is None:
+            raise RuntimeError("this client is not open: use it within `async with`")
+        return self._open
 
     async def connect(self, timeout_s: float = CONNECT_S) -> None:
         """Connects now, or raises UnavailableError; without it the first call connects."""
@@ -179,9 +186,10 @@ class ExchangeClient:
         self, *, client_id: str = "", cancel_on_disconnect: bool = False
     ) -> TradingSession:
         """A two-way stream of commands and outcomes: `async with` opens it."""
+        address = self._connection.address
         return TradingSession(
             self._orders.TradingSession,
-            self.address,
+            address,
             client_id=client_id,
             cancel_on_disconnect=cancel_on_disconnect,
         )

@@ -84,17 +84,18 @@ def _generating(
     def call(
         self: "SyncExchangeClient", /, *args: P.args, **kwargs: P.kwargs
     ) -> Generator[T, None, None]:
+        loop = self._loop
         values = method(self._client, *args, **kwargs)
         try:
             while True:
                 try:
-                    value = self._loop.run(_anext(values))
+                    value = loop.run(_anext(values))
                 except StopAsyncIteration:
                     return
                 yield value
         finally:
-            if not self._loop.closed:
-                self._loop.run(values.aclose())
+            if not loop.closed:
+                loop.run(values.aclose())
 
     return call
 
@@ -108,11 +109,18 @@ class SyncExchangeClient:
 
     def __init__(self, address: str = ADDRESS, *, retries: Retries | None = None) -> None:
         self._client = ExchangeClient(address, retries=retries)
+        self._running: _Loop | None = None
 
     def __enter__(self) -> Self:
-        self._loop = _Loop()
+        self._running = _Loop()
         self._loop.run(self._client.__aenter__())
         return self
+
+    @property
+    def _loop(self) -> _Loop:
+        if self._running is None:
+            raise RuntimeError("this client is not open: use it within `with`")
+        return self._running
 
     def __exit__(
         self,
@@ -127,10 +135,11 @@ class SyncExchangeClient:
         self, *, client_id: str = "", cancel_on_disconnect: bool = False
     ) -> "SyncTradingSession":
         """A two-way stream of commands and outcomes: `with` opens it."""
+        loop = self._loop
         session = self._client.trading_session(
             client_id=client_id, cancel_on_disconnect=cancel_on_disconnect
         )
-        return SyncTradingSession(self._loop, session)
+        return SyncTradingSession(loop, session)
 
     connect = _waiting(ExchangeClient.connect)
     place = _waiting(ExchangeClient.place)

@@ -1,5 +1,6 @@
 """The twin without asyncio: the same methods, the same answers."""
 
+import asyncio
 import inspect
 import threading
 from collections.abc import Iterator
@@ -95,6 +96,18 @@ def test_session_and_threads(exchange: SyncExchangeClient) -> None:
     assert len(outcomes) == 10
     assert all(isinstance(outcome, Placed) for outcome in outcomes)
     assert exchange.order("sync-1").end_reason is EndReason.SESSION_ENDED
+
+
+def test_client_that_is_not_open_says_so(address: str) -> None:
+    exchange = SyncExchangeClient(address)
+    for use in (exchange.status, exchange.trading_session, lambda: next(exchange.stream_trades())):
+        with pytest.raises(RuntimeError, match="is not open: use it within `with`"):
+            use()
+    unopened = ExchangeClient(address)
+    with pytest.raises(RuntimeError, match="is not open: use it within `async with`"):
+        asyncio.run(unopened.status())
+    with pytest.raises(RuntimeError, match="is not open"):
+        unopened.trading_session()
 
 
 def test_closed_client_says_so(address: str) -> None:
