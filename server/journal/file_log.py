@@ -37,8 +37,8 @@ from server.journal.storage import DISK_FULL, Storage, write_all
 SEGMENT_BYTES: Final = 16 << 20
 """16 MiB, some 120,000 orders: what is archived or dropped at once, and reserved twice."""
 
-RECENT_BYTES_MAX: Final = 4 << 20
-"""4 MiB of newest frames remembered, some 15,000 orders: who follows is rarely further behind."""
+RECENT_BYTES_MAX: Final = 1 << 20
+"""1 MiB of newest frames remembered, some 3,500 orders: who keeps up is not further behind."""
 
 
 class Room(Protocol):
