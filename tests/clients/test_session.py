@@ -52,6 +52,12 @@ async def answer_the_second_message(fake: FakeOrders, context: Context) -> None:
             await context.write(orders_pb2.TradingSessionResponse(outcomes=outcomes))
 
 
+async def answer_none(fake: FakeOrders, context: Context) -> None:
+    await opened(context)
+    async for message in messages(context):
+        fake.requests += message.commands
+
+
 async def answer_with_strange_ids(fake: FakeOrders, context: Context) -> None:
     await opened(context)
     async for _ in messages(context):
@@ -295,3 +301,18 @@ async def test_silent_exchange_at_the_end(
     with pytest.raises(UnavailableError, match="has not ended the session"):
         async with exchange.trading_session():
             pass
+
+
+async def test_messages_under_way_are_bounded(
+    fake: FakeExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clients.session.COMMANDS_MAX", 1)
+    monkeypatch.setattr("clients.session.MESSAGES_MAX", 3)
+    fake.orders.session = answer_none
+    async with ExchangeClient(fake.address) as exchange:
+        session = exchange.trading_session()
+        await session.__aenter__()
+        with pytest.raises(OutcomeUnknownError):
+            await session.send([buy(f"o-{number}") for number in range(10)], timeout_s=0.3)
+        assert len(fake.orders.requests) == 3
+        session._call.cancel()

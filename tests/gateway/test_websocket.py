@@ -1,6 +1,7 @@
 """The WebSocket contract through real Envoy: the documented frames, and those beyond them."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,19 @@ def test_handshakes_that_are_refused(exchange: Everything, http: httpx.Client) -
     assert refused.value.response.status_code == 403
     with client_of(exchange.http, origin=exchange.http) as own:
         assert own.ask({"type": "ping"}, "pong")
+
+
+def test_more_than_a_hundred_frames_a_second_are_refused_until_it_is_over(
+    client: Client,
+) -> None:
+    for _ in range(250):
+        client.send({"type": "ping"})
+    answers = [client.next() for _ in range(250)]
+    refusals = [answer["error"] for answer in answers if answer["type"] == "error"]
+    assert "frames came faster than 100 a second" in refusals[0]
+    for _ in range(100):
+        client.send({"type": "ping"})
+        if client.next()["type"] == "pong":
+            return
+        time.sleep(0.04)
+    raise AssertionError("refused for ever")

@@ -11,7 +11,7 @@ from server.core.engine import Engine
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS, TRADES_MAX
 from server.core.types import BUY, E8, LIMIT, SELL, Stamp
-from server.rpc.analytics import Analytics, Query, analytics, average_e8, checked
+from server.rpc.analytics import INTERVALS_MAX, Analytics, Query, analytics, average_e8, checked
 from server.rpc.errors import EdgeReject
 
 NAME = "BTC-USD"
@@ -177,3 +177,15 @@ def test_empty_intervals_stand_at_the_price_before() -> None:
 def test_an_average_of_nothing_is_nothing() -> None:
     assert average_e8(5, 0) == 0
     assert (average_e8(5, 2), average_e8(7, 2)) == (2, 4)
+
+
+def test_more_intervals_than_a_reply_holds_are_refused_before_they_are_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From 1970 to the end of time they are 150 million."""
+    engine, _ = traded(3, MINUTE_NS)
+    monkeypatch.setattr("server.rpc.analytics._filled", None)
+    query = Query(NAME, 0, 2**63 - 1, 1, with_empty=True)
+    refused = analytics(engine, query, engine.time_ns)
+    assert isinstance(refused, EdgeReject)
+    assert (refused.field, refused.limit) == ("intervals", INTERVALS_MAX)

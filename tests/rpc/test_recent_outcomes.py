@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -24,6 +25,7 @@ from server.rpc import recent_outcomes
 from server.settings import SequencerLimits
 from tests.followers.redis_site import Site
 from tests.rpc.served import BUY, E8, SELL, HeldJournal, Served, order, refused, serving, until
+from tests.running import free_port
 
 TIGHT = SequencerLimits(commands_waiting_max=1)
 
@@ -217,3 +219,20 @@ def test_an_outcome_that_is_too_large_is_left_to_the_engine(
     assert recent_keys.outcome_of(value, command, range(3, 4)) is None
     monkeypatch.setattr(recent_keys, "VALUE_BYTES_MAX", len(value) - 1)
     assert list(recent_keys.entries(record, events)) == []
+
+
+@pytest.mark.asyncio
+async def test_a_redis_that_is_away_is_left_alone_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recent = recent_outcomes.RecentOutcomes(
+        f"redis://127.0.0.1:{free_port()}", b"j" * 16, lambda: range(1, 2)
+    )
+    monkeypatch.setattr(recent_outcomes, "REST_S", 60.0)
+    command = PlaceOrder("c", "BTC-USD", BUY, 1, 10, 5, idempotency_key="k")
+    assert await recent.find(command) is None
+    asked = AsyncMock()
+    monkeypatch.setattr(recent._client, "get", asked)
+    assert await recent.find(command) is None
+    assert not asked.called
+    await recent.close()
