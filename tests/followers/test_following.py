@@ -8,7 +8,14 @@ from typing import Any
 import grpc
 
 from exchange.v1.admin_service_pb2 import ReportFollowerRequest
-from server.followers.following import Following, Health, Reached
+from server.followers.following import (
+    BREAKER_S,
+    DELAY_FIRST_S,
+    FollowerStopped,
+    Following,
+    Health,
+    Reached,
+)
 from server.journal.record import Record
 
 BEGINS = "after_sequence 0 lies before the journal that is kept, which begins with sequence 900"
@@ -118,3 +125,13 @@ def test_where_it_is_is_reported_though_nothing_happens() -> None:
     report = asyncio.run(run())
     assert (report.follower, report.sequence) == ("postgres", 77)
     assert not report.HasField("keep_after_sequence")
+
+
+def test_what_needs_a_person_is_tried_less_often() -> None:
+    for error, least_s, most_s in (
+        (RuntimeError("gone"), DELAY_FIRST_S / 2, DELAY_FIRST_S),
+        (FollowerStopped("of another journal"), BREAKER_S / 2, BREAKER_S),
+    ):
+        following = Following(Tables(0), "127.0.0.1:1", lambda _: None)
+        following._note(error)
+        assert least_s <= following._delay_s() <= most_s
