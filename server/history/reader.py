@@ -80,6 +80,13 @@ SELECT (SELECT price FROM span ORDER BY time, sequence, event_index LIMIT 1) * 1
     (SELECT price FROM span ORDER BY time DESC, sequence DESC, event_index DESC LIMIT 1) * 1e8,
     sum(quantity) * 1e8, sum(price * quantity) * 1e16, sum(price) * 1e8, count(*)
 FROM span"""
+_PRICE_BEFORE: Final = """
+SELECT coalesce(
+    (SELECT price FROM trades WHERE instrument = $1 AND sequence <= $2 AND time_ns < $3
+        AND time >= to_timestamp($4::bigint * 60) AND time < to_timestamp($4::bigint * 60 + 60)
+        ORDER BY sequence DESC, event_index DESC LIMIT 1),
+    (SELECT close FROM minute_bars WHERE instrument = $1 AND minute < $4
+        ORDER BY minute DESC LIMIT 1), 0) * 1e8"""
 _DROPPED: Final = """
 SELECT EXISTS (SELECT FROM minute_bars WHERE instrument = $1 AND minute = $2)
 AND NOT EXISTS (SELECT FROM trades WHERE instrument = $1
@@ -205,6 +212,14 @@ class History:
                 _WITHIN, instrument, sequence, start_ns, end_ns, minute * 60
             )
         return [_bar(minute, *row)] if row[-1] else []
+
+    async def price_before(self, instrument: str, time_ns: int, sequence: int) -> int:
+        """Of the last trade before that time, 0 where there was none. Of a minute whose trades were
+        dropped it is the one before that minute."""
+        async with self._reading(sequence, time_ns) as connection:
+            minute = time_ns // MINUTE_NS
+            asked = (instrument, sequence, time_ns, minute)
+            return int(await connection.fetchval(_PRICE_BEFORE, *asked))
 
     @asynccontextmanager
     async def _reading(

@@ -72,6 +72,8 @@ class Held(NamedTuple):
     sequence: int
     limit: str
     """What is kept, in words."""
+    price_before_e8: int | None
+    """Of the last trade before the start, 0 if there was none; None: memory doesn't know."""
 
 
 def checked(query: Query) -> Query | EdgeReject:
@@ -118,7 +120,15 @@ def held(engine: Engine, query: Query, now_ns: int) -> Held | EdgeReject:
     if query.with_empty and count > INTERVALS_MAX:
         return EdgeReject(EdgeReason.TOO_MANY, "intervals", count, INTERVALS_MAX)
     bars, missing, limit = _bars(market, start_ns, end_ns, engine.time_ns)
-    return Held(start_ns, end_ns, bars, missing, engine.sequence, limit)
+    price_before_e8 = _price_before(market, start_ns) if query.with_empty else 0
+    return Held(start_ns, end_ns, bars, missing, engine.sequence, limit, price_before_e8)
+
+
+def begins_empty(query: Query, known: Held, found: Iterable[Bar]) -> bool:
+    """Whether nothing traded in the first interval."""
+    first = known.start_ns // MINUTE_NS // query.interval_minutes
+    bars = (*known.bars, *found)
+    return all(bar.minute // query.interval_minutes > first for bar in bars)
 
 
 def answer(query: Query, known: Held, found: Iterable[Bar]) -> Analytics | EdgeReject:
@@ -128,7 +138,8 @@ def answer(query: Query, known: Held, found: Iterable[Bar]) -> Analytics | EdgeR
     if query.with_empty:
         step_ns = query.interval_minutes * MINUTE_NS
         first, last = known.start_ns // step_ns, (known.end_ns - 1) // step_ns
-        intervals = _filled(intervals, first, last, query.interval_minutes)
+        price_e8 = known.price_before_e8 or 0
+        intervals = _filled(intervals, first, last, query.interval_minutes, price_e8)
     if len(intervals) > INTERVALS_MAX:
         return EdgeReject(EdgeReason.TOO_MANY, "intervals", len(intervals), INTERVALS_MAX)
     return Analytics(known.start_ns, known.end_ns, intervals, known.sequence)
@@ -210,12 +221,26 @@ def _intervals(bars: Iterable[Bar], minutes: int) -> list[Bar]:
     return found
 
 
-def _filled(intervals: list[Bar], first: int, last: int, minutes: int) -> list[Bar]:
-    """With a bar for each interval: an empty one stands at the last price before it, at 0 where
-    nothing traded before it in the time asked for."""
+def _price_before(market: Market, time_ns: int) -> int | None:
+    trades, minute = market.trades, time_ns // MINUTE_NS
+    for _, _, traded_ns, trade in reversed(trades):
+        if traded_ns < time_ns:
+            return trade.price_e8
+    if len(trades) < TRADES_MAX:
+        return 0
+    for bar in reversed(market.bars):
+        if bar.minute < minute:
+            return bar.close_e8
+        if bar.minute == minute and time_ns % MINUTE_NS:
+            return None
+    return None
+
+
+def _filled(intervals: list[Bar], first: int, last: int, minutes: int, price_e8: int) -> list[Bar]:
+    """With a bar for each interval: an empty one stands at the last price before it, which for the
+    first is given."""
     by_minute = {bar.minute: bar for bar in intervals}
     filled: list[Bar] = []
-    price_e8 = 0
     for number in range(first, last + 1):
         bar = by_minute.get(number * minutes) or Bar(number * minutes, price_e8)
         price_e8 = bar.close_e8

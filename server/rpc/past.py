@@ -144,12 +144,9 @@ class Past:
         known = await self._calls.read(view, context)
         if known is None or isinstance(known, EdgeReject):
             return known
-        if not known.missing:
-            return analytics.answer(query, known, [])
-        if not self._history.configured:
-            return analytics.not_kept(known)
-        found = await self._asked(lambda: self._bars(query, known), context)
-        return analytics.answer(query, known, found)
+        if self._history.configured and (known.missing or known.price_before_e8 is None):
+            return await self._asked(lambda: self._with_history(query, known), context)
+        return analytics.not_kept(known) if known.missing else analytics.answer(query, known, [])
 
     async def _bars(self, query: Query, known: Held) -> list[Bar]:
         found: list[Bar] = []
@@ -167,6 +164,15 @@ class Past:
                     query.instrument, start_ns, end_ns, known.sequence
                 )
         return found
+
+    async def _with_history(self, query: Query, known: Held) -> Analytics | EdgeReject:
+        found = await self._bars(query, known)
+        if known.price_before_e8 is None and analytics.begins_empty(query, known, found):
+            price_e8 = await self._history.price_before(
+                query.instrument, known.start_ns, known.sequence
+            )
+            known = known._replace(price_before_e8=price_e8)
+        return analytics.answer(query, known, found)
 
     async def _asked(
         self, question: Callable[[], Awaitable[T]], context: ServicerContext[Any, Any]

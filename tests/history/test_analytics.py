@@ -1,6 +1,7 @@
 """Trades by interval over days, from a real PostgreSQL and memory together, against the trades."""
 
 import asyncio
+import itertools
 import random
 from typing import Any
 
@@ -14,6 +15,7 @@ from server.core.types import BUY, E8, LIMIT, SELL
 from server.history.reader import History
 from server.rpc.analytics import Analytics, Query
 from server.rpc.errors import EdgeReject
+from tests.followers.conftest import PostgresServer
 from tests.history.test_past import NAME, Refusal, past_of
 from tests.history.written import Written
 from tests.rpc.test_analytics import BEGIN_NS, Done, expected, rows
@@ -52,14 +54,21 @@ def answered(site: Written, history: History, query: Query) -> Analytics | EdgeR
     return asyncio.run(run())
 
 
-def test_any_time_is_exact(traded: tuple[Written, list[Done]], database: str) -> None:
+@pytest.fixture(scope="module")
+def whole(traded: tuple[Written, list[Done]], postgres: PostgresServer) -> str:
+    """The address of a database with all of it."""
+    url = postgres.database()
+    asyncio.run(traded[0].fill(url))
+    return url
+
+
+def test_any_time_is_exact(traded: tuple[Written, list[Done]], whole: str) -> None:
     site, done = traded
-    asyncio.run(site.fill(database))
     last_ns = site.engine.time_ns
     assert done[-TRADES_MAX][0] - BEGIN_NS > DAY_NS // 2, "what is forgotten must be long enough"
 
     async def run() -> None:
-        history, draw = History(database), random.Random(7)
+        history, draw = History(whole), random.Random(7)
         past = past_of(site.engine, history)
         for _ in range(100):
             start_ns = draw.choice(done)[0] + draw.choice((0, 1, -MINUTE_NS, 7 * MINUTE_NS))
@@ -74,11 +83,41 @@ def test_any_time_is_exact(traded: tuple[Written, list[Done]], database: str) ->
             assert isinstance(found, Analytics), found
             assert rows(found) == expected(done, query), query
             assert found.sequence == site.engine.sequence
-        whole = Query(NAME, BEGIN_NS, last_ns + 1, 60, with_empty=True)
-        filled: Any = await past.analytics(whole, None)  # type: ignore[arg-type]
+        all_of_it = Query(NAME, BEGIN_NS, last_ns + 1, 60, with_empty=True)
+        filled: Any = await past.analytics(all_of_it, None)  # type: ignore[arg-type]
         assert len(filled.intervals) == (last_ns - BEGIN_NS) // (60 * MINUTE_NS) + 1
         assert sum(bar.count for bar in filled.intervals) == len(done)
-        assert await past.analytics(whole._replace(instrument="X-Y"), None) is None  # type: ignore[arg-type]
+        assert await past.analytics(all_of_it._replace(instrument="X-Y"), None) is None  # type: ignore[arg-type]
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_an_empty_beginning_stands_at_the_price_before(
+    traded: tuple[Written, list[Done]], whole: str
+) -> None:
+    """Wherever that is to be found, also within the minute in which the first interval begins."""
+    site, done = traded
+    quiet = [
+        (before, after)
+        for before, after in itertools.pairwise(done)
+        if after[0] // MINUTE_NS > before[0] // MINUTE_NS + 2
+    ]
+    assert len(quiet) > 20
+    older, newer = quiet[:: len(quiet) // 6], quiet[-2:]
+
+    async def run() -> None:
+        history = History(whole)
+        for (time_ns, price_e8, _), (end_ns, _, _) in older + newer:
+            for start_ns in (time_ns + 1, (time_ns // MINUTE_NS + 1) * MINUTE_NS, end_ns - 1):
+                query = Query(NAME, start_ns, end_ns, 1, with_empty=True)
+                found = await past_of(site.engine, history).analytics(query, None)  # type: ignore[arg-type]
+                assert isinstance(found, Analytics)
+                assert {bar.close_e8 for bar in found.intervals} == {price_e8}
+        first = Query(NAME, done[0][0] - 9 * MINUTE_NS, done[0][0], 1, with_empty=True)
+        found = await past_of(site.engine, history).analytics(first, None)  # type: ignore[arg-type]
+        assert isinstance(found, Analytics)
+        assert {bar.close_e8 for bar in found.intervals} == {0}, "nothing traded before"
         await history.close()
 
     asyncio.run(run())
