@@ -12,7 +12,7 @@ class Progress:
     """Writes to standard error, so that what is printed stays the answer."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._next = 0.0
         self._open = False
 

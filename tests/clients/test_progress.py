@@ -21,6 +21,7 @@ def test_a_line_on_a_terminal_stays_in_its_row(
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     with os.fdopen(terminal, "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("TERM", "xterm")
         progress = Progress()
         progress.show("x" * 100)
         progress.show("y")
