@@ -116,7 +116,11 @@ async def test_readers_who_do_not_read_harm_nobody(
     """[I2 I13] Fault 20: others are told of every trade, memory and descriptors come back. Their
     p99 is told, not judged: who had to wait for a reader that doesn't read would wait for ever."""
     config = tmp_path / "exchange.toml"
-    config.write_text("[feed]\nsubscriber_bytes_max = 65536\n", encoding="utf-8")
+    # What ended is forgotten, so that memory grows by nothing that is meant to be there.
+    config.write_text(
+        "[feed]\nsubscriber_bytes_max = 65536\n[engine]\nclosed_orders_max = 100\nkeys_max = 100\n",
+        encoding="utf-8",
+    )
     server, address = starter.server(None, "--config", str(config))
     process = psutil.Process(server.pid)
     quiet, beside = [], []
