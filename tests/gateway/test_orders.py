@@ -284,3 +284,11 @@ def test_sums_leave_no_dust(market: Market) -> None:
     assert reply["order"]["status"] == "filled"
     assert [trade["quantity"] for trade in reply["trades"]] == [0.1, 0.2]
     assert reply["orderbook"] == {"bids": [], "asks": []}
+
+
+def test_an_order_that_a_rule_made_smaller_has_no_reason_of_an_end(market: Market) -> None:
+    market.placed("sell", 1, 100)
+    reduced = market.placed("buy", 3, 100, self_trade_prevention="decrement")["order"]
+    assert (reduced["status"], reduced["remaining_quantity"]) == ("open", 2)
+    assert "reject_reason" not in reduced
+    assert market.get_order(reduced["order_id"]) == reduced
