@@ -2,9 +2,10 @@
 
 - *writer*: the agreed order stream, journaled beforehand, taken into an embedded PostgreSQL by a
   follower from its start on: commands a second until the last of them is there.
-- *fixed rate*: so many orders a second in a trading session, to a server alone and to one with all
-  followers and their servers; a message's time runs from when it was due. How far the followers
-  were behind is what they had reported, looked at twenty times a second.
+- *fixed rate*: so many orders a second in a trading session, ten a message and a hundred, to a
+  server alone and to one with all followers and their servers; a message's time runs from when it
+  was due. How far the followers were behind is what they had reported, looked at twenty times a
+  second.
 - *saturation*: the same without a fixed rate, and how long followers take afterwards.
 - *PostgreSQL away*: orders/s in a trading session where the follower has no PostgreSQL, and where
   it has one that was killed, or stopped by a signal, so that it answers nothing.
@@ -47,8 +48,8 @@ from server.supervisor import embedded_postgres, kafka_broker, redis_server
 WRITTEN: Final = 200_000
 WRITER_GOAL: Final = 10_000
 RATE: Final = 5_000
-MESSAGE: Final = 10
-"""Orders in a message at the fixed rate; 100 at saturation."""
+MESSAGES: Final = (10, 100)
+"""Orders in a message at the fixed rate; a hundred at saturation."""
 IN_FLIGHT: Final = 64
 P99: Final = PERCENTILES.index(99.0)
 BEHIND_GOAL_S: Final = 1.0
@@ -90,7 +91,8 @@ def measured(plan: Plan) -> Iterator[str]:
     """One line for each figure; with Kafka and Redis where they can be installed."""
     full = _installed()
     yield writer(plan)
-    yield fixed_rate(plan, full=full)
+    for size in MESSAGES:
+        yield fixed_rate(plan, size, full=full)
     yield saturation(plan, full=full)
     yield away(plan)
     yield from history(plan)
@@ -109,9 +111,9 @@ def _installed() -> bool:
     return True
 
 
-def fixed_rate(plan: Plan, *, full: bool) -> str:
+def fixed_rate(plan: Plan, size: int, *, full: bool) -> str:
     """What followers add to the time of a message, and how far behind they are."""
-    found = beside(plan, MESSAGE, RATE / MESSAGE, full=full)
+    found = beside(plan, size, RATE / size, full=full)
     alone, followed = (
         statistics.median(turn.latencies_ms[P99] for turn in turns)
         for turns in (found.alone, found.followed)
@@ -120,9 +122,9 @@ def fixed_rate(plan: Plan, *, full: bool) -> str:
     rate = statistics.median(turn.rate for turn in found.followed)
     late = max(found.behind_s)
     return (
-        f"- **fixed rate**: {rate:,.0f} orders/s with {_named(full)}: p99 {followed:.1f} ms,"
-        f" without {alone:.1f} ms ({_judged(reached, 'at most 1.2 times, or 1 ms more')}); at most"
-        f" {late:.2f} s behind ({_judged(late < BEHIND_GOAL_S, f'less than {BEHIND_GOAL_S:g} s')})"
+        f"- **fixed rate**: {rate:,.0f} orders/s, {size} a message, with {_named(full)}:"
+        f" p99 {followed:.1f} ms, without {alone:.1f} ms ({_judged(reached, 'at most 1.2 times, or 1 ms more')});"
+        f" at most {late:.2f} s behind ({_judged(late < BEHIND_GOAL_S, f'less than {BEHIND_GOAL_S:g} s')})"
     )
 
 

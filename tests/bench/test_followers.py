@@ -25,8 +25,8 @@ def test_writer(plan: Plan) -> None:
 
 
 def test_fixed_rate_beside_a_server_alone(plan: Plan) -> None:
-    line = followers.fixed_rate(plan, full=False)
-    assert "orders/s with snapshots, PostgreSQL: p99" in line
+    line = followers.fixed_rate(plan, 10, full=False)
+    assert "orders/s, 10 a message, with snapshots, PostgreSQL: p99" in line
 
 
 def test_postgres_away(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
