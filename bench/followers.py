@@ -123,8 +123,9 @@ def fixed_rate(plan: Plan, size: int, *, full: bool) -> str:
     late = max(found.behind_s)
     return (
         f"- **fixed rate**: {rate:,.0f} orders/s, {size} a message, with {_named(full)}:"
-        f" p99 {followed:.1f} ms, without {alone:.1f} ms ({_judged(reached, 'at most 1.2 times, or 1 ms more')});"
-        f" at most {late:.2f} s behind ({_judged(late < BEHIND_GOAL_S, f'less than {BEHIND_GOAL_S:g} s')})"
+        f" p99 {followed:.1f} ms, without {alone:.1f} ms"
+        f" ({_judged(reached, 'at most 1.2 times, or 1 ms more')}); at most {late:.2f} s behind"
+        f" ({_judged(late < BEHIND_GOAL_S, f'less than {BEHIND_GOAL_S:g} s')})"
     )
 
 
