@@ -172,6 +172,11 @@ def warning(message: str, **fields: object) -> None:
     _LOG.warning(message, extra={"fields": fields})
 
 
+def failure(message: str, **fields: object) -> None:
+    """A mistake of our own, with the exception that is being handled."""
+    _LOG.exception(message, extra={"fields": fields})
+
+
 class Lines(QueueHandler):
     """Queues lines and writes them."""
 

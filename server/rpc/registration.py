@@ -7,6 +7,7 @@
 - Each call is named, so that its reply and the lines about it can be found together.
 - Calls that end with an error are counted, by method and status; who ends his own call is not, nor
   is there a stack trace for what could no longer be sent to him.
+- What nobody foresaw is told to the log, with its stack, and to the caller in words of ours.
 - Calls over their rate limit are refused before anything looks at them.
 - Bytes that are no message are refused like anything else. Left to grpc.aio they are a failure of
   the server's, status UNKNOWN, with a stack trace in its log for each.
@@ -33,6 +34,11 @@ from server.rpc.rate_limits import Judge, address_of, judge_of, metadata_of, ref
 from server.rpc.request_ids import REQUEST_ID, name_of, request_id
 
 Handler = Callable[[Any, ServicerContext[Any, Any]], Coroutine[Any, Any, Any]]
+
+UNFORESEEN: Final = (
+    "the server made a mistake, which its log has under this request's id; whether the request was"
+    " carried out is unknown: repeat it with the same idempotency key, or read the order by its id"
+)
 
 _HANDLERS: Final[dict[tuple[bool, bool], Callable[..., Any]]] = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -110,10 +116,12 @@ def _guarded(
             # A message could not be sent: the caller has gone.
             raise asyncio.CancelledError from None
         except Exception:
-            # What nobody foresaw: the core ends the call with this status, if it is still there.
-            if not context.cancelled():
-                errors[endpoint, grpc.StatusCode.UNKNOWN.name] += 1
-            raise
+            if context.cancelled():
+                raise
+            # What nobody foresaw. Left to the core the caller would be shown the exception itself.
+            errors[endpoint, grpc.StatusCode.UNKNOWN.name] += 1
+            logs.failure("call failed", endpoint=endpoint, request_id=request_id(context))
+            await context.abort(grpc.StatusCode.UNKNOWN, UNFORESEEN)
         finally:
             if began_ns:
                 _tell(endpoint, context, began_ns)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 
+import grpc
 import pytest
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from prometheus_client import Metric
@@ -10,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exchange.v1.market_data_pb2 import StreamOrderBookRequest, StreamTradesRequest
 from exchange.v1.order_service_pb2 import GetOrderRequest, PlaceOrdersRequest
+from server.rpc.registration import UNFORESEEN
 from tests.rpc.served import BTC, BUY, SELL, HeldJournal, Served, order, refused, until
 
 pytestmark = pytest.mark.asyncio
@@ -127,14 +129,20 @@ async def test_errors_by_endpoint(served: Served) -> None:
     assert await value(served, errors, endpoint=place, code="INVALID_ARGUMENT") == 2
 
 
-async def test_an_error_of_our_own_is_counted(served: Served) -> None:
+async def test_an_error_of_our_own_is_counted_and_told_to_the_log_only(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     read = served.exchange.sequencer.read
 
     async def broken(_: object) -> None:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("/etc/secret")
 
     served.exchange.sequencer.read = broken  # type: ignore[assignment, method-assign]
-    await refused(served.orders.GetOrder(GetOrderRequest(order_id="any")))
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await served.orders.GetOrder(GetOrderRequest(order_id="any"))
+    assert failed.value.code() is grpc.StatusCode.UNKNOWN
+    assert failed.value.details() == UNFORESEEN
+    assert "ZeroDivisionError: /etc/secret" in caplog.text
     served.exchange.sequencer.read = read  # type: ignore[method-assign]
     get = "exchange.v1.OrderService/GetOrder"
     assert await value(served, "call_errors_total", endpoint=get, code="UNKNOWN") == 1
