@@ -243,6 +243,8 @@ REFUSALS: list[tuple[str, Any, StatusCode, str, str]] = [
      "TOO_MANY", "page_size"),
     ("ListOrders", orders.ListOrdersRequest(page_token="-1"), StatusCode.INVALID_ARGUMENT,
      "CURSOR_INVALID", "page_token"),
+    ("ListOrders", orders.ListOrdersRequest(page_token=str(2**63)), StatusCode.INVALID_ARGUMENT,
+     "CURSOR_INVALID", "page_token"),
 ]  # fmt: skip
 
 
