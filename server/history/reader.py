@@ -27,6 +27,13 @@ CONNECT_S: Final = 2.0
 COMMAND_S: Final = 5.0
 """As long as a call without a deadline may take."""
 PAUSE_S: Final = 1.0
+SESSION: Final = {
+    "application_name": "exchange server",
+    # A page's rows are fetched one by one. Were that taken to be dear, as by default, a client or
+    # instrument that is thought to be everywhere would be looked for in the order of placing, past
+    # all that came after its last order.
+    "random_page_cost": "1.1",
+}
 
 _SIDES: Final = {"buy": 1, "sell": 2}
 _TYPES: Final = {"limit": 1, "market": 2}
@@ -258,7 +265,7 @@ class History:
                     max_size=CONNECTIONS_MAX,
                     timeout=CONNECT_S,
                     command_timeout=COMMAND_S,
-                    server_settings={"application_name": "exchange server"},
+                    server_settings=SESSION,
                 )
         return self._pool
 

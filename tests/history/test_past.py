@@ -90,12 +90,15 @@ async def all_trades(past: Past) -> list[RecentTrade]:
 
 @pytest.fixture(scope="module")
 def filled(site: Written, postgres: PostgresServer) -> str:
-    """The address of a database with all of it."""
+    """The address of a database with all of it, and a client who has come no more."""
     url = postgres.database()
 
     async def fill() -> None:
         await site.fill(url)
         connection = await asyncpg.connect(url)
+        await connection.execute(
+            "UPDATE orders SET client_id = 'early' WHERE client_id = 'a' AND placed_sequence < 800"
+        )
         await connection.execute("VACUUM ANALYZE")
         await connection.close()
 
@@ -162,7 +165,8 @@ class Explained:
 
 
 @pytest.mark.parametrize(
-    ("client", "instrument"), [("a", ""), ("", NAME), ("", ""), ("nobody", ""), ("a", "X-Y")]
+    ("client", "instrument"),
+    [("a", ""), ("early", ""), ("", NAME), ("", ""), ("nobody", ""), ("a", "X-Y")],
 )
 @pytest.mark.parametrize("status", [0, OrderStatus.REJECTED, OrderStatus.CANCELLED])
 def test_a_page_of_orders_reads_hardly_any_others(
@@ -178,7 +182,7 @@ def test_a_page_of_orders_reads_hardly_any_others(
     history = History(filled)
 
     async def run() -> int:
-        connection = await asyncpg.connect(filled)
+        connection = await asyncpg.connect(filled, server_settings=reader.SESSION)
         try:
             explained = Explained(connection)
             monkeypatch.setattr(history, "_reading", lambda _: contextlib.nullcontext(explained))
