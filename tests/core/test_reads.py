@@ -251,3 +251,12 @@ def test_trades_name_both_sides(engine: Engine) -> None:
         "a", "A", "ra", 3, 2 * E8, E8, 0,
         "b", "B", "rb", 4, 2 * E8, 0, 0,
     )  # fmt: skip
+
+
+def test_a_market_keeps_a_bar_for_each_minute_of_a_day_and_no_more(engine: Engine) -> None:
+    for minute in range(WINDOW_MINUTES + 60):
+        apply(engine, order("A", SELL, 1, 100), (minute + 1) * MINUTE_NS)
+        apply(engine, order("B", BUY, 1, 100))
+    bars = engine.markets["BTC-USD"].bars
+    assert len(bars) == WINDOW_MINUTES
+    assert bars[-1].minute - bars[0].minute == WINDOW_MINUTES - 1

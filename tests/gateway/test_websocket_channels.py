@@ -29,6 +29,7 @@ from clients.types import (
     Trade,
     TradesMessage,
 )
+from gateway.websocket import channels
 from gateway.websocket.channels import Channel, OrdersChannel, TickerChannel, TradesChannel
 from gateway.websocket.connection import WAITING_BYTES_MAX, Outgoing, Writer
 from gateway.websocket.figures import Counts
@@ -299,10 +300,10 @@ def test_channel_that_fails_is_told_of_and_opened_anew(
 ) -> None:
     async def test() -> None:
         exchange = Exchange()
-        channels = Channels(cast("Any", exchange))
+        all_channels = Channels(cast("Any", exchange))
         async with wired() as (wire, outgoing):
             link = cast("Any", SimpleNamespace(address="", channel=grpc.aio.insecure_channel("x")))
-            session = Session(outgoing, channels, cast("Any", exchange), link)
+            session = Session(outgoing, all_channels, cast("Any", exchange), link)
             frame = json.dumps({"type": "subscribe", "channels": [kind], "request_id": "r"})
             if before:
                 exchange.told(None, trades(11, 10))
@@ -321,7 +322,7 @@ def test_channel_that_fails_is_told_of_and_opened_anew(
                 exchange.told(None, trades(13, 13))
                 assert (await wire.until("trades"))[0]["sequence"] == "13"
             session.close()
-            channels.close_unused()
+            all_channels.close_unused()
             await link.channel.close()
 
     run(test)
@@ -387,3 +388,14 @@ def test_ticker_is_the_newest_however_many_there_were() -> None:
         task.cancel()
 
     run(test)
+
+
+def test_orders_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those told of the longest ago go first."""
+    monkeypatch.setattr(channels, "ORDERS_KNOWN_MAX", 2)
+    known: channels.Memory = {}
+    for order_id in ("a", "b", "a", "c"):
+        channels.remember(known, order(1, order_id=order_id), ended=False)
+    assert list(known) == ["a", "c"]
+    channels.remember(known, order(1, order_id="a"), ended=True)
+    assert list(known) == ["c"]
