@@ -15,6 +15,7 @@ import pytest
 from websockets.protocol import State
 
 from clients.errors import ExchangeError
+from clients.mirror import BookMirror
 from clients.types import (
     Order,
     OrderEvent,
@@ -30,10 +31,18 @@ from clients.types import (
     TradesMessage,
 )
 from gateway.websocket import channels
-from gateway.websocket.channels import Channel, OrdersChannel, TickerChannel, TradesChannel
+from gateway.websocket.channels import (
+    Channel,
+    DepthChannel,
+    OrdersChannel,
+    TickerChannel,
+    TradesChannel,
+)
 from gateway.websocket.connection import WAITING_BYTES_MAX, Outgoing, Writer
 from gateway.websocket.figures import Counts
+from gateway.websocket.frames import Frame
 from gateway.websocket.session import Channels, Session
+from tests.clients.book_messages import BookServer
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 INSTRUMENT = "BTC-USD"
@@ -399,3 +408,36 @@ def test_orders_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch)
     assert list(known) == ["a", "c"]
     channels.remember(known, order(1, order_id="a"), ended=True)
     assert list(known) == ["c"]
+
+
+def test_a_heartbeat_of_a_book_goes_to_nobody() -> None:
+    """And no delta follows on it, since its sequence was never told."""
+
+    class Reader:
+        def __init__(self) -> None:
+            self.told: list[tuple[str, str, str]] = []
+            self.has_three = asyncio.Event()
+
+        def delta(self, _: Channel, frame: Frame) -> None:
+            content = json.loads(frame.plain[frame.plain.index(b"{") :])
+            kind = content["data"]["type"]
+            self.told.append((kind, content["previous_sequence"], content["sequence"]))
+            if len(self.told) == 3:
+                self.has_three.set()
+
+    async def test() -> None:
+        exchange, book, mirror = Exchange(), BookServer(), BookMirror(INSTRUMENT)
+        depth, reader = DepthChannel(cast("Any", exchange), INSTRUMENT), Reader()
+        depth.subscribers.add(cast("Any", reader))
+        running = asyncio.create_task(depth.run())
+        first = book.snapshot()
+        changed = (book.change(1, {5: 1}), book.change(3), book.change(4, {6: 1}))
+        for message in (first, *changed):
+            mirror.take(message)
+            exchange.told(None, (mirror, message))
+        async with asyncio.timeout(10):
+            await reader.has_three.wait()
+        assert reader.told[1:] == [("delta", "0", "1"), ("delta", "1", "4")]
+        running.cancel()
+
+    run(test)
