@@ -75,8 +75,7 @@ class EventStreams:
         )
         for key, own in pieces.items():
             for reader in tuple(self.groups[key]):
-                for piece in own:
-                    reader.put(piece)
+                reader.put(own)
 
     def open(
         self, peer: str, client_id: str, instrument: str, after_sequence: int | None

@@ -6,8 +6,9 @@ here it is counted: bytes for each reader, and for each connection the sum over 
 
 - What waits is shared: a piece is encoded once for all readers with the same filter, and all queues
   hold the same bytes. The count takes each queue for itself, so it is an upper bound.
-- A reader is judged *before* a piece is added to its queue: one that had taken everything gets even
-  a piece larger than its bound, since it isn't slow. Memory is the bound and one record.
+- A reader is judged *before* a record's pieces are added to its queue. A record that is larger than
+  the bound (one order may fill forty thousand) makes nobody slow: until all is taken, as much more
+  may wait. Memory is the bound and, where there was such a one, it and the record after it.
 - Past its own bound a reader is cut; past the connection's bound, the one of its readers for which
   most waits: behind a gateway one connection carries the streams of many people.
 - Its place is free only once its call is over, so that calls which nobody reads are bounded too.
@@ -22,7 +23,7 @@ Costs: a piece for a reader is an append to a deque and two additions.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple
 
 from server.settings import FeedLimits
@@ -66,11 +67,13 @@ class TooManyReaders(Exception):
 class Connection:
     """The readers that share one connection."""
 
-    __slots__ = ("bytes_waiting", "readers")
+    __slots__ = ("bytes_extra", "bytes_waiting", "readers")
 
     def __init__(self) -> None:
         self.readers: set[Reader] = set()
         self.bytes_waiting = 0
+        self.bytes_extra = 0
+        """What its readers may have waiting beyond its bound."""
 
 
 class Readers:
@@ -179,22 +182,26 @@ class QueueReader(Reader):
     def __init__(self, readers: Readers, peer: str) -> None:
         super().__init__(readers, peer)
         self.waiting: deque[Piece] = deque()
+        self._bytes_extra = 0
+        """What may wait beyond the bound, for a record that was larger than it."""
 
-    def put(self, piece: Piece) -> None:
-        """Queue a piece, or cut whoever is too slow."""
+    def put(self, pieces: Sequence[Piece]) -> None:
+        """Queue the pieces of one record, or cut whoever is too slow."""
         limits = self._readers.limits
         connection = self._connection
-        if self.bytes_waiting > limits.subscriber_bytes_max:
+        if self.bytes_waiting > limits.subscriber_bytes_max + self._bytes_extra:
             self.cut(limits.subscriber_bytes_max)
-        elif connection.bytes_waiting > limits.connection_bytes_max:
+        elif connection.bytes_waiting > limits.connection_bytes_max + connection.bytes_extra:
             slowest = max(connection.readers, key=_bytes_waiting)
             assert isinstance(slowest, QueueReader), "for others nothing waits"
             slowest.cut(limits.connection_bytes_max)
         if self.ended is None:
-            size = len(piece.data)
-            self.waiting.append(piece)
+            size = sum(len(piece.data) for piece in pieces)
+            self.waiting.extend(pieces)
             self.bytes_waiting += size
             connection.bytes_waiting += size
+            if size > limits.subscriber_bytes_max and not self._bytes_extra:
+                self._allow(size)
             self.wake()
 
     def take(self, bytes_max: int) -> list[Piece]:
@@ -207,6 +214,8 @@ class QueueReader(Reader):
             size += len(piece.data)
         self.bytes_waiting -= size
         self._connection.bytes_waiting -= size
+        if self._bytes_extra and not self.waiting:
+            self._allow(0)
         return pieces
 
     def cut(self, bytes_max: int) -> None:
@@ -221,6 +230,11 @@ class QueueReader(Reader):
         self.waiting.clear()
         self._connection.bytes_waiting -= self.bytes_waiting
         self.bytes_waiting = 0
+        self._allow(0)
+
+    def _allow(self, bytes_extra: int) -> None:
+        self._connection.bytes_extra += bytes_extra - self._bytes_extra
+        self._bytes_extra = bytes_extra
 
 
 def _bytes_waiting(reader: Reader) -> int:

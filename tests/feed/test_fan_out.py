@@ -49,13 +49,13 @@ def piece(size: int, sequence: int = 1) -> Piece:
 async def test_cut_is_past_the_bound_and_judged_before_adding() -> None:
     readers = Readers(LIMITS, 0, 0)
     async with stuck(readers, "a", "b") as (slow, other):
-        # However large: a reader that had taken everything is not slow.
-        slow.reader.put(piece(101))
-        other.reader.put(piece(100))
-        other.reader.put(piece(1))
+        slow.reader.put([piece(60), piece(40)])
+        slow.reader.put([piece(1)])
+        other.reader.put([piece(100)])
+        other.reader.put([piece(1)])
         assert readers.cut_count == 0
         slow.reader.sequence_sent = 41
-        slow.reader.put(piece(1))
+        slow.reader.put([piece(1)])
         assert slow.reader.ended is not None
         assert (slow.reader.ended.sequence, slow.reader.ended.bytes_max) == (41, 100)
         assert slow.reader.bytes_waiting == 0
@@ -67,14 +67,37 @@ async def test_cut_is_past_the_bound_and_judged_before_adding() -> None:
         assert not other.task.done()
 
 
+async def test_a_record_larger_than_the_bound_makes_nobody_slow() -> None:
+    readers = Readers(LIMITS, 0, 0)
+    async with stuck(readers, "gateway", "gateway") as (first, second):
+        for reader in (first.reader, second.reader):
+            reader.put([piece(90), piece(90), piece(20)])
+            reader.put([piece(100)])
+        # Nor while it is being taken, whatever comes meanwhile.
+        first.reader.take(180)
+        first.reader.put([piece(100)])
+        assert readers.cut_count == 0
+        first.reader.take(1_000)
+        # Then the bound is what it was, and who takes nothing is cut.
+        first.reader.put([piece(99)])
+        first.reader.put([piece(2)])
+        second.reader.put([piece(1)])
+        assert readers.cut_count == 0
+        first.reader.put([piece(1)])
+        second.reader.put([piece(1)])
+        assert first.reader.ended is not None
+        assert second.reader.ended is not None
+
+
 async def test_past_the_bound_of_a_connection_the_slowest_is_cut() -> None:
     readers = Readers(LIMITS, 0, 0)
     async with stuck(readers, "gateway", "gateway", "elsewhere") as (first, second, alone):
-        first.reader.put(piece(160))
-        second.reader.put(piece(95))
-        alone.reader.put(piece(90))
+        first.reader.put([piece(100)])
+        first.reader.put([piece(60)])
+        second.reader.put([piece(95)])
+        alone.reader.put([piece(90)])
         assert readers.bytes_waiting == 345
-        second.reader.put(piece(1))
+        second.reader.put([piece(1)])
         assert first.reader.ended is not None
         assert first.reader.ended.bytes_max == 250
         assert second.reader.ended is None
@@ -87,7 +110,7 @@ async def test_taking_makes_room() -> None:
     async with stuck(readers, "a") as (sender,):
         reader = sender.reader
         for sequence in range(5):
-            reader.put(piece(20, sequence))
+            reader.put([piece(20, sequence)])
         assert [each.sequence for each in reader.take(50)] == [0, 1]
         assert [each.sequence for each in reader.take(1)] == [2]
         assert reader.bytes_waiting == readers.bytes_waiting == 40
@@ -124,6 +147,6 @@ async def test_quiet_is_told_apart_from_news() -> None:
     assert not await reader.news()
     news = asyncio.create_task(reader.news())
     await asyncio.sleep(0)
-    reader.put(piece(1))
+    reader.put([piece(1)])
     assert await news
     reader.close()
