@@ -91,7 +91,7 @@ def placed(
     if len(events) == 1:
         order(into.order, first, time_ns)
         return 0
-    order(into.order, first, time_ns, _standing_after(first, events))
+    order(into.order, first, time_ns, standing_after(first, events))
     add = into.trades.add
     count = 0
     for index, event in enumerate(events):
@@ -146,21 +146,16 @@ def position(into: account_service_pb2.Position, held: Position) -> None:
     into.updated_time_ns = held.updated_ns
 
 
-def _standing_after(first: OrderEvent, events: Sequence[Event]) -> Standing | None:
-    """How the incoming order of a command with several events stands after the last of its own."""
-    placed_sequence = first.placed_sequence
+def standing_after(first: OrderEvent, events: Sequence[Event]) -> Standing:
+    """How the incoming order stands after all events of its command: the last that concerns it
+    says so, and a trade says what is filled and what remains."""
     for event in reversed(events):
         if type(event) is Traded:
             filled_e8, remaining_e8 = event.taker_filled_e8, event.taker_remaining_e8
             cancelled_e8 = first.quantity_e8 - filled_e8 - remaining_e8
-            return (
-                filled_e8,
-                remaining_e8,
-                cancelled_e8,
-                PARTIALLY_FILLED if remaining_e8 else FILLED,
-                0,
-            )
-        if isinstance(event, OrderEvent) and event.placed_sequence == placed_sequence:
+            status = PARTIALLY_FILLED if remaining_e8 else FILLED
+            return filled_e8, remaining_e8, cancelled_e8, status, 0
+        if isinstance(event, OrderEvent) and event.placed_sequence == first.placed_sequence:
             return (
                 event.filled_e8,
                 event.remaining_e8,
@@ -168,4 +163,4 @@ def _standing_after(first: OrderEvent, events: Sequence[Event]) -> Standing | No
                 event.status,
                 event.reason,
             )
-    return None
+    raise AssertionError("the first event concerns the order")

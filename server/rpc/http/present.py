@@ -3,7 +3,6 @@
 A reply to a command is made of the command's events alone, so that a repeat gets the first one's.
 """
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -12,10 +11,10 @@ from exchange.http.v1 import market_service_pb2, order_service_pb2, types_pb2
 from exchange.http.v1.market_service_pb2 import GetAnalyticsResponse
 from server.core.accounts import Position
 from server.core.engine import Engine
-from server.core.events import Event, OrderEvent, Traded
+from server.core.events import OrderEvent, Traded
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS, Ticker
-from server.core.types import BUY, CANCELLED, FILLED, LIMIT, PARTIALLY_FILLED, SELL
+from server.core.types import BUY, CANCELLED, LIMIT, SELL
 from server.feed.activity import Activity
 from server.rpc.analytics import Analytics, average_e8
 from server.rpc.decimals import average_price_e8
@@ -29,14 +28,11 @@ from server.rpc.http.words import (
     TYPES,
 )
 from server.rpc.market_figures import Statistics
-from server.rpc.present import LISTED_MAX
+from server.rpc.present import LISTED_MAX, Standing, standing_after
 from server.sequencer.ticket import Applied
 
 MS: Final = 1_000_000
 E6: Final = 1_000_000
-
-Standing = tuple[int, int, int, int, int]
-"""Filled, remaining, cancelled, status, reason."""
 
 
 @lru_cache(maxsize=1_024)
@@ -245,22 +241,3 @@ def instrument(into: market_service_pb2.Instrument, definition: Instrument) -> N
     into.maker_fee_rate = double_of(definition.maker_fee_e6, E6)
     into.taker_fee_rate = double_of(definition.taker_fee_e6, E6)
     into.self_trade_prevention = PREVENTIONS.of[definition.self_trade_prevention]
-
-
-def standing_of(event: OrderEvent) -> Standing:
-    """How its order stands after an event that holds the whole order."""
-    return event.filled_e8, event.remaining_e8, event.cancelled_e8, event.status, event.reason
-
-
-def standing_after(first: OrderEvent, events: Sequence[Event]) -> Standing:
-    """How the incoming order stands after all events of its command: the last that concerns it
-    says so, and a trade says what is filled and what remains."""
-    for event in reversed(events):
-        if type(event) is Traded:
-            filled_e8, remaining_e8 = event.taker_filled_e8, event.taker_remaining_e8
-            cancelled_e8 = first.quantity_e8 - filled_e8 - remaining_e8
-            status = PARTIALLY_FILLED if remaining_e8 else FILLED
-            return filled_e8, remaining_e8, cancelled_e8, status, 0
-        if isinstance(event, OrderEvent) and event.placed_sequence == first.placed_sequence:
-            return standing_of(event)
-    raise AssertionError("the first event concerns the order")
