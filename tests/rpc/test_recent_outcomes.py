@@ -59,12 +59,13 @@ async def tell(redis: Site, served: Served, directory: Path) -> None:
 async def nothing_is_taken(served: Served) -> AsyncIterator[None]:
     """As many commands wait for the journal as may."""
     with HeldJournal(served) as held:
-        filling = []
-        while served.exchange.sequencer._open is None:
+        sequencer, filling = served.exchange.sequencer, []
+        before = sequencer.engine.sequence
+        while sequencer._open is None:
             call = served.orders.PlaceOrder(order("filler", BUY, 1))
             filling.append(asyncio.ensure_future(call))
+            await until(lambda: sequencer.engine.sequence == before + len(filling))
             await until(held.entered.is_set)
-            await asyncio.sleep(0.005)
         yield
     await asyncio.gather(*filling)
 
