@@ -24,6 +24,7 @@ A follower is anything with a `name`, a time `gather_s`, and
 - `FollowerStopped` (the database is of another journal, say, or an emptied one asks for what the
   journal holds no more) is for a person to decide on: it is said, and tried again at the breaker's
   pace.
+- A part that was never there has `STARTING_S` before a line is said.
 - `state()` is what is told about it: see `State`.
 """
 
@@ -59,6 +60,9 @@ OTHERWISE: Final = {
 """What a person can do where the journal that a follower asks for is no longer kept."""
 REPORT_S: Final = 0.2
 """Between two reports: a call costs the server as much as an order, and batches may be small."""
+STARTING_S: Final = 3.0
+"""What a part that was never there may take before a line is said of it: one's own start beside
+this, and are there a little later."""
 BEHIND_S: Final = 1.0
 """Further behind than this is degraded."""
 
@@ -131,7 +135,10 @@ class Following:
         self._keep_after: int | None = None
         self._durable_sequence = 0
         self._caught_up_s = time.monotonic()
-        self._problem = "not connected yet"
+        self._problem = self._told = "not connected yet"
+        """What is wrong, and what was last said of it."""
+        self._began_s = time.monotonic()
+        self._was_there = False
         self._failures = 0
         self._follower = follower
         self._address = address
@@ -165,6 +172,7 @@ class Following:
 
     async def _follow(self) -> None:
         self.reached = await self._follower.open()
+        self._was_there = True
         self._keep_after = None
         self._waiting.clear()
         self._waiting_bytes = 0
@@ -241,21 +249,23 @@ class Following:
                 await self._changed.wait_for(lambda: self._waiting)
 
     def _went_well(self) -> None:
-        if self._problem:
+        if self._told:
             self._say(f"{self.name} follows from sequence {self.reached.sequence}")
-        self._problem = ""
+        self._problem = self._told = ""
         self._failures = 0
         if self.reached.sequence >= self._durable_sequence:
             self._caught_up_s = time.monotonic()
 
     def _note(self, error: Exception) -> None:
-        problem = reason(error)
-        if problem != self._problem:
-            self._say(f"{self.name} is down ({problem}); trying until it is back")
-        self._problem = problem
+        self._problem = reason(error)
         self._failures += 1
+        is_starting = not self._was_there and time.monotonic() - self._began_s < STARTING_S
         if isinstance(error, FollowerStopped):
             self._failures = max(self._failures, BREAKER_FAILURES)
+            is_starting = False
+        if self._problem != self._told and not is_starting:
+            self._say(f"{self.name} is down ({self._problem}); trying until it is back")
+            self._told = self._problem
 
     def _delay_s(self) -> float:
         if self._failures >= BREAKER_FAILURES:

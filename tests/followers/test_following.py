@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+import pytest
 
 from exchange.v1.admin_service_pb2 import ReportFollowerRequest
+from server.followers import following as followings
 from server.followers.following import (
     BREAKER_S,
     DELAY_FIRST_S,
@@ -125,6 +127,25 @@ def test_where_it_is_is_reported_though_nothing_happens() -> None:
     report = asyncio.run(run())
     assert (report.follower, report.sequence) == ("postgres", 77)
     assert not report.HasField("keep_after_sequence")
+
+
+def test_a_part_that_is_starting_too_is_not_said_to_be_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    following = Following(Tables(0), "127.0.0.1:1", said.append)
+    following._note(ConnectionRefusedError("nobody listens"))
+    assert following.state().health == Health.DOWN
+    assert said == []
+    # Not so what waits for a person, or is not there after a while.
+    following._note(FollowerStopped("of another journal"))
+    assert len(said) == 1
+    monkeypatch.setattr(followings, "STARTING_S", 0.0)
+    following._note(ConnectionRefusedError("nobody listens"))
+    following._note(ConnectionRefusedError("nobody listens"))
+    assert said[1:] == [
+        "postgres is down (ConnectionRefusedError: nobody listens); trying until it is back"
+    ]
 
 
 def test_what_needs_a_person_is_tried_less_often() -> None:
