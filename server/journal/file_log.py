@@ -74,8 +74,9 @@ class FileLog:
         """What the last append took."""
         self.disk_full = False
         """The append that failed found no room."""
-        self.recent: dict[int, bytes] = {}
-        """The newest durable frames by position; only the appending thread changes it."""
+        self.recent: dict[int, tuple[bytes, int]] = {}
+        """The newest durable frames by position, each with the sequence that follows it; only the
+        appending thread changes it."""
         self._recent_bytes = 0
         self._journal = mark.journal
         self._rules_version = rules_version
@@ -137,15 +138,15 @@ class FileLog:
             self.append_began_ns = 0
         self._fence = passed(record)
         self._durable = (record.end, record.last_sequence)
-        self._remember(start, frame)
+        self._remember(start, frame, record.last_sequence + 1)
         return Position(record.end)
 
-    def _remember(self, start: int, frame: bytes) -> None:
+    def _remember(self, start: int, frame: bytes, next_sequence: int) -> None:
         recent = self.recent
-        recent[start] = frame
+        recent[start] = frame, next_sequence
         self._recent_bytes += len(frame)
         while self._recent_bytes > RECENT_BYTES_MAX:
-            self._recent_bytes -= len(recent.pop(next(iter(recent))))
+            self._recent_bytes -= len(recent.pop(next(iter(recent)))[0])
 
     def _make_room(self, end: int) -> None:
         """Begin the next segment where a frame would end too far behind in this one. A new epoch
@@ -245,7 +246,8 @@ class FileFollow:
 
     def __iter__(self) -> Iterator[bytes]:
         reader, log = self.reader, self._log
-        while (frame := log.recent.get(reader.offset)) is not None:
+        while (remembered := log.recent.get(reader.offset)) is not None:
+            frame, reader.sequence = remembered
             reader.offset += len(frame)
             yield frame
         reader.end = log.durable_position

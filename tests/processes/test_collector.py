@@ -38,7 +38,7 @@ def test_what_calls_leave_behind_is_found_soon_and_what_stays_is_left_alone() ->
     assert left() is not None
     gc.callbacks.append(count)
     try:
-        kept = [[number] for number in range(2 * collector.THRESHOLDS[0])]
+        kept = [[number] for number in range(5_000)]
     finally:
         gc.callbacks.remove(count)
     assert left() is None
