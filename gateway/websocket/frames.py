@@ -33,6 +33,7 @@ sent a snapshot. `orderbook` and `ticker` are whole states, of which some may be
 """
 
 import json
+import re
 import struct
 import zlib
 from datetime import UTC, datetime
@@ -59,6 +60,12 @@ TEXT: Final = 0x81
 COMPRESSED_TEXT: Final = 0xC1
 BAD_REQUEST: Final = 3
 EXHAUSTED: Final = 8
+SHOWN_MAX: Final = 100
+"""Characters of a wrong value that an error repeats."""
+NUMBERS: Final = ("price", "quantity")
+NUMERIC: Final = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?")
+"""Text that is a number over HTTP too. Python's `float` takes more: blanks, `1_000`, digits of
+other scripts, and of truths makes 1 and 0."""
 
 
 class BadFrame(Exception):
@@ -118,6 +125,17 @@ def parsed(text: str) -> dict[str, Any]:
     if kind in ("limit", "market"):
         frame["type"], frame["order_type"] = "order", frame.get("order_type", kind)
     return frame
+
+
+def check_numbers(frame: dict[str, Any]) -> None:
+    """Raises `BadFrame` where price or quantity is what would be taken for a number and is none."""
+    for field in NUMBERS:
+        given = frame.get(field)
+        if isinstance(given, bool) or (isinstance(given, str) and not NUMERIC.fullmatch(given)):
+            raise BadFrame(
+                f"{field} {json.dumps(given)[:SHOWN_MAX]} is not a number: send one such as "
+                "70150.5, with or without quotes"
+            )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

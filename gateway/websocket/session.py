@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 
 from clients.client import ExchangeClient
 from clients.connection import Connection
-from clients.decimals import NumberInvalidError
+from clients.decimals import NumberInvalidError, text_of_e8
 from clients.errors import ExchangeError, error_of
 from clients.requests import CancelOrders, ReplaceOrder
 from exchange.http.v1 import order_service_pb2 as messages
@@ -38,10 +38,14 @@ from gateway.websocket.figures import LOG, tell
 from gateway.websocket.frames import (
     BAD_REQUEST,
     CHANNELS,
+    DIGITS,
     EXHAUSTED,
     INSTRUMENT_DEFAULT,
+    NUMBERS,
+    SHOWN_MAX,
     BadFrame,
     Frame,
+    check_numbers,
     now_text,
     order_json,
     parsed,
@@ -58,8 +62,6 @@ SUBSCRIPTIONS_MAX: Final = 200
 NOT_FOUND: Final = 5
 INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
-SHOWN_MAX: Final = 100
-"""Characters of a wrong value that an error repeats."""
 
 PLAIN: Final = {"trades": TradesChannel, "orders": OrdersChannel, "ticker": TickerChannel}
 DEPTH: Final = "depth"
@@ -300,6 +302,7 @@ class Session:
             self._channels.leave(channel, self._outgoing)
 
     async def _place(self, frame: dict[str, Any]) -> dict[str, Any]:
+        check_numbers(frame)
         fields = {**frame, "type": frame.get("order_type", "")}
         request = message_of(fields, messages.PlaceOrderRequest())
         return {"type": "order_accepted"} | await self._call(self._stub.PlaceOrder, request)
@@ -318,7 +321,8 @@ class Session:
             },
             messages.CancelOrderRequest(),
         )
-        price, quantity = (decimal_of(frame, name) for name in ("price", "quantity"))
+        check_numbers(frame)
+        price, quantity = (decimal_of(frame, name) for name in NUMBERS)
         change = ReplaceOrder(
             named.order_id, price, quantity, named.client_id, named.idempotency_key
         )
@@ -363,7 +367,14 @@ def details_of(refused: ExchangeError) -> list[dict[str, Any]]:
     """What programs go by, as over HTTP."""
     if not refused.reason:
         return []
-    metadata = {"field": refused.field, "limit": refused.limit, "value": refused.value}
+    field, limit, value = refused.field, refused.limit, refused.value
+    if field.endswith("_e8"):
+        # A replace is a call of gRPC, whose numbers are units of 10^-8.
+        limit, value = (
+            text_of_e8(int(text)) if text.lstrip("-").isdecimal() else text.replace("_e8", "")
+            for text in (limit, value)
+        )
+    metadata = {"field": field.removesuffix("_e8"), "limit": limit, "value": value}
     metadata["retry_safe"] = "true" if refused.retry_safe else "false"
     return [{"reason": refused.reason, "domain": "exchange", "metadata": metadata}]
 
@@ -395,7 +406,8 @@ def instruments_of(frame: dict[str, Any]) -> list[str]:
     if "instruments" in frame:
         field, given = "instruments", frame["instruments"]
     else:
-        field, given = "instrument", [frame.get("instrument", INSTRUMENT_DEFAULT)]
+        named = frame.get("instrument")
+        field, given = "instrument", [INSTRUMENT_DEFAULT if named in (None, "") else named]
     if not isinstance(given, list) or not 1 <= len(given) <= INSTRUMENTS_PER_FRAME_MAX:
         raise BadFrame(
             f"{field} {shown(given)} is not a list of 1 to {INSTRUMENTS_PER_FRAME_MAX} names: send "
@@ -425,7 +437,15 @@ def sequence_of(frame: dict[str, Any]) -> int | None:
 def decimal_of(frame: dict[str, Any], field: str) -> Decimal | str | int | None:
     """A number of a frame through its shortest decimal form, or as the text that it was."""
     given = frame.get(field)
-    return Decimal(repr(given)) if isinstance(given, float) else given
+    if not isinstance(given, float):
+        return given
+    decimal = Decimal(repr(given))
+    if decimal != DIGITS.plus(decimal):
+        raise BadFrame(
+            f"{field} {given!r} has more than {DIGITS.prec} significant digits, which not every "
+            "JSON number keeps: send it in quotes"
+        )
+    return decimal
 
 
 def message_of(fields: dict[str, Any], into: Any) -> Any:

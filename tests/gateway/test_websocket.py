@@ -46,6 +46,26 @@ def test_refusals_leave_the_connection_open(
     assert patient.ask({"type": "ping", "request_id": "7"}, "pong")["request_id"] == "7"
 
 
+def test_a_refused_replace_is_told_in_the_words_of_json(client: Client, market: Market) -> None:
+    order_id = market.placed("buy", 2, 100)["order"]["order_id"]
+    client.send({"type": "replace", "order_id": order_id, "price": -1.5})
+    (detail,) = client.until("error")["details"]
+    assert detail["metadata"] == {
+        "field": "price", "limit": "0", "value": "-1.5", "retry_safe": "false",
+    }  # fmt: skip
+    client.send({"type": "replace", "order_id": order_id})
+    (detail,) = client.until("error")["details"]
+    assert detail["metadata"]["limit"] == "price, quantity or both"
+
+
+@pytest.mark.parametrize("name", [None, ""])
+def test_an_instrument_that_is_not_given_is_the_default_one(client: Client, name: object) -> None:
+    subscribed = client.ask(
+        {"type": "subscribe", "channels": ["trades"], "instrument": name}, "subscribed"
+    )
+    assert subscribed["instrument"] == "BTC-USD"
+
+
 def test_channels_of_a_market(client: Client, market: Market) -> None:
     """Book, depth, trades, orders and ticker, as orders come, trade and end."""
     channels = ("trades", "orders", "orderbook", "depth", "ticker")
