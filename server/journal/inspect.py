@@ -268,12 +268,15 @@ class _Walk:
     def _judge_snapshots(self) -> None:
         for path in snapshot_paths(self._directory):
             try:
-                header, _ = load_snapshot(path)
+                header, engine = load_snapshot(path)
             except FileNotFoundError:
                 continue  # A newer one took its place just now.
             except (SnapshotBad, OSError) as error:
                 self._fault(f"{path}: {error}")
             else:
+                same_rules = header.rules_version == RULES_VERSION
+                if same_rules and state_hash(engine) != header.state_hash:
+                    self._fault(f"{path}: the state made of it doesn't hash as its header says")
                 self._snapshots[header.mark.position] = (path, header.state_hash, header.mark)
 
     def _compare_snapshot(self) -> None:

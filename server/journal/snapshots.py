@@ -10,9 +10,9 @@ A file `snapshots/snapshot-<sequence, 20 digits>` in the data directory, integer
     end      0 (4) | number of sections (4) | blake2b-128 of everything before (16)
 
 `position`, epoch, owner, sequence, time and chain are the fence after the last record that the
-state holds: reading goes on there. The loader checks all of it, and that the state that it has
-made hashes as the header says (under the same rules version; another one's state is taken over
-as it is). Both ways go section by section, so that memory holds one of them besides the engine.
+state holds: reading goes on there. The loader checks all of it, and that the rows hash as the
+header says. That the engine made of them holds the same is for `journal verify` to check, which has
+the time. Both ways go section by section, so that memory holds one of them besides the engine.
 
 A file is written under another name, synced, read back and only then renamed; then older good
 ones beyond the newest `KEPT` are deleted. A damaged one is never deleted: it is passed over with
@@ -29,7 +29,7 @@ from typing import Any, Final, NamedTuple
 from google_crc32c import value
 
 from server.core.engine import RULES_VERSION, Engine
-from server.core.state import dump, load, state_hash
+from server.core.state import Chunk, StateHash, dump, load, state_hash
 from server.journal.fence import Fence
 from server.journal.log import Mark
 from server.journal.payload import PayloadInvalid, document, pack
@@ -137,12 +137,12 @@ def load_snapshot(path: Path, on_section: OnSection | None = None) -> tuple[Snap
     storage = Storage.open(path, writable=False)
     try:
         header = _header(storage)
-        engine = _engine(storage, on_section)
+        engine, rows_hash = _engine(storage, on_section)
     finally:
         storage.close()
     if engine.sequence != header.mark.fence.last_sequence:
         raise SnapshotBad(f"its state is of sequence {engine.sequence}, its header says otherwise")
-    if header.rules_version == RULES_VERSION and state_hash(engine) != header.state_hash:
+    if rows_hash != header.state_hash:
         raise SnapshotBad("its state doesn't hash as the header says")
     return header, engine
 
@@ -255,10 +255,19 @@ def _named(section: bytes) -> tuple[str, Any]:
     return name, rows
 
 
-def _engine(storage: Storage, on_section: OnSection | None) -> Engine:
-    """An intact file whose state this release can't take is passed over like a damaged one."""
+def _engine(storage: Storage, on_section: OnSection | None) -> tuple[Engine, bytes]:
+    """With the hash of its rows. An intact file whose state this release can't take is passed over
+    like a damaged one."""
+    rows_hash = StateHash()
+
+    def chunks() -> Iterator[Chunk]:
+        for section in _sections(storage, on_section):
+            name, rows = _named(section)
+            rows_hash.add(name, rows)
+            yield name, rows
+
     try:
-        return load(map(_named, _sections(storage, on_section)))
+        return load(chunks()), rows_hash.digest()
     except (AssertionError, KeyError, IndexError, TypeError, ValueError) as error:
         raise SnapshotBad(f"its state can't be loaded: {error!r}") from error
 

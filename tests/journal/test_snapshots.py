@@ -1,13 +1,16 @@
 """Snapshots: what is written comes back, damage never does, and a crash leaves old or new."""
 
 import random
+from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from server.core.engine import RULES_VERSION
-from server.core.state import state_hash
+from server.core.engine import RULES_VERSION, Engine
+from server.core.state import Chunk, load, state_hash
 from server.journal import snapshots
+from server.journal.inspect import verify
 from server.journal.recovery import recover
 from server.journal.snapshots import (
     KEPT,
@@ -158,11 +161,33 @@ def test_a_state_that_is_not_what_its_header_says_is_passed_over(
     with_snapshots: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshots, "state_hash", lambda engine: bytes(32))
+    engine, log, _ = recover(with_snapshots.directory)
+    path = write_snapshot(with_snapshots.directory, engine, log.mark)
+    log.close()
     found = newest_good(with_snapshots.directory)
-    assert found.engine is None
-    assert {reason for _, reason in found.passed_over} == {
-        "its state doesn't hash as the header says"
-    }
+    assert found.passed_over == [(path, "its state doesn't hash as the header says")]
+    assert found.header is not None
+    assert found.header.state_hash != bytes(32)
+
+
+def test_verify_proves_that_the_loader_keeps_all_of_a_snapshot(
+    with_snapshots: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start takes that from here, having hashed the rows alone."""
+
+    def forgetful(chunks: Iterable[Chunk]) -> Engine:
+        engine = load(chunks)
+        next(iter(engine.markets.values())).last_price_e8 += 1
+        return engine
+
+    monkeypatch.setattr(snapshots, "load", forgetful)
+    found = newest_good(with_snapshots.directory)
+    assert found.passed_over == []
+    said = StringIO()
+    assert verify(with_snapshots.directory, said) == 1
+    for path in snapshot_paths(with_snapshots.directory):
+        bad = f"BAD  {path}: the state made of it doesn't hash as its header says"
+        assert bad in said.getvalue().splitlines()
 
 
 class Killed(BaseException):
