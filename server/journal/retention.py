@@ -70,6 +70,7 @@ def keep_in(archive: Path, path: Path) -> None:
             return
         raise FileExistsError(f"{kept} is another file than {path}: move it away")
     unfinished = archive / f"{path.name}.part"
+    unfinished.unlink(missing_ok=True)  # Of a crash: read-only as the file is, it takes nothing.
     shutil.copy2(path, unfinished)
     descriptor = os.open(unfinished, os.O_RDONLY)
     try:

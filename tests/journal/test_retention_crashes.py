@@ -1,9 +1,12 @@
 """Row 34: the process ends at each step of an archiving, of a dropping, or of noting followers."""
 
 import asyncio
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -15,6 +18,23 @@ from server.rpc.followers import Followers
 from tests.journal.site import Site, assert_recovered, trade
 from tests.journal.test_crashes import every_crash
 from tests.journal.test_segments import rolling
+
+NOBODY = 65534
+
+
+@contextmanager
+def ordinary_user() -> Iterator[Path]:
+    """Who, other than root, can't write to what is read-only, with a directory of his own."""
+    is_root = os.geteuid() == 0
+    with TemporaryDirectory() as name:
+        if is_root:
+            os.chown(name, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+        try:
+            yield Path(name)
+        finally:
+            if is_root:
+                os.seteuid(0)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +113,28 @@ def test_a_new_archive_is_durable_up_to_what_was_there_before(
     assert set(synced) == {tmp_path, tmp_path / "of", archive}
     assert synced[-1] == archive, "what is in it, last"
     assert (archive / path.name).read_bytes() == path.read_bytes()
+
+
+def test_row_34_an_ordinary_user_finishes_an_archiving_that_was_killed(origin: Site) -> None:
+    """The copy has the mode of a sealed segment before it has its name."""
+    data = segment_paths(origin.directory)[0].read_bytes()
+    with ordinary_user() as directory:
+        path, archive = directory / "journal", directory / "archive"
+
+        def prepare() -> None:
+            shutil.rmtree(archive, ignore_errors=True)
+            path.unlink(missing_ok=True)
+            path.write_bytes(data)
+            path.chmod(0o400)
+
+        def keep() -> None:
+            retention.keep_in(archive, path)
+
+        def check() -> None:
+            keep()
+            assert [each.read_bytes() for each in archive.iterdir()] == [data]
+
+        every_crash(prepare, keep, check)
 
 
 def register(followers: Followers) -> None:
