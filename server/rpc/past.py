@@ -15,6 +15,7 @@ from grpc.aio import ServicerContext
 
 from server.core.engine import Engine
 from server.core.market import MINUTE_NS, TRADES_MAX, Bar, RecentTrade
+from server.core.rejects import RejectReason
 from server.core.types import OrderStatus
 from server.history.reader import Down, History, PastOrder
 from server.rpc import analytics
@@ -76,14 +77,20 @@ class Past:
         """A page; one more than asked for tells whether there is another."""
         wanted = query._replace(limit=query.limit + 1)
 
-        def view(engine: Engine) -> tuple[list[PastOrder], int, int]:
+        def view(engine: Engine) -> tuple[list[PastOrder], int, int] | None:
+            if query.instrument and query.instrument not in engine.markets:
+                return None
             orders = [
                 PastOrder(engine.order_event(each), each.updated_ns)
                 for each in engine.orders(**wanted._asdict())
             ]
             return orders, engine.sequence, _forgotten(engine)
 
-        orders, sequence, forgotten = await self._calls.read(view, context)
+        held = await self._calls.read(view, context)
+        if held is None:
+            unknown = EdgeReject(RejectReason.INSTRUMENT_UNKNOWN, "instrument", query.instrument)
+            await self._calls.refuse(context, unknown)
+        orders, sequence, forgotten = held
         if self._history.configured and _needs_history(orders, query, forgotten):
             orders += await self._asked(
                 lambda: self._history.orders(*wanted, through_sequence=forgotten), context

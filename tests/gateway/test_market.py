@@ -104,6 +104,16 @@ def test_unknown_instrument_is_not_found(http: httpx.Client, path: str) -> None:
     assert http.get(path).json()["instrument"] == "BTC-USD"
 
 
+@pytest.mark.parametrize("path", ["/orders", "/api/v1/orders", "/market/ticker"])
+def test_what_there_is_of_an_unknown_instrument_is_no_empty_answer(
+    http: httpx.Client, path: str
+) -> None:
+    response = http.get(path, params={"instrument": "NO-SUCH"})
+    assert response.status_code == 404
+    refusal = refusal_of(response)
+    assert (refusal["field"], refusal["value"]) == ("instrument", "NO-SUCH")
+
+
 def test_positions(market: Market, list_instrument: Callable[..., None]) -> None:
     list_instrument(market.instrument, taker_fee_e6=1000)
     buyer, seller = f"{market.prefix}B", f"{market.prefix}S"
