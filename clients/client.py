@@ -101,7 +101,8 @@ class ExchangeClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._connection.close()
+        connection, self._open = self._connection, None
+        await connection.close()
 
     @property
     def _connection(self) -> Connection:

@@ -2,15 +2,21 @@
 
 Failures of gRPC become the errors of `clients.errors` here and nowhere else; `clients.retries` says
 when a call is made again.
+
+What goes on when a client is closed ends with an error. gRPC would end it as if its task had been
+cancelled, which a group of tasks takes for what was meant.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+import os
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
+from weakref import WeakSet
 
 import grpc
 
-from clients.errors import UnavailableError, error_of
+from clients.errors import OutcomeUnknownError, UnavailableError, error_of
 from clients.requests import CancelOrders, Request
 from clients.retries import Retries, repeated
 
@@ -30,6 +36,12 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.use_local_subchannel_pool", 1),
     # Orders go straight to the address named, whatever proxy the environment has for web pages.
     ("grpc.enable_http_proxy", 0),
+)
+
+CLOSED = "this client has been closed; open another one"
+FORKED = (
+    "this process was forked while a client was open, which gRPC does not survive: have it started "
+    "by multiprocessing's `spawn` or `forkserver`, or open the first client after the fork"
 )
 
 Q = TypeVar("Q")
@@ -54,13 +66,20 @@ class Connection:
     """Made within a running event loop, and belongs to it."""
 
     def __init__(self, address: str, retries: Retries) -> None:
+        if any(each.process_id != os.getpid() for each in _open):
+            raise RuntimeError(FORKED)
+        self.process_id: int = os.getpid()
         self.address = address
         self.retries = retries
         self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        self._is_closed = False
+        _open.add(self)
 
     async def close(self) -> None:
         """Ends whatever goes on over it."""
+        self._is_closed = True
         await self.channel.close()
+        _open.discard(self)
 
     async def connect(self, timeout_s: float) -> None:
         """Connects now, or raises UnavailableError."""
@@ -84,7 +103,8 @@ class Connection:
             except grpc.aio.AioRpcError as error:
                 raise error_of(error, self.address, request) from None
 
-        return await repeated(attempt, self.retries, repeatable=_has_key(request))
+        with self._told_of_closing(request):
+            return await repeated(attempt, self.retries, repeatable=_has_key(request))
 
     async def read(self, call: Call[Q, A], message: Q, attempt_s: float | None = None) -> A:
         """Something that changes nothing."""
@@ -95,26 +115,54 @@ class Connection:
             except grpc.aio.AioRpcError as error:
                 raise error_of(error, self.address, None) from None
 
-        return await repeated(attempt, self.retries, repeatable=True)
+        with self._told_of_closing():
+            return await repeated(attempt, self.retries, repeatable=True)
 
     async def stream(
         self, open_stream: Stream[Q, M], request: Q, convert: Callable[[M], V]
     ) -> AsyncGenerator[V, None]:
         """One stream, until it ends or is left."""
-        call = open_stream(request)
+        with self._told_of_closing():
+            call = open_stream(request)
+            try:
+                async for message in call:
+                    yield convert(message)
+            except grpc.aio.AioRpcError as error:
+                raise error_of(error, self.address, None) from None
+            finally:
+                call.cancel()
+
+    @contextmanager
+    def _told_of_closing(self, request: Request | None = None) -> Iterator[None]:
         try:
-            async for message in call:
-                yield convert(message)
-        except grpc.aio.AioRpcError as error:
-            raise error_of(error, self.address, None) from None
-        finally:
-            call.cancel()
+            yield
+        except (grpc.aio.UsageError, asyncio.CancelledError):
+            if not self._is_closed or _is_cancelled():
+                raise
+            if request is None:
+                raise RuntimeError(CLOSED) from None
+            raise OutcomeUnknownError(
+                "this client was closed before the answer came: it may have been applied; repeat "
+                "it with the same idempotency key, or read the order by its id",
+                code=grpc.StatusCode.CANCELLED,
+                request=request,
+            ) from None
 
     def _not_reachable(self, why: str) -> UnavailableError:
         return UnavailableError(
             f"the exchange at {self.address} is not reachable: {why}; check that it runs there",
             code=grpc.StatusCode.UNAVAILABLE,
         )
+
+
+_open: WeakSet[Connection] = WeakSet()
+"""Also those that were open in the process that this one was forked from."""
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled this task, not only what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _has_key(request: Request) -> bool:

@@ -111,6 +111,10 @@ class TradingSession:
             raise self._overdue("opened", OPEN_S) from None
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             raise error_of(await self._status(), self._address, None) from None
+        except asyncio.CancelledError:
+            # gRPC ends a stream with its task, but not yet while it makes the connection.
+            self._call.cancel()
+            raise
         if answer is None or not answer.HasField("opened"):
             self._call.cancel()
             raise ExchangeError(
@@ -236,6 +240,9 @@ class TradingSession:
         except KeyError as error:
             end = f"an outcome of request {error}, which is not waiting for one"
             self._call.cancel()
+        except asyncio.CancelledError:
+            end = "it was closed"
+            raise
         finally:
             self._end = self._end or end
             for batch in set(self._waiting.values()):

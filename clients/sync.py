@@ -9,7 +9,8 @@ It is the asyncio client in an event loop of its own, in a thread of its own: wh
 and promise is said there. What is an async generator there is a generator here; leaving it early
 closes the stream. Any number of threads may call at once, each generator belongs to one of them.
 Callbacks (`on_interruption`) run in the loop's thread while the caller waits, and must not call the
-client themselves.
+client themselves. Whatever threads still wait for when it is closed ends with a `RuntimeError` that
+says so.
 
 Raw messages of a trading session (`TradingSession.exchange`) are for programs that count
 microseconds and have no counterpart: a hop between threads costs about a hundred.
@@ -18,12 +19,15 @@ microseconds and have no counterpart: a hop between threads costs about a hundre
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from clients import ADDRESS
 from clients.client import ExchangeClient
+from clients.connection import FORKED
 from clients.order_wire import Outcome
 from clients.requests import Command
 from clients.retries import Retries
@@ -33,6 +37,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class _ClosedError(RuntimeError):
+    def __init__(self) -> None:
+        super().__init__("this client has been closed; open another one with `with`")
+
+
 class _Loop:
     """An event loop in a thread."""
 
@@ -40,27 +49,48 @@ class _Loop:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="exchange", daemon=True)
         self._thread.start()
+        self._turn = threading.Lock()
+        self._is_closed = False
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        if self.closed:
+        try:
+            with self._turn:
+                future = self._begun(work)
+        except RuntimeError:
             work.close()
-            raise RuntimeError("this client has been closed; open another one with `with`")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            raise
         try:
             return future.result()
-        except BaseException:  # of the work, or Ctrl-C in the thread that waits for it
+        except BaseException as error:  # of the work, or Ctrl-C in the thread that waits for it
             future.cancel()
+            if self._is_closed and isinstance(error, CancelledError):
+                raise _ClosedError from None
             raise
 
-    @property
-    def closed(self) -> bool:
-        return self._loop.is_closed()
-
     def close(self) -> None:
-        self.run(self._loop.shutdown_asyncgens())
+        """Nothing is left waiting for it."""
+        with self._turn:
+            ended = self._begun(_end_all())
+            self._is_closed = True
+        ended.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def _begun(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        if self._is_closed:
+            raise _ClosedError
+        if not self._thread.is_alive():
+            raise RuntimeError(FORKED)
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+async def _end_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 def _waiting(
@@ -94,7 +124,7 @@ def _generating(
                     return
                 yield value
         finally:
-            if not loop.closed:
+            with suppress(_ClosedError):
                 loop.run(values.aclose())
 
     return call
@@ -128,8 +158,10 @@ class SyncExchangeClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._loop.run(self._client.__aexit__(kind, error, traceback))
-        self._loop.close()
+        try:
+            self._loop.run(self._client.__aexit__(kind, error, traceback))
+        finally:
+            self._loop.close()
 
     def trading_session(
         self, *, client_id: str = "", cancel_on_disconnect: bool = False

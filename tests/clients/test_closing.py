@@ -1,0 +1,161 @@
+"""Clients that are closed, cancelled or forked while something goes on: it ends, and says so."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from contextlib import aclosing
+from importlib import resources
+
+import pytest
+
+from clients.client import ExchangeClient
+from clients.errors import OutcomeUnknownError
+from clients.requests import PlaceOrder
+from clients.retries import Retries
+from clients.sync import SyncExchangeClient
+from tests.clients.fake_exchange import FakeExchange
+from tests.clients.faults import hang
+from tests.running import Starter, free_port, until
+
+BUY = PlaceOrder("alice", "BTC-USD", "buy", 1, price=2)
+CLOSED = "this client has been closed"
+
+
+@pytest.fixture(scope="module")
+def address(module_starter: Starter) -> str:
+    return module_starter.server()[1]
+
+
+@pytest.mark.asyncio
+async def test_what_goes_on_ends_with_an_error_and_not_as_if_cancelled(
+    fake: FakeExchange, address: str
+) -> None:
+    """A group of tasks would take a cancelled one for what was meant, and go on without it."""
+    told = asyncio.Event()
+    fake.orders.losses = [hang]
+
+    async def read(exchange: ExchangeClient) -> None:
+        async with aclosing(exchange.follow_trades()) as messages:
+            async for _ in messages:
+                told.set()
+
+    async with asyncio.timeout(10):
+        async with ExchangeClient(address) as exchange, ExchangeClient(fake.address) as hanging:
+            reading = asyncio.create_task(read(exchange))
+            placing = asyncio.create_task(hanging.place(BUY))
+            await told.wait()
+            while not fake.orders.requests:  # noqa: ASYNC110 - what another task brings about
+                await asyncio.sleep(0.005)
+        with pytest.raises(RuntimeError, match=CLOSED):
+            await reading
+        with pytest.raises(OutcomeUnknownError, match="closed before the answer came") as caught:
+            await placing
+    assert isinstance(caught.value.request, PlaceOrder)
+    assert caught.value.request.idempotency_key
+    with pytest.raises(RuntimeError, match="is not open: use it within `async with`"):
+        await exchange.status()
+
+
+@pytest.mark.asyncio
+async def test_a_task_that_is_cancelled_stays_cancelled(fake: FakeExchange) -> None:
+    fake.orders.losses = [hang]
+    async with ExchangeClient(fake.address) as exchange:
+        placing = asyncio.create_task(exchange.place(BUY))
+        await asyncio.sleep(0.01)
+        placing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await placing
+
+
+@pytest.mark.asyncio
+async def test_a_session_cancelled_while_it_opens_leaves_nothing(address: str) -> None:
+    async with ExchangeClient(address) as exchange, ExchangeClient(address) as other:
+        await exchange.connect()
+        before = asyncio.all_tasks()
+
+        async def trade() -> None:
+            async with exchange.trading_session(client_id="alice", cancel_on_disconnect=True):
+                await asyncio.Event().wait()
+
+        for turns in range(40):
+            opening = asyncio.create_task(trade())
+            for _ in range(turns):  # of the loop: each ends it a little further on
+                await asyncio.sleep(0)
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+        async with asyncio.timeout(10):
+            while asyncio.all_tasks() - before:  # noqa: ASYNC110 - gRPC's own, as they end
+                await asyncio.sleep(0.005)
+            while (await other.status()).open_sessions:  # noqa: ASYNC110 - the server's
+                await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_threads_that_read_or_wait_for_another_attempt_are_told(
+    is_there: bool, address: str
+) -> None:
+    ends: list[str] = []
+    begun = threading.Semaphore(0)
+    waiting = Retries(delay_first_s=60, delay_max_s=60, overall_s=600)
+    place = address if is_there else f"127.0.0.1:{free_port()}"
+
+    def read(exchange: SyncExchangeClient) -> None:
+        try:
+            for _ in exchange.follow_trades(on_interruption=lambda _: begun.release()):
+                begun.release()
+        except RuntimeError as error:
+            ends.append(str(error))
+
+    with SyncExchangeClient(place, retries=waiting) as exchange:
+        threads = [threading.Thread(target=read, args=(exchange,), daemon=True) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            assert begun.acquire(timeout=10)
+    until(lambda: len(ends) == len(threads), 10)
+    assert all(end.startswith(CLOSED) for end in ends)
+
+
+FORKING = """
+import os, sys
+from clients.sync import SyncExchangeClient
+
+def anew():
+    with SyncExchangeClient(sys.argv[1]) as own:
+        own.status()
+
+with SyncExchangeClient(sys.argv[1]) as exchange:
+    exchange.status()
+    for use in (exchange.status, anew):
+        child = os.fork()
+        if not child:
+            try:
+                use()
+            except RuntimeError as error:
+                print(error, flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+    print(exchange.status().version)
+"""
+
+
+def test_a_forked_process_is_told_instead_of_waiting_for_ever(address: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKING, address],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    inherited, opened, version = run.stdout.splitlines()
+    for said in (inherited, opened):
+        assert said.startswith("this process was forked while a client was open")
+        assert "spawn" in said
+    assert version
+
+
+@pytest.mark.parametrize("package", ["clients", "exchange"])
+def test_type_checkers_of_other_programs_read_the_types(package: str) -> None:
+    assert (resources.files(package) / "py.typed").is_file()
