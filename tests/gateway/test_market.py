@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.routes import json_routes
+from server.rpc.http.parse import time_of
 from tests.gateway.door import Market, refusal_of
 from tests.running import Everything
 
@@ -343,9 +344,33 @@ def test_analytics(market: Market) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "2001-01-01T01:30:00.250Z",
+        "2001-01-01T01:30:00.25",
+        "2001-01-01T01:30:00.250000999Z",
+        "2001-01-01T03:30:00.250%2B02:00",
+        "2001-01-01T03:30:00.250+02:00",
+        "2000-12-31T20:30:00.250-0500",
+    ],
+)
+def test_times_as_languages_print_them(http: httpx.Client, text: str) -> None:
+    response = http.get(f"/market/analytics?start_time={text}&end_time=2001-01-02")
+    assert response.status_code == 200, response.text
+    assert response.json()["start_time"] == "2001-01-01T01:30:00.250Z"
+
+
+def test_a_time_is_taken_to_its_nanosecond() -> None:
+    assert time_of("start_time", "1970-01-01T00:00:01.000000999Z") == 1_000_000_999
+    assert time_of("start_time", "1970-01-01T00:00:01.5") == 1_500_000_000
+    assert time_of("start_time", "1970-01-01") == 0
+
+
+@pytest.mark.parametrize(
     ("query", "field"),
     [
         ("interval=0", "interval"),
+        ("start_time=2024-01-01T00:00:00.1234567890Z", "start_time"),
         ("interval=1441", "interval"),
         ("interval=1.5", "interval"),
         ("start_time=yesterday", "start_time"),

@@ -24,9 +24,10 @@ TRADES_MAX: Final = 1_000
 """As many as the engine remembers."""
 
 _TIME: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
-    r"(Z|[-+ ][0-9]{2}:[0-9]{2})?)?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}([.]([0-9]{1,9}))?)?"
+    r"(Z|[-+ ][0-9]{2}:?[0-9]{2})?)?"
 )
+"""Of a second up to its nanoseconds, as some languages print them."""
 
 _WHOLE: Final = re.compile("[0-9]{1,9}")
 
@@ -127,7 +128,8 @@ def time_of(field: str, text: str) -> int | EdgeReject | None:
     """Nanoseconds since the epoch of an ISO 8601 time; None where none is given."""
     if not text:
         return None
-    if _TIME.fullmatch(text):
+    match = _TIME.fullmatch(text)
+    if match is not None:
         # In the query of a URL a plus sign may have become a blank.
         with suppress(ValueError):
             time = datetime.fromisoformat(text.replace(" ", "+"))
@@ -135,7 +137,8 @@ def time_of(field: str, text: str) -> int | EdgeReject | None:
                 time = time.replace(tzinfo=UTC)
             since = time - datetime(1970, 1, 1, tzinfo=UTC)
             if since.days >= 0:
-                return ((since.days * 86_400 + since.seconds) * 10**6 + since.microseconds) * 1_000
+                nanoseconds = int((match[4] or "").ljust(9, "0"))
+                return (since.days * 86_400 + since.seconds) * 10**9 + nanoseconds
     limit = "an ISO 8601 time from 1970 on, like 2024-01-01T00:00:00Z"
     return EdgeReject(EdgeReason.NUMBER_INVALID, field, text, limit)
 
