@@ -156,6 +156,8 @@ def connection_manager() -> dict[str, Any]:
             "idle_timeout": f"{IDLE_CONNECTION_SECONDS}s",
             "headers_with_underscores_action": "REJECT_REQUEST",
         },
+        # What some load generators speak, and proxies unless told otherwise; it names no host.
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "exchange"},
         "http2_protocol_options": {
             "max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
             "initial_stream_window_size": STREAM_WINDOW_BYTES,

@@ -45,6 +45,16 @@ def test_an_error_says_what_is_wrong(
     assert word in error_of(response)["message"]
 
 
+def test_http_1_0_is_served(exchange: Everything, market: Market) -> None:
+    """Proxies and load generators speak it unless told otherwise."""
+    order = {"client_id": "a", "instrument": market.instrument, "side": "buy", "type": "limit"}
+    body = json.dumps(order | {"price": 100, "quantity": 1}).encode()
+    head = f"POST /orders HTTP/1.0\r\nContent-Length: {len(body)}\r\n\r\n"
+    placed = answer(exchange, head.encode() + body)
+    assert (placed.status_code, placed.json()["order"]["price"]) == (201, 100)
+    assert error_of(answer(exchange, b"GET /none HTTP/1.0\r\n\r\n"))["code"] == 5
+
+
 @pytest.mark.parametrize(
     "header",
     [
