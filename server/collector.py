@@ -10,6 +10,8 @@ million would have come now and then. All that was not frozen is walked only aft
 """
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 THRESHOLDS: Final = (1_000, 10, 5_000)
@@ -22,3 +24,16 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """While a large state is made: nothing of it is garbage, and walking it costs half as much
+    again as making it."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

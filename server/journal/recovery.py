@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from server import collector
 from server.core.engine import RULES_VERSION, Engine
 from server.core.state import state_hash
 from server.journal.file_log import FileLog
@@ -108,13 +109,10 @@ def recover(
 ) -> Recovered:
     """Recover the data directory, whose lock the caller holds; raises `JournalRefused` or
     `OSError`. `progress` is called about once a second if it takes longer than that."""
-    collecting = gc.isenabled()
-    gc.disable()  # Nothing that is built here is garbage; walking it over and over is the cost.
-    try:
-        return _recover(directory, _Pace(progress), shard)
-    finally:
-        if collecting:
-            gc.enable()
+    with collector.paused():
+        recovered = _recover(directory, _Pace(progress), shard)
+        gc.freeze()  # It stays; the collector would walk all of it as soon as it goes on.
+        return recovered
 
 
 class _Pace:

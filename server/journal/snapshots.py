@@ -28,6 +28,7 @@ from typing import Any, Final, NamedTuple
 
 from google_crc32c import value
 
+from server import collector
 from server.core.engine import RULES_VERSION, Engine
 from server.core.state import Chunk, StateHash, dump, load, state_hash
 from server.journal.fence import Fence
@@ -137,7 +138,8 @@ def load_snapshot(path: Path, on_section: OnSection | None = None) -> tuple[Snap
     storage = Storage.open(path, writable=False)
     try:
         header = _header(storage)
-        engine, rows_hash = _engine(storage, on_section)
+        with collector.paused():
+            engine, rows_hash = _engine(storage, on_section)
     finally:
         storage.close()
     if engine.sequence != header.mark.fence.last_sequence:

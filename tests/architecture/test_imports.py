@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.collector": set(),
     "server.settings": CORE,
     "server.logs": SETTINGS,
-    "server.journal": CORE | SETTINGS,
+    "server.journal": CORE | SETTINGS | COLLECTOR,
     "server.sequencer": JOURNAL | SETTINGS,
     "server.feed": SEQUENCER | SETTINGS | WIRE,
     "server.metrics": FEED | SETTINGS,
