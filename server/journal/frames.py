@@ -19,7 +19,7 @@ from server.journal.record import (
     decode_frame,
     step,
 )
-from server.journal.storage import Readable
+from server.journal.storage import UNREADABLE, Readable
 
 READ_BYTES: Final = 1 << 20
 """1 MiB: large enough that the cost of a read vanishes beside decoding."""
@@ -31,6 +31,10 @@ WALK_BYTES: Final = 1 << 14
 
 class FrameForeign(FrameBad):
     """An intact frame that is not of this place: another journal's, or moved, or copied."""
+
+
+class FrameUnreadable(FrameBad):
+    """The disk fails to give it back, so nobody knows what it is."""
 
 
 class FrameReader:
@@ -51,7 +55,7 @@ class FrameReader:
         self._base = offset
 
     def read(self) -> Record | None:
-        """The next frame, or None at the end; raises `FrameBad`, `FrameForeign` and what
+        """The next frame, or None at the end; raises `FrameForeign`, `FrameUnreadable` and what
         `decode_frame` does."""
         if self.offset >= self.end:
             return None
@@ -78,8 +82,19 @@ class FrameReader:
 
     def _fill(self) -> None:
         """Get at least the whole frame at `offset` into the buffer, or all that there is."""
-        size = min(READ_BYTES, self.end - self.offset)
-        self._buffer = self._storage.read(self.offset, size)
+        unreadable: OSError | None = None
+        for size in (READ_BYTES, HEADER_BYTES):
+            try:
+                self._read_more(size)
+                return
+            except OSError as error:
+                if error.errno not in UNREADABLE:
+                    raise
+                unreadable = error  # What can't be read may lie behind this frame.
+        raise FrameUnreadable(f"it can't be read: {unreadable}") from unreadable
+
+    def _read_more(self, size: int) -> None:
+        self._buffer = self._storage.read(self.offset, min(size, self.end - self.offset))
         self._base = self.offset
         try:
             needed = step(self._buffer).end - step(self._buffer).position

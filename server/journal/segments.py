@@ -55,7 +55,14 @@ from google_crc32c import value
 
 from server.journal.fence import Fence, new_fence
 from server.journal.refusals import JournalCorrupt
-from server.journal.storage import Storage, create, publish, sync_directory, write_all
+from server.journal.storage import (
+    UNREADABLE,
+    Storage,
+    create,
+    publish,
+    sync_directory,
+    write_all,
+)
 
 FILE_NAME: Final = "journal"
 MAGIC: Final = b"\xf5\xffJOURNL"
@@ -110,11 +117,16 @@ def create_file(directory: Path, shard: int = 0) -> None:
 
 def read_header(storage: Storage) -> Segment:
     """Read and check a segment's header; raises `JournalCorrupt`."""
-    data = storage.read(0, _LATER.size)
 
     def corrupt(reason: str) -> JournalCorrupt:
         return JournalCorrupt(storage.path, 0, 1, reason)
 
+    try:
+        data = storage.read(0, _LATER.size)
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        raise corrupt(f"it can't be read: {error}") from error
     if len(data) < FILE_HEADER_BYTES:
         raise corrupt(f"{len(data)} bytes are no file header, which has {FILE_HEADER_BYTES}")
     if data[:8] != MAGIC:

@@ -9,6 +9,9 @@ from typing import Final, Protocol
 DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors that go away by themselves once somebody frees room."""
 
+UNREADABLE: Final = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN})
+"""Errors of a disk, or of a file system, that can't give back what was written."""
+
 _KEEP_SIZE: Final = 1
 """FALLOC_FL_KEEP_SIZE: `os.posix_fallocate` would move the end of the file."""
 _UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
@@ -61,14 +64,21 @@ class Storage:
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes; fewer only where the file ends."""
-        data = os.pread(self._descriptor, size, offset)
-        if len(data) == size or not data:
-            return data
-        parts = [data]
-        missing = size - len(data)
-        while missing and (data := os.pread(self._descriptor, missing, offset + size - missing)):
-            parts.append(data)
-            missing -= len(data)
+        at = offset
+        try:
+            data = os.pread(self._descriptor, size, at)
+            if len(data) == size or not data:
+                return data
+            parts = [data]
+            at += len(data)
+            while at < offset + size and (
+                data := os.pread(self._descriptor, offset + size - at, at)
+            ):
+                parts.append(data)
+                at += len(data)
+        except OSError as error:
+            reason = f"{error.strerror} at offset {at}"
+            raise OSError(error.errno, reason, str(self.path)) from error
         return b"".join(parts)
 
     def place(self, offset: int) -> tuple[Path, int]:

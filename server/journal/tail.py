@@ -8,7 +8,8 @@ does: somebody who knows that the bad place was durable. That is
   before a position beyond the bad frame's beginning was durable; or
 - a snapshot of a position beyond it.
 
-Then the journal is corrupt and nothing is touched. Otherwise everything from the bad frame on is
+Then the journal is corrupt and nothing is touched; so it is where the disk can't give a frame back,
+or what may stand behind a bad one. Otherwise everything from the bad frame on is
 cut, after it was copied to `journal.cut-<offset>`, which nothing ever deletes. If the bad frame
 ends with the file, where its intact header says that more was to come, it was never written
 whole: *torn*. Otherwise it may have been whole once and been acknowledged, and the cut is reported
@@ -20,11 +21,18 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from server.journal.frames import FrameForeign, headers
+from server.journal.frames import FrameForeign, FrameUnreadable, headers
 from server.journal.payload import PayloadInvalid
 from server.journal.record import FrameBad, decode_frame
 from server.journal.segments import Segments
-from server.journal.storage import Readable, Storage, create, sync_directory, write_all
+from server.journal.storage import (
+    UNREADABLE,
+    Readable,
+    Storage,
+    create,
+    sync_directory,
+    write_all,
+)
 
 _COPY_BYTES: Final = 1 << 20
 
@@ -52,12 +60,17 @@ class Cut(NamedTuple):
 def judge(storage: Readable, journal: bytes, offset: int, bad: FrameBad, known: int) -> Cut | str:
     """The tail from the bad frame at `offset`, or why it is corruption instead. `known` is the
     furthest position that a snapshot proves durable."""
-    if isinstance(bad, FrameForeign):
+    if isinstance(bad, FrameForeign | FrameUnreadable):
         return str(bad)
     if known > offset:
         return f"{bad}; a snapshot proves that everything before offset {known} was durable"
     size = storage.size()
-    proof = _proof(storage, journal, offset, size)
+    try:
+        proof = _proof(storage, journal, offset, size)
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        proof = f"what follows can't be read: {error}"
     if proof is not None:
         return f"{bad}; {proof}"
     return Cut(offset, size - offset, not bad.incomplete, str(bad))
