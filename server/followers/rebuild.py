@@ -231,6 +231,11 @@ class Rebuild:
                     f" (made.sequence, made.time_ns) FROM {SCHEMA}.follower_positions AS made"
                     " WHERE it.follower = made.follower"
                 )
+            if mend and sequence + 1 < self._source.first_sequence:
+                await connection.execute(
+                    "UPDATE follower_positions SET begins_ns = $1",
+                    next(self._source.records(0)).time_ns,
+                )
         return found, self._copied
 
     async def _settle_months(self, connection: Any) -> None:

@@ -7,8 +7,8 @@ the rows no longer give the digest.
 
 - A day is complete once the tables have reached a later one, or everything that the engine had
   sequenced when the day was over (`last_sequence`): stamps never go back.
-- A day is kept if its month of trades is, and if the tables tell of an earlier day too or of the
-  first command of all: those rebuilt from a journal without its beginning start within a day.
+- A day is kept if its month of trades is, and if the tables have no gap since: those rebuilt from a
+  journal without its beginning say in `begins_ns` within which day they begin.
 - An obligation of a client: what it bought minus what it sold; the money for that, fees deducted;
   the fees. The account `fees/USD` gets what the clients pay in fees, so that quantity, money and
   fees each sum to zero over an instrument. A client that traded with itself nets to its fees.
@@ -42,11 +42,7 @@ SELECT through_sequence, trade_count, digest FROM settled_days WHERE day = $1"""
 _FIRST_MONTH: Final = r"""
 SELECT min(substring(pg_get_expr(relpartbound, oid) from '\(''(\d{4}-\d\d-\d\d)')::date)
 FROM pg_class JOIN pg_inherits ON inhrelid = oid WHERE inhparent = 'trades'::regclass"""
-_FROM_THE_BEGINNING: Final = "SELECT EXISTS (SELECT FROM order_events WHERE sequence = 1)"
-_FIRST_MINUTE: Final = """
-SELECT min(first.minute) FROM instruments CROSS JOIN LATERAL
-    (SELECT minute FROM minute_bars AS bar WHERE bar.instrument = instruments.instrument
-    ORDER BY minute LIMIT 1) AS first"""
+_BEGINS: Final = "SELECT begins_ns FROM follower_positions WHERE follower = 'postgres'"
 _DIFFERENT: Final = """
 WITH traded AS (
     SELECT instrument, count(*) AS count, sum(quantity) AS quantity, sum(price * quantity) AS money
@@ -239,13 +235,10 @@ async def _made(connection: Any, day: date, last_sequence: int) -> Settled:
 async def _first_whole_day(connection: Any) -> date | None:
     """Of trades; None where there is none."""
     first: date | None = await connection.fetchval(_FIRST_MONTH)
-    if first is None or await connection.fetchval(_FROM_THE_BEGINNING):
+    begins_ns = await connection.fetchval(_BEGINS)
+    if first is None or not begins_ns:
         return first
-    minute = await connection.fetchval(_FIRST_MINUTE)
-    if minute is None:
-        return None
-    after = datetime.fromtimestamp(minute * 60, UTC).date() + timedelta(days=1)
-    return max(first, after)
+    return max(first, datetime.fromtimestamp(begins_ns // 10**9, UTC).date() + timedelta(days=1))
 
 
 async def _checked(connection: Any, day: date) -> str:

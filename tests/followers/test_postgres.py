@@ -314,6 +314,7 @@ def test_rows_of_an_older_schema_are_taken_along(site: Site, database: str, fetc
     fetch("DELETE FROM schema_migrations WHERE number > 1")
     fetch("ALTER TABLE minute_bars DROP COLUMN price_sum")
     fetch("DROP TABLE settled_days")
+    fetch("ALTER TABLE follower_positions DROP COLUMN begins_ns")
     for name in ("client", "instrument", "status"):
         fetch(f"DROP INDEX orders_by_{name}")
     for name in ("orders_by_client", "orders_by_instrument", "orders_open"):

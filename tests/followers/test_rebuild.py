@@ -176,6 +176,7 @@ def test_from_the_first_sequence_that_is_kept(tmp_path: Path, database: str, fet
     assert_fold(fetch, cut.site.engine)
     assert_events(fetch, records(cut.site))
     assert before == fetch(f"SELECT * FROM order_events WHERE sequence < {first} ORDER BY 1, 2")
+    assert fetch("SELECT begins_ns FROM follower_positions") == [(0,)]
 
 
 def test_empty_tables_from_a_cut_journal(tmp_path: Path, database: str, fetch: Fetch) -> None:
@@ -202,3 +203,17 @@ def test_empty_tables_from_a_cut_journal(tmp_path: Path, database: str, fetch: F
     assert dict(rows) == resting
     assert fetch("SELECT min(sequence) FROM order_events") == [(cut.source().first_sequence,)]
     assert write(database, []) == engine.sequence
+
+
+@pytest.mark.parametrize("written", [0, 20])
+def test_rows_are_known_to_begin_after_a_gap(
+    tmp_path: Path, database: str, fetch: Fetch, written: int
+) -> None:
+    """So that no day is settled from a part of its trades."""
+    cut = CutJournal(tmp_path)
+    write(database, [cut.all[:written]] if written else [])
+    cut.run(database, mend=True)
+    begins_ns = cut.all[cut.kept].time_ns
+    assert fetch("SELECT begins_ns FROM follower_positions") == [(begins_ns,)]
+    cut.run(database, mend=True)
+    assert fetch("SELECT begins_ns FROM follower_positions") == [(begins_ns,)]

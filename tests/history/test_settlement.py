@@ -76,6 +76,13 @@ async def fill(database: str, some: list[Record]) -> None:
     await follower.close()
 
 
+async def execute(database: str, *statements: str) -> None:
+    connection = await asyncpg.connect(database)
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
 def assert_balanced(obligations: list[Obligation]) -> None:
     for name in NAMES:
         of_it = [each for each in obligations if each.instrument == name]
@@ -171,22 +178,30 @@ def test_tables_that_begin_within_a_day_do_not_settle_it(site: Site, whole: str)
     """As they are after they were emptied and made again from a journal without its beginning."""
     noon = nanoseconds(FIRST) // 10**9 + 12 * 3_600
     cut = (
-        "DELETE FROM order_events WHERE sequence = 1",
+        f"UPDATE follower_positions SET begins_ns = {noon}000000000",
         f"DELETE FROM trades WHERE time < to_timestamp({noon})",
         f"DELETE FROM minute_bars WHERE minute < {noon // 60}",
     )
 
     async def run() -> None:
-        connection = await asyncpg.connect(whole)
-        for statement in cut:
-            await connection.execute(statement)
-        await connection.close()
+        await execute(whole, *cut)
         following = date.fromordinal(FIRST.toordinal() + 1)
         with pytest.raises(NotKept) as refused:
             await settle(whole, FIRST, site.engine.sequence)
         assert refused.value.first == following
         _, obligations = await settle(whole, following, site.engine.sequence)
         assert obligations == folded(site, following)[0]
+
+    asyncio.run(run())
+
+
+def test_the_first_day_is_settled_when_its_events_are_gone(site: Site, whole: str) -> None:
+    """They are kept for 90 days, its trades for ever."""
+
+    async def run() -> None:
+        await execute(whole, "DROP TABLE order_events_2026_02")
+        _, obligations = await settle(whole, FIRST, site.engine.sequence)
+        assert obligations == folded(site, FIRST)[0]
 
     asyncio.run(run())
 
