@@ -24,7 +24,6 @@ from clients.words import SELF_TRADE_PREVENTIONS
 from exchange.v1 import account_service_pb2, admin_service_pb2, market_data_pb2, types_pb2
 
 NS_PER_S = 1_000_000_000
-FEE_PLACES = 6  # a fee rate is in 10^-6
 
 
 def levels_of(levels: Iterable[types_pb2.Level]) -> tuple[Level, ...]:
@@ -115,10 +114,14 @@ def instrument_of(instrument: market_data_pb2.Instrument) -> Instrument:
         price_max=decimal_of_e8(instrument.price_max_e8),
         quantity_min=decimal_of_e8(instrument.quantity_min_e8),
         quantity_max=decimal_of_e8(instrument.quantity_max_e8),
-        maker_fee=Decimal(instrument.maker_fee_e6).scaleb(-FEE_PLACES),
-        taker_fee=Decimal(instrument.taker_fee_e6).scaleb(-FEE_PLACES),
+        maker_fee=rate_of_e6(instrument.maker_fee_e6),
+        taker_fee=rate_of_e6(instrument.taker_fee_e6),
         self_trade_prevention=SELF_TRADE_PREVENTIONS.word(instrument.self_trade_prevention),
     )
+
+
+def rate_of_e6(rate_e6: int) -> Decimal:
+    return Decimal(f"{rate_e6}E-6")  # as text: arithmetic would round to the caller's context
 
 
 def position_of(position: account_service_pb2.Position) -> Position:

@@ -26,7 +26,7 @@ changed level about 1 µs, a new price a bisection and a move of pointers, the c
 
 from bisect import bisect_left, insort
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from google_crc32c import value as crc32c
 
@@ -36,6 +36,7 @@ from clients.types import Book, Level, Side
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 
 CHECKSUM_LEVELS = 10  # a side: the protocol's
+EXACT = Context(prec=24)  # digits: of half the sum of two prices, whatever the caller's context has
 
 
 class OutOfStepError(Exception):
@@ -107,7 +108,7 @@ class BookMirror:
     def mid(self) -> Decimal | None:
         """Half-way between the best prices; None unless there are both."""
         bid, ask = self.best_bid, self.best_ask
-        return (bid.price + ask.price) / 2 if bid and ask else None
+        return EXACT.divide(EXACT.add(bid.price, ask.price), 2) if bid and ask else None
 
     def depth(self, side: Side | str) -> int:
         """How many levels a side has."""

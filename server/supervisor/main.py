@@ -117,14 +117,27 @@ UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command: the exit code."""
+    _open_streams()
     parent = Parent.follow()
     given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = _parser(with_trading=not given or given[0] not in OWN)
-    options = parser.parse_args(given)
     try:
+        parser = _parser(with_trading=not given or given[0] not in OWN)
+        options = parser.parse_args(given)
         return _run_part(options, parent) if "part" in options else _run_command(options, parent)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _open_streams() -> None:
+    """Started with a standard stream closed, what goes there is for nobody; a file or a connection
+    that took its number would be written to."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            mode = os.O_WRONLY if number else os.O_RDONLY
+            if (opened := os.open(os.devnull, mode)) != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
 
 
 def _run_command(options: argparse.Namespace, parent: Parent) -> int:

@@ -1,12 +1,13 @@
 """Numbers are taken exactly, or refused with field, limit and value."""
 
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, localcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clients.decimals import INT64_MAX, NumberInvalidError, decimal_of_e8, e8_of, text_of_e8
+from clients.market_wire import rate_of_e6
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,10 @@ def test_there_and_back(units: int) -> None:
     assert "E" not in text
     assert not text.endswith(".")
     assert text == "0" or "." not in text or text[-1] != "0"
+
+
+def test_nothing_is_rounded_to_what_the_caller_computes_with() -> None:
+    with localcontext(Context(prec=3, traps=[Inexact])):
+        assert e8_of(Decimal("70150.12345678"), "price") == 7_015_012_345_678
+        assert str(decimal_of_e8(7_015_012_345_678)) == "70150.12345678"
+        assert str(rate_of_e6(-123_456)) == "-0.123456"

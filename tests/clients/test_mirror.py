@@ -2,7 +2,7 @@
 
 import random
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, localcontext
 
 import pytest
 from google_crc32c import value
@@ -33,6 +33,15 @@ def test_snapshot_and_delta() -> None:
     assert (book.instrument, book.sequence) == (BTC, 8)
     assert book.time == mirror.time == datetime(1970, 1, 1, 0, 0, 8, tzinfo=UTC)
     assert (mirror.restarted, mirror.restart_count) == ("", 0)
+
+
+def test_mid_is_exact_whatever_the_caller_computes_with() -> None:
+    server, mirror = BookServer(), BookMirror(BTC)
+    largest = 2**63 - 1
+    server.change(1, bids={largest - 1: 1}, asks={largest: 1})
+    mirror.take(server.snapshot())
+    with localcontext(Context(prec=5, traps=[Inexact])):
+        assert str(mirror.mid) == "92233720368.547758065"
 
 
 def test_levels_are_best_first_and_counted() -> None:

@@ -72,3 +72,14 @@ def test_what_is_no_text_is_refused_before_it_is_sent(command: str) -> None:
     code, said = ended(command, os.fsdecode(b"b\xff"), output=subprocess.DEVNULL)
     assert code == Exit.CONFIGURATION
     assert said.splitlines()[-1].endswith("must be text as the locale encodes it; got 'b\\udcff'")
+
+
+def test_closed_streams_are_for_nobody() -> None:
+    """As a cron job or a daemon may start it."""
+    run = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-P", "-m", EXCHANGE]
+        + ["completion", "bash"],
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == Exit.CLEAN
