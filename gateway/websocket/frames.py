@@ -35,6 +35,7 @@ sent a snapshot. `orderbook` and `ticker` are whole states, of which some may be
 import json
 import re
 import struct
+import sys
 import zlib
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -62,6 +63,7 @@ BAD_REQUEST: Final = 3
 EXHAUSTED: Final = 8
 SHOWN_MAX: Final = 100
 """Characters of a wrong value that an error repeats."""
+DOUBLE_MAX: Final = sys.float_info.max
 NUMBERS: Final = ("price", "quantity")
 NUMERIC: Final = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?")
 """Text that is a number over HTTP too. Python's `float` takes more: blanks, `1_000`, digits of
@@ -128,14 +130,22 @@ def parsed(text: str) -> dict[str, Any]:
 
 
 def check_numbers(frame: dict[str, Any]) -> None:
-    """Raises `BadFrame` where price or quantity is what would be taken for a number and is none."""
+    """Raises `BadFrame` where price or quantity is given and no number that a double holds."""
     for field in NUMBERS:
         given = frame.get(field)
-        if isinstance(given, bool) or (isinstance(given, str) and not NUMERIC.fullmatch(given)):
+        if given is not None and not _is_number(given):
             raise BadFrame(
                 f"{field} {json.dumps(given)[:SHOWN_MAX]} is not a number: send one such as "
                 "70150.5, with or without quotes"
             )
+
+
+def _is_number(given: object) -> bool:
+    if isinstance(given, str):
+        return NUMERIC.fullmatch(given) is not None
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return False
+    return abs(given) <= DOUBLE_MAX
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -190,7 +190,7 @@ class Session:
             answer = await self._handler(frame)(frame)
         except BadFrame as bad:
             answer = error(str(bad), bad.code)
-        except (ParseError, NumberInvalidError, OverflowError) as wrong:
+        except (ParseError, NumberInvalidError) as wrong:
             answer = error(f"the frame has a field of the wrong type: {wrong}", BAD_REQUEST)
         except ExchangeError as refused:
             code = refused.code.value[0]
