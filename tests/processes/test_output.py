@@ -77,8 +77,7 @@ def test_what_is_no_text_is_refused_before_it_is_sent(command: str) -> None:
 def test_closed_streams_are_for_nobody() -> None:
     """As a cron job or a daemon may start it."""
     run = subprocess.run(
-        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-P", "-m", EXCHANGE]
-        + ["completion", "bash"],
+        ["sh", "-c", f'exec "{sys.executable}" -P -m {EXCHANGE} completion bash <&- >&- 2>&-'],
         timeout=60,
         check=False,
     )
