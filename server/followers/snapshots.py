@@ -8,8 +8,9 @@ after `interval_s` if there is anything new, and at once when the server says th
 If its events differ from the recorded ones it writes nothing any more and ends with an exit code
 of its own: either engine or journal is wrong, and no restart changes that.
 
-It runs at low priority (nice 10): while the server needs the cores, it waits. Known limit: while
-it writes, it reads nothing; the server's stream waits, the server does not.
+It runs at low priority (nice 10): while the server needs the cores, it waits. It writes in a
+thread, so that the other followers of its process go on; it reads nothing itself meanwhile. The
+server's stream waits, the server does not.
 """
 
 import asyncio
@@ -151,6 +152,7 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
     follower = SnapshotFollower(settings.data_dir, settings.snapshots.interval_s)
     collector.settle()
     reader = JournalReader(settings.server_address, NAME)
+    engine_use = asyncio.Lock()
     retry_max_s = settings.followers.retry_max_ms / 1_000
     followings = [
         Following(part, settings.server_address, OutageLines(logs.say), retry_max_s)
@@ -159,8 +161,8 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
     watch(watched(settings, followings, logs.say), settings.server_address)
     tasks = [
         asyncio.create_task(stop.wait()),
-        asyncio.create_task(_read(follower, reader, on_serving)),
-        asyncio.create_task(_write(follower, reader)),
+        asyncio.create_task(_read(follower, reader, engine_use, on_serving)),
+        asyncio.create_task(_write(follower, reader, engine_use)),
         *(asyncio.create_task(following.run()) for following in followings),
     ]
     try:
@@ -178,27 +180,34 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
 
 
 async def _read(
-    follower: SnapshotFollower, reader: JournalReader, on_serving: Callable[[], None]
+    follower: SnapshotFollower,
+    reader: JournalReader,
+    engine_use: asyncio.Lock,
+    on_serving: Callable[[], None],
 ) -> None:
     serving = False
     async with contextlib.aclosing(reader.messages(lambda: follower.sequence)) as messages:
         async for message in messages:
-            follower.hold(message)
-            if not serving:
-                follower.catch_up()
-                serving = True
-                on_serving()
-            if message.snapshot_requested_sequence and follower.due():
-                await _write_one(follower, reader)
+            async with engine_use:
+                follower.hold(message)
+                if not serving:
+                    follower.catch_up()
+                    serving = True
+                    on_serving()
+                if message.snapshot_requested_sequence and follower.due():
+                    await _write_one(follower, reader)
 
 
-async def _write(follower: SnapshotFollower, reader: JournalReader) -> None:
+async def _write(
+    follower: SnapshotFollower, reader: JournalReader, engine_use: asyncio.Lock
+) -> None:
     reported = -1
     while True:
-        follower.catch_up()
-        if follower.due():
-            await _write_one(follower, reader)
-        elif follower.sequence != reported:
+        async with engine_use:
+            follower.catch_up()
+            if follower.due():
+                await _write_one(follower, reader)
+        if follower.sequence != reported:
             reported = follower.sequence
             if not await reader.report(reported):
                 reported = -1
@@ -208,7 +217,7 @@ async def _write(follower: SnapshotFollower, reader: JournalReader) -> None:
 async def _write_one(follower: SnapshotFollower, reader: JournalReader) -> None:
     began = time.monotonic()
     try:
-        written = follower.write()
+        written = await asyncio.to_thread(follower.write)
     except (OSError, SnapshotBad) as error:
         # Nothing is lost without it: the next start re-applies more, and there is a next time.
         logs.complain(f"no snapshot at sequence {follower.sequence}: {error}")

@@ -1,6 +1,8 @@
 """The snapshot follower beside a real server, and beside one that sends something else."""
 
-from collections.abc import Iterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from exchange.v1.admin_service_pb2 import (
     CreateSnapshotRequest,
     CreateSnapshotResponse,
     GetStatusRequest,
+    SnapshotReport,
     StreamJournalRequest,
     StreamJournalResponse,
 )
@@ -185,6 +188,52 @@ def test_messages_are_taken_in_together(
     monkeypatch.setattr(snapshots, "HELD_BYTES_MAX", 1)
     follower.hold(message(frames[6:]))
     assert follower.sequence == site.engine.sequence
+
+
+class Reader:
+    """Two halves of a journal; the first asks for a snapshot."""
+
+    def __init__(self, frames: list[bytes]) -> None:
+        self._messages = [message(frames[:7], wanted=1), message(frames[7:])]
+
+    async def messages(self, _: Callable[[], int]) -> AsyncIterator[StreamJournalResponse]:
+        for each in self._messages:
+            yield each
+
+    async def report(self, sequence: int, snapshot: SnapshotReport | None = None) -> bool:
+        return sequence >= 0 and (snapshot is None or snapshot.sequence == sequence)
+
+
+@pytest.mark.asyncio
+async def test_others_go_on_while_a_snapshot_is_written(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other followers of the process have the loop, but nobody the engine."""
+    follower = SnapshotFollower(tmp_path, interval_s=3600)
+    begun, others_went_on = threading.Event(), threading.Event()
+    write, sequences = follower.write, []
+
+    def write_slowly() -> SnapshotReport:
+        begun.set()
+        assert others_went_on.wait(10)
+        sequences.append(follower.sequence)
+        return write()
+
+    monkeypatch.setattr(follower, "write", write_slowly)
+    engine_use = asyncio.Lock()
+    reader: Any = Reader(frames_of(site))
+    reading = asyncio.create_task(snapshots._read(follower, reader, engine_use, lambda: None))
+    writing = asyncio.create_task(snapshots._write(follower, reader, engine_use))
+    assert await asyncio.to_thread(begun.wait, 10)
+    first = follower.sequence
+    assert 0 < first < site.engine.sequence
+    others_went_on.set()
+    await asyncio.wait_for(reading, 10)
+    writing.cancel()
+    follower.catch_up()
+    assert sequences == [first]
+    assert follower.sequence == site.engine.sequence
+    assert [int(path.name[-20:]) for path in snapshot_paths(tmp_path)] == [first]
 
 
 def test_a_snapshot_that_cannot_be_written_is_tried_again(
