@@ -37,7 +37,12 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
 from server.followers.outage_lines import reason
-from server.followers.position import JournalNotKept, JournalReader, records
+from server.followers.position import (
+    JournalEndsBefore,
+    JournalNotKept,
+    JournalReader,
+    records,
+)
 from server.journal.record import BATCH, HEADER_BYTES, Record
 
 WAITING_BYTES_MAX: Final = 4 << 20
@@ -198,6 +203,11 @@ class Following:
             raise FollowerStopped(
                 f"{gone}; put archived files back{OTHERWISE.get(self.name, '')}"
             ) from gone
+        except JournalEndsBefore as before:
+            raise FollowerStopped(
+                f"it is at sequence {self.reached.sequence}, which this exchange has not reached:"
+                " it holds what another journal says; give this exchange one of its own"
+            ) from before
 
     async def _read_on(self, reader: JournalReader) -> None:
         read = self.reached.sequence

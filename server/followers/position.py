@@ -10,7 +10,8 @@ The first stream or report under a name *registers* it, durably, at the position
 on from: from then on the server keeps the journal after the follower's position, connected or not,
 until `AdminService.RemoveFollower`. `report` moves the position on, so it is called only with what
 is durable on the follower's side; a stream that asks for less moves it back. A position that lies
-before what is still kept is answered with OUT_OF_RANGE and the first sequence that is there.
+before what is still kept is answered with OUT_OF_RANGE and the first sequence that is there, one
+after the journal's end with INVALID_ARGUMENT.
 """
 
 import asyncio
@@ -52,6 +53,10 @@ class JournalNotKept(Exception):
     """What comes next is not in the journal any more; the text is the server's."""
 
 
+class JournalEndsBefore(Exception):
+    """The position is one that the journal has not reached: it is of another journal."""
+
+
 def frames(message: StreamJournalResponse) -> Iterator[bytes]:
     """The frames of a message, as they lie."""
     data = message.frames  # Each look at the field is a copy of all of it.
@@ -86,7 +91,7 @@ class JournalReader:
         self, position: Callable[[], int], *, must_be_kept: bool = False
     ) -> AsyncGenerator[StreamJournalResponse, None]:
         """Everything after `position()`, and then what comes; never ends by itself, but raises
-        `JournalNotKept` where asked to."""
+        `JournalNotKept` and `JournalEndsBefore` where asked to."""
         delay_s = DELAY_FIRST_SECONDS
         told = False
         while True:
@@ -103,6 +108,8 @@ class JournalReader:
             except grpc.aio.AioRpcError as error:
                 if must_be_kept and error.code() is grpc.StatusCode.OUT_OF_RANGE:
                     raise JournalNotKept(error.details()) from error
+                if must_be_kept and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                    raise JournalEndsBefore from error
                 why = f"{error.code().name}: {error.details()}"
             finally:
                 call.cancel()

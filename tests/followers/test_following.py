@@ -23,11 +23,6 @@ from server.journal.record import Record
 BEGINS = "after_sequence 0 lies before the journal that is kept, which begins with sequence 900"
 
 
-async def refuse(_request: bytes, context: Any) -> None:
-    """As a server does whose journal begins later."""
-    await context.abort(grpc.StatusCode.OUT_OF_RANGE, BEGINS)
-
-
 async def keep_quiet(_request: bytes, _context: Any) -> None:
     """As a server does where nothing happens."""
     await asyncio.Event().wait()
@@ -89,10 +84,23 @@ async def followed(
         await server.stop(None)
 
 
-def test_what_needs_a_person_is_said_once() -> None:
-    """The database was emptied, and the journal holds no more what it needs."""
+@pytest.mark.parametrize(
+    ("code", "details", "told"),
+    [
+        # The database was emptied, and the journal holds no more what it needs.
+        (grpc.StatusCode.OUT_OF_RANGE, BEGINS, (BEGINS, "exchange rebuild postgres")),
+        # It is the database of an exchange that got further than this one has.
+        (grpc.StatusCode.INVALID_ARGUMENT, "", ("at sequence 77", "one of its own")),
+    ],
+)
+def test_what_needs_a_person_is_said_once(
+    code: grpc.StatusCode, details: str, told: tuple[str, str]
+) -> None:
     said: list[str] = []
-    tables = Tables(0)
+    tables = Tables(77)
+
+    async def refuse(_request: bytes, context: Any) -> None:
+        await context.abort(code, details)
 
     async def run() -> None:
         heard = asyncio.Event()
@@ -104,11 +112,11 @@ def test_what_needs_a_person_is_said_once() -> None:
         async with followed(tables, refuse, hear, lambda _: None) as following:
             await heard.wait()
             assert following.state().health == Health.DOWN
-            assert "exchange rebuild postgres" in following.state().problem
+            assert told[1] in following.state().problem
 
     asyncio.run(run())
     assert len(said) == tables.opened == 1
-    assert BEGINS in said[0]
+    assert told[0] in said[0]
 
 
 def test_where_it_is_is_reported_though_nothing_happens() -> None:
