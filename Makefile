@@ -8,25 +8,28 @@ HAND_WRITTEN := $(wildcard server clients gateway tests bench proto/generate.py)
 # Where bytecode is not kept each process compiles all that it loads: a start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-setup: .venv/.dev  ## the environment at .venv, with what tests and checks need
+setup:  ## the environment at .venv, with what tests and checks need
+	@$(call made,.venv/.dev)
 
-up: .venv/.runtime  ## start the exchange: make up ARGS="--help" explains the options
+up:  ## start the exchange: make up ARGS="--help" explains the options
+	@$(call made,.venv/.runtime)
 	$(BIN)/exchange up $(ARGS)
 
-test: .venv/.dev  ## one process for each core, a file of tests in one; make test ARGS="-n0" for a debugger
+test: setup  ## one process for each core, a file of tests in one; make test ARGS="-n0" for a debugger
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: .venv/.dev
+check: setup
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy $(HAND_WRITTEN)
 	$(BIN)/python proto/generate.py --check && $(BIN)/pytest -q tests/architecture && $(BIN)/python -m gateway.envoy --validate
 
-bench: .venv/.dev
+bench: setup
 	$(BIN)/python -m bench $(ARGS)
 
-generate: .venv/.dev  ## Python and the descriptor image from proto/**/*.proto
+generate: setup  ## Python and the descriptor image from proto/**/*.proto
 	$(BIN)/python proto/generate.py
 
-lock: .venv/.uv  ## renew the pins within pyproject.toml's bounds: make lock ARGS=--upgrade
+lock:  ## renew the pins within pyproject.toml's bounds: make lock ARGS=--upgrade
+	@$(call made,.venv/.uv)
 	$(LOCK) pyproject.toml --group build -o requirements.lock $(ARGS)
 	$(LOCK) pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock $(ARGS)
 	$(LOCK) --group full -o requirements-full.lock $(ARGS)
@@ -37,9 +40,13 @@ clean:  ## everything that can be made again; never a data directory
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Of two at once in one tree, the second waits and then finds it made.
+made = $(MAKE) -q $(1) || flock Makefile $(MAKE) --no-print-directory $(1)
+
+# Cleared: of one that was interrupted, what is there of pip keeps venv from installing the rest.
 .venv/.uv:
 	@test -n "$(PYTHON)" || { echo "setup needs Python 3.11 or 3.12 on PATH; name one with: make PYTHON=/path/to/python3.12"; exit 1; }
-	$(PYTHON) -m venv .venv && $(BIN)/pip install -q --require-hashes -r requirements-installer.lock && touch $@
+	$(PYTHON) -m venv --clear .venv && $(BIN)/pip install -q --require-hashes -r requirements-installer.lock && touch $@
 
 # Running needs its own lock only; what is installed on top for tests stays.
 .venv/.runtime: .venv/.uv requirements.lock pyproject.toml

@@ -1,9 +1,11 @@
 """The README as a stranger follows it: a fresh copy, `make up`, then every command as written.
 
-Only the ports differ, so that the test meets nobody else's exchange. The environment is set up from
-the package registry (its cache makes that quick); without it the test says so and is skipped.
+Only the ports differ, so that the test meets nobody else's exchange, and the first set-up was
+interrupted and is now wanted by two at once. The environment is set up from the package registry
+(its cache makes that quick); without it the test says so and is skipped.
 """
 
+import ensurepip
 import os
 import re
 import shutil
@@ -12,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -55,12 +58,16 @@ class Stranger:
             "PYTHON": sys.executable,
         }
         self.said = (home / "up.log").open("wb")
-        options = f"--http-port {self.http_port} --grpc-port {self.grpc_port}"
-        self.make = subprocess.Popen(
+        self.said_beside = (home / "beside.log").open("wb")
+        self.make = self.up(f"--http-port {self.http_port} --grpc-port {self.grpc_port}", self.said)
+        self.beside = self.up("--help", self.said_beside)
+
+    def up(self, options: str, said: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             ["make", "up", f"ARGS={options}", f"PYTHON={sys.executable}"],
-            cwd=home,
+            cwd=self.home,
             env=self.environment,
-            stdout=self.said,
+            stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -91,10 +98,23 @@ class Stranger:
         return text.replace(":3000", f":{self.http_port}").replace(":50051", f":{self.grpc_port}")
 
     def stop(self) -> None:
-        if self.make.poll() is None:
-            os.killpg(self.make.pid, signal.SIGINT)
-            self.make.wait(30)
+        for make in (self.beside, self.make):
+            if make.poll() is None:
+                os.killpg(make.pid, signal.SIGINT)
+                make.wait(30)
         self.said.close()
+        self.said_beside.close()
+
+
+def interrupt_set_up(home: Path) -> None:
+    """Leave what there is where venv was stopped as it installed pip: its name, no program."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = home / ".venv" / "lib" / version / "site-packages"
+    described = packages / f"pip-{ensurepip.version()}.dist-info" / "METADATA"
+    described.parent.mkdir(parents=True)
+    described.write_text(
+        f"Metadata-Version: 2.1\nName: pip\nVersion: {ensurepip.version()}\n", encoding="ascii"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +135,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stranger]:
         if name and (ROOT / name).is_file():
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, home / name)
+    interrupt_set_up(home)
     stranger = Stranger(home)
     try:
         until(stranger.is_ready, SET_UP_SECONDS, "ready")
@@ -145,6 +166,15 @@ def test_every_program_as_written(stranger: Stranger) -> None:
         done = stranger.run(".venv/bin/python", source.name)
         assert done.returncode == 0, f"{program}\n{done.stdout}{done.stderr}"
         assert done.stdout.strip(), f"{program} says nothing"
+
+
+@pytest.mark.timeout(SET_UP_SECONDS + 120)
+def test_set_up_by_two_at_once_serves_both(stranger: Stranger) -> None:
+    assert stranger.beside.wait(COMMAND_SECONDS) == 0
+    said = (stranger.home / "beside.log").read_text(encoding="utf-8")
+    assert "--http-port" in said
+    both = said + stranger.log()
+    assert both.count("-m venv") == 1, both
 
 
 @pytest.mark.timeout(SET_UP_SECONDS + 120)
