@@ -21,8 +21,8 @@ from server.core.types import INT64_MAX
 from server.rpc.errors import EdgeReason, EdgeReject
 
 INTERVAL_MINUTES_MAX: Final = 1_440
-INTERVALS_MAX: Final = 10_000
-"""Intervals of one reply, about 1 MB: a week of minutes."""
+INTERVALS_MAX: Final = 7 * 1_440 + 1
+"""Intervals of one reply, about 1 MB: a week of minutes, of the first and the last a part."""
 
 
 class Query(NamedTuple):

@@ -179,6 +179,15 @@ def test_an_average_of_nothing_is_nothing() -> None:
     assert (average_e8(5, 2), average_e8(7, 2)) == (2, 4)
 
 
+def test_a_week_of_minutes_fits_into_a_reply() -> None:
+    engine, done = traded(3, MINUTE_NS)
+    end_ns = done[-1][0] + 1
+    query = Query(NAME, end_ns - 7 * 1_440 * MINUTE_NS, end_ns, 1, with_empty=True)
+    found = answered(engine, query)
+    assert len(found.intervals) == 7 * 1_440 + 1, "of the first and the last a part"
+    assert sum(bar.count for bar in found.intervals) == 3
+
+
 def test_more_intervals_than_a_reply_holds_are_refused_before_they_are_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
