@@ -1,5 +1,6 @@
-"""Numbers of the JSON interface, and the book that is written by hand."""
+"""Numbers and times of the JSON interface, and the book that is written by hand."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from exchange.http.v1 import order_service_pb2
 from exchange.v1 import market_data_pb2
+from gateway.websocket import frames
 from server.core.commands import PlaceOrder, SetInstrument
 from server.core.engine import Engine
 from server.core.instruments import Instrument
@@ -20,6 +22,14 @@ from server.rpc.http.encoded_depth import encoded_depth
 from server.rpc.http.given import Given
 
 DIGITS_15 = 10**15
+
+
+@pytest.mark.parametrize("ms", [0, 5, 50, 999])
+def test_times_have_three_decimals(ms: int) -> None:
+    text = f"2024-02-29T23:59:59.{ms:03d}Z"
+    time = datetime(2024, 2, 29, 23, 59, 59, ms * 1_000 + 999, tzinfo=UTC)
+    assert present.time_text(1_709_251_199_000_999_999 + ms * 10**6) == text
+    assert frames.time_text(time) == text
 
 
 @pytest.mark.parametrize(
