@@ -96,13 +96,15 @@ class Rebuild:
         self._source = source
         self._progress = progress
         self._copied = 0
+        self._home = ""
+        """Schema of the tables, quoted where it has to be."""
 
     async def run(self, *, mend: bool) -> Result:
         """Compare, and mend unless told not to. Raises `RebuildRefused`."""
         connection = await asyncpg.connect(self._url)
         try:
             await self._prepare(connection)
-            copy = PostgresFollower(self._url, self._kept, f"{SCHEMA}, public")
+            copy = PostgresFollower(self._url, self._kept, f"{SCHEMA}, {self._home}")
             try:
                 await copy.open()
                 _, there = await self._position(connection)
@@ -124,6 +126,7 @@ class Rebuild:
             await migrate(connection)
         except SchemaRefused as refused:
             raise RebuildRefused(str(refused)) from refused
+        self._home = await connection.fetchval("SELECT quote_ident(current_schema())")
         await connection.execute(
             "INSERT INTO follower_positions VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING",
             NAME,
@@ -152,7 +155,7 @@ class Rebuild:
             await self._fold(copy, sequence)
             await copy.close()
             async with connection.transaction():
-                await seed(connection, engine, first_sequence)
+                await seed(connection, engine, first_sequence, self._home)
             self._copied = sequence
             await copy.open()
         await self._fold(copy, last_sequence)
@@ -243,10 +246,10 @@ class Rebuild:
         time_ns = await connection.fetchval(f"SELECT time_ns FROM {SCHEMA}.follower_positions")
         if time_ns is None:
             return
-        for path in ("public", f"{SCHEMA}, public"):
+        for path in (self._home, f"{SCHEMA}, {self._home}"):
             await connection.execute(f"SET LOCAL search_path = {path}")
             await Partitions(self._kept).make(connection, time_ns)
-        await connection.execute("SET LOCAL search_path = public")
+        await connection.execute(f"SET LOCAL search_path = {self._home}")
         for row in await connection.fetch(
             """SELECT relname, split_part(inhparent::regclass::text, '.', 2) AS parent,
             pg_get_expr(relpartbound, oid) AS bound FROM pg_inherits JOIN pg_class ON oid = inhrelid
@@ -254,8 +257,8 @@ class Rebuild:
             SCHEMA,
         ):
             await connection.execute(
-                f"CREATE TABLE IF NOT EXISTS public.{row['relname']} PARTITION OF"
-                f" public.{row['parent']} {row['bound']}"
+                f"CREATE TABLE IF NOT EXISTS {row['relname']} PARTITION OF"
+                f" {row['parent']} {row['bound']}"
             )
 
     async def _proof(self, connection: Any, table: Table) -> Proof:

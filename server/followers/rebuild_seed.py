@@ -9,9 +9,10 @@ from server.followers.rebuild_sql import SCHEMA
 from server.followers.rows import Batch
 
 
-async def seed(connection: Any, engine: Engine, first_sequence: int) -> None:
-    """Inside a transaction: what a fold from `first_sequence` can't know."""
-    await connection.execute(f"SET LOCAL search_path = {SCHEMA}, public")
+async def seed(connection: Any, engine: Engine, first_sequence: int, home: str) -> None:
+    """Inside a transaction: what a fold from `first_sequence` can't know. `home` is the schema of
+    the tables that are copied."""
+    await connection.execute(f"SET LOCAL search_path = {SCHEMA}, {home}")
     await connection.execute("TRUNCATE client_positions, fees, orderbook_snapshots")
     batch = Batch()
     for order in engine.orders(limit=1 << 62):

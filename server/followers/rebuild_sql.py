@@ -29,7 +29,7 @@ class Table(NamedTuple):
 
     def _joined(self) -> str:
         keys = ", ".join(self.key)
-        return f"public.{self.name} AS had FULL JOIN {SCHEMA}.{self.name} AS made USING ({keys})"
+        return f"{self.name} AS had FULL JOIN {SCHEMA}.{self.name} AS made USING ({keys})"
 
     def compared(self, bound: str) -> str:
         """How many rows there are; and of them missing, surplus and differing."""
@@ -56,8 +56,8 @@ class Table(NamedTuple):
         same = " AND ".join(f"had.{name} = made.{name}" for name in self.key)
         new = ", ".join(f"{name} = excluded.{name}" for name in known)
         return (
-            f"INSERT INTO public.{self.name} ({names}) SELECT {values}"
-            f" FROM {SCHEMA}.{self.name} AS made LEFT JOIN public.{self.name} AS had ON {same}"
+            f"INSERT INTO {self.name} ({names}) SELECT {values}"
+            f" FROM {SCHEMA}.{self.name} AS made LEFT JOIN {self.name} AS had ON {same}"
             f" WHERE had.{self.key[0]} IS NULL OR ROW({had}) IS DISTINCT FROM ROW({made})"
             f" ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {new}"
         )
@@ -67,8 +67,8 @@ class Table(NamedTuple):
         keys = ", ".join(self.key)
         same = " AND ".join(f"it.{name} = surplus.{name}" for name in self.key)
         return (
-            f"DELETE FROM public.{self.name} AS it USING (SELECT {keys}"
-            f" FROM public.{self.name} AS had LEFT JOIN {SCHEMA}.{self.name} AS made"
+            f"DELETE FROM {self.name} AS it USING (SELECT {keys}"
+            f" FROM {self.name} AS had LEFT JOIN {SCHEMA}.{self.name} AS made"
             f" USING ({keys}) WHERE made.{self.columns[0]} IS NULL"
             f" AND ({bound or 'TRUE'})) AS surplus WHERE {same}"
         )
@@ -145,11 +145,11 @@ def copies() -> Iterator[str]:
     yield f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"
     yield f"CREATE SCHEMA {SCHEMA}"
     for table in TABLES:
-        made, had = f"{SCHEMA}.{table.name}", f"public.{table.name}"
+        made, had = f"{SCHEMA}.{table.name}", table.name
         if table.name in _PARTITIONED:
             yield f"CREATE TABLE {made} (LIKE {had}) PARTITION BY RANGE (time)"
         else:
             key = ", ".join(table.key)
             yield f"CREATE UNLOGGED TABLE {made} (LIKE {had}, PRIMARY KEY ({key}))"
     yield f"CREATE INDEX ON {SCHEMA}.orders (instrument) WHERE {_OPEN}"
-    yield f"CREATE TABLE {SCHEMA}.follower_positions (LIKE public.follower_positions INCLUDING ALL)"
+    yield f"CREATE TABLE {SCHEMA}.follower_positions (LIKE follower_positions INCLUDING ALL)"

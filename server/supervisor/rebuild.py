@@ -92,7 +92,9 @@ def _rebuild(options: argparse.Namespace, settings: Settings) -> int:
         return Exit.FAILED
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
         said = str(failure) or type(failure).__name__
-        error(f"PostgreSQL: {said}; is it running (exchange postgres starts the embedded one)?")
+        if not isinstance(failure, asyncpg.PostgresError):
+            said += "; is it running (exchange postgres starts the embedded one)?"
+        error(f"PostgreSQL: {said}")
         return Exit.FAILED
     return _told(result, check=options.check)
 

@@ -217,3 +217,25 @@ def test_rows_are_known_to_begin_after_a_gap(
     assert fetch("SELECT begins_ns FROM follower_positions") == [(begins_ns,)]
     cut.run(database, mend=True)
     assert fetch("SELECT begins_ns FROM follower_positions") == [(begins_ns,)]
+
+
+def test_tables_may_be_in_another_schema(
+    site: Site, database: str, fetch: Fetch, rebuild: Callable[..., int]
+) -> None:
+    """As where the schema that everybody shares is closed to ordinary users."""
+    schema = (
+        'CREATE SCHEMA "Of its own"',
+        f'ALTER DATABASE {database.rpartition("/")[2]} SET search_path = "Of its own"',
+    )
+    execute(database, *schema)
+    write(database, [records(site)[:30]])
+    assert rebuild() == 0
+    assert_fold(fetch, site.engine)
+    execute(database, TAMPERED["orders"], TAMPERED["trades"])
+    assert rebuild() == 0
+    assert_fold(fetch, site.engine)
+    cut = CutJournal(site.directory)
+    execute(database, 'DROP SCHEMA "Of its own" CASCADE', schema[0])
+    cut.run(database, mend=True)
+    assert write(database, []) == cut.site.engine.sequence
+    assert fetch("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
