@@ -76,6 +76,15 @@ def test_trades_newest_first(market: Market) -> None:
     assert older["next_page_token"] == reply["next_page_token"] == ""
 
 
+def test_fifty_trades_unless_more_are_asked_for(market: Market) -> None:
+    for _ in range(51):
+        market.placed("sell", 1, 100, client_id=f"{market.prefix}S")
+    market.placed("buy", 51, 100)
+    assert market.get("/market/trades")["count"] == 50
+    assert market.get("/market/trades", limit=1_000)["count"] == 51
+    assert market.http.get("/market/trades", params={"limit": "1001"}).status_code == 400
+
+
 def test_page_tokens_of_trades_are_checked(http: httpx.Client) -> None:
     for token in ("1", "x", "1-9999999999", f"{2**63}-0"):
         response = http.get("/market/trades", params={"page_token": token})
