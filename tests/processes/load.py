@@ -2,13 +2,15 @@
 
 import threading
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Self
 
 import grpc
 
 from exchange.v1.order_service_pb2 import (
     CancelOrderRequest,
+    CancelOrdersRequest,
     PlaceOrderRequest,
+    ReplaceOrderRequest,
     SessionCommand,
     SessionOutcome,
     TradingSessionOpen,
@@ -44,7 +46,7 @@ class Load:
         self._room = threading.Semaphore(MESSAGES_UNDER_WAY)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -63,8 +65,9 @@ class Load:
         assert not self.error, self.error
 
     def unanswered(self) -> list[SessionCommand]:
-        """Sent, with an outcome that nobody knows."""
-        return [it for key, it in self.sent.items() if key not in self.acknowledged]
+        """Sent, with an outcome that nobody knows, and to be resolved by a repeat."""
+        unknown = [it for key, it in self.sent.items() if key not in self.acknowledged]
+        return [it for it in unknown if has_key(it)]
 
     def _messages(self) -> Iterator[TradingSessionRequest]:
         yield TradingSessionRequest(open=TradingSessionOpen())
@@ -128,6 +131,38 @@ class Load:
         self._room.release()
 
 
+class MixedLoad(Load):
+    """Also replaces, which keep their place or lose it, orders that never rest, and every twentieth
+    command cancels all orders of a client of whom nothing more is heard."""
+
+    def _command(self, number: int) -> SessionCommand:
+        command = super()._command(number)
+        name = f"{self._name}-{number}"
+        client = f"{self._name}-{number - number % 20 + 19}"
+        match number % 20:
+            case 16 | 17 | 18:
+                command.place.client_id = client
+            case 19:
+                cancel_all = CancelOrdersRequest(client_id=client)
+                return SessionCommand(request_id=number, cancel_all=cancel_all)
+            case 7 | 12:
+                replace = ReplaceOrderRequest(
+                    client_id=f"client-{(number - 1) % 4}",
+                    order_id=f"{self._name}-{number - 1}",
+                    quantity_e8=E8 // 2,
+                    idempotency_key=name,
+                )
+                if number % 20 == 12:
+                    replace.price_e8 = (70_000 + number * 3 % 5) * E8
+                return SessionCommand(request_id=number, replace=replace)
+            case 8:
+                command.place.time_in_force = "TIME_IN_FORCE_IMMEDIATE_OR_CANCEL"  # type: ignore[assignment]
+            case 13:
+                command.place.type = "ORDER_TYPE_MARKET"  # type: ignore[assignment]
+                command.place.price_e8 = 0
+        return command
+
+
 def bid(number: int) -> PlaceOrderRequest:
     """One of many that rest; without a key, since what is remembered of keys would keep the journal
     for an hour."""
@@ -158,10 +193,20 @@ def repeat(address: str, commands: list[SessionCommand]) -> dict[str, SessionOut
 
 
 def key_of(command: SessionCommand) -> str:
-    """The idempotency key of a place or cancel."""
-    if command.HasField("place"):
-        return command.place.idempotency_key
-    return command.cancel.idempotency_key
+    """What it is known by: the idempotency key, or the client that only a cancel-all is about."""
+    match command.WhichOneof("command"):
+        case "place":
+            return command.place.idempotency_key
+        case "replace":
+            return command.replace.idempotency_key
+        case "cancel":
+            return command.cancel.idempotency_key
+    return command.cancel_all.client_id
+
+
+def has_key(command: SessionCommand) -> bool:
+    """Whether a repeat is answered as the first one was."""
+    return not command.HasField("cancel_all")
 
 
 def sequence_of(outcome: SessionOutcome) -> int:

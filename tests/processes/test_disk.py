@@ -12,13 +12,13 @@ import pytest
 
 from server.exits import Exit
 from tests.processes.invariants import assert_kept
-from tests.processes.load import Load, repeat, sequence_of
+from tests.processes.load import MixedLoad, repeat, sequence_of
 from tests.running import Running, Starter, is_there, until
 
 GONE_SECONDS = 1.0
 
 
-def assert_gone_and_kept(starter: Starter, server: Running, load: Load, began: float) -> str:
+def assert_gone_and_kept(starter: Starter, server: Running, load: MixedLoad, began: float) -> str:
     """It has ended by itself with the code for that, and nothing that it acknowledged is lost."""
     code = server.wait(10)
     seconds = time.monotonic() - began
@@ -36,9 +36,9 @@ def assert_gone_and_kept(starter: Starter, server: Running, load: Load, began: f
 
 
 def test_short_write_ends_the_server(starter: Starter, figures: Callable[[str], None]) -> None:
-    """[I1 I2 I8 I10] Fault 5: the file may not grow: a short write, then none at all."""
+    """[I1-I8 I10] Fault 5: the file may not grow: a short write, then none at all."""
     server, address = starter.server()
-    with Load(address, "w") as load:
+    with MixedLoad(address, "w") as load:
         load.wait(3)
         began = time.monotonic()
         size = (starter.data_dir / "journal").stat().st_size + 50_001
@@ -57,11 +57,11 @@ def test_failed_call_ends_the_server(
     call: str,
     error: str,
 ) -> None:
-    """[I1 I2 I8 I10] Through the journal's own calls: one error, no second try."""
+    """[I1-I8 I10] Through the journal's own calls: one error, no second try."""
     sign = tmp_path / "sign"
     module = "tests.processes.failing_disk"
     server, address = starter.server(module=module, FAILING_DISK=str(sign), FAILING_CALL=call)
-    with Load(address, "f") as load:
+    with MixedLoad(address, "f") as load:
         load.wait(3)
         began = time.monotonic()
         sign.touch()
@@ -73,13 +73,13 @@ def test_failed_call_ends_the_server(
 def test_sync_failed_by_the_kernel_ends_the_server(
     starter: Starter, tmp_path: Path, figures: Callable[[str], None]
 ) -> None:
-    """[I1 I2 I8 I10] Fault 10, through the system call, where strace is installed."""
+    """[I1-I8 I10] Fault 10, through the system call, where strace is installed."""
     strace = shutil.which("strace")
     if strace is None:
         figures("fault 10: not through the system call, strace is not installed")
         return
     server, address = starter.server()
-    with Load(address, "s") as load:
+    with MixedLoad(address, "s") as load:
         load.wait(3)
         trace = tmp_path / "trace"
         inject = "inject=fdatasync:error=EIO:when=5+"

@@ -13,7 +13,7 @@ from server.exits import Exit
 from server.journal.recovery import recover
 from tests.journal.site import records_of
 from tests.processes.invariants import assert_kept
-from tests.processes.load import Load, repeat, sequence_of
+from tests.processes.load import MixedLoad, repeat, sequence_of
 from tests.running import Running, Starter, is_there, until
 
 MODULE = "tests.processes.faulty_host"
@@ -26,8 +26,8 @@ def faulty(starter: Starter, fault: str, sign: Path, *options: str) -> tuple[Run
     return starter.server(None, *options, module=MODULE, FAULT=fault, SIGN=str(sign))
 
 
-def assert_resolved(starter: Starter, load: Load) -> str:
-    """[I1 I2 I8 I10] What was in flight is there once or not at all, and a retry gives one."""
+def assert_resolved(starter: Starter, load: MixedLoad) -> str:
+    """[I1-I8 I10] What was in flight is there once or not at all, and a retry gives one."""
     server, address = starter.server()
     resolved = repeat(address, load.unanswered())
     acknowledged = load.acknowledged | {k: v for k, v in resolved.items() if sequence_of(v)}
@@ -47,10 +47,10 @@ def taken(outcomes: dict[str, SessionOutcome]) -> list[SessionOutcome]:
 def test_killed_between_write_and_sync(
     starter: Starter, tmp_path: Path, figures: Callable[[str], None]
 ) -> None:
-    """[I1 I2 I8 I10] Fault 3, through the journal's own calls."""
+    """[I1-I8 I10] Fault 3, through the journal's own calls."""
     sign = tmp_path / "sign"
     server, address = faulty(starter, "killed", sign)
-    with Load(address, "k") as load:
+    with MixedLoad(address, "k") as load:
         load.wait(3)
         sign.touch()
         until(lambda: not is_there(server.pid), 10, "the end of the server")
@@ -61,13 +61,13 @@ def test_killed_between_write_and_sync(
 def test_killed_by_the_kernel_at_a_sync(
     starter: Starter, tmp_path: Path, figures: Callable[[str], None]
 ) -> None:
-    """[I1 I2 I8 I10] Fault 3, through the system call, where strace is installed."""
+    """[I1-I8 I10] Fault 3, through the system call, where strace is installed."""
     strace = shutil.which("strace")
     if strace is None:
         figures("fault 3: not through the system call, strace is not installed")
         return
     server, address = starter.server()
-    with Load(address, "t") as load:
+    with MixedLoad(address, "t") as load:
         load.wait(3)
         inject = "inject=fdatasync:signal=KILL:when=5+"
         tracer = subprocess.Popen(
@@ -86,17 +86,17 @@ def test_killed_by_the_kernel_at_a_sync(
 def test_slow_syncs_bound_what_waits(
     starter: Starter, tmp_path: Path, figures: Callable[[str], None]
 ) -> None:
-    """[I1 I11 I13] Fault 11: answers take longer, more than the bound is refused at once and says
-    that it may be sent again, and all is well when the disk is."""
+    """[I1-I8 I11 I13] Fault 11: answers take longer, more than the bound is refused at once and
+    says that it may be sent again, and all is well when the disk is."""
     sign = tmp_path / "sign"
     config = tmp_path / "exchange.toml"
     config.write_text(f"[sequencer]\ncommands_waiting_max = {WAITING_MAX}\n")
     server, address = faulty(starter, "slow", sign, "--config", str(config))
-    with Load(address, "quick") as load:
+    with MixedLoad(address, "quick") as load:
         load.wait(3)
     sign.write_text(str(SYNC_S))
     began = time.monotonic()
-    loads = [Load(address, f"s{number}") for number in range(4)]
+    loads = [MixedLoad(address, f"s{number}") for number in range(4)]
     for each in loads:
         each.__enter__()
     for each in loads:
@@ -108,7 +108,7 @@ def test_slow_syncs_bound_what_waits(
     refused = [key for each in loads for key in each.sent if key not in each.acknowledged]
     assert waited_s > SYNC_S
     assert refused, "nothing was refused, though the journal stood still"
-    with Load(address, "after") as after:
+    with MixedLoad(address, "after") as after:
         after.wait(3)
     assert after.acknowledged, "the journal takes nothing, though the disk is well again"
     outcomes = repeat(address, [it for each in loads for it in each.unanswered()][:WAITING_MAX])
@@ -130,19 +130,19 @@ def test_slow_syncs_bound_what_waits(
 def test_a_clock_that_jumps_back_and_forth(
     starter: Starter, tmp_path: Path, figures: Callable[[str], None]
 ) -> None:
-    """[I1 I2 I8] Fault 14: the exchange's own time stands still instead of going back; calls, and
+    """[I1-I8] Fault 14: the exchange's own time stands still instead of going back; calls, and
     with them their deadlines, don't notice; a restart under the right clock goes on."""
     sign = tmp_path / "sign"
     server, address = faulty(starter, "clock", sign)
     acknowledged: dict[str, SessionOutcome] = {}
     for number, offset_s in enumerate((0, -HOUR_S, HOUR_S, -HOUR_S, 0)):
         sign.write_text(str(offset_s))
-        with Load(address, f"c{number}") as load:
+        with MixedLoad(address, f"c{number}") as load:
             load.wait(3)
         acknowledged |= load.acknowledged
     assert server.terminate() == Exit.CLEAN
     server, address = starter.server()
-    with Load(address, "later") as load:
+    with MixedLoad(address, "later") as load:
         load.wait(3)
     acknowledged |= load.acknowledged
     assert server.terminate() == Exit.CLEAN

@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 from server.exits import Exit
 from tests.processes.invariants import assert_kept
-from tests.processes.load import Load, repeat, sequence_of
+from tests.processes.load import MixedLoad, repeat, sequence_of
 from tests.running import Starter, free_port
 
 STOP_SECONDS = 10.0
 
 
 def test_sigterm_under_load(starter: Starter, figures: Callable[[str], None]) -> None:
-    """[I1 I2 I8 I10] It ends with 0 in time, and the next start has nothing to re-apply."""
+    """[I1-I8 I10] It ends with 0 in time, and the next start has nothing to re-apply."""
     server, address = starter.server()
-    with Load(address, "t") as load:
+    with MixedLoad(address, "t") as load:
         load.wait(5)
         began = time.monotonic()
         code = server.terminate(STOP_SECONDS)
