@@ -112,6 +112,34 @@ def test_channels_of_a_market(client: Client, market: Market) -> None:
     client.until("ticker", lambda it: it["data"].get("last") == 100 and "ask" not in it["data"])
 
 
+@pytest.mark.parametrize(
+    ("fields", "status", "reason"),
+    [
+        ({"type": "market", "side": "sell", "quantity": 1}, "rejected", "no_liquidity"),
+        ({"type": "market", "side": "buy", "quantity": 3}, "cancelled", "no_liquidity"),
+        ({"price": 100, "time_in_force": "fok"}, "rejected", "fill_or_kill"),
+        ({"price": 100, "time_in_force": "ioc"}, "cancelled", "immediate_or_cancel"),
+        ({"price": 100, "post_only": True}, "rejected", "post_only_would_cross"),
+        ({"price": 99}, "open", None),
+    ],
+)
+def test_an_order_reads_over_each_door_alike(
+    client: Client, market: Market, fields: dict[str, Any], status: str, reason: str | None
+) -> None:
+    market.placed("sell", 2, 100, client_id=f"{market.prefix}S")
+    client.subscribe(market.instrument, "orders")
+    order = {"type": "limit", "side": "buy", "quantity": 3} | fields
+    order |= {"client_id": market.prefix, "instrument": market.instrument}
+    accepted = client.ask(order, "order_accepted")["order"]
+    assert (accepted["status"], accepted.get("reject_reason")) == (status, reason)
+    order_id = accepted["order_id"]
+    assert market.get_order(order_id) == accepted
+    # Before or after the answer.
+    updates = (frame["data"] for frame in client.seen if frame["type"] == "orders")
+    if accepted not in updates:
+        assert client.until("orders", lambda it: it["data"] == accepted)
+
+
 def test_from_sequence_gives_what_was_missed_once(client: Client, market: Market) -> None:
     market.placed("sell", 100, 50)
     past = [market.placed("buy", 1, 50, client_id=market.prefix) for _ in range(5)]
