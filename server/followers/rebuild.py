@@ -211,11 +211,11 @@ class Rebuild:
                     " this is not the journal they were made of"
                 )
             await self._settle_months(connection)
+            begins_ns = 0
             if self._source.first_sequence > 1:
-                first = next(self._source.records(0))
+                begins_ns = next(self._source.records(0)).time_ns
                 await connection.execute(
-                    f"DELETE FROM {SCHEMA}.minute_bars WHERE minute <= $1",
-                    first.time_ns // MINUTE_NS,
+                    f"DELETE FROM {SCHEMA}.minute_bars WHERE minute <= $1", begins_ns // MINUTE_NS
                 )
             found = [await self._proof(connection, table) for table in TABLES]
             if mend and any(proof.wrong for proof in found):
@@ -229,15 +229,14 @@ class Rebuild:
                     raise RebuildRefused(f"still not as the journal says: {', '.join(left)}")
                 await self._restart_follower(connection)
             if mend:
+                is_gap = sequence + 1 < self._source.first_sequence
                 await connection.execute(
-                    f"UPDATE follower_positions AS it SET (sequence, time_ns) ="
-                    f" (made.sequence, made.time_ns) FROM {SCHEMA}.follower_positions AS made"
-                    " WHERE it.follower = made.follower"
-                )
-            if mend and sequence + 1 < self._source.first_sequence:
-                await connection.execute(
-                    "UPDATE follower_positions SET begins_ns = $1",
-                    next(self._source.records(0)).time_ns,
+                    f"UPDATE follower_positions AS it SET (sequence, time_ns, begins_ns) ="
+                    f" (made.sequence, made.time_ns, least($1, CASE WHEN $2 THEN $1 ELSE"
+                    f" it.begins_ns END)) FROM {SCHEMA}.follower_positions AS made"
+                    " WHERE it.follower = made.follower",
+                    begins_ns,
+                    is_gap,
                 )
         return found, self._copied
 

@@ -217,6 +217,14 @@ def test_rows_are_known_to_begin_after_a_gap(
     assert fetch("SELECT begins_ns FROM follower_positions") == [(begins_ns,)]
     cut.run(database, mend=True)
     assert fetch("SELECT begins_ns FROM follower_positions") == [(begins_ns,)]
+    # Archived files were put back.
+    source = cut.source()._replace(
+        first_sequence=1,
+        records=lambda after: iter([it for it in cut.all if it.last_sequence > after]),
+    )
+    asyncio.run(Rebuild(database, HistorySettings(), source, lambda _: None).run(mend=True))
+    assert fetch("SELECT begins_ns FROM follower_positions") == [(0,)]
+    assert_events(fetch, cut.all)
 
 
 def test_tables_may_be_in_another_schema(
