@@ -95,7 +95,13 @@ OWN_ERRORS: Final = (
         14,
         f"the connection to the exchange was lost while it worked on this; {UNKNOWN_OUTCOME}",
     ),
-    # Envoy has no words for these.
+    # Envoy has no words for these. What it could not read as HTTP has no headers to go by.
+    OwnError(
+        both(status_is("EQ", 400), header(":method", present_match=True, invert_match=True)),
+        3,
+        "the request can't be read (%RESPONSE_CODE_DETAILS%): check its method, headers and "
+        "length; no name of a header may have an underscore",
+    ),
     OwnError(
         both(status_is("EQ", 400), header(":authority", present_match=True, invert_match=True)),
         3,

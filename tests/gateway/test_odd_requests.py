@@ -30,6 +30,9 @@ def answer(exchange: Everything, request: bytes) -> httpx.Response:
     ("request_line", "headers", "status", "word"),
     [
         ("GET /healthz", "", 400, "host"),
+        ("get /healthz", "Host: x\r\n", 400, "method"),
+        ("GET /healthz", "Host: x\r\nclient_id: a\r\n", 400, "underscore"),
+        ("GET /healthz", "Host: x\r\nContent-Length: x\r\n", 400, "length"),
         ("GET /market/positions/a%00b", "Host: x\r\n", 400, "%00"),
         ("GET /orders?client_id=%00&page_size=0", "Host: x\r\n", 400, "page_size"),
         ("GET /healthz#part", "Host: x\r\n", 400, "#"),
