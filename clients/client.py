@@ -393,12 +393,9 @@ class ExchangeClient:
         on_interruption: OnInterruption | None = None,
     ) -> AsyncGenerator[TradesMessage, None]:
         """Every trade from now, or from a sequence on, across interruptions."""
-        return followed(
-            lambda after: self.stream_trades(instrument, after),
-            trades_position(after_sequence),
-            self.retries,
-            on_interruption,
-        )
+        position = trades_position(after_sequence)
+        opened = position.proven(lambda after: self.stream_trades(instrument, after))
+        return followed(opened, position, self.retries, on_interruption)
 
     def follow_order_events(
         self,
@@ -409,11 +406,10 @@ class ExchangeClient:
         on_interruption: OnInterruption | None = None,
     ) -> AsyncGenerator[OrderEventsMessage, None]:
         """Everything that happens to orders from now, or from a sequence on, likewise."""
-        return followed(
+        position = order_events_position(after_sequence)
+        opened = position.proven(
             lambda after: self.stream_order_events(
                 client_id=client_id, instrument=instrument, after_sequence=after
-            ),
-            order_events_position(after_sequence),
-            self.retries,
-            on_interruption,
+            )
         )
+        return followed(opened, position, self.retries, on_interruption)

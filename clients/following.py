@@ -13,6 +13,11 @@ with the `RefusedError` that says so (an unknown instrument, say).
   again: the order of a command's events never changes, so counting them is enough.
 - Where the wished start lies too far back for the exchange, or it does not know it (it was restored
   from an older copy), the first message says `restarted`: what came before it was left out.
+- An exchange that was restored from an older copy, or began anew, may have got further than where a
+  stream was, with other commands. So before a stream of trades or order events is gone on with, the
+  newest entry that was handed out is asked for again: if it is another one, or none, the stream
+  starts afresh and says so. That is left out where it lies more than `PROOF_MAX` sequences back,
+  which would cost the exchange a long look into its journal.
 
 While the reader is busy nothing is read ahead: the exchange conflates a book for a slow reader, and
 cuts the other streams, which then are gone on with.
@@ -22,6 +27,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 import grpc
@@ -33,6 +39,7 @@ from clients.types import OrderEventsMessage, TradesMessage
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 
 POSITION_UNKNOWN = "CURSOR_INVALID"  # the exchange's reason for a sequence that it never gave out
+PROOF_MAX = 10_000  # sequences that the exchange has to look through again, at most
 
 M = TypeVar("M")
 V = TypeVar("V")
@@ -187,6 +194,7 @@ class EventsPosition(Generic[E]):
         self._entries: Callable[[E], Sequence[_Sequenced]] = entries
         self._without_first: Callable[[E, int], E] = without_first
         self._begun = False
+        self._newest: _Sequenced | None = None
         self._ahead: list[int] = []  # later sequences than `_after` of what has been handed out
         self._repeated = 0  # of these, how many are about to come again
         self._afresh = False
@@ -194,6 +202,32 @@ class EventsPosition(Generic[E]):
     @property
     def after_sequence(self) -> int | None:
         return self._after
+
+    def proven(self, open_stream: Open[E]) -> Open[E]:
+        """The stream, if the exchange still has what was read of it."""
+
+        async def opened(after_sequence: int | None) -> AsyncGenerator[E, None]:
+            newest = self._newest
+            if newest and after_sequence and after_sequence - newest.sequence <= PROOF_MAX:
+                async with aclosing(open_stream(newest.sequence - 1)) as again:
+                    await self._prove(newest, again)
+            async with aclosing(open_stream(after_sequence)) as messages:
+                async for message in messages:
+                    yield message
+
+        return opened
+
+    async def _prove(self, newest: "_Sequenced", again: AsyncGenerator[E, None]) -> None:
+        async for message in again:
+            if message.restarted:
+                return  # it can't be asked for any more
+            if any(_name(entry) == _name(newest) for entry in self._entries(message)):
+                return
+            if message.sequence >= newest.sequence:
+                raise _OtherHistoryError(
+                    f"the exchange has another history than the one that was read: what it has at "
+                    f"sequence {newest.sequence} is not what it gave"
+                )
 
     def take(self, message: E) -> E:
         if message.restarted or self._afresh:
@@ -205,7 +239,10 @@ class EventsPosition(Generic[E]):
                 f"{message.previous_sequence}: something between is missing"
             )
         self._begun, self._afresh = True, False
-        sequences = [entry.sequence for entry in self._entries(message)]
+        entries = self._entries(message)
+        sequences = [entry.sequence for entry in entries]
+        if entries:
+            self._newest = entries[-1]
         known = min(self._repeated, len(sequences))
         self._repeated -= known
         self._ahead += sequences[known:]
@@ -214,16 +251,31 @@ class EventsPosition(Generic[E]):
         return self._without_first(message, known) if known else message
 
     def lost(self, error: ExchangeError | OutOfStepError) -> bool:
-        if self._begun and _position_unknown(error):
-            self._after, self._afresh = None, True
+        if isinstance(error, _OtherHistoryError) or (self._begun and _position_unknown(error)):
+            self._after, self._afresh, self._newest = None, True, None
             return True
         self._repeated = len(self._ahead)
         return may_go_on(error)
 
 
+class _OtherHistoryError(OutOfStepError):
+    """What was read is not what the exchange has."""
+
+
 class _Sequenced(Protocol):
     @property
     def sequence(self) -> int: ...
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def time(self) -> datetime: ...
+
+
+def _name(entry: _Sequenced) -> tuple[int, int, datetime]:
+    """Of an entry, whatever history it is of."""
+    return entry.sequence, entry.index, entry.time
 
 
 def _position_unknown(error: ExchangeError | OutOfStepError) -> bool:

@@ -37,7 +37,9 @@ def run(options: argparse.Namespace) -> int:
 async def _watch(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        # Who is started with nohup goes on when its terminal is gone.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     in_lines = options.json or options.lines or not _is_canvas()
     show: Show = _show_lines if in_lines else _show_pictures
     async with ExchangeClient(options.address, retries=Retries(overall_s=FOREVER_S)) as exchange:

@@ -14,6 +14,7 @@ import pytest
 
 from clients.errors import ExchangeError, RefusedError, UnavailableError
 from clients.following import (
+    PROOF_MAX,
     BookPosition,
     Interruption,
     followed,
@@ -152,6 +153,50 @@ async def test_sequence_that_the_exchange_lost_is_a_restart() -> None:
     ]
 
 
+def follow_proven_trades(
+    streams: Scripted[TradesMessage],
+) -> AsyncGenerator[TradesMessage, None]:
+    position = trades_position(None)
+    return followed(position.proven(streams), position, QUICK, streams.told.append)
+
+
+@pytest.mark.parametrize(
+    "again", [(), (trade(5, 1),), (replace(trade(5), time=datetime.fromtimestamp(7, UTC)),)]
+)
+async def test_another_history_that_reaches_further_is_a_restart(again: tuple[Trade, ...]) -> None:
+    """The exchange began anew, or was restored, and has since got further than the reader was."""
+    streams = Scripted[TradesMessage](
+        [trades(4, 4), trades(4, 8, trade(5)), GONE],
+        [trades(4, 4), trades(4, 20, *again)],
+        [trades(20, 20)],
+    )
+    got = await read(follow_proven_trades(streams), 3)
+    assert streams.asked == [None, 4, None]
+    assert [(message.sequence, message.restarted) for message in got] == [
+        (4, False),
+        (8, False),
+        (20, True),
+    ]
+    assert "another history" in str(streams.told[1].error)
+
+
+async def test_what_was_read_is_found_again_or_too_far_back() -> None:
+    far = PROOF_MAX + 10
+    streams = Scripted[TradesMessage](
+        [trades(4, 4), trades(4, 8, trade(5)), GONE],
+        [trades(4, 4), trades(4, 6, trade(5))],
+        [trades(8, 8), GONE],
+        [trades(4, 7, restarted=True)],  # what lay before it has been dropped
+        [trades(8, 8), trades(8, far), GONE],
+        [trades(far, far)],
+    )
+    got = await read(follow_proven_trades(streams), 6)
+    assert streams.asked == [None, 4, 8, 4, 8, far]
+    assert [each.sequence for message in got for each in message.trades] == [5]
+    assert not any(message.restarted for message in got)
+    assert streams.open == 0
+
+
 async def test_gap_is_seen_and_filled() -> None:
     streams = Scripted[TradesMessage](
         [trades(1, 1), trades(2, 3, trade(3))],
@@ -241,7 +286,8 @@ class LongCommands:
 async def test_cut_anywhere_nothing_is_missing_or_twice(seed: int) -> None:
     streams = LongCommands(seed)
     got: list[tuple[int, int]] = []
-    stream = followed(streams, order_events_position(0), QUICK)
+    position = order_events_position(0)
+    stream = followed(position.proven(streams), position, QUICK)
     async with asyncio.timeout(10), aclosing(stream):
         async for message in stream:
             got += [(each.sequence, each.index) for each in message.events]
