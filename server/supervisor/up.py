@@ -89,7 +89,9 @@ def tell(sentence: str) -> None:
 async def _watch(settings: Settings, options: Sequence[str]) -> int:
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        # Who is started with nohup goes on when its terminal is gone.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     settings, servers, without_postgres = own_servers.choose(settings)
     own_servers.tell_parts(settings)
     watch = _parts(settings, options, servers)

@@ -1,6 +1,7 @@
 """`exchange up` with all its parts: ready, degraded, stopped, killed, refused."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -208,8 +209,16 @@ def test_goes_on_when_nobody_reads_what_it_says() -> None:
     assert (speaker.returncode, errors) == (0, b"")
 
 
-def test_interrupt_stops_like_sigterm(starter: Starter) -> None:
-    exchange = starter.up()
+def test_nohup_holds_and_interrupt_stops_like_sigterm(starter: Starter) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        exchange = starter.up()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    status = Path(f"/proc/{exchange.running.pid}/status").read_text(encoding="ascii")
+    ignored = re.search(r"^SigIgn:\s*(\w+)$", status, re.MULTILINE)
+    assert ignored
+    assert int(ignored[1], 16) & 1 << signal.SIGHUP - 1
     exchange.running.signal(signal.SIGINT)
     assert exchange.running.wait(10) == Exit.CLEAN
     assert exchange.running.lines[-1] == "stopped"
