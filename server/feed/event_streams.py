@@ -14,6 +14,8 @@ into messages, and a message costs a join and a header of its own.
   published, its message says so: its sequence is the last one published, whatever the filter.
 - Resuming reads the journal until only `NEAR_SEQUENCES` are left, joins the group at that moment,
   reads exactly up to there, and goes on with what the group was given since: no gap, no repeat.
+  Where more than its bound comes meanwhile (one order may have filled forty thousand, and take long
+  to read), it leaves the group again and reads that from the journal too: it is not slow.
 
 Costs, for events that somebody reads: about 2 µs for a trade, 5 µs for an order event, on the loop.
 """
@@ -114,6 +116,7 @@ class EventReader(QueueReader):
         self._key = key
         self._after = after_sequence
         self._joined = False
+        self._resuming = False
 
     async def messages(self) -> AsyncGenerator[bytes, None]:
         """The first says where the stream starts; then what came before now; then what comes."""
@@ -125,9 +128,11 @@ class EventReader(QueueReader):
             self._join()
         yield self._streams.wire.header(self.sequence_sent, self.sequence_sent, restarted)
         if not self._joined:
+            self._resuming = True
             async for pieces, sequence in self._missed():
                 yield self._message(pieces, sequence)
                 self.sequence_sent = sequence
+            self._resuming = False
         while True:
             if not self.waiting:
                 await self.news()
@@ -135,6 +140,13 @@ class EventReader(QueueReader):
             sequence = pieces[-1].sequence if self.waiting else readers.sequence
             yield self._message(pieces, sequence)
             self.sequence_sent = sequence
+
+    def cut(self, bytes_max: int) -> None:
+        """Unless what waits can still be read from the journal, where the reader is anyway."""
+        if self._resuming:
+            self.leave()
+        else:
+            super().cut(bytes_max)
 
     def leave(self) -> None:
         """Leave the group, and let go of what waits."""

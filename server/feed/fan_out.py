@@ -191,18 +191,20 @@ class QueueReader(Reader):
         connection = self._connection
         if self.bytes_waiting > limits.subscriber_bytes_max + self._bytes_extra:
             self.cut(limits.subscriber_bytes_max)
-        elif connection.bytes_waiting > limits.connection_bytes_max + connection.bytes_extra:
+            return
+        if connection.bytes_waiting > limits.connection_bytes_max + connection.bytes_extra:
             slowest = max(connection.readers, key=_bytes_waiting)
             assert isinstance(slowest, QueueReader), "for others nothing waits"
             slowest.cut(limits.connection_bytes_max)
-        if self.ended is None:
-            size = sum(len(piece.data) for piece in pieces)
-            self.waiting.extend(pieces)
-            self.bytes_waiting += size
-            connection.bytes_waiting += size
-            if size > limits.subscriber_bytes_max and not self._bytes_extra:
-                self._allow(size)
-            self.wake()
+            if slowest is self:
+                return
+        size = sum(len(piece.data) for piece in pieces)
+        self.waiting.extend(pieces)
+        self.bytes_waiting += size
+        connection.bytes_waiting += size
+        if size > limits.subscriber_bytes_max and not self._bytes_extra:
+            self._allow(size)
+        self.wake()
 
     def take(self, bytes_max: int) -> list[Piece]:
         """The oldest pieces, at least one and at most about so many bytes."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,31 @@ async def test_resume_from_far_while_trading_goes_on(tmp_path: Path) -> None:
         await got.go_on(stream, last)
         stream.cancel()
         assert got.names == trades_of(market, BTC, after=10)
+
+
+async def test_who_resumes_is_not_slow_while_the_journal_is_read(tmp_path: Path) -> None:
+    """Reading may take long, and more than may wait comes meanwhile: that is read there too."""
+    limit = 64 * 1024
+    async with running(tmp_path, subscriber_bytes_max=limit, heartbeat_ms=20) as market:
+        start = await market.trade()
+        await market.trade()
+        got, crowd, held = Collector(), Crowd(5), threading.Event()
+        market.feed._pool.submit(held.wait, 20)
+        stream = market.orders().StreamOrderEvents(StreamOrderEventsRequest(after_sequence=start))
+        got.take(await seconds(stream.read()), first=True)
+        await until(lambda: bool(market.feed.orders.groups))
+        most_waiting = 0
+        for _ in range(40):
+            await market.commit(*crowd.commands(100))
+            most_waiting = max(most_waiting, market.feed.readers.bytes_waiting)
+        held.set()
+        assert limit < most_waiting < 2 * limit
+        await got.go_on(stream, market.sequencer.durable_sequence)
+        await until(lambda: bool(market.feed.orders.groups))
+        await got.go_on(stream, await market.trade())
+        assert got.names == order_events_of(market, after=start)
+        assert market.feed.readers.cut_count == 0
+        stream.cancel()
 
 
 async def test_resume_from_too_far_back_says_so(tmp_path: Path) -> None:
