@@ -7,14 +7,16 @@ DIGITS_MAX = 12  # characters of any number that an option takes
 PORT_MAX = 65_535
 
 
-def whole(low: int, high: int) -> Callable[[str], int]:
-    """An option's type: a whole number from `low` to `high`."""
+def whole(low: int, high: int, variable: str = "") -> Callable[[str], int]:
+    """An option's type: a whole number from `low` to `high`. The variable of the environment that
+    says it where no option does is named in the error, which may be all that the user knows."""
+    also = f" ({variable})" if variable else ""
 
     def parse(text: str) -> int:
         is_whole = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
         if not (is_whole and low <= int(text) <= high):
             raise argparse.ArgumentTypeError(
-                f"must be a whole number from {low:,} to {high:,}; got {text!r}"
+                f"must be a whole number from {low:,} to {high:,}; got {text!r}{also}"
             )
         return int(text)
 

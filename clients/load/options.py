@@ -59,21 +59,21 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument(
         "--clients",
-        type=whole(1, CLIENTS_MAX),
+        type=whole(1, CLIENTS_MAX, "CONCURRENT_REQUESTS"),
         default=environment("CONCURRENT_REQUESTS") or "100",
         metavar="N",
         help="HTTP connections, each with one order in flight (CONCURRENT_REQUESTS; %(default)s)",
     )
     parser.add_argument(
         "--total",
-        type=whole(1, TOTAL_MAX),
+        type=whole(1, TOTAL_MAX, "TOTAL_REQUESTS"),
         default=environment("TOTAL_REQUESTS") or None,
         metavar="N",
         help="orders to send at most (TOTAL_REQUESTS; 2000, or all of FILE)",
     )
     parser.add_argument(
         "--seconds",
-        type=whole(1, SECONDS_MAX),
+        type=whole(1, SECONDS_MAX, "DURATION_SECONDS"),
         default=environment("DURATION_SECONDS") or None,
         metavar="N",
         help=f"seconds to take at most (DURATION_SECONDS; 60, or {SECONDS_MAX} with FILE)",

@@ -411,8 +411,10 @@ def test_statistics(market: Market) -> None:
     market.placed("buy", 1.5, 101)
     market.placed("buy", 2, 90)
     found = market.get("/market/statistics")
-    for field in ("since", "timestamp"):
-        assert TIME.fullmatch(found.pop(field))
+    since, time = found.pop("since"), found.pop("timestamp")
+    assert TIME.fullmatch(since)
+    assert TIME.fullmatch(time)
+    assert "2026" <= since < time
     assert found.pop("sequence").isdecimal()
     assert 4 / 60 <= found.pop("orders_per_second") <= 4
     assert 2 / 60 <= found.pop("trades_per_second") <= 2
