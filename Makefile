@@ -7,12 +7,14 @@ HAND_WRITTEN := $(wildcard server clients gateway tests bench proto/generate.py)
 .DELETE_ON_ERROR:
 # Where bytecode is not kept each process compiles all that it loads: a start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
+# Where the machine has certificates, pip may have been pointed at them; uv trusts its own otherwise.
+export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),true,false)
 
 setup:  ## the environment at .venv, with what tests and checks need
-	@$(call made,.venv/.dev)
+	@+$(call made,.venv/.dev)
 
 up:  ## start the exchange: make up ARGS="--help" explains the options
-	@$(call made,.venv/.runtime)
+	@+$(call made,.venv/.runtime)
 	$(BIN)/exchange up $(ARGS)
 
 test: setup  ## one process for each core, a file of tests in one; make test ARGS="-n0" for a debugger
@@ -29,7 +31,7 @@ generate: setup  ## Python and the descriptor image from proto/**/*.proto
 	$(BIN)/python proto/generate.py
 
 lock:  ## renew the pins within pyproject.toml's bounds: make lock ARGS=--upgrade
-	@$(call made,.venv/.uv)
+	@+$(call made,.venv/.uv)
 	$(LOCK) pyproject.toml --group build -o requirements.lock $(ARGS)
 	$(LOCK) pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock $(ARGS)
 	$(LOCK) --group full -o requirements-full.lock $(ARGS)
@@ -41,7 +43,7 @@ clean:  ## everything that can be made again; never a data directory
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Of two at once in one tree, the second waits and then finds it made.
-made = $(MAKE) -q $(1) || flock Makefile $(MAKE) --no-print-directory $(1)
+made = $(MAKE) --no-print-directory -q $(1) || flock Makefile $(MAKE) --no-print-directory $(1)
 
 # Cleared: of one that was interrupted, what is there of pip keeps venv from installing the rest.
 .venv/.uv:
