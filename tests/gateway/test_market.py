@@ -130,10 +130,10 @@ def test_positions(market: Market, list_instrument: Callable[..., None]) -> None
     market.placed("sell", 1.5, 70500, client_id=seller)
     market.placed("buy", 1.5, 70500, client_id=buyer)
     market.placed("buy", 0.5, 71000, client_id=seller)
-    market.placed("sell", 0.5, 71000, client_id=buyer)
+    (last,) = market.placed("sell", 0.5, 71000, client_id=buyer)["trades"]
     reply = market.http.get(f"/market/positions/{buyer}").json()
     (position,) = reply["positions"]
-    assert TIME.fullmatch(position.pop("last_updated"))
+    assert position.pop("last_updated") == last["timestamp"]
     assert reply["client_id"] == buyer
     assert position == {
         "instrument": market.instrument,
