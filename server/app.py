@@ -192,7 +192,7 @@ class Exchange:
         if self._leases is not None:
             self._leases.start()
         await self._server.start()
-        await self._health.serving(True)
+        self._health.serving(True)
         self._watching = asyncio.create_task(self._parts.watch(self._health.part_serving))
         logs.info("serving", port=port, sequence=self.sequencer.durable_sequence)
         return port
@@ -202,7 +202,7 @@ class Exchange:
         logs.info("stopping", sequence=self.sequencer.durable_sequence)
         self._watching.cancel()
         await self._keeping.stop()
-        await self._health.serving(False)
+        self._health.stop()
         self._journal_streams.stop()
         self.feed.stop()
         self._sessions.stop()

@@ -107,7 +107,7 @@ class JournalKeeping:
                 else:
                     logs.info("journal fast again")
                 self._say()
-                await self._health.serving(not slow_ms)
+                self._health.serving(not slow_ms)
             await asyncio.sleep(LOOK_S)
 
     def _slow_ms(self) -> int:

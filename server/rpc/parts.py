@@ -16,7 +16,7 @@ when it was not behind is kept, and what lies between is taken to have come even
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from grpc.aio import ServicerContext
@@ -113,7 +113,7 @@ class Parts:
         """One for each part that is not as it should be."""
         return list(filter(None, (health.sentence(name) for name, health in self.health().items())))
 
-    async def watch(self, tell: Callable[[str, bool], Awaitable[None]]) -> None:
+    async def watch(self, tell: Callable[[str, bool], None]) -> None:
         """Until cancelled: note, and tell for each part that is not disabled whether it serves."""
         told: dict[str, bool] = {}
         while True:
@@ -123,7 +123,7 @@ class Parts:
                 serves = health.state != DOWN
                 if health.state != DISABLED and told.get(name) != serves:
                     told[name] = serves
-                    await tell(name, serves)
+                    tell(name, serves)
             await asyncio.sleep(TICK_S)
 
     def _one(self, name: str) -> PartHealth:

@@ -1,11 +1,15 @@
 """The gRPC server: its limits, standard health and reflection."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from grpc.aio import ServicerContext
 from grpc_health.v1 import health, health_pb2
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha import reflection
 
 from exchange.v1 import (
@@ -86,20 +90,62 @@ def add_reflection(server: grpc.aio.Server, names: Iterable[str]) -> None:
 
 
 class Health:
-    """`grpc.health.v1.Health`: all services serve, or none does."""
+    """`grpc.health.v1.Health`: all services serve, or none does.
+
+    Who watches is told of the newest state as fast as he reads, and holds nobody up; at a stop he
+    is told that too, and his call ends, so that the stop doesn't wait for him.
+    """
 
     def __init__(self, server: grpc.aio.Server, names: Iterable[str]) -> None:
-        self._servicer = health.aio.HealthServicer()
         self._names = ("", *names)
-        register(server, HEALTH, self._servicer)
+        self._statuses: dict[str, int] = {}
+        self._changed = asyncio.Event()
+        self._stopped = False
+        register(server, HEALTH, self)
 
-    async def serving(self, yes: bool) -> None:
+    async def Check(
+        self, request: HealthCheckRequest, context: ServicerContext[Any, Any]
+    ) -> HealthCheckResponse:
+        status = self._statuses.get(request.service)
+        if status is None:
+            known = ", ".join(filter(None, self._statuses))
+            why = f"there is no service {request.service!r:.64}; there are {known}"
+            await context.abort(grpc.StatusCode.NOT_FOUND, why)
+        return HealthCheckResponse(status=status)
+
+    async def List(self, request: object, context: ServicerContext[Any, Any]) -> object:
+        told = {name: HealthCheckResponse(status=it) for name, it in self._statuses.items()}
+        return GetMessageClass(HEALTH.methods_by_name["List"].output_type)(statuses=told)
+
+    async def Watch(self, request: HealthCheckRequest, context: ServicerContext[Any, Any]) -> None:
+        told = None
+        while True:
+            changed, stopped = self._changed, self._stopped
+            status = self._statuses.get(request.service, HealthCheckResponse.SERVICE_UNKNOWN)
+            if status != told:
+                await context.write(HealthCheckResponse(status=status))
+                told = status
+            elif stopped:
+                return
+            else:
+                await changed.wait()
+
+    def serving(self, yes: bool) -> None:
         """Tell, also those who watch."""
-        reply = health_pb2.HealthCheckResponse
-        for name in self._names:
-            await self._servicer.set(name, reply.SERVING if yes else reply.NOT_SERVING)
+        status = HealthCheckResponse.SERVING if yes else HealthCheckResponse.NOT_SERVING
+        self._set(dict.fromkeys(self._names, status))
 
-    async def part_serving(self, name: str, yes: bool) -> None:
+    def part_serving(self, name: str, yes: bool) -> None:
         """Tell of an outside part, under its own name; orders are taken without it."""
-        reply = health_pb2.HealthCheckResponse
-        await self._servicer.set(name, reply.SERVING if yes else reply.NOT_SERVING)
+        status = HealthCheckResponse.SERVING if yes else HealthCheckResponse.NOT_SERVING
+        self._set({name: status})
+
+    def stop(self) -> None:
+        """Nothing serves any more, and nobody can watch that change."""
+        self._stopped = True
+        self.serving(False)
+
+    def _set(self, statuses: Mapping[str, int]) -> None:
+        self._statuses.update(statuses)
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from exchange.v1.order_service_pb2 import SessionOutcome
 from server.exits import Exit
 from server.journal.recovery import recover
@@ -20,6 +22,8 @@ MODULE = "tests.processes.faulty_host"
 HOUR_S = 3_600
 WAITING_MAX = 100
 SYNC_S = 0.3
+RESIDENT_SHARE_MAX = 1.2
+FILES_MORE_MAX = 2
 
 
 def faulty(starter: Starter, fault: str, sign: Path, *options: str) -> tuple[Running, str]:
@@ -94,6 +98,8 @@ def test_slow_syncs_bound_what_waits(
     server, address = faulty(starter, "slow", sign, "--config", str(config))
     with MixedLoad(address, "quick") as load:
         load.wait(3)
+    process = psutil.Process(server.pid)
+    resident, files = process.memory_info().rss, process.num_fds()
     sign.write_text(str(SYNC_S))
     began = time.monotonic()
     loads = [MixedLoad(address, f"s{number}") for number in range(4)]
@@ -112,6 +118,9 @@ def test_slow_syncs_bound_what_waits(
         after.wait(3)
     assert after.acknowledged, "the journal takes nothing, though the disk is well again"
     outcomes = repeat(address, [it for each in loads for it in each.unanswered()][:WAITING_MAX])
+    until(lambda: process.num_fds() <= files + FILES_MORE_MAX, 10, "I13: descriptors given back")
+    grown = process.memory_info().rss / resident
+    assert grown < RESIDENT_SHARE_MAX, f"I13: {grown:.2f} of the memory before"
     assert server.terminate() == Exit.CLEAN
     acknowledged = load.acknowledged | after.acknowledged
     for each in loads:
@@ -123,7 +132,8 @@ def test_slow_syncs_bound_what_waits(
     figures(
         f"fault 11: syncs of {SYNC_S} s: {len(refused)} of"
         f" {sum(len(each.sent) for each in loads)} commands refused at the bound of {WAITING_MAX};"
-        f" at most {max(sizes)} in a record; {commands} journaled, 0 lost"
+        f" at most {max(sizes)} in a record; {commands} journaled, 0 lost; memory"
+        f" {grown:.2f} of that before"
     )
 
 

@@ -12,15 +12,24 @@ from tests.processes.invariants import assert_kept
 from tests.processes.load import MixedLoad, first_answer, has_key, repeat, sequence_of
 from tests.running import Running, Starter, free_port
 
-KILLS = 20
+CLEAN_STOP_EVERY = 50
+"""Kills, so that what a start has to re-apply stays short."""
 MESSAGES_MAX = 40
 REPEATED_PER_KILL = 50
 RECOVERED = re.compile(r"replayed (\d+); last sequence (\d+); dropped (\d+) tail bytes")
 
 
-# Twenty-one starts: a few seconds each where the cores are busy with other things.
-@pytest.mark.timeout(300)
-def test_kill_under_load_loses_nothing(starter: Starter, figures: Callable[[str], None]) -> None:
+# A start for each kill: a few seconds where the cores are busy with other things.
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(20, marks=pytest.mark.timeout(300)),
+        pytest.param(1_000, marks=[pytest.mark.slow, pytest.mark.timeout(15_000)]),
+    ],
+)
+def test_kill_under_load_loses_nothing(
+    starter: Starter, figures: Callable[[str], None], kills: int
+) -> None:
     """[I1-I8 I10] Whatever was acknowledged is there once; retries get the first outcome."""
     draw = random.Random(1)
     port = free_port()
@@ -28,7 +37,7 @@ def test_kill_under_load_loses_nothing(starter: Starter, figures: Callable[[str]
     unknown = dropped = 0
     start_s_max = 0.0
     server, address = starter.server(port)
-    for kill in range(KILLS):
+    for kill in range(kills):
         with MixedLoad(address, f"k{kill}") as load:
             load.wait(draw.randint(1, MESSAGES_MAX))
             server.kill()
@@ -42,10 +51,13 @@ def test_kill_under_load_loses_nothing(starter: Starter, figures: Callable[[str]
         last_sequence = max(map(sequence_of, acknowledged.values()))
         assert int(recovered[2]) >= last_sequence, f"I1: {recovered[0]} after {last_sequence}"
         acknowledged |= repeat_all(address, load, draw)
+        if kill % CLEAN_STOP_EVERY == CLEAN_STOP_EVERY - 1:
+            assert server.terminate() == 0
+            server, address = starter.server(port)
     assert server.terminate() == 0
     commands = assert_kept(starter.data_dir, acknowledged)
     figures(
-        f"fault 1: {KILLS} kills under load, {len(acknowledged)} commands acknowledged, 0 lost, "
+        f"fault 1: {kills} kills under load, {len(acknowledged)} commands acknowledged, 0 lost, "
         f"0 twice; {unknown} in flight, all resolved by their key; {commands} in the journal; "
         f"{dropped} tail bytes dropped; start at most {start_s_max:.2f} s"
     )

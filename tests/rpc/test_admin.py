@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -313,20 +314,30 @@ async def test_a_stopping_server_ends_journal_streams(tmp_path: Path) -> None:
 
 async def test_health_of_every_service(served: Served) -> None:
     stub: Any = health_pb2_grpc.HealthStub(served.channel)
+    messages: Any = health_pb2
     for name in ("", *SERVICES):
         reply = await stub.Check(health_pb2.HealthCheckRequest(service=name))
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
+    listed = (await stub.List(messages.HealthListRequest())).statuses
+    assert listed.keys() == {"", *SERVICES}
     failure, _ = await refused(stub.Check(health_pb2.HealthCheckRequest(service="no")))
     assert failure.code() == StatusCode.NOT_FOUND
+    assert SERVICES[0] in str(failure.details())
 
 
-async def test_health_says_that_the_server_stops(served: Served) -> None:
-    stub: Any = health_pb2_grpc.HealthStub(served.channel)
-    call = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICES[0]))
-    assert (await call.read()).status == health_pb2.HealthCheckResponse.SERVING
-    await served.exchange._health.serving(False)
-    assert (await call.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-    call.cancel()
+async def test_health_says_that_the_server_stops(tmp_path: Path) -> None:
+    """To those who watch too, whose calls end with that: a stop waits for none of them."""
+    async with serving(tmp_path / "data") as served:
+        stub: Any = health_pb2_grpc.HealthStub(served.channel)
+        call = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICES[0]))
+        unknown = stub.Watch(health_pb2.HealthCheckRequest(service="no"))
+        assert (await call.read()).status == health_pb2.HealthCheckResponse.SERVING
+        assert (await unknown.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        await served.stop()
+        assert (await call.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        for each in (call, unknown):
+            assert await each.read() is grpc.aio.EOF
+            assert await each.code() is StatusCode.OK
 
 
 @pytest.mark.parametrize("on", [True, False])
