@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 from collections import namedtuple
 from collections.abc import Callable
 from importlib import metadata
@@ -30,6 +31,8 @@ def doctor(
 ) -> Callable[..., tuple[int, Examined]]:
     for name in ("EXCHANGE_GRPC", "EXCHANGE_CONFIG", "EXCHANGE_DATA_DIR", "PORT", "GRPC_PORT"):
         monkeypatch.delenv(name, raising=False)
+    # All of them take a second each time; they are loaded where `doctor` is a command of its own.
+    monkeypatch.setattr(installation, "PARTS", "msgpack")
 
     def examined(
         *options: str, http_port: int | None = None, grpc_port: int | None = None
@@ -204,6 +207,30 @@ def test_missing_and_old_packages_are_bad(monkeypatch: pytest.MonkeyPatch) -> No
     assert "no-such-thing is missing; grpcio is 1." in packages.said
     assert "not-needed" not in packages.said
     assert "requirements.lock" in packages.remedy
+
+
+def test_damaged_packages_are_bad_and_not_the_end(
+    doctor: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Installed as far as anybody wrote down; but files are gone, or made for another machine."""
+    broken = tmp_path / "msgpack.py"
+    broken.write_text("raise ImportError('wrong ELF class')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code, examined = doctor()
+    assert (code, bad(examined)) == (1, ["packages"])
+    assert examined["packages"]["said"].endswith("ImportError: wrong ELF class")
+    monkeypatch.setattr(metadata, "version", lambda _: None)
+    assert "msgpack is damaged" in found("packages", installation.examine(Settings())).said
+
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", missing)
+    monkeypatch.setitem(sys.modules, "gateway.envoy", None)
+    monkeypatch.delattr("gateway.envoy")
+    findings = list(installation.examine(Settings()))
+    assert found("packages", findings).said == "exchange-backend itself is not installed"
+    assert "can't be looked for" in found("envoy", findings).said
 
 
 def test_envoy_that_is_missing_or_does_not_run_is_bad(

@@ -21,6 +21,10 @@ INSTALL: Final = "install what requirements.lock lists: make setup, or `pip inst
 REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)\s*>=\s*([0-9.]+)", re.ASCII)
 OPTIONAL: Final = re.compile(r";.*\bextra\s*==")
 ENVOY_VERSION: Final = re.compile(r"/([0-9]+\.[0-9]+\.[0-9]+)/", re.ASCII)
+PARTS: Final = "server.app, server.followers.snapshots, gateway.websocket.bridge"
+"""Modules that load all that server, follower and bridge load, and the trading commands too."""
+LOAD_SECONDS: Final = 60.0
+"""For these, from a cold disk."""
 ENVOY_SECONDS: Final = 20.0
 """For Envoy to say its version: it is 100 MB to read from a cold disk."""
 FILES_SPARE: Final = 256
@@ -52,24 +56,54 @@ def _python() -> Finding:
 
 def _packages() -> Iterator[Finding]:
     wrong = []
-    rows = [row for row in metadata.requires(DISTRIBUTION) or () if not OPTIONAL.search(row)]
+    try:
+        required = metadata.requires(DISTRIBUTION) or ()
+    except metadata.PackageNotFoundError:
+        yield bad("packages", f"{DISTRIBUTION} itself is not installed", INSTALL)
+        return
+    rows = [row for row in required if not OPTIONAL.search(row)]
     for row in filter(None, map(REQUIREMENT.match, rows)):
         name, least = row.groups()
         try:
-            found = metadata.version(name)
+            found: str | None = metadata.version(name)
         except metadata.PackageNotFoundError:
             wrong.append(f"{name} is missing")
         else:
-            if _numbers(found) < _numbers(least):
+            if not found:  # typed as if that could not be
+                wrong.append(f"{name} is damaged")
+            elif _numbers(found) < _numbers(least):
                 wrong.append(f"{name} is {found}, at least {least} is needed")
     if wrong:
         yield bad("packages", "; ".join(wrong), INSTALL)
+        return
+    if said := _failure_to_load():
+        yield bad("packages", f"they can't be loaded: {said}", f"{INSTALL}, with --force-reinstall")
         return
     slow = _slow_packages()
     if slow:
         yield note("packages", f"{', '.join(slow)} run without their compiled part: slow", INSTALL)
     else:
         yield good("packages", f"all {len(rows)} there, compiled")
+
+
+def _failure_to_load() -> str:
+    """Of a package that is damaged, or made for another machine or Python; in a process of its own,
+    since it may take that along."""
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-P", "-c", f"import {PARTS}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=LOAD_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        return str(failure)
+    if not tried.returncode:
+        return ""
+    return next(reversed(tried.stderr.strip().splitlines()), f"exit code {tried.returncode}")
 
 
 def _slow_packages() -> list[str]:
@@ -86,8 +120,10 @@ def _slow_packages() -> list[str]:
 
 
 def _envoy() -> Finding:
-    from gateway import envoy
-
+    try:
+        from gateway import envoy
+    except Exception as failure:  # whatever a damaged package raises
+        return bad("envoy", f"it can't be looked for: {failure}", INSTALL)
     try:
         program = envoy.program()
         asked = subprocess.run(
