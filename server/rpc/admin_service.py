@@ -141,8 +141,7 @@ class AdminService(AdminServiceServicer):
     ) -> messages.RemoveFollowerResponse:
         refused = self._followers.name_refused(request.follower)
         if refused is None and self._followers.connected[request.follower]:
-            name = request.follower
-            refused = EdgeReject(EdgeReason.NOT_AVAILABLE, "follower", name, "it is connected")
+            refused = EdgeReject(EdgeReason.FOLLOWER_CONNECTED, "follower", request.follower)
         if refused is not None:
             await refuse(context, refused)
         sequence = await self._followers.remove(request.follower)

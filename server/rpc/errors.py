@@ -53,6 +53,7 @@ class EdgeReason(IntEnum):
     JOURNAL_FULL = 97
     NOT_KEPT = 98
     RATE_LIMITED = 99
+    FOLLOWER_CONNECTED = 100
 
 
 class EdgeReject(NamedTuple):
@@ -229,7 +230,10 @@ RULES: Final[dict[IntEnum, Rule]] = {
         "{field} {value}: it stays {limit}: cancel them first",
     ),
     RejectReason.INSTRUMENTS_BOUND_EXCEEDED: Rule(
-        _BAD, False, "{field} {value} would be one more than the {limit} that can be listed"
+        _BAD,
+        False,
+        "{field} {value} would be one more than the {limit} that can be listed: raise"
+        " engine.instruments_max, or change one that is listed",
     ),
     EdgeReason.OVERLOADED: Rule(
         _BUSY, True, "{field} {value} would pass the limit of {limit}: try again in a moment"
@@ -258,6 +262,11 @@ RULES: Final[dict[IntEnum, Rule]] = {
     EdgeReason.NOT_AVAILABLE: Rule(_LATER, False, "{field} {value} is not available: {limit}"),
     EdgeReason.FOLLOWER_MISSING: Rule(
         _DOWN, True, "{field} {value} is not connected: start it, then try again"
+    ),
+    EdgeReason.FOLLOWER_CONNECTED: Rule(
+        _CONFLICT,
+        False,
+        "{field} {value} is not forgotten, it is connected: end it first",
     ),
     EdgeReason.JOURNAL_FULL: Rule(
         _BUSY,

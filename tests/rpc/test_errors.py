@@ -77,6 +77,7 @@ def test_a_refusal_says_the_same_alone_and_among_others(
     assert "some_field" in among.message
     assert "received" in among.message or "bound" in among.message
     assert "{" not in among.message
+    assert ": " in RULES[reason].sentence, "it says what to do"
 
 
 def test_only_what_harms_nobody_is_safe_to_repeat() -> None:

@@ -168,3 +168,17 @@ async def test_who_asks_for_the_journal_keeps_it_from_the_earliest_place_that_he
         assert await stream.read()
         assert served.exchange.followers.positions == {"kafka": kept}
         stream.cancel()
+
+
+async def test_a_follower_that_is_connected_is_not_forgotten(served: Served) -> None:
+    await served.place("bob", BUY, 90)
+    stream = served.admin.StreamJournal(StreamJournalRequest(follower="reports"))
+    assert await stream.read()
+    request = RemoveFollowerRequest(follower="reports")
+    failure, info = await refused(served.admin.RemoveFollower(request))
+    assert (failure.code(), info.reason) == (StatusCode.ABORTED, "FOLLOWER_CONNECTED")
+    assert "end it first" in str(failure.details())
+    stream.cancel()
+    await until(lambda: not served.exchange.followers.connected["reports"])
+    await served.admin.RemoveFollower(request)
+    assert "reports" not in served.exchange.followers.positions

@@ -131,7 +131,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemoveFollower(self, request, context):
-        """Forgets a follower that is not connected, so that the journal is no longer kept for it.
+        """Forgets a follower, so that the journal is no longer kept for it. ABORTED while it is connected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

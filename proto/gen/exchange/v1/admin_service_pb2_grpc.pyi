@@ -50,7 +50,7 @@ class AdminServiceStub:
     ReportFollower: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ReportFollowerRequest, _admin_service_pb2.ReportFollowerResponse]
     """A follower tells how far it is."""
     RemoveFollower: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RemoveFollowerRequest, _admin_service_pb2.RemoveFollowerResponse]
-    """Forgets a follower that is not connected, so that the journal is no longer kept for it."""
+    """Forgets a follower, so that the journal is no longer kept for it. ABORTED while it is connected."""
     SetLogLevel: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetLogLevelRequest, _admin_service_pb2.SetLogLevelResponse]
     """Changes how much the server tells in its lines, until it ends; nothing of it is journaled."""
     SettleDay: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.SettleDayRequest, _admin_service_pb2.SettleDayResponse]
@@ -81,7 +81,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     ReportFollower: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReportFollowerRequest, _admin_service_pb2.ReportFollowerResponse]  # type: ignore[assignment]
     """A follower tells how far it is."""
     RemoveFollower: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RemoveFollowerRequest, _admin_service_pb2.RemoveFollowerResponse]  # type: ignore[assignment]
-    """Forgets a follower that is not connected, so that the journal is no longer kept for it."""
+    """Forgets a follower, so that the journal is no longer kept for it. ABORTED while it is connected."""
     SetLogLevel: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetLogLevelRequest, _admin_service_pb2.SetLogLevelResponse]  # type: ignore[assignment]
     """Changes how much the server tells in its lines, until it ends; nothing of it is journaled."""
     SettleDay: _aio.UnaryStreamMultiCallable[_admin_service_pb2.SettleDayRequest, _admin_service_pb2.SettleDayResponse]  # type: ignore[assignment]
@@ -151,7 +151,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RemoveFollowerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.RemoveFollowerResponse, _abc.Awaitable[_admin_service_pb2.RemoveFollowerResponse]]:
-        """Forgets a follower that is not connected, so that the journal is no longer kept for it."""
+        """Forgets a follower, so that the journal is no longer kept for it. ABORTED while it is connected."""
 
     @_abc_1.abstractmethod
     def SetLogLevel(

@@ -107,6 +107,7 @@ class RejectReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REJECT_REASON_JOURNAL_FULL: _ClassVar[RejectReason]
     REJECT_REASON_NOT_KEPT: _ClassVar[RejectReason]
     REJECT_REASON_RATE_LIMITED: _ClassVar[RejectReason]
+    REJECT_REASON_FOLLOWER_CONNECTED: _ClassVar[RejectReason]
 SIDE_UNSPECIFIED: Side
 SIDE_BUY: Side
 SIDE_SELL: Side
@@ -189,6 +190,7 @@ REJECT_REASON_OUTCOME_UNKNOWN: RejectReason
 REJECT_REASON_JOURNAL_FULL: RejectReason
 REJECT_REASON_NOT_KEPT: RejectReason
 REJECT_REASON_RATE_LIMITED: RejectReason
+REJECT_REASON_FOLLOWER_CONNECTED: RejectReason
 
 class Order(_message.Message):
     __slots__ = ("order_id", "client_id", "client_reference", "instrument", "side", "type", "time_in_force", "post_only", "self_trade_prevention", "price_e8", "quantity_e8", "filled_quantity_e8", "remaining_quantity_e8", "cancelled_quantity_e8", "status", "end_reason", "placed_sequence", "created_time_ns", "updated_time_ns")
