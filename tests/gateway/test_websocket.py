@@ -140,6 +140,31 @@ def test_an_order_reads_over_each_door_alike(
         assert client.until("orders", lambda it: it["data"] == accepted)
 
 
+def test_a_replaced_order_reads_over_each_door_alike(client: Client, market: Market) -> None:
+    market.placed("sell", 1, 100, client_id=f"{market.prefix}S")
+    order_id = market.placed("buy", 3, 99)["order"]["order_id"]
+    frame = {"type": "replace", "order_id": order_id, "price": "100", "quantity": 2.5}
+    replaced = client.ask(frame, "order_replaced")
+    assert replaced["order"] == market.get_order(order_id)
+    assert replaced["order"]["filled_quantity"] == replaced["trade_count"] == 1
+    assert replaced["trades"] == market.get("/market/trades")["trades"]
+
+
+def test_a_ticker_reads_over_each_door_alike(client: Client, market: Market) -> None:
+    seller = f"{market.prefix}S"
+    for price in (100, 103, 98, 102):
+        market.placed("sell", 0.6, price, client_id=seller)
+        market.placed("buy", 0.6, price)
+    market.placed("sell", 1.5, 105, client_id=seller)
+    market.placed("buy", 3, 97)
+    client.subscribe(market.instrument, "ticker")
+    shown = market.get("/market/ticker")
+    told = client.until("ticker", lambda it: it["sequence"] == shown["sequence"])
+    assert told["data"] | {name: told[name] for name in ("timestamp", "sequence")} == shown
+    numbers = [value for value in shown.values() if isinstance(value, int | float)]
+    assert len(numbers) == len(set(numbers)) == 12, "none is taken for another"
+
+
 def test_from_sequence_gives_what_was_missed_once(client: Client, market: Market) -> None:
     market.placed("sell", 100, 50)
     past = [market.placed("buy", 1, 50, client_id=market.prefix) for _ in range(5)]
