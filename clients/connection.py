@@ -99,7 +99,7 @@ class Connection:
 
         async def attempt(timeout_s: float) -> A:
             try:
-                return await call(message, timeout=timeout_s)
+                return _readable(await call(message, timeout=timeout_s))
             except grpc.aio.AioRpcError as error:
                 raise error_of(error, self.address, request) from None
 
@@ -111,7 +111,7 @@ class Connection:
 
         async def attempt(timeout_s: float) -> A:
             try:
-                return await call(message, timeout=attempt_s or timeout_s)
+                return _readable(await call(message, timeout=attempt_s or timeout_s))
             except grpc.aio.AioRpcError as error:
                 raise error_of(error, self.address, None) from None
 
@@ -126,7 +126,7 @@ class Connection:
             call = open_stream(request)
             try:
                 async for message in call:
-                    yield convert(message)
+                    yield convert(_readable(message))
             except grpc.aio.AioRpcError as error:
                 raise error_of(error, self.address, None) from None
             finally:
@@ -157,6 +157,15 @@ class Connection:
 
 _open: WeakSet[Connection] = WeakSet()
 """Also those that were open in the process that this one was forked from."""
+
+
+def _readable(message: M) -> M:
+    """Raises where gRPC gives nothing in place of bytes that are no message."""
+    if message is None:
+        nothing = grpc.aio.Metadata()
+        said = "what came is no message of the exchange's"
+        raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, details=said)
+    return message
 
 
 def _is_cancelled() -> bool:
