@@ -61,15 +61,16 @@ class Headroom:
         return ready
 
     def stop(self) -> None:
-        """Reserve nothing more, and give back what nobody took."""
+        """Reserve nothing more, and give back what nobody took; the journal's thread may still be
+        at work, and takes nothing from now on."""
         self._stopped = True
         self._wanted.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self._ready is not None:
-            self._ready.close()
-            self._ready.path.unlink(missing_ok=True)
-            self._ready = None
+        left_over = self.take()
+        if left_over is not None:
+            left_over.close()
+            left_over.path.unlink(missing_ok=True)
 
     def _run(self) -> None:
         while True:

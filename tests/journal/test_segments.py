@@ -344,3 +344,24 @@ def test_row_9_room_is_reserved_and_found_again(
         room.close()
     finally:
         headroom.stop()
+
+
+def test_row_33_what_is_given_back_is_taken_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal's thread may go on while a server stops, and begin the next segment just then."""
+    written_to = tmp_path / "journal"
+    create(written_to).close()
+    headroom = Headroom(tmp_path, 1 << 20, lambda _: None)
+    headroom.start(written_to)
+    taken: list[Storage | None] = []
+    close = Storage.close
+
+    def take_and_close(self: Storage) -> None:
+        taken.append(headroom.take())
+        close(self)
+
+    monkeypatch.setattr(Storage, "close", take_and_close)
+    headroom.stop()
+    assert taken == [None]
+    assert [path.name for path in tmp_path.iterdir()] == ["journal"]
