@@ -47,6 +47,10 @@ async def send(
                 await context.write(shown(message))
     except ServerStopping as ending:
         await refuse(context, _refused(ending))
+    except NotKept as gone:
+        # Dropped before this reader, who resumes, came to it.
+        sent, first = reader.sequence_sent, gone.first_sequence
+        await refuse(context, EdgeReject(EdgeReason.NOT_KEPT, "after_sequence", sent, first))
     except asyncio.CancelledError:
         if reader.ended is None:
             raise

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,23 @@ async def test_a_follower_that_is_connected_is_not_forgotten(served: Served) -> 
     await until(lambda: not served.exchange.followers.connected["reports"])
     await served.admin.RemoveFollower(request)
     assert "reports" not in served.exchange.followers.positions
+
+
+async def test_who_resumes_from_what_is_dropped_meanwhile_is_told_where_it_begins(
+    tmp_path: Path,
+) -> None:
+    directory = tmp_path / "data"
+    async with serving(directory, journal=DROP) as served:
+        await fill(served, directory)
+    async with serving(directory, journal=DROP) as served:
+        held = threading.Event()
+        served.exchange.feed._pool.submit(held.wait, 20)
+        stream: Any = served.market.StreamTrades(StreamTradesRequest(after_sequence=0))
+        assert (await stream.read()).sequence == 0
+        await served.exchange._keeping._trim()
+        held.set()
+        first = served.exchange._log.first_sequence
+        assert first > 1
+        failure, info = await refused(stream.read())
+        assert (failure.code(), info.reason) == (StatusCode.OUT_OF_RANGE, "NOT_KEPT")
+        assert info.metadata["limit"] == str(first)
