@@ -10,6 +10,8 @@ import pytest
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from exchange.http.v1.market_service_pb2 import StreamTradesRequest as HttpStreamTradesRequest
+from exchange.http.v1.market_service_pb2_grpc import MarketServiceStub
 from exchange.http.v1.system_service_pb2 import GetHealthRequest
 from exchange.http.v1.system_service_pb2_grpc import SystemServiceStub
 from exchange.v1.admin_service_pb2 import (
@@ -138,6 +140,11 @@ async def test_what_nobody_needs_is_dropped_and_the_rest_says_where_it_begins(
         trades = served.market.StreamTrades(StreamTradesRequest(instrument=BTC, after_sequence=1))
         failure, info = await refused(trades.read())
         assert failure.code() == StatusCode.OUT_OF_RANGE, info_of(failure)
+        http: Any = MarketServiceStub(served.channel)
+        lines = http.StreamTrades(HttpStreamTradesRequest(from_sequence="2"))
+        failure, info = await refused(lines.read())
+        assert (info.reason, info.metadata["field"]) == ("NOT_KEPT", "from_sequence")
+        assert str(failure.details()).startswith("from_sequence 2 lies before")
         request = StreamJournalRequest(after_sequence=first - 1, until_now=True)
         assert await served.admin.StreamJournal(request).read()
 

@@ -73,11 +73,13 @@ def told(refused: Refused) -> tuple[IntEnum, Status]:
 
 
 def worded(refused: Refused) -> Refused:
-    """Numbers, times and truths as JSON has them."""
+    """Numbers, times, truths and places as JSON has them."""
     if refused.field == "time_in_force" and isinstance(refused.value, int):
         return refused._replace(value=TIMES_IN_FORCE.of[refused.value])
     if refused.field == "start_time_ns" and isinstance(refused.value, int):
         return refused._replace(field="start_time", value=time_text(refused.value))
+    if refused.field == "after_sequence":
+        return refused._replace(field="from_sequence", value=int(refused.value) + 1)
     if refused.field == "post_only":
         return refused._replace(value="true")
     return refused
