@@ -148,6 +148,15 @@ def test_damaged_journal_is_bad(doctor: Any, starter: Starter) -> None:
     assert "keep a copy" in examined["journal"]["remedy"]
 
 
+def test_nothing_is_left_in_a_directory_that_no_exchange_had(doctor: Any, starter: Starter) -> None:
+    """A lock made by root would keep the exchange's own user out."""
+    starter.data_dir.mkdir()
+    code, examined = doctor()
+    assert (code, bad(examined)) == (0, [])
+    assert "nobody has it" in examined["data directory"]["said"]
+    assert list(starter.data_dir.iterdir()) == []
+
+
 def test_directory_that_is_none_is_bad(doctor: Any, starter: Starter) -> None:
     starter.data_dir.write_text("a file")
     code, examined = doctor()
@@ -236,6 +245,7 @@ def test_damaged_packages_are_bad_and_not_the_end(
 def test_envoy_that_is_missing_or_does_not_run_is_bad(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(installation, "PARTS", "msgpack")
     broken = tmp_path / "envoy"
     broken.write_text("#!/bin/sh\necho no such instruction >&2\nexit 3\n")
     broken.chmod(0o755)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from server.journal.lock import DirectoryLock, DirectoryLocked
+from server.journal.lock import LOCK_NAME, DirectoryLock, DirectoryLocked
 from server.supervisor.doctor.finding import Finding, bad, good, note
 
 MIB: Final = 1024 * 1024
@@ -32,6 +32,9 @@ def owner_of(directory: Path) -> DirectoryLocked | None:
     """Who has the directory, if somebody does; raises `OSError` where it can't be used."""
     if not directory.exists():
         return None
+    os.scandir(directory).close()  # or it is none, or may not be read
+    if not (directory / LOCK_NAME).exists():
+        return None  # to take the lock would make it, for whoever runs this
     try:
         DirectoryLock(directory).release()
     except DirectoryLocked as locked:
