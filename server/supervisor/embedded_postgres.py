@@ -20,6 +20,7 @@ import ctypes
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -47,7 +48,9 @@ _CLONE_NEWUSER: Final = 0x10000000
 
 CONFIGURATION: Final = Path(__file__).resolve().parents[2] / "deploy" / "postgresql.conf"
 """What does not depend on the machine; containers are started with it too."""
-HERE_ALONE: Final = ("listen_addresses=127.0.0.1", "unix_socket_directories=")
+MEMORY: Final = "dynamic_shared_memory_type=mmap"
+"""Files of its own: /dev/shm can be tiny or read-only, and long queries alone use more of this."""
+HERE_ALONE: Final = ("listen_addresses=127.0.0.1", "unix_socket_directories=", MEMORY)
 
 
 class PostgresMissing(Exception):
@@ -101,13 +104,21 @@ def prepare(data_dir: Path) -> Path:
     password = data_dir.absolute() / PASSWORD_FILE_NAME
     initdb = [str(programs() / "initdb"), "-D", str(making), "-U", USER, "-A", "scram-sha-256"]
     initdb += ["--pwfile", str(password), "-E", "UTF8", "--locale=C"]
-    initdb += ["--no-sync", "--no-instructions"]
-    done = subprocess.run(_ordinary(initdb), capture_output=True, text=True, check=False)
+    initdb += ["--no-sync", "--no-instructions", "--set", MEMORY]
+    # It names paths, which can be bytes in no encoding.
+    done = subprocess.run(
+        _ordinary(initdb), capture_output=True, text=True, errors="replace", check=False
+    )
     if done.returncode:
-        why = (done.stderr or done.stdout).strip().splitlines()
-        raise PostgresMissing(f"initdb failed: {why[-1] if why else done.returncode}")
+        raise PostgresMissing(f"initdb failed: {_reason(done.stderr or done.stdout)}")
     making.rename(directory)
     return directory
+
+
+def _reason(said: str) -> str:
+    """The first line of what initdb said that tells of an error; its last tell of clearing up."""
+    lines = said.strip().splitlines() or ["it said nothing"]
+    return next((line for line in lines if re.search(r"FATAL:|PANIC:|error:", line)), lines[-1])
 
 
 def command(directory: Path, port: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import pwd
+import re
 from pathlib import Path
 
 import asyncpg
@@ -53,6 +54,8 @@ def test_follows_restarts_and_goes_with_up(starter: Starter) -> None:
     found = postmaster(exchange)
     assert found is not None
     assert found.nice() == min(19, psutil.Process().nice() + own_servers.NICENESS)
+    maps = Path(f"/proc/{found.pid}/maps").read_text(encoding="utf-8", errors="replace")
+    assert "/dev/shm/" not in maps, "it does not run where that is tiny"
     password = (starter.data_dir / embedded_postgres.PASSWORD_FILE_NAME).read_text("ascii")
     shown = [psutil.Process(each).cmdline() for each in exchange.running.children()]
     assert not any(password in " ".join(line) for line in shown)
@@ -95,6 +98,21 @@ def test_root_becomes_somebody_whom_the_machine_knows(monkeypatch: pytest.Monkey
     assert embedded_postgres.ordinary_id() == 65_534
     monkeypatch.setattr(pwd, "getpwall", lambda: users[:2])
     assert embedded_postgres.ordinary_id() == 2
+
+
+def test_why_initdb_failed_is_told_not_what_it_did_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    initdb = tmp_path / "initdb"
+    # Where its path is in no encoding, it says so too.
+    says = "printf 'fixing /\\377 ... FATAL:  no space\\n' >&2; echo 'initdb: removing it' >&2"
+    initdb.write_text(f"#!/bin/sh\n{says}\nexit 1\n", encoding="ascii")
+    initdb.chmod(0o755)
+    monkeypatch.setattr(embedded_postgres, "programs", lambda: tmp_path)
+    monkeypatch.setattr(embedded_postgres, "_ordinary", list)
+    why = "initdb failed: fixing /\N{REPLACEMENT CHARACTER} ... FATAL:  no space"
+    with pytest.raises(PostgresMissing, match=f"^{re.escape(why)}$"):
+        embedded_postgres.prepare(tmp_path)
 
 
 def test_ready_says_why_there_is_none() -> None:
