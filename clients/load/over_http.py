@@ -114,9 +114,9 @@ class _Run:
         self._sweeper: asyncio.TimerHandle | None = None
         self.in_flight = 0
         self.finished: asyncio.Future[None] = self._loop.create_future()
-        name = f"[{host}]" if ":" in host else host
+        self._authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.head = (
-            f"POST /orders HTTP/1.1\r\nhost: {name}:{port}\r\n"
+            f"POST /orders HTTP/1.1\r\nhost: {self._authority}\r\n"
             "content-type: application/json\r\ncontent-length: "
         ).encode()
 
@@ -135,7 +135,7 @@ class _Run:
             for error in opened:
                 if isinstance(error, OSError | TimeoutError):
                     raise UnavailableError(
-                        f"http://{self._host}:{self._port} took {len(self._connections):,} of "
+                        f"http://{self._authority} took {len(self._connections):,} of "
                         f"{clients:,} connections ({error or 'no answer'}); check that the "
                         "exchange runs there, and that it allows so many",
                         code=grpc.StatusCode.UNAVAILABLE,
