@@ -1,7 +1,7 @@
 """The months of `trades` and `order_events`: made ahead, dropped when their time is over.
 
-The first batch of a process, and the first of each month, makes the partition of its month and of
-the next one, so that a month begins without any. By the time of that batch, which is the
+The first batch of a process, and the first of each day, makes the partition of its month and of the
+next one, so that a month begins without any. By the time of that batch, which is the
 journal's and not the clock's, it drops the months that ended longer ago than they are kept.
 """
 
@@ -18,7 +18,8 @@ class Partitions:
 
     def __init__(self, kept: HistorySettings) -> None:
         self._keep_days = {"trades": kept.trades_keep_days, "order_events": kept.events_keep_days}
-        self._made: datetime | None = None
+        self._made: int | None = None
+        """The day, in days since 1970 UTC."""
 
     def forget(self) -> None:
         """Look anew with the next batch."""
@@ -26,13 +27,13 @@ class Partitions:
 
     def made(self, time_ns: int) -> None:
         """The transaction of `make` was committed."""
-        self._made = month_of(time_ns)
+        self._made = time_ns // DAY_NS
 
     async def make(self, connection: Any, time_ns: int) -> None:
         """What a batch of this time needs."""
-        month = month_of(time_ns)
-        if month == self._made:
+        if time_ns // DAY_NS == self._made:
             return
+        month = month_of(time_ns)
         following = next_month(month)
         for table, days in self._keep_days.items():
             for first in (month, following):

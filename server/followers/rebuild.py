@@ -202,43 +202,56 @@ class Rebuild:
     async def _compare(
         self, connection: Any, copy: PostgresFollower, *, mend: bool
     ) -> tuple[list[Proof], int]:
-        async with connection.transaction():
-            _, sequence = await self._position(connection, " FOR UPDATE")
-            await self._fold(copy, sequence)
-            if sequence > self._copied:
-                raise RebuildRefused(
-                    f"the tables are at sequence {sequence}, the journal ends at {self._copied}:"
-                    " this is not the journal they were made of"
-                )
-            await self._settle_months(connection)
-            begins_ns = 0
-            if self._source.first_sequence > 1:
-                begins_ns = next(self._source.records(0)).time_ns
-                await connection.execute(
-                    f"DELETE FROM {SCHEMA}.minute_bars WHERE minute <= $1", begins_ns // MINUTE_NS
-                )
-            found = [await self._proof(connection, table) for table in TABLES]
-            if mend and any(proof.wrong for proof in found):
-                for table in TABLES:
-                    await connection.execute(table.mended(self._bound(table)))
-                for table in reversed(TABLES):
-                    await connection.execute(table.rid(self._bound(table)))
-                again = [await self._proof(connection, table) for table in TABLES]
-                left = [proof.table for proof in again if proof.wrong]
-                if left:
-                    raise RebuildRefused(f"still not as the journal says: {', '.join(left)}")
-                await self._restart_follower(connection)
-            if mend:
-                is_gap = sequence + 1 < self._source.first_sequence
-                await connection.execute(
-                    f"UPDATE follower_positions AS it SET (sequence, time_ns, begins_ns) ="
-                    f" (made.sequence, made.time_ns, least($1, CASE WHEN $2 THEN $1 ELSE"
-                    f" it.begins_ns END)) FROM {SCHEMA}.follower_positions AS made"
-                    " WHERE it.follower = made.follower",
-                    begins_ns,
-                    is_gap,
-                )
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            found = await self._compared(connection, copy, mend=mend)
+        except BaseException:
+            await transaction.rollback()
+            raise
+        # A comparison drops months whose time is over from both sides: only to look at the rest.
+        await (transaction.commit() if mend else transaction.rollback())
         return found, self._copied
+
+    async def _compared(
+        self, connection: Any, copy: PostgresFollower, *, mend: bool
+    ) -> list[Proof]:
+        _, sequence = await self._position(connection, " FOR UPDATE")
+        await self._fold(copy, sequence)
+        if sequence > self._copied:
+            raise RebuildRefused(
+                f"the tables are at sequence {sequence}, the journal ends at {self._copied}:"
+                " this is not the journal they were made of"
+            )
+        await self._settle_months(connection)
+        begins_ns = 0
+        if self._source.first_sequence > 1:
+            begins_ns = next(self._source.records(0)).time_ns
+            await connection.execute(
+                f"DELETE FROM {SCHEMA}.minute_bars WHERE minute <= $1", begins_ns // MINUTE_NS
+            )
+        found = [await self._proof(connection, table) for table in TABLES]
+        if mend and any(proof.wrong for proof in found):
+            for table in TABLES:
+                await connection.execute(table.mended(self._bound(table)))
+            for table in reversed(TABLES):
+                await connection.execute(table.rid(self._bound(table)))
+            again = [await self._proof(connection, table) for table in TABLES]
+            left = [proof.table for proof in again if proof.wrong]
+            if left:
+                raise RebuildRefused(f"still not as the journal says: {', '.join(left)}")
+            await self._restart_follower(connection)
+        if mend:
+            is_gap = sequence + 1 < self._source.first_sequence
+            await connection.execute(
+                f"UPDATE follower_positions AS it SET (sequence, time_ns, begins_ns) ="
+                f" (made.sequence, made.time_ns, least($1, CASE WHEN $2 THEN $1 ELSE"
+                f" it.begins_ns END)) FROM {SCHEMA}.follower_positions AS made"
+                " WHERE it.follower = made.follower",
+                begins_ns,
+                is_gap,
+            )
+        return found
 
     async def _settle_months(self, connection: Any) -> None:
         """The same months on both sides, by what is kept at this time."""

@@ -244,6 +244,23 @@ def test_months_are_made_ahead_and_dropped_when_their_time_is_over(
     assert fetch("SELECT count(*) FROM order_events") == [(6,)]
 
 
+def test_a_month_goes_within_a_day_of_the_end_of_its_time(
+    tmp_path: Path, database: str, fetch: Fetch
+) -> None:
+    """On 1 March 30 days ago is January, two days later February."""
+    site = Site(tmp_path / "days")
+    times = [datetime(2026, *day, tzinfo=UTC) for day in ((1, 31), (3, 1), (3, 1), (3, 3))]
+    for command, time in zip([*settings(), *settings()], times, strict=True):
+        site.commit(command, time_ns=int(time.timestamp()) * 10**9)
+    site.close()
+    kept = HistorySettings(0, 30)
+    write(database, [records(site)[:3]], kept)
+    assert fetch("SELECT min(sequence), max(sequence) FROM order_events") == [(1, 3)]
+    fetch("TRUNCATE follower_positions, orders, trades, order_events, orderbook_snapshots")
+    write(database, [records(site)], kept)
+    assert fetch("SELECT min(sequence), max(sequence) FROM order_events") == [(2, 4)]
+
+
 def test_nothing_is_written_twice(site: Site, database: str, fetch: Fetch) -> None:
     """[I9] A second writer that believes to be elsewhere is refused by the position's row."""
     all_records = records(site)

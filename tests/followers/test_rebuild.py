@@ -8,12 +8,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from server.followers.partitions import DAY_NS
 from server.followers.rebuild import Rebuild, RebuildRefused, Result, Source
 from server.journal.record import BATCH
 from server.settings import HistorySettings
 from server.supervisor import main
 from tests.followers.test_postgres import Fetch, assert_events, assert_fold, records, write
-from tests.journal.site import Site, every_command, trade
+from tests.journal.site import START_NS, Site, every_command, settings, trade
 
 TAMPERED = {
     "orders": "UPDATE orders SET filled = filled + 1 WHERE placed_sequence = 40",
@@ -247,3 +248,19 @@ def test_tables_may_be_in_another_schema(
     cut.run(database, mend=True)
     assert write(database, []) == cut.site.engine.sequence
     assert fetch("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+def test_a_check_drops_no_month(tmp_path: Path, database: str, fetch: Fetch) -> None:
+    """Of a database whose time to be kept was made shorter since."""
+    site = Site(tmp_path / "months")
+    for number, command in enumerate(settings()):
+        site.commit(command, time_ns=START_NS + number * 100 * DAY_NS)
+    site.close()
+    all_records = records(site)
+    write(database, [all_records])
+    source = Source(all_records[0].journal.hex(), 1, lambda _: iter(all_records), lambda: None)
+    kept = HistorySettings(events_keep_days=1)
+    for mend, count in ((False, 2), (True, 1)):
+        rebuild = Rebuild(database, kept, source, lambda _: None)
+        assert not [it for it in asyncio.run(rebuild.run(mend=mend)).found if it.wrong]
+        assert fetch("SELECT count(*) FROM order_events") == [(count,)]
