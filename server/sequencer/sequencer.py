@@ -300,7 +300,7 @@ class Sequencer:
                 self._on_failure(f"appending to the journal failed: {error!r}")
                 raise
             if not isinstance(result, Position):
-                self._on_failure(f"appending to the journal failed: {result}")
+                self._on_failure(f"appending to the journal failed: {result.reason}")
                 return
             taken_ns = time.monotonic_ns() - began_ns
             self._loop.call_soon_threadsafe(self._done, work.kind, taken_ns)

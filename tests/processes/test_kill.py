@@ -2,8 +2,10 @@
 
 import random
 import re
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +63,25 @@ def test_kill_under_load_loses_nothing(
         f"0 twice; {unknown} in flight, all resolved by their key; {commands} in the journal; "
         f"{dropped} tail bytes dropped; start at most {start_s_max:.2f} s"
     )
+
+
+def test_a_copy_of_a_running_exchange(starter: Starter) -> None:
+    """[I1 I2 I8] Made as the manual says, it holds whatever was acknowledged before it was begun,
+    though its last record may be half there."""
+    server, address = starter.server()
+    assert server.terminate() == 0
+    server, address = starter.server()
+    manual = (Path(__file__).parents[2] / "deploy" / "OPERATING.md").read_text(encoding="utf-8")
+    command = next(line for line in manual.splitlines() if line.startswith("mkdir"))
+    copy = starter.data_dir.with_name("copy")
+    with MixedLoad(address, "c") as load:
+        load.wait(5)
+        acknowledged = dict(load.acknowledged)
+        subprocess.run(command, shell=True, check=True, cwd=starter.data_dir.parent)
+        answered = load.answers
+        load.wait(answered + 1)
+    assert list((copy / "snapshots").iterdir())
+    assert_kept(copy, acknowledged)
 
 
 def recovery(server: Running) -> "re.Match[str]":
