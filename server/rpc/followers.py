@@ -72,7 +72,7 @@ class Followers:
         """Called when a snapshot is asked for, to have the streams say so."""
         self._clock = clock
         self._written: Snapshot | None = None
-        self._waiting: list[tuple[int, asyncio.Future[Snapshot]]] = []
+        self._waiting: list[tuple[int, asyncio.Future[Snapshot | EdgeReject]]] = []
 
     def name_refused(self, name: str) -> EdgeReject | None:
         """What is wrong with a follower's name, if anything."""
@@ -148,6 +148,12 @@ class Followers:
                 waiter.set_result(snapshot)
         self._waiting = still_waiting
 
+    def stop(self, refusal: EdgeReject) -> None:
+        """Answer who waits for a snapshot with this: none is written any more."""
+        for _, waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(refusal)
+
     async def snapshot(self, sequence: int) -> Snapshot | EdgeReject:
         """Have a snapshot written that holds everything up to a sequence, and wait for it; the
         newest one where that does already."""
@@ -155,7 +161,7 @@ class Followers:
             return self._written
         if not self.connected[SNAPSHOTS]:
             return EdgeReject(EdgeReason.FOLLOWER_MISSING, "follower", SNAPSHOTS)
-        waiter: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Snapshot | EdgeReject] = asyncio.get_running_loop().create_future()
         entry = (sequence, waiter)
         self._waiting.append(entry)
         self.wake()

@@ -55,8 +55,9 @@ class JournalStreams:
         return self._log.first_sequence
 
     def stop(self) -> None:
-        """End all streams."""
+        """End all streams, and what waits for a follower."""
         self._stopped = True
+        self._followers.stop(STOPPING)
         self._wake()
 
     async def serve(

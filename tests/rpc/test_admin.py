@@ -302,14 +302,17 @@ async def test_only_so_many_followers_are_remembered(served: Served) -> None:
 
 
 async def test_a_stopping_server_ends_journal_streams(tmp_path: Path) -> None:
+    """And who waits for a snapshot, which no follower could report any more."""
     async with serving(tmp_path / "data") as served:
-        call = served.admin.StreamJournal(StreamJournalRequest(follower="tape"))
+        call = served.admin.StreamJournal(StreamJournalRequest(follower=SNAPSHOTS))
+        await _message(call)
+        asking = served.admin.CreateSnapshot(CreateSnapshotRequest())
         await _message(call)
         failing = asyncio.ensure_future(failure_of(call))
         await served.stop()
-        failure = await failing
-        assert failure.code() == StatusCode.UNAVAILABLE
-        assert info_of(failure).reason == "NOT_SERVING"
+        for failure in (await failing, (await refused(asking))[0]):
+            assert failure.code() == StatusCode.UNAVAILABLE
+            assert info_of(failure).reason == "NOT_SERVING"
 
 
 async def test_health_of_every_service(served: Served) -> None:
