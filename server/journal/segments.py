@@ -54,6 +54,7 @@ from typing import Final, NamedTuple
 from google_crc32c import value
 
 from server.journal.fence import Fence, new_fence
+from server.journal.record import HEADER_BYTES, FrameBad, step
 from server.journal.refusals import JournalCorrupt
 from server.journal.storage import (
     UNREADABLE,
@@ -177,7 +178,7 @@ class Segments:
         for path in paths:
             storage = Storage.open(path, writable=writable and path is paths[-1])
             try:
-                segment = read_header(storage)
+                segment = _read_next(storage, found)
                 _expect_name(segment)
                 if found:
                     _expect_next(found[-1], segment)
@@ -304,6 +305,32 @@ class Segments:
     def close(self) -> None:
         """Close; nothing may use it afterwards."""
         self._last.close()
+
+
+def _read_next(storage: Storage, found: Sequence[Segment]) -> Segment:
+    """The header of the segment after those found; what is wrong with it names the sequence that
+    it should begin with, by the frames of the one before it."""
+    try:
+        return read_header(storage)
+    except JournalCorrupt as corrupt:
+        if not found:
+            raise
+        sequence = _sequence_after(found[-1])
+        raise JournalCorrupt(corrupt.file, corrupt.offset, sequence, corrupt.reason) from corrupt
+
+
+def _sequence_after(segment: Segment) -> int:
+    sequence, offset = segment.first_sequence, segment.header_bytes
+    storage = Storage.open(segment.path, writable=False)
+    try:
+        while True:
+            frame = step(storage.read(offset, HEADER_BYTES))
+            sequence = frame.first_sequence + frame.command_count
+            offset += frame.end - frame.position
+    except (FrameBad, OSError):
+        return sequence  # Its end.
+    finally:
+        storage.close()
 
 
 def _checked(data: bytes) -> bytes:

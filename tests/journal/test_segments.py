@@ -193,6 +193,23 @@ def test_row_7_a_flipped_bit_in_any_segment_is_found(built: Site, directory: Pat
     assert_recovered(recover(directory), built, last_of(built))
 
 
+def test_row_7_a_damaged_header_names_the_sequence_that_is_expected_there(
+    built: Site, directory: Path
+) -> None:
+    starts = [segment.first_sequence for segment in built.log.segments.all]
+    for path, first_sequence in zip(segment_paths(directory), starts, strict=True):
+        data, mode = path.read_bytes(), path.stat().st_mode
+        path.chmod(0o600)
+        path.write_bytes(data[:20] + b"damaged" + data[27:])
+        with pytest.raises(JournalCorrupt) as caught:
+            recover(directory)
+        found = caught.value
+        assert (found.file, found.offset, found.sequence) == (path, 0, first_sequence)
+        path.write_bytes(data)
+        path.chmod(mode)
+    recover(directory).log.close()
+
+
 def test_row_34_killed_at_each_step_into_the_next_segment(tmp_path: Path) -> None:
     """[I1 I2 I8] What was acknowledged is there, and the journal goes on."""
     origin = rolling(tmp_path / "origin")
