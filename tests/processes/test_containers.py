@@ -6,6 +6,7 @@ image gets, beside a real PostgreSQL and Redis.
 """
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -181,11 +182,11 @@ class Containers:
     def is_healthy(self, name: str) -> bool:
         """What the container's own check says."""
         kind, *words = (self._placed(word) for word in SERVICES[name]["healthcheck"]["test"])
-        exchange = f"{sys.executable} -P -m {EXCHANGE}"
+        exchange = [sys.executable, "-P", "-m", EXCHANGE]
         if kind == "CMD-SHELL":
-            words = ["sh", "-c", words[0].replace("exchange ", f"{exchange} ", 1)]
+            words = ["sh", "-c", words[0].replace("exchange ", f"{shlex.join(exchange)} ", 1)]
         else:
-            words[:1] = exchange.split() if words[0] == "exchange" else [sys.executable]
+            words[:1] = exchange if words[0] == "exchange" else [sys.executable]
         return subprocess.run(words, capture_output=True, timeout=60).returncode == 0
 
     def _placed(self, word: str) -> str:
