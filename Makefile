@@ -48,7 +48,7 @@ made = $(MAKE) --no-print-directory -q $(1) || flock Makefile $(MAKE) --no-print
 # Cleared: of one that was interrupted, what is there of pip keeps venv from installing the rest.
 .venv/.uv:
 	@test -n "$(PYTHON)" || { echo "setup needs Python 3.11 or 3.12 on PATH; name one with: make PYTHON=/path/to/python3.12"; exit 1; }
-	$(PYTHON) -m venv --clear .venv && $(BIN)/pip install -q --require-hashes -r requirements-installer.lock && touch $@
+	"$(PYTHON)" -m venv --clear .venv && $(BIN)/pip install -q --require-hashes -r requirements-installer.lock && touch $@
 
 # Running needs its own lock only; what is installed on top for tests stays.
 .venv/.runtime: .venv/.uv requirements.lock pyproject.toml

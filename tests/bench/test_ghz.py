@@ -5,6 +5,7 @@ exchange are real.
 """
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from bench import ghz_runs
 from bench.ghz_runs import CALLS, CONFIGURATIONS, ROOT, Call, Unavailable
 from bench.workloads import Plan
 
-# Spends no time, and reports what the test wants, in ghz's own words.
-STAND_IN = """#!{python}
+# Spends no time, and reports what the test wants, in ghz's own words. A shell starts it: the path
+# of a Python can hold spaces.
+STAND_IN = """#!/bin/sh
+'''exec' {python} "$0" "$@" #'''
 import json, sys
 options = dict(zip(sys.argv[1:-1:2], sys.argv[2:-1:2]))
 name = json.load(open(options["--config"]))["name"]
@@ -34,7 +37,7 @@ sys.exit({code})
 
 def stand_in(directory: Path, status: str = "", code: int = 0) -> Path:
     path = directory / "ghz"
-    path.write_text(STAND_IN.format(python=sys.executable, status=status, code=code))
+    path.write_text(STAND_IN.format(python=shlex.quote(sys.executable), status=status, code=code))
     path.chmod(0o755)
     return path
 

@@ -40,7 +40,7 @@ def test_address_and_password_are_their_owner_s(tmp_path: Path) -> None:
     assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in files} == {0o600}
     password = (tmp_path / redis_server.PASSWORD_FILE_NAME).read_text("ascii")
     assert password in chosen
-    assert f"requirepass {password}" in configuration.read_text("ascii")
+    assert f"requirepass {password}" in configuration.read_text("utf-8")
     again = redis_server.choose_url(tmp_path)
     assert password in again
     assert redis_server.port_of(Settings(tmp_path)) == int(again.rpartition(":")[2].split("/")[0])
