@@ -176,7 +176,9 @@ class Segments:
             raise JournalCorrupt(directory / FILE_NAME, 0, 1, "it is missing")
         found: list[Segment] = []
         for path in paths:
-            storage = Storage.open(path, writable=writable and path is paths[-1])
+            # A sealed one in the last place is refused below, not here for its mode.
+            opened = writable and path is paths[-1] and bool(path.stat().st_mode & _WRITABLE)
+            storage = Storage.open(path, writable=opened)
             try:
                 segment = _read_next(storage, found)
                 _expect_name(segment)
