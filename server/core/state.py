@@ -36,7 +36,7 @@ from server.core.engine import RULES_VERSION, Engine
 from server.core.events import OrderAccepted, Traded
 from server.core.exchange import Session
 from server.core.instruments import Instrument, Limits
-from server.core.market import Bar
+from server.core.market import Bar, Market
 from server.core.orders import Order
 from server.core.types import OPEN
 
@@ -231,23 +231,22 @@ def _load_orders(engine: Engine, rows: Iterable[Row]) -> Iterator[Order]:
 def _load_queues(engine: Engine, rows: Iterable[Row]) -> None:
     orders = engine.directory.orders
     newest: Order | None = None
+    price_e8 = 0
+    market: Market | None = None
     for (order_id,) in rows:
         order = orders[order_id]
-        # Most rest behind the one before: `Book.add` would look for the level again.
-        if (
-            newest is not None
-            and (level := newest.level) is not None
-            and order.price_e8 == level.price_e8
-            and order.account.market is newest.account.market
-            and order.accepted[4] == level.side.side
-        ):
+        # Most rest behind the one before: `Book.add` would look for the level again. No price is
+        # on both sides of a book.
+        if newest is not None and order.price_e8 == price_e8 and order.account.market is market:
+            level = newest.level
+            assert level is not None, "it was queued just now"
             newest.later = level.tail = order
             order.earlier, order.level = newest, level
             level.quantity_e8 += order.remaining_e8
             level.side.order_count += 1
         else:
-            book = order.account.market.book
-            book.add(book.side(order.side), order)
+            price_e8, market = order.price_e8, order.account.market
+            market.book.add(market.book.side(order.side), order)
         newest = order
 
 
