@@ -159,11 +159,13 @@ def away(plan: Plan) -> str:
         turns = plan.turns * AWAY_PARTS
         write_messages(requests, messages(session_commands(count * (turns + 1)), size))
         for turn in range(turns + 1):
-            rates.append([])
-            for port in ports:
+            rates.append([0.0] * len(ports))
+            # Each comes after each of the others, whose follower may have something to do still.
+            for side in range(turn, turn + len(ports)):
+                side %= len(ports)
                 found = drive(
                     "session",
-                    port=port,
+                    port=ports[side],
                     requests=requests,
                     first=turn * count // size,
                     count=count // size,
@@ -172,7 +174,7 @@ def away(plan: Plan) -> str:
                     size=size,
                     rate=0,
                 )
-                rates[-1].append(found.rate)
+                rates[-1][side] = found.rate
         assert all(map(behind, ports[1:])), "PostgreSQL is not away"
     # Of the first turn each is cold.
     without, killed, stopped = (
