@@ -21,7 +21,7 @@ from bench.processes import HOST, Command, Part, drive, free_port, listens, pass
 from bench.session_messages import messages, session_commands
 
 PYTHON = sys.executable
-EXCHANGE = (PYTHON, "-m", "server.supervisor.main")
+EXCHANGE = (PYTHON, "-m", "server.supervisor.entry")
 PLACE = "/exchange.v1.OrderService/PlaceOrder"
 PLACE_HTTP = "/exchange.http.v1.OrderService/PlaceOrder"
 

@@ -16,7 +16,7 @@ import psutil
 
 from server.supervisor.parent import SERVING, VARIABLE
 
-EXCHANGE = "server.supervisor.main"
+EXCHANGE = "server.supervisor.entry"
 START_SECONDS = 30.0
 """For a start, on a machine that is busy with other things."""
 LEFT_OUT = {"PORT", "GRPC_PORT", "PYTHONDONTWRITEBYTECODE"}

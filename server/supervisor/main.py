@@ -107,8 +107,6 @@ PARTS: Final = {
 SETTINGS: Final = tuple(named.name for named in NAMED)
 OF_UP: Final = ("full",)
 """Settings that parts have no use for."""
-INTERRUPTED: Final = 130
-"""Exit code after Ctrl-C, as shells have it."""
 UNTOLD: Final = 4
 """Of a trading command that was carried out, but whose answer could not be written."""
 UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
@@ -120,12 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_streams()
     parent = Parent.follow()
     given = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        parser = _parser(with_trading=not given or given[0] not in OWN)
-        options = parser.parse_args(given)
-        return _run_part(options, parent) if "part" in options else _run_command(options, parent)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    parser = _parser(with_trading=not given or given[0] not in OWN)
+    options = parser.parse_args(given)
+    return _run_part(options, parent) if "part" in options else _run_command(options, parent)
 
 
 def _open_streams() -> None:
@@ -261,7 +256,3 @@ def _handed_on(options: argparse.Namespace) -> list[str]:
         elif value is not None:
             handed_on += [named.option, value]
     return handed_on
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -139,7 +139,7 @@ def ready_line(settings: Settings, without_postgres: str, *, with_http: bool) ->
 def _parts(settings: Settings, options: Sequence[str], servers: Sequence[OwnServer]) -> Watch:
     def command(name: str, *own: str) -> list[str]:
         # -P: a folder named `server` where the exchange is started must not be taken for ours.
-        return [sys.executable, "-P", "-m", "server.supervisor.main", name, *options, *own]
+        return [sys.executable, "-P", "-m", "server.supervisor.entry", name, *options, *own]
 
     async def gateway_serves() -> None:
         await _healthy(reachable(settings.host), settings.http_port)

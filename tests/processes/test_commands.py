@@ -1,13 +1,20 @@
 """`exchange` as people type it: help, version, and the journal beside a running server."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from server.exits import Exit
 from tests.processes.load import Load
 from tests.running import Running, Starter, free_port
+
+ROOT = Path(__file__).parents[2]
 
 
 def said(starter: Starter, *command: str) -> Running:
@@ -92,3 +99,23 @@ def test_a_lock_without_a_server_is_named(starter: Starter) -> None:
         assert f"the server at {address} does not send it" in silent.lines[-1]
     finally:
         server.signal(signal.SIGCONT)
+
+
+def test_an_interruption_while_it_loads_is_quiet(tmp_path: Path) -> None:
+    """The signal comes in the middle of an import, as from someone who changed his mind at once."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, _, function = project["scripts"]["exchange"].partition(":")
+    (tmp_path / "argparse.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(0.05)\n",
+        encoding="ascii",
+    )
+    program = f"import sys; from {module} import {function} as run; sys.exit(run())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--version"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
