@@ -52,9 +52,9 @@ _CHANGE: Final = """
 UPDATE orders SET
     price = coalesce(changed.price::numeric, orders.price),
     quantity = coalesce(changed.quantity::numeric, orders.quantity),
-    filled = changed.filled::numeric,
-    remaining = changed.remaining::numeric,
-    cancelled = coalesce(changed.quantity::numeric, orders.quantity)
+    filled_quantity = changed.filled::numeric,
+    remaining_quantity = changed.remaining::numeric,
+    cancelled_quantity = coalesce(changed.quantity::numeric, orders.quantity)
         - changed.filled::numeric - changed.remaining::numeric,
     status = coalesce(changed.status::order_status, CASE
         WHEN changed.remaining::numeric > 0 THEN 'partially_filled'::order_status
@@ -77,7 +77,7 @@ SELECT instruments.instrument, $1, $2,
 FROM instruments"""
 _LEVELS: Final = """
 WITH levels AS (
-    SELECT instrument, side, price, sum(remaining) AS quantity FROM orders
+    SELECT instrument, side, price, sum(remaining_quantity) AS quantity FROM orders
     WHERE status IN ('open', 'partially_filled') GROUP BY instrument, side, price)"""
 
 

@@ -93,15 +93,16 @@ TABLES: Final = (
         ("placed_sequence",),
         _names(
             "order_id client_id client_reference instrument side type time_in_force post_only"
-            " self_trade_prevention price quantity filled remaining cancelled status end_reason"
-            " session_id created created_ns updated_ns updated_sequence"
+            " self_trade_prevention price quantity filled_quantity remaining_quantity"
+            " cancelled_quantity status end_reason session_id created_at created_ns updated_ns"
+            " updated_sequence"
         ),
         "placed_sequence >= {first} OR made.order_id IS NOT NULL",
         ("updated_sequence",),
     ),
     Table(
         "trades",
-        ("sequence", "event_index", "time"),
+        ("sequence", "event_index", "timestamp"),
         _names(
             "time_ns instrument price quantity aggressor_side maker_order_id maker_client_id"
             " maker_placed_sequence maker_fee taker_order_id taker_client_id"
@@ -111,8 +112,8 @@ TABLES: Final = (
     ),
     Table(
         "order_events",
-        ("sequence", "event_index", "time"),
-        _names("time_ns kind placed_sequence event"),
+        ("sequence", "event_index", "timestamp"),
+        _names("time_ns kind placed_sequence event_data"),
         "sequence >= {first}",
     ),
     Table(
@@ -147,7 +148,7 @@ def copies() -> Iterator[str]:
     for table in TABLES:
         made, had = f"{SCHEMA}.{table.name}", table.name
         if table.name in _PARTITIONED:
-            yield f"CREATE TABLE {made} (LIKE {had}) PARTITION BY RANGE (time)"
+            yield f"CREATE TABLE {made} (LIKE {had}) PARTITION BY RANGE (timestamp)"
         else:
             key = ", ".join(table.key)
             yield f"CREATE UNLOGGED TABLE {made} (LIKE {had}, PRIMARY KEY ({key}))"

@@ -45,8 +45,8 @@ SELECT sequence, time_ns, journal FROM follower_positions WHERE follower = 'post
 _ORDERS: Final = """
 SELECT order_id, client_id, client_reference, instrument, side::text, type::text,
     time_in_force::text, post_only, self_trade_prevention, price * 1e8, quantity * 1e8,
-    filled * 1e8, remaining * 1e8, cancelled * 1e8, status::text, placed_sequence, created_ns,
-    session_id, end_reason, 0, updated_ns
+    filled_quantity * 1e8, remaining_quantity * 1e8, cancelled_quantity * 1e8,
+    status::text, placed_sequence, created_ns, session_id, end_reason, 0, updated_ns
 FROM orders"""
 _ENDED: Final = (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED)
 _NEWEST_OF_ID: Final = f"""{_ORDERS}
@@ -79,25 +79,27 @@ SELECT minute,{_SHOWN} FROM (
 ORDER BY minute LIMIT $4"""
 _WITHIN: Final = """
 WITH span AS (
-    SELECT time, sequence, event_index, price, quantity FROM trades
+    SELECT timestamp, sequence, event_index, price, quantity FROM trades
     WHERE instrument = $1 AND sequence <= $2 AND time_ns >= $3 AND time_ns < $4
-    AND time >= to_timestamp($5) AND time < to_timestamp($5 + 60))
-SELECT (SELECT price FROM span ORDER BY time, sequence, event_index LIMIT 1) * 1e8,
+    AND timestamp >= to_timestamp($5) AND timestamp < to_timestamp($5 + 60))
+SELECT (SELECT price FROM span ORDER BY timestamp, sequence, event_index LIMIT 1) * 1e8,
     max(price) * 1e8, min(price) * 1e8,
-    (SELECT price FROM span ORDER BY time DESC, sequence DESC, event_index DESC LIMIT 1) * 1e8,
+    (SELECT price FROM span ORDER BY timestamp DESC, sequence DESC, event_index DESC LIMIT 1) * 1e8,
     sum(quantity) * 1e8, sum(price * quantity) * 1e16, sum(price) * 1e8, count(*)
 FROM span"""
 _PRICE_BEFORE: Final = """
 SELECT coalesce(
     (SELECT price FROM trades WHERE instrument = $1 AND sequence <= $2 AND time_ns < $3
-        AND time >= to_timestamp($4::bigint * 60) AND time < to_timestamp($4::bigint * 60 + 60)
+        AND timestamp >= to_timestamp($4::bigint * 60)
+        AND timestamp < to_timestamp($4::bigint * 60 + 60)
         ORDER BY sequence DESC, event_index DESC LIMIT 1),
     (SELECT close FROM minute_bars WHERE instrument = $1 AND minute < $4
         ORDER BY minute DESC LIMIT 1), 0) * 1e8"""
 _DROPPED: Final = """
 SELECT EXISTS (SELECT FROM minute_bars WHERE instrument = $1 AND minute = $2)
 AND NOT EXISTS (SELECT FROM trades WHERE instrument = $1
-    AND time >= to_timestamp($2::bigint * 60) AND time < to_timestamp($2::bigint * 60 + 60))"""
+    AND timestamp >= to_timestamp($2::bigint * 60)
+    AND timestamp < to_timestamp($2::bigint * 60 + 60))"""
 
 
 class Down(Exception):

@@ -46,7 +46,7 @@ _BEGINS: Final = "SELECT begins_ns FROM follower_positions WHERE follower = 'pos
 _DIFFERENT: Final = """
 WITH traded AS (
     SELECT instrument, count(*) AS count, sum(quantity) AS quantity, sum(price * quantity) AS money
-    FROM trades WHERE time >= $1 AND time < $2 GROUP BY instrument
+    FROM trades WHERE timestamp >= $1 AND timestamp < $2 GROUP BY instrument
 ), barred AS (
     SELECT instrument, sum(trade_count) AS count, sum(volume) AS quantity, sum(notional) AS money
     FROM minute_bars WHERE minute >= $3 AND minute < $3 + 1440 GROUP BY instrument
@@ -58,11 +58,11 @@ _SETTLE: Final = """
 WITH fills AS (
     SELECT instrument, maker_client_id AS account, maker_fee AS fee,
         CASE aggressor_side WHEN 'sell' THEN quantity ELSE -quantity END AS quantity, price
-    FROM trades WHERE time >= $2 AND time < $3
+    FROM trades WHERE timestamp >= $2 AND timestamp < $3
     UNION ALL
     SELECT instrument, taker_client_id, taker_fee,
         CASE aggressor_side WHEN 'buy' THEN quantity ELSE -quantity END, price
-    FROM trades WHERE time >= $2 AND time < $3
+    FROM trades WHERE timestamp >= $2 AND timestamp < $3
 ), obligations AS (
     SELECT instrument, account, sum(quantity) AS quantity,
         -sum(quantity * price) - sum(fee) AS money, sum(fee) AS fees, count(*) AS fills
@@ -75,7 +75,7 @@ UNION ALL
 SELECT $1::date, instrument, 'fees/' || split_part(instrument, '-', 2), 0, sum(fees), -sum(fees),
     sum(fills), $4::bigint
 FROM obligations GROUP BY instrument"""
-_COUNT: Final = "SELECT count(*) FROM trades WHERE time >= $1 AND time < $2"
+_COUNT: Final = "SELECT count(*) FROM trades WHERE timestamp >= $1 AND timestamp < $2"
 _DONE: Final = "INSERT INTO settled_days VALUES ($1, $2, $3, $4)"
 _ROWS: Final = """
 SELECT instrument, account, quantity * 1e8, money * 1e16, fees * 1e8, trade_count

@@ -11,11 +11,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from server.core.commands import PlaceOrder, SetInstrument
+from server.core.commands import CancelOrder, PlaceOrder, ReplaceOrder, SetInstrument
 from server.core.engine import Engine
 from server.core.events import (
-    EVENT_KINDS,
-    OrderAccepted,
     OrderCancelled,
     OrderEvent,
     OrderRejected,
@@ -23,7 +21,7 @@ from server.core.events import (
 )
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS
-from server.core.types import BUY, E8, LIMIT, SELL, OrderStatus
+from server.core.types import BUY, E8, LIMIT, MARKET, SELL, OrderStatus
 from server.followers import migrations
 from server.followers.following import FollowerStopped
 from server.followers.migrations import Migration, SchemaRefused, migrate
@@ -34,6 +32,29 @@ from tests.journal.site import INSTRUMENT, Site, every_command, settings, trade
 
 KEPT = HistorySettings()
 Fetch = Callable[[str], list[Any]]
+SCHEMA = """
+SELECT table_name, column_name, is_nullable, data_type FROM information_schema.columns
+WHERE table_schema = 'public'
+UNION ALL SELECT indexdef, '', '', '' FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2"""
+TO_THE_FIRST_SCHEMA = (
+    "DELETE FROM schema_migrations WHERE number > 1",
+    "ALTER TABLE minute_bars DROP COLUMN price_sum",
+    "DROP TABLE settled_days",
+    "DROP INDEX orders_by_client, orders_by_instrument, orders_by_status",
+    "CREATE INDEX orders_by_client ON orders (client_id, placed_sequence DESC)",
+    "CREATE INDEX orders_by_instrument ON orders (instrument, placed_sequence DESC)",
+    """CREATE INDEX orders_open ON orders (instrument, placed_sequence DESC)
+    WHERE status IN ('open', 'partially_filled')""",
+    "ALTER TABLE follower_positions DROP COLUMN begins_ns",
+    "ALTER TABLE orders RENAME COLUMN created_at TO created",
+    "ALTER TABLE orders RENAME COLUMN filled_quantity TO filled",
+    "ALTER TABLE orders RENAME COLUMN remaining_quantity TO remaining",
+    "ALTER TABLE orders RENAME COLUMN cancelled_quantity TO cancelled",
+    "ALTER TABLE trades RENAME COLUMN timestamp TO time",
+    "ALTER TABLE order_events RENAME COLUMN timestamp TO time",
+    "ALTER TABLE order_events RENAME COLUMN event_data TO event",
+)
+"""What undoes the migrations after 0001."""
 
 
 @pytest.fixture
@@ -102,9 +123,10 @@ def assert_fold(fetch: Fetch, engine: Engine) -> None:
         for order in engine.orders(limit=1_000_000)
     }
     rows = fetch(
-        """SELECT placed_sequence, order_id, price * 1e8, quantity * 1e8, filled * 1e8,
-        remaining * 1e8, array_position(enum_range(NULL::order_status), status), updated_ns,
-        end_reason, (filled + remaining + cancelled - quantity)::int FROM orders"""
+        """SELECT placed_sequence, order_id, price * 1e8, quantity * 1e8, filled_quantity * 1e8,
+        remaining_quantity * 1e8, array_position(enum_range(NULL::order_status), status),
+        updated_ns, end_reason,
+        (filled_quantity + remaining_quantity + cancelled_quantity - quantity)::int FROM orders"""
     )
     assert {row[0]: row[1:-1] for row in rows} == standing
     assert {row[-1] for row in rows} == {0}, "I3"
@@ -143,8 +165,8 @@ def assert_events(fetch: Fetch, written: Iterable[Record]) -> None:
     )
     assert fetch(
         """SELECT count(*) FROM trades JOIN order_events USING (sequence, event_index)
-        WHERE (event->>'price_e8')::numeric <> price * 1e8
-        OR event->>'maker_client_id' <> maker_client_id"""
+        WHERE (event_data->>'price_e8')::numeric <> price * 1e8
+        OR event_data->>'maker_client_id' <> maker_client_id"""
     ) == [(0,)]
     assert fetch("SELECT sum(trade_count), sum(volume), sum(notional) FROM minute_bars") == fetch(
         "SELECT count(*), sum(quantity), sum(price * quantity) FROM trades"
@@ -180,7 +202,8 @@ def test_the_table_says_what_the_reply_said(tmp_path: Path, database: str, fetch
         told[last.placed_sequence] = (status, filled)
     site.close()
     write(database, [records(site)])
-    query = "SELECT placed_sequence, status::text, filled * 1e8 FROM orders WHERE type = 'market'"
+    query = """SELECT placed_sequence, status::text, filled_quantity * 1e8 FROM orders
+        WHERE type = 'market'"""
     assert {row[0]: row[1:] for row in fetch(query)} == told
     assert [it[0] for it in told.values()] == ["rejected", "cancelled", "cancelled", "filled"]
     assert fetch("SELECT sum(quantity)::text, min(price)::text FROM trades") == [
@@ -319,26 +342,67 @@ def test_a_migration_takes_as_long_as_it_takes(database: str, fetch: Fetch) -> N
 
 
 def test_rows_of_an_older_schema_are_taken_along(site: Site, database: str, fetch: Fetch) -> None:
+    """By two processes that start at once, one of which goes on as though nothing had been."""
+    all_records = records(site)
+
     def known() -> list[Any]:
         return [
             fetch(f"SELECT * FROM {table} ORDER BY 1, 2")
-            for table in ("orders", "trades", "minute_bars", "client_positions", "settled_days")
+            for table in ("orders", "trades", "order_events", "minute_bars", "client_positions")
         ]
 
-    write(database, [records(site)])
-    expected = known()
-    indexes = fetch("SELECT indexdef FROM pg_indexes WHERE tablename = 'orders' ORDER BY 1")
-    fetch("DELETE FROM schema_migrations WHERE number > 1")
-    fetch("ALTER TABLE minute_bars DROP COLUMN price_sum")
-    fetch("DROP TABLE settled_days")
-    fetch("ALTER TABLE follower_positions DROP COLUMN begins_ns")
-    for name in ("client", "instrument", "status"):
-        fetch(f"DROP INDEX orders_by_{name}")
-    for name in ("orders_by_client", "orders_by_instrument", "orders_open"):
-        fetch(f"CREATE INDEX {name} ON orders (placed_sequence)")
-    write(database, [])
+    async def upgrade() -> None:
+        followers = [PostgresFollower(database) for _ in range(2)]
+        reached = await asyncio.gather(*(each.open() for each in followers))
+        assert [it.sequence for it in reached] == [all_records[79].last_sequence] * 2
+        for each in followers:
+            await each.close()
+
+    write(database, [all_records[:80]])
+    expected, schema = known(), fetch(SCHEMA)
+    for statement in TO_THE_FIRST_SCHEMA:
+        fetch(statement)
+    assert fetch("SELECT count(*) FROM schema_migrations") == [(1,)]
+    asyncio.run(upgrade())
     assert known() == expected
-    assert fetch("SELECT indexdef FROM pg_indexes WHERE tablename = 'orders' ORDER BY 1") == indexes
+    assert fetch(SCHEMA) == schema
+    assert write(database, [all_records[80:]]) == all_records[79].last_sequence
+    assert_fold(fetch, site.engine)
+    assert_events(fetch, all_records)
+
+
+def test_the_documented_query_finds_the_open_orders_oldest_first(
+    tmp_path: Path, database: str, fetch: Fetch
+) -> None:
+    site = Site(tmp_path / "open")
+    site.commit(*settings(), SetInstrument(Instrument("OTHER-USD")))
+    for number in range(60):
+        side, price = BUY + number % 2, 100 + 3 * (number % 2) + number % 5 // 2
+        for name in (INSTRUMENT, "OTHER-USD"):
+            order = PlaceOrder("a", name, side, LIMIT, 5 + number % 3, price * E8)
+            site.commit(order._replace(order_id=f"o-{number}-{name}"))
+    site.commit(CancelOrder("a", f"o-6-{INSTRUMENT}"))
+    site.commit(ReplaceOrder("a", f"o-7-{INSTRUMENT}", quantity_e8=1))
+    for side in (BUY, SELL):
+        site.commit(PlaceOrder("b", INSTRUMENT, side, MARKET, 100))
+    site.close()
+    write(database, [records(site)])
+    rows = fetch(
+        """SELECT * FROM orders WHERE instrument = 'BTC-USD'
+        AND status IN ('open', 'partially_filled') ORDER BY created_at ASC"""
+    )
+    resting = list(site.engine.markets[INSTRUMENT].book.resting())
+    assert [row[0] for row in rows] == sorted(each.placed_sequence for each in resting)
+    queues: dict[tuple[Any, Any], list[int]] = {}
+    for row in rows:
+        queues.setdefault((row[5], int(row[10] * E8)), []).append(row[0])
+    in_book: dict[tuple[Any, Any], list[int]] = {}
+    for each in resting:
+        key = (("buy", "sell")[each.side - 1], each.price_e8)
+        in_book.setdefault(key, []).append(each.placed_sequence)
+    assert queues == in_book
+    assert len(rows) > 20
+    assert min(len(queue) for queue in queues.values()) > 1
 
 
 def test_queries_of_the_readme_say_what_they_are_for(
@@ -351,14 +415,27 @@ def test_queries_of_the_readme_say_what_they_are_for(
     )
     readme = (migrations.DIRECTORY.parent / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```sql\n(.*?)```", readme, re.DOTALL)
-    position, book, today, events, candles = map(fetch, filter(str.strip, block.split(";")))
+    position, book, orders, trades, today, events, candles = map(
+        fetch, filter(str.strip, block.split(";"))
+    )
     assert [row[:2] for row in position] == [("postgres", site.engine.sequence)]
     resting = sum(it.remaining_e8 for it in site.engine.orders(instrument=INSTRUMENT, limit=9_999))
     assert sum(row[2] for row in book) * E8 == resting
+    assert sum(row[13] for row in orders) * E8 == resting
+    assert len(trades) == 20
+    for trade_id, buys, sells, _, price, quantity, _ in trades:
+        said = fetch(
+            f"""SELECT event_data FROM order_events
+            WHERE 'T' || sequence || '-' || event_index = '{trade_id}'"""
+        )
+        it = Traded(**json.loads(said[0][0]))
+        sides = (it.maker_order_id, it.taker_order_id)
+        assert (buys, sells) == (sides if it.aggressor_side == SELL else sides[::-1])
+        assert (price * E8, quantity * E8) == (it.price_e8, it.quantity_e8)
     assert today == [], "the journal's trades are of another day"
-    assert events[0][3] == EVENT_KINDS[OrderAccepted]
-    traded = [json.loads(row[4])["quantity_e8"] for row in events if row[3] == EVENT_KINDS[Traded]]
-    assert fetch("SELECT filled * 1e8 FROM orders WHERE order_id = 'my-order-1'") == [
+    assert events[0][4] == "accepted"
+    traded = [json.loads(row[3])["quantity_e8"] for row in events if row[4] == "traded"]
+    assert fetch("SELECT filled_quantity * 1e8 FROM orders WHERE order_id = 'my-order-1'") == [
         (sum(traded),)
     ]
     assert traded

@@ -65,9 +65,8 @@ def durable(address: str) -> int:
 
 def assert_invariants(fetch: Fetch, acknowledged: dict[str, SessionOutcome]) -> None:
     """What the rows alone must say, and that all is there that clients were told."""
-    (orders, trades) = fetch("SELECT side::text, sum(filled) FROM orders GROUP BY 1"), fetch(
-        "SELECT sum(quantity) FROM trades"
-    )  # fmt: skip
+    orders = fetch("SELECT side::text, sum(filled_quantity) FROM orders GROUP BY 1")
+    trades = fetch("SELECT sum(quantity) FROM trades")
     assert {filled for _, filled in orders} == {trades[0][0]}, "I3: fills of a side, and trades"
     assert fetch("SELECT sum(realised_pnl) = sum(total_cost) FROM client_positions") == [(True,)], (
         "I6: money"

@@ -17,9 +17,9 @@ from tests.followers.test_postgres import Fetch, assert_events, assert_fold, rec
 from tests.journal.site import START_NS, Site, every_command, settings, trade
 
 TAMPERED = {
-    "orders": "UPDATE orders SET filled = filled + 1 WHERE placed_sequence = 40",
+    "orders": "UPDATE orders SET filled_quantity = filled_quantity + 1 WHERE placed_sequence = 40",
     "trades": "DELETE FROM trades WHERE sequence = (SELECT min(sequence) FROM trades)",
-    "order_events": "UPDATE order_events SET event = '{}' WHERE sequence = 60",
+    "order_events": "UPDATE order_events SET event_data = '{}' WHERE sequence = 60",
     "client_positions": "INSERT INTO client_positions VALUES ('nobody', 'BTC-USD', 1, 1, 0, 0, 1)",
     "fees": "UPDATE fees SET balance = balance + 0.00000001",
     "minute_bars": "UPDATE minute_bars SET volume = volume - 1",
@@ -200,7 +200,7 @@ def test_empty_tables_from_a_cut_journal(tmp_path: Path, database: str, fetch: F
         for each in engine.orders(limit=1_000_000)
         if not each.closed_sequence
     }
-    rows = fetch("SELECT order_id, remaining * 1e8 FROM orders WHERE status < 'filled'")
+    rows = fetch("SELECT order_id, remaining_quantity * 1e8 FROM orders WHERE status < 'filled'")
     assert dict(rows) == resting
     assert fetch("SELECT min(sequence) FROM order_events") == [(cut.source().first_sequence,)]
     assert write(database, []) == engine.sequence

@@ -179,7 +179,7 @@ def test_tables_that_begin_within_a_day_do_not_settle_it(site: Site, whole: str)
     noon = nanoseconds(FIRST) // 10**9 + 12 * 3_600
     cut = (
         f"UPDATE follower_positions SET begins_ns = {noon}000000000",
-        f"DELETE FROM trades WHERE time < to_timestamp({noon})",
+        f"DELETE FROM trades WHERE timestamp < to_timestamp({noon})",
         f"DELETE FROM minute_bars WHERE minute < {noon // 60}",
     )
 
