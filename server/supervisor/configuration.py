@@ -2,12 +2,12 @@
 
 A value is checked where it is read, so that a refusal can name the setting, where the value came
 from, the value and the limit. Nothing is corrected, guessed or passed over: a name that is not
-known is refused too.
+known is refused too. What may hold a password is not repeated, by a refusal least of all.
 """
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields, is_dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -129,8 +129,15 @@ NAMED: Final = (
 )
 TRUTHS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 DECIMAL: Final = re.compile(r"(-?)([0-9]{1,19})(?:\.([0-9]{1,8}))?", re.ASCII)
-POSTGRES_URL: Final = re.compile(r"postgres(?:ql)?://[!-~]+", re.ASCII)
-REDIS_URL: Final = re.compile(r"rediss?://[!-~]+", re.ASCII)
+_WHO: Final = r"(?:(?:(?![]/?#[])[!-~])*@)?"
+_AT: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]*)(?::[0-9]{1,5})?"
+POSTGRES_URL: Final = re.compile(
+    rf"postgres(?:ql)?://{_WHO}(?P<places>{_AT}(?:,{_AT})*)(?:[/?][!-~]*)?", re.ASCII
+)
+REDIS_URL: Final = re.compile(
+    rf"rediss?://{_WHO}(?P<places>{_AT})(?:/[0-9]{{0,5}})?(?:\?[!-~]*)?", re.ASCII
+)
+NOT_SHOWN: Final = "(not shown)"
 ENDPOINT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
 
 
@@ -139,7 +146,8 @@ def load(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
     content: dict[str, Any] = {}
     path = options.get("config") or environment.get(CONFIG_VARIABLE)
     if path:
-        content = _file(Path(str(path)))
+        source = "option --config" if options.get("config") else f"variable {CONFIG_VARIABLE}"
+        content = _file(_path("config", Given(path, source)))
     settings = _sections(Settings(), content, str(path))
     given = {
         named.name: Given(content[named.name], f"file {path}")
@@ -171,7 +179,8 @@ def _file(path: Path) -> dict[str, Any]:
             f"configuration file {path}: {error.strerror}; name another with --config"
             f" ({CONFIG_VARIABLE})"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Also a number with thousands of digits, and tables thousands deep.
         raise ConfigurationWrong(f"configuration file {path} is not TOML: {error}") from error
     return content
 
@@ -181,7 +190,7 @@ def _sections(settings: Settings, content: Mapping[str, Any], path: str) -> Sett
     for name, value in content.items():
         source = f"file {path}"
         if name not in names:
-            raise _wrong(name, Given(value, source), f"one of {', '.join(sorted(names))}")
+            raise _unknown(name, source, names)
         if name == "instruments":
             settings = replace(settings, instruments=_instruments(Given(value, source)))
         elif is_dataclass(section := getattr(settings, name)):
@@ -199,7 +208,7 @@ def _section(name: str, section: Any, given: Given) -> Any:
         if "words" in known[key].metadata:
             values[key] = _word(setting, it, known[key].metadata["words"])
         elif "text" in known[key].metadata:
-            values[key] = _text_of(setting, it, known[key].metadata["text"])
+            values[key] = "" if it.value == "" else str(_path(setting, it))
         elif known[key].metadata:
             values[key] = _number(setting, it, **known[key].metadata)
         else:
@@ -277,11 +286,7 @@ def _table(name: str, given: Given, known: Mapping[str, object]) -> dict[str, Gi
         raise _wrong(name, given, "a table")
     for key in given.value:
         if key not in known:
-            raise _wrong(
-                f"{name}.{key}",
-                Given(given.value[key], given.source),
-                f"a setting that exists: {', '.join(sorted(known))}",
-            )
+            raise _unknown(f"{name}.{key}", given.source, known)
     return {key: Given(value, given.source) for key, value in given.value.items()}
 
 
@@ -305,9 +310,13 @@ def _named(name: str, given: Given, field: "Field[Any]") -> object:
 
 
 def _path(name: str, given: Given) -> Path:
+    wanted = "the path of a file" if name == "config" else "the path of a directory"
     if not isinstance(given.value, str | Path) or not str(given.value) or "\0" in str(given.value):
-        raise _wrong(name, given, "the path of a directory")
-    return Path(given.value).expanduser()
+        raise _wrong(name, given, wanted)
+    try:
+        return Path(given.value).expanduser()
+    except RuntimeError:
+        raise _wrong(name, given, f"{wanted}; nobody's home is known by what follows ~") from None
 
 
 def _host(name: str, given: Given) -> str:
@@ -336,18 +345,19 @@ def _endpoints(name: str, given: Given) -> str:
 
 
 def _postgres_url(name: str, given: Given) -> str:
-    if not POSTGRES_URL.fullmatch(str(given.value)):
-        # It may hold a password, which is not to be repeated.
-        wanted = "a URL such as postgresql://exchange@127.0.0.1:5432/exchange"
-        raise _wrong(name, Given("(not shown)", given.source), wanted)
-    return str(given.value)
+    wanted = "a URL such as postgresql://exchange@127.0.0.1:5432/exchange"
+    return _url(name, given, POSTGRES_URL, wanted)
 
 
 def _redis_url(name: str, given: Given) -> str:
-    if not REDIS_URL.fullmatch(str(given.value)):
-        # It may hold a password, which is not to be repeated.
-        wanted = "a URL such as redis://127.0.0.1:6379"
-        raise _wrong(name, Given("(not shown)", given.source), wanted)
+    return _url(name, given, REDIS_URL, "a URL such as redis://127.0.0.1:6379/0")
+
+
+def _url(name: str, given: Given, pattern: "re.Pattern[str]", wanted: str) -> str:
+    found = pattern.fullmatch(str(given.value))
+    ports = re.findall(r":([0-9]+)(?:,|$)", found["places"]) if found else []
+    if not found or not all(1 <= int(port) <= 65_535 for port in ports):
+        raise _wrong(name, given._replace(value=NOT_SHOWN), wanted)
     return str(given.value)
 
 
@@ -378,6 +388,9 @@ def _place(environment: Mapping[str, str], host: str, port: str, port_default: s
     number = environment.get(port) or port_default
     if not re.fullmatch("[0-9]{1,5}", number, re.ASCII) or not 1 <= int(number) <= 65_535:
         raise _wrong(port.lower(), Given(number, f"variable {port}"), "a port from 1 to 65535")
+    if not re.fullmatch("[A-Za-z0-9._:-]+", environment[host], re.ASCII):
+        given = Given(environment[host], f"variable {host}")
+        raise _wrong(host.lower(), given, "the name or the IP address of a machine")
     return address(environment[host], int(number))
 
 
@@ -408,12 +421,6 @@ def _word(name: str, given: Given, words: tuple[str, ...]) -> str:
     if given.value not in words:
         raise _wrong(name, given, f"one of {', '.join(words)}")
     return str(given.value)
-
-
-def _text_of(name: str, given: Given, wanted: str) -> str:
-    if not isinstance(given.value, str) or "\0" in given.value:
-        raise _wrong(name, given, wanted)
-    return given.value
 
 
 def _mode(name: str, given: Given) -> int:
@@ -461,4 +468,14 @@ def _whole(settings: Settings, given: Mapping[str, Given]) -> None:
 
 
 def _wrong(name: str, given: Given, limit: str) -> ConfigurationWrong:
-    return ConfigurationWrong(f"{name} is {given.value!r} ({given.source}); it must be {limit}")
+    # Before an @ there may be a password.
+    shown = NOT_SHOWN if "@" in repr(given.value) else repr(given.value)
+    return ConfigurationWrong(f"{name} is {shown} ({given.source}); it must be {limit}")
+
+
+def _unknown(name: str, source: str, known: Iterable[str]) -> ConfigurationWrong:
+    """Whose value nobody knows to be no password."""
+    exist = ", ".join(sorted(known))
+    return ConfigurationWrong(
+        f"{name} is not a setting ({source}); it must be a setting that exists: {exist}"
+    )

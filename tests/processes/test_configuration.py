@@ -158,6 +158,15 @@ def test_samples_are_right() -> None:
         ({"server": "127.0.0.1:70000"}, {}, "HOST:PORT"),
         ({"data_dir": "a\0b"}, {}, "the path of a directory"),
         ({"config": "no/such/file"}, {}, "configuration file no/such/file: No such file"),
+        ({"config": "a\0b"}, {}, "the path of a file"),
+        ({"data_dir": "~nobody-here/data"}, {}, "data_dir is '~nobody-here/data'"),
+        ({}, {"EXCHANGE_CONFIG": "~nobody-here/c"}, "'~nobody-here/c' (variable EXCHANGE_CONFIG)"),
+        ({}, {"REDIS_URL": "redis://127.0.0.1:abc"}, "redis_url is '(not shown)'"),
+        ({}, {"REDIS_URL": "redis://127.0.0.1:65536"}, "redis_url is '(not shown)'"),
+        ({}, {"REDIS_URL": "redis://127.0.0.1:6379/first"}, "redis_url is '(not shown)'"),
+        ({}, {"POSTGRES_URL": "postgresql://a:5432,b:0/x"}, "postgres_url is '(not shown)'"),
+        ({}, {"POSTGRES_URL": "postgresql://[::1/x"}, "postgres_url is '(not shown)'"),
+        ({}, {"POSTGRES_HOST": "/run/postgresql"}, "postgres_host is '/run/postgresql'"),
     ],
 )
 def test_wrong_option_or_variable_is_named(
@@ -172,7 +181,10 @@ def test_wrong_option_or_variable_is_named(
     ("text", "says"),
     [
         ("= 1", "is not TOML"),
-        ("htp_port = 1", "htp_port is 1"),
+        (f"http_port = {'9' * 5_000}", "is not TOML"),
+        (f"host = {'[' * 5_000}", "is not TOML"),
+        ('[journal]\narchive_dir = "~nobody-here"', "journal.archive_dir is '~nobody-here'"),
+        ("htp_port = 1", "htp_port is not a setting"),
         ("http_port = true", "http_port is True"),
         ("http_port = 3000.0", "http_port is 3000.0"),
         ("data_dir = 7", "the path of a directory"),
@@ -199,6 +211,48 @@ def test_wrong_file_is_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigurationWrong) as wrong:
         load({"config": write(tmp_path, text)}, {})
     assert says in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "environment"),
+    [
+        ('redis_ulr = "redis://:hush-hush@h:1"', {}),
+        ('[kafka]\npassword = "hush-hush"', {}),
+        ("", {"KAFKA_BROKERS": "user:hush-hush@h:9092"}),
+        ("", {"EXCHANGE_POSTGRES": "postgresql://user:hush-hush@h/x"}),
+        ("", {"POSTGRES_URL": "mysql://user:hush-hush@h/x"}),
+        ("", {"REDIS_URL": "redis://:hush-hush@h:port"}),
+        ("", {"REDIS_HOST": "user:hush-hush@h"}),
+    ],
+)
+def test_a_password_in_the_wrong_place_is_not_repeated(
+    tmp_path: Path, text: str, environment: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigurationWrong) as wrong:
+        load({"config": write(tmp_path, text)}, environment)
+    assert "hush-hush" not in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p%40ss@[::1]:5432/x",
+        "postgres://u:p@ss@db_1/x?sslmode=require",
+        "postgresql://a:5432,b:5433/x",
+        "postgresql:///x?host=/run/postgresql",
+    ],
+)
+def test_addresses_of_all_kinds_are_taken_as_they_are(url: str) -> None:
+    assert load({}, {"POSTGRES_URL": url}).postgres_url == url
+
+
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell expands that, a file of variables for a service or a container doesn't."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path, 'data_dir = "~/data"\n[journal]\narchive_dir = "~/archive"\n')
+    settings = load({}, {"EXCHANGE_CONFIG": "~/exchange.toml"})
+    assert settings.data_dir == tmp_path / "data"
+    assert settings.journal.archive_dir == str(tmp_path / "archive")
 
 
 @pytest.mark.parametrize(

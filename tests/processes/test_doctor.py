@@ -72,13 +72,13 @@ def test_outside_parts_are_told_apart(doctor: Any, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("XDG_CACHE_HOME", "/nowhere")
         code, examined = doctor(
             *("--full", "--kafka-brokers", at),
-            *("--postgres-url", f"postgresql://u:hidden@127.0.0.1:{free_port()}/d"),
+            *("--postgres-url", f"postgresql://u:hid,den@127.0.0.1:{free_port()},b:5433/d"),
         )
     assert code == 0, "orders are taken without them"
     assert examined["kafka"] == {**examined["kafka"], "state": "good", "said": f"{at} answers"}
     assert examined["redis"]["said"].startswith("not installed yet")
     assert "does not answer" in examined["postgres"]["said"]
-    assert "hidden" not in examined["postgres"]["said"]
+    assert "den" not in examined["postgres"]["said"]
 
 
 def test_running_and_stopped(doctor: Any, starter: Starter) -> None:

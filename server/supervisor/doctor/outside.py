@@ -54,8 +54,9 @@ def _of_full(name: str, url: str, where: Callable[[], Path], settings: Settings)
 
 def _named(name: str, url: str) -> Finding:
     """Whether something listens there; the address is shown without what may be a password."""
-    found = urlsplit(url)
-    place = (found.hostname or "127.0.0.1", found.port or FIRST_PORTS.get(found.scheme, 0))
+    scheme, places, *_ = urlsplit(url)
+    found = urlsplit(f"//{places.rpartition('@')[2].split(',')[0]}")  # of several the first
+    place = (found.hostname or "127.0.0.1", found.port or FIRST_PORTS.get(scheme, 0))
     shown = f"{place[0]}:{place[1]}"
     try:
         socket.create_connection(place, ANSWER_SECONDS).close()
