@@ -10,6 +10,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # Where the machine has certificates, pip may have been pointed at them; uv trusts its own otherwise.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),true,false)
 
+# Where pip is told to read from a mirror, uv does, which reads none of pip's configuration.
+.venv/.runtime .venv/.dev lock: export UV_DEFAULT_INDEX ?= $(shell $(BIN)/pip config list 2>/dev/null | sed -n "s/^[a-z:]*\.index-url='\(.*\)'/\1/p" | head -n 1)
+
 setup:  ## the environment at .venv, with what tests and checks need
 	@+$(call made,.venv/.dev)
 

