@@ -43,10 +43,8 @@ HEAP_BYTES_MAX: Final = 1024 * MIB
 REQUESTS_IN_FLIGHT_MAX: Final = 1_900
 """Below the server's own bound of 2,000, so that it keeps room for those who call it directly."""
 UPSTREAM_STREAMS_MAX: Final = 500
-"""Calls in flight on one connection to the server, of which there are as many as are needed. Well
-below what the server allows (1,000): it counts a call until the last byte of its reply is gone, a
-little longer than Envoy does, and at the bound itself a thousand callers at once had every
-fiftieth call refused."""
+"""Calls in flight on one connection to the server, of which there are as many as are needed: half
+of what the server allows (1,000)."""
 UPSTREAM_WINDOW_BYTES: Final = UPSTREAM_STREAMS_MAX * STREAM_WINDOW_BYTES
 """On one connection to the server: however many of its streams nobody reads, what waits for them
 leaves room for the others. With less, some dozens of slow readers would hold up every caller."""

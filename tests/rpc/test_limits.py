@@ -145,5 +145,12 @@ async def test_too_many_calls_at_once_are_refused(tmp_path: Path) -> None:
         await served.place("A", BUY, 100)
 
 
+async def test_a_connection_that_is_full_makes_calls_wait_not_fail(tmp_path: Path) -> None:
+    """A client's library sends no more than it was told to, so there is nothing to refuse."""
+    async with serving(tmp_path / "data", grpc={"calls_per_connection_max": 4}) as served:
+        placed = await asyncio.gather(*(served.place("A", BUY, 100) for _ in range(300)))
+        assert len({it.order.order_id for it in placed}) == 300
+
+
 async def _reply(call: Any) -> Any:
     return await call
