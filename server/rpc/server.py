@@ -54,7 +54,7 @@ def options(limits: GrpcLimits) -> Sequence[tuple[str, Any]]:
         ("grpc.max_receive_message_length", limits.message_bytes_max),
         ("grpc.max_metadata_size", limits.metadata_bytes_max),
         ("grpc.max_concurrent_streams", limits.calls_per_connection_max),
-        # It counts calls that have just ended, and would refuse some of a client who keeps the bound.
+        # It counts calls that have just ended, and would refuse a client who keeps the bound.
         ("grpc.http.overload_protection", 0),
         # gRPC cancels calls, without a word, once 1,000 wait to be taken up: a burst of that many
         # is within the bound on calls, which has a sentence of its own.
