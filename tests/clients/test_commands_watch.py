@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import psutil
 import pytest
 
 from clients.client import ExchangeClient
@@ -330,6 +331,19 @@ def test_on_a_terminal_it_draws_resizes_and_gives_it_back(terminal: Terminal, ad
     assert terminal.process.wait(30) == 0
     until(lambda: terminal.said.endswith("\x1b[?1049l"), 30, "the first screen")
     assert terminal.mode == terminal.before
+
+
+def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(terminal: Terminal) -> None:
+    until(lambda: "live at sequence" in terminal.frame[0], 30, "a picture")
+    process = psutil.Process(terminal.process.pid)
+    # What the terminal sends where it is the process's controlling one.
+    terminal.process.send_signal(signal.SIGTSTP)
+    until(lambda: process.status() == psutil.STATUS_STOPPED, 30, "a stop")
+    until(lambda: terminal.said.endswith("\x1b[?1049l"), 30, "the first screen")
+    assert terminal.mode == terminal.before
+    terminal.process.send_signal(signal.SIGCONT)
+    until(lambda: "live at" in "".join(terminal.said.split("\x1b[?1049h")[2:]), 30, "a picture")
+    assert terminal.mode != terminal.before
 
 
 def test_interrupt_ends_it_well(terminal: Terminal) -> None:

@@ -218,6 +218,13 @@ async def test_a_living_book(starter: Starter) -> None:
     await flow(address, Plan(rate=100, seconds=0.3, instruments=("BTC-USD",)))
     assert await book_sizes(address) == (0, 0)
     assert await book_sizes(address, "ETH-USD") == (0, 0)
+    # Where others quote it begins in the middle between them.
+    async with ExchangeClient(address) as exchange:
+        for side, price in (("buy", "200"), ("sell", "210")):
+            await exchange.place(PlaceOrder("other", "SOL-USD", side, "1", price))
+        await flow(address, Plan(rate=100, seconds=0.1, keep=True, instruments=("SOL-USD",)))
+        book = await exchange.book("SOL-USD")
+    assert 200 < book.bids[0].price < book.asks[0].price < 210
 
 
 @pytest.mark.asyncio

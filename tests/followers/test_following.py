@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from exchange.v1.admin_service_pb2 import ReportFollowerRequest
+from exchange.v1.admin_service_pb2 import ReportFollowerRequest, StreamJournalResponse
 from server.followers import following as followings
 from server.followers.following import (
     BREAKER_S,
@@ -18,7 +18,7 @@ from server.followers.following import (
     Health,
     Reached,
 )
-from server.journal.record import Record
+from server.journal.record import BATCH, Record, encode
 
 BEGINS = "after_sequence 0 lies before the journal that is kept, which begins with sequence 900"
 
@@ -135,6 +135,52 @@ def test_where_it_is_is_reported_though_nothing_happens() -> None:
     report = asyncio.run(run())
     assert (report.follower, report.sequence) == ("postgres", 77)
     assert not report.HasField("keep_after_sequence")
+
+
+def test_a_slow_part_holds_back_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However far behind it is, what waits for it is bounded."""
+    monkeypatch.setattr(followings, "WAITING_BYTES_MAX", 1_000)
+    payload, count = b"p" * 300, 50
+    messages = []
+    position = 0
+    for sequence in range(1, count + 1):
+        record = Record(
+            BATCH, position, 0, b"j" * 16, 0, 1, 1, b"o" * 16, sequence, 1, 5, b"c" * 16, payload
+        )
+        position = record.end
+        messages.append(
+            StreamJournalResponse(
+                frames=encode(record), position=position, durable_sequence=count
+            ).SerializeToString()
+        )
+
+    async def tell(_request: bytes, context: Any) -> None:
+        for message in messages:
+            await context.write(message)
+        await asyncio.Event().wait()
+
+    class Slow(Tables):
+        def __init__(self) -> None:
+            super().__init__(0)
+            self.batches: list[list[Record]] = []
+            self.done = asyncio.Event()
+
+        async def take(self, records: list[Record]) -> None:
+            self.batches.append(records)
+            await asyncio.sleep(0.02)
+            if records[-1].last_sequence == count:
+                self.done.set()
+
+    async def run() -> list[list[Record]]:
+        tables = Slow()
+        async with followed(tables, tell, lambda _: None, lambda _: None):
+            await tables.done.wait()
+        return tables.batches
+
+    batches = asyncio.run(run())
+    taken = [record.first_sequence for batch in batches for record in batch]
+    assert taken == list(range(1, count + 1))
+    assert max(sum(len(it.payload) for it in batch) for batch in batches) <= 1_000 + len(payload)
 
 
 def test_a_part_that_is_starting_too_is_not_said_to_be_down(

@@ -327,6 +327,25 @@ def test_subscriptions_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
+def test_who_goes_leaves_his_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each would keep its stream, and its part of memory, for ever."""
+    monkeypatch.setattr(bridges, "SWEEP_SECONDS", 0.01)
+
+    async def test(here: Served) -> None:
+        here.exchange.told(None, trades(1, 1))
+        client = await here.connect()
+        client.writer.write(subscribe("trades"))
+        assert b"subscribed" in await client.until(TEXT)
+        client.writer.transport.abort()
+        await gone(here, 0)
+        assert here.bridge.state().subscriptions == {"trades": 0}
+        sweeping = asyncio.create_task(here.bridge.sweep())
+        await true(lambda: not here.bridge.state().channels)
+        sweeping.cancel()
+
+    run(test)
+
+
 def test_exchange_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "BEGIN_SECONDS", 0.1)
 

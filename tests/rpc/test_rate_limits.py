@@ -23,6 +23,7 @@ from server.rpc.rate_limits import address_of, client
 from server.settings import RateLimits
 from tests.rpc.served import BUY, E8, Served, order, refused, serving
 
+ELSEWHERE = (("x-forwarded-for", "9.9.9.9"),)
 SLOW = RateLimits(orders_per_s=3, cancels_per_s=3, queries_per_s=3)
 
 
@@ -119,6 +120,18 @@ async def test_a_batch_takes_as_many_as_it_holds_of_each_client(tmp_path: Path) 
         assert info.metadata["value"] == "address 127.0.0.1"
         assert info.metadata["retry_safe"] == "true"
         assert "used up its 3" in (failure.details() or "")
+        await only_one_is_left_to_c_1_elsewhere(served)
+
+
+async def only_one_is_left_to_c_1_elsewhere(served: Served) -> None:
+    """Whose address has used nothing up."""
+    for passes in (True, False):
+        call = served.orders.PlaceOrder(order("c-1", BUY, E8), metadata=ELSEWHERE)
+        if passes:
+            await call
+        else:
+            _, info = await refused(call)
+            assert info.metadata["value"] == "client c-1"
 
 
 @pytest.mark.asyncio
@@ -142,6 +155,8 @@ async def test_a_session_draws_on_the_budgets_of_calls(tmp_path: Path) -> None:
         assert await answers(place) == ["refused"]
         call = served.orders.PlaceOrder(order("c-1", BUY, E8))
         assert (await outcome(call))[0] == "RESOURCE_EXHAUSTED"
+        _, info = await refused(served.orders.PlaceOrder(order("c-1", BUY, E8), metadata=ELSEWHERE))
+        assert info.metadata["value"] == "client c-1"
         await session.done_writing()
         assert await session.read() is grpc.aio.EOF
 
