@@ -75,6 +75,8 @@ class Running:
         }
         # Tests about it ask for it: a database for each exchange would cost all others seconds.
         own["EXCHANGE_POSTGRES"] = "off"
+        # Beside tests that keep the cores busy, parts that give way would never get on.
+        own["EXCHANGE_NICENESS"] = "0"
         own[VARIABLE] = f"{there.fileno()}:{os.getpid()}"
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", module, *command],

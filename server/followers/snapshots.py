@@ -48,7 +48,6 @@ from server.journal.snapshots import (
 from server.settings import Settings
 
 NAME: Final = "snapshots"
-NICENESS: Final = 10
 RETRY_SECONDS: Final = 10.0
 """After a snapshot that could not be written: what was in the way may be gone by then."""
 REPORT_SECONDS: Final = 1.0
@@ -137,7 +136,6 @@ class SnapshotFollower:
 
 def main(settings: Settings, on_serving: Callable[[], None]) -> int:
     """Follow until SIGTERM or SIGINT: the exit code."""
-    os.nice(NICENESS)
     try:
         uvloop.run(_follow(settings, on_serving))
     except JournalRefused as refused:

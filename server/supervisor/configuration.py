@@ -113,6 +113,13 @@ NAMED: Final = (
         "start a Redis and a Kafka of its own too, where none is named",
     ),
     Named(
+        "niceness",
+        "--niceness",
+        "EXCHANGE_NICENESS",
+        "N",
+        "of the follower and of servers of its own: 0 to 19, as important as the rest to least",
+    ),
+    Named(
         "log_level",
         "--log-level",
         "LOG_LEVEL",

@@ -22,8 +22,6 @@ VARIABLES: Final = {
     "kafka_brokers": "KAFKA_BROKERS",
 }
 """By setting."""
-NICENESS: Final = 10
-"""While the exchange needs the cores, they wait."""
 
 
 class OwnServer(NamedTuple):

@@ -5,8 +5,8 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final
 
 from server import logs
 from server.supervisor.parent import SERVING, VARIABLE
@@ -19,6 +19,7 @@ class Part:
     """Started, watched and stopped; how often is decided elsewhere.
 
     It says itself when it serves, or `probe` returns then, for a program that is not ours.
+    `while_running` is given the id of its process, and cancelled at the end of it.
     """
 
     def __init__(
@@ -29,8 +30,10 @@ class Part:
         stop_s: float,
         probe: Callable[[], Awaitable[None]] | None = None,
         stop_signal: int = signal.SIGTERM,
+        while_running: Callable[[int], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.name = name
+        self._while_running = while_running
         self._stop_s = stop_s
         self._probe = probe
         self._stop_signal = stop_signal
@@ -83,7 +86,9 @@ class Part:
         reader, writer = await asyncio.open_connection(sock=here)
         self._link = writer
         self.on_change()
-        told = asyncio.create_task(self._hear(reader))
+        beside = [asyncio.create_task(self._hear(reader))]
+        if self._while_running is not None:
+            beside.append(asyncio.create_task(self._while_running(process.pid)))
         try:
             assert process.stdout is not None
             async for line in _lines(process.stdout):
@@ -92,7 +97,8 @@ class Part:
         finally:
             self.kill()
             await process.wait()
-            told.cancel()
+            for task in beside:
+                task.cancel()
             writer.close()
             self.serving.clear()
             self._process = self._link = None

@@ -9,8 +9,9 @@ from server import logs
 from server.exits import Exit
 from server.settings import Settings
 from server.supervisor.own_address import free_port
-from server.supervisor.own_servers import NICENESS, forget
+from server.supervisor.own_servers import forget
 from server.supervisor.parent import Parent
+from server.supervisor.priority import give_way
 from server.supervisor.up import error
 
 
@@ -25,6 +26,7 @@ def follower(settings: Settings, parent: Parent) -> int:
     """Until SIGTERM or SIGINT."""
     from server.followers.snapshots import main
 
+    give_way(settings.niceness)
     return main(settings, parent.serving)
 
 
@@ -58,7 +60,6 @@ def postgres(settings: Settings, parent: Parent) -> int:
     del parent
     from server.supervisor import embedded_postgres
 
-    os.nice(NICENESS)
     try:
         directory = embedded_postgres.prepare(settings.data_dir)
         command = embedded_postgres.command(directory, embedded_postgres.port_of(settings))
@@ -68,7 +69,7 @@ def postgres(settings: Settings, parent: Parent) -> int:
     except OSError as failure:
         error(f"the embedded postgres can't be started: {failure}")
         return Exit.FAILED
-    return _become(command)
+    return _become(command, settings.niceness)
 
 
 def redis(settings: Settings, parent: Parent) -> int:
@@ -76,7 +77,6 @@ def redis(settings: Settings, parent: Parent) -> int:
     del parent
     from server.supervisor import redis_server
 
-    os.nice(NICENESS)
     try:
         program = redis_server.install(logs.say)
         configuration = redis_server.prepare(settings.data_dir, redis_server.port_of(settings))
@@ -86,7 +86,7 @@ def redis(settings: Settings, parent: Parent) -> int:
     except OSError as failure:
         error(f"the embedded redis can't be started: {failure}")
         return Exit.FAILED
-    return _become(redis_server.command(program, configuration))
+    return _become(redis_server.command(program, configuration), settings.niceness)
 
 
 def kafka(settings: Settings, parent: Parent) -> int:
@@ -94,7 +94,6 @@ def kafka(settings: Settings, parent: Parent) -> int:
     del parent
     from server.supervisor import kafka_broker
 
-    os.nice(NICENESS)
     directory = settings.data_dir.absolute() / kafka_broker.DIRECTORY_NAME
     try:
         installation = kafka_broker.install(logs.say)
@@ -110,11 +109,12 @@ def kafka(settings: Settings, parent: Parent) -> int:
     # It says much at a start and a stop that is of use to nobody but who looks for a fault.
     os.dup2(output, 1)
     os.dup2(output, 2)
-    return _become(kafka_broker.command(installation, configuration))
+    return _become(kafka_broker.command(installation, configuration), settings.niceness)
 
 
-def _become(command: list[str]) -> NoReturn:
+def _become(command: list[str], niceness: int = 0) -> NoReturn:
     forget()
+    give_way(niceness)
     os.execv(command[0], command)
 
 

@@ -19,6 +19,7 @@ from server.settings import Settings, reachable
 from server.supervisor import own_servers
 from server.supervisor.own_servers import OwnServer
 from server.supervisor.part import Part
+from server.supervisor.priority import children_give_way
 from server.supervisor.watch import DEGRADED, GaveUp, Watch
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -153,6 +154,7 @@ def _parts(settings: Settings, options: Sequence[str], servers: Sequence[OwnServ
             stop.part_s,
             partial(_listens, own.port),
             own.stop_signal,
+            partial(children_give_way, settings.niceness),
         )
         for own in servers
     ]

@@ -49,6 +49,7 @@ THREE_VALUES = {
     "server": ("a:1", "b:2", "c:3"),
     "websocket": ("a:1", "b:2", "c:3"),
     "insecure_public": (True, False, True),
+    "niceness": (1, 2, 3),
     "kafka_brokers": ("a:1", "b:2", "c:3"),
     "kafka_format": ("json", "protobuf", "json"),
     "postgres_url": ("postgresql://a", "postgresql://b", "postgresql://c"),

@@ -24,7 +24,7 @@ from tests.processes.test_up_postgres import orders
 from tests.running import Everything, Starter, is_there, until
 
 HEALTHY_S = 90.0
-"""Java starts at low priority, beside everything else that runs here."""
+"""Java starts beside everything else that runs here."""
 INSTALLED_S = 300.0
 GONE_S = 1.0
 SHOWN_S = 4.0
@@ -127,16 +127,13 @@ def test_the_queries_of_the_readme_find_something(
     assert len(asyncio.run(rows())) >= 5
 
 
-def test_each_is_a_child_of_low_priority_that_shows_no_password(
-    full: Everything, module_starter: Starter
-) -> None:
+def test_each_is_a_child_that_shows_no_password(full: Everything, module_starter: Starter) -> None:
     found = own_processes(full)
     assert set(found) == set(OWN)
     password = (module_starter.data_dir / redis_server.PASSWORD_FILE_NAME).read_text("ascii")
     for process_id in full.running.children():
         assert password not in " ".join(psutil.Process(process_id).cmdline())
     for name, process in found.items():
-        assert process.nice() == min(19, psutil.Process().nice() + own_servers.NICENESS), name
         assert not set(own_servers.VARIABLES.values()) & set(process.environ()), name
         assert (module_starter.data_dir / name).is_dir()
 

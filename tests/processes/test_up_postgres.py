@@ -9,7 +9,7 @@ import asyncpg
 import psutil
 import pytest
 
-from server.supervisor import embedded_postgres, own_servers
+from server.supervisor import embedded_postgres
 from server.supervisor.configuration import load
 from server.supervisor.embedded_postgres import PostgresMissing
 from server.supervisor.up import ready_line
@@ -17,6 +17,8 @@ from tests.processes.test_up import place
 from tests.running import Everything, Starter, is_there, until
 
 CATCH_UP_S = 30.0
+SEEN_S = 10.0
+"""Ten times what lies between two looks."""
 
 
 def orders(data_dir: Path) -> int:
@@ -36,6 +38,24 @@ def orders(data_dir: Path) -> int:
         return -1
 
 
+def session_niceness(process: psutil.Process) -> int | None:
+    """What Linux weighs its whole session by; None where it doesn't."""
+    try:
+        text = Path(f"/proc/{process.pid}/autogroup").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return int(text.split()[-1]) if text else None
+
+
+def part(exchange: Everything, name: str) -> psutil.Process:
+    (found,) = (
+        child
+        for child in psutil.Process(exchange.running.pid).children()
+        if name in child.cmdline()[:5]
+    )
+    return found
+
+
 def postmaster(exchange: Everything) -> psutil.Process | None:
     for child in psutil.Process(exchange.running.pid).children():
         if child.name() == "postgres":
@@ -48,12 +68,22 @@ def test_follows_restarts_and_goes_with_up(starter: Starter) -> None:
         embedded_postgres.programs()
     except PostgresMissing as missing:
         pytest.skip(str(missing))
-    exchange = starter.up("--postgres", "embedded")
+    exchange = starter.up("--postgres", "embedded", "--niceness", "3")
     place(exchange, "one")
     until(lambda: orders(starter.data_dir) == 1, CATCH_UP_S, "the first order")
     found = postmaster(exchange)
     assert found is not None
-    assert found.nice() == min(19, psutil.Process().nice() + own_servers.NICENESS)
+    assert part(exchange, "server").nice() == psutil.Process().nice()
+    assert session_niceness(part(exchange, "server")) in (0, None)
+    # The last of these was started for the follower, long after the others.
+    waiting = [part(exchange, "follower"), found, *found.children()]
+    assert len(waiting) > 6
+    assert {process.nice() for process in waiting} == {psutil.Process().nice() + 3}
+    until(
+        lambda: {*map(session_niceness, waiting)} <= {3, None},
+        SEEN_S,
+        "the sessions of PostgreSQL's own processes to wait, too",
+    )
     maps = Path(f"/proc/{found.pid}/maps").read_text(encoding="utf-8", errors="replace")
     assert "/dev/shm/" not in maps, "it does not run where that is tiny"
     password = (starter.data_dir / embedded_postgres.PASSWORD_FILE_NAME).read_text("ascii")
