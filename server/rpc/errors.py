@@ -145,7 +145,7 @@ RULES: Final[dict[IntEnum, Rule]] = {
         StatusCode.DATA_LOSS, False, "{field} {value} can't be told: {limit}"
     ),
     RejectReason.INSTRUMENT_UNKNOWN: Rule(
-        _MISSING, False, "{field} {value} is not listed: see ListInstruments"
+        _MISSING, False, "{field} {value} is not listed: choose from the list of instruments"
     ),
     RejectReason.PRICE_NOT_POSITIVE: Rule(
         _BAD, False, "{field} {value} is not greater than 0: send a positive price"
@@ -207,13 +207,13 @@ RULES: Final[dict[IntEnum, Rule]] = {
         _EXISTS, False, "{field} {value} names an order that is open or remembered: use another id"
     ),
     RejectReason.ORDER_UNKNOWN: Rule(
-        _MISSING, False, "{field} {value} names no order of this client: check the id"
+        _MISSING, False, "{field} {value} names no order, or another client's: check the id"
     ),
     RejectReason.ORDER_CLOSED: Rule(
         _CONFLICT,
         False,
         "{field} {value} names an order that has ended, its status is {limit}: it can no longer be"
-        " changed, read it with GetOrder",
+        " changed, only read",
     ),
     RejectReason.POST_ONLY_WOULD_CROSS: Rule(
         _CONFLICT,

@@ -129,7 +129,7 @@ class MarketDataServicer:
 
     def GetAnalytics(self, request, context):
         """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
-        UNAVAILABLE where that is not there or behind, UNIMPLEMENTED where there is none.
+        UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

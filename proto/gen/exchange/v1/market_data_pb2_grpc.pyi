@@ -47,7 +47,7 @@ class MarketDataStub:
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]
     """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
-    UNAVAILABLE where that is not there or behind, UNIMPLEMENTED where there is none.
+    UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none.
     """
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]
     """Orders, trades, depth and rates."""
@@ -79,7 +79,7 @@ class MarketDataAsyncStub(MarketDataStub):
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
     """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
-    UNAVAILABLE where that is not there or behind, UNIMPLEMENTED where there is none.
+    UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none.
     """
     GetStatistics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """Orders, trades, depth and rates."""
@@ -144,7 +144,7 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.GetAnalyticsResponse, _abc.Awaitable[_market_data_pb2.GetAnalyticsResponse]]:
         """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
-        UNAVAILABLE where that is not there or behind, UNIMPLEMENTED where there is none.
+        UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none.
         """
 
     @_abc_1.abstractmethod

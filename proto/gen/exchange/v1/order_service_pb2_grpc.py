@@ -140,7 +140,8 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOrder(self, request, context):
-        """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL.
+        """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL. UNAVAILABLE
+        where that is needed and out of reach or behind.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,7 +163,8 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamOrderEvents(self, request, context):
-        """What happens to orders, from now or from a sequence on.
+        """What happens to orders, from now or from a sequence on. A slow reader is cut with
+        RESOURCE_EXHAUSTED and resumes from its last sequence.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,9 @@ class OrderServiceStub:
     CancelOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrdersRequest, _order_service_pb2.CancelOrdersResponse]
     """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]
-    """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL."""
+    """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL. UNAVAILABLE
+    where that is needed and out of reach or behind.
+    """
     ListOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]
     """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
     earlier ones. UNAVAILABLE where that is needed and out of reach or behind.
@@ -64,7 +66,9 @@ class OrderServiceStub:
     TradingSession: _grpc.StreamStreamMultiCallable[_order_service_pb2.TradingSessionRequest, _order_service_pb2.TradingSessionResponse]
     """Commands in, outcomes out, many in each message. Outcomes come in the order of the commands."""
     StreamOrderEvents: _grpc.UnaryStreamMultiCallable[_order_service_pb2.StreamOrderEventsRequest, _order_service_pb2.StreamOrderEventsResponse]
-    """What happens to orders, from now or from a sequence on."""
+    """What happens to orders, from now or from a sequence on. A slow reader is cut with
+    RESOURCE_EXHAUSTED and resumes from its last sequence.
+    """
 
 @_typing.type_check_only
 class OrderServiceAsyncStub(OrderServiceStub):
@@ -94,7 +98,9 @@ class OrderServiceAsyncStub(OrderServiceStub):
     CancelOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrdersRequest, _order_service_pb2.CancelOrdersResponse]  # type: ignore[assignment]
     """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]  # type: ignore[assignment]
-    """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL."""
+    """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL. UNAVAILABLE
+    where that is needed and out of reach or behind.
+    """
     ListOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
     """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
     earlier ones. UNAVAILABLE where that is needed and out of reach or behind.
@@ -102,7 +108,9 @@ class OrderServiceAsyncStub(OrderServiceStub):
     TradingSession: _aio.StreamStreamMultiCallable[_order_service_pb2.TradingSessionRequest, _order_service_pb2.TradingSessionResponse]  # type: ignore[assignment]
     """Commands in, outcomes out, many in each message. Outcomes come in the order of the commands."""
     StreamOrderEvents: _aio.UnaryStreamMultiCallable[_order_service_pb2.StreamOrderEventsRequest, _order_service_pb2.StreamOrderEventsResponse]  # type: ignore[assignment]
-    """What happens to orders, from now or from a sequence on."""
+    """What happens to orders, from now or from a sequence on. A slow reader is cut with
+    RESOURCE_EXHAUSTED and resumes from its last sequence.
+    """
 
 class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes orders. A reply is sent only when everything that it shows is durable.
@@ -165,7 +173,9 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.GetOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.GetOrderResponse, _abc.Awaitable[_order_service_pb2.GetOrderResponse]]:
-        """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL."""
+        """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL. UNAVAILABLE
+        where that is needed and out of reach or behind.
+        """
 
     @_abc_1.abstractmethod
     def ListOrders(
@@ -191,6 +201,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.StreamOrderEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_order_service_pb2.StreamOrderEventsResponse], _abc.AsyncIterator[_order_service_pb2.StreamOrderEventsResponse]]:
-        """What happens to orders, from now or from a sequence on."""
+        """What happens to orders, from now or from a sequence on. A slow reader is cut with
+        RESOURCE_EXHAUSTED and resumes from its last sequence.
+        """
 
 def add_OrderServiceServicer_to_server(servicer: OrderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
