@@ -13,7 +13,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -104,7 +104,8 @@ class Followers:
         try:
             yield
         finally:
-            self.connected[name] -= 1
+            # Names without an open stream are left out: there is no end to those that can come.
+            self.connected -= Counter((name,))
             logs.info("follower gone", follower=name)
 
     async def register(self, name: str, sequence: int) -> None:
@@ -190,9 +191,6 @@ def _keep(path: Path, positions: dict[str, int]) -> None:
     """All of them or, after a crash, those of before."""
     temporary = path.with_name(f"{path.name}.new")
     temporary.unlink(missing_ok=True)
-    storage = create(temporary)
-    try:
+    with closing(create(temporary)) as storage:
         write_all(storage, json.dumps(positions, indent=0).encode())
         publish(storage, path)
-    finally:
-        storage.close()

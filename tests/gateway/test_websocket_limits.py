@@ -203,6 +203,7 @@ def test_flood_of_any_frames_ends_its_connection(flood: bytes) -> None:
         flooding.writer.write(flood * (2 * links.FRAMES_PER_SECOND_CLOSE))
         code, reason = await flooding.closed()
         assert (code, reason) == (1008, "at most 100 frames a second are taken")
+        assert here.bridge.counts.ended == {"1008": 1}
         flooding.writer.transport.abort()
         await gone(here, 1)
         await here.still_serves(healthy)

@@ -25,7 +25,7 @@ from exchange.v1.order_service_pb2 import CancelOrderRequest
 from server.journal.snapshots import write_snapshot
 from server.journal.storage import Storage
 from server.settings import JournalSettings
-from tests.rpc.served import BTC, BUY, HeldJournal, Served, info_of, refused, serving, until
+from tests.rpc.served import BTC, BUY, HeldJournal, Served, info_of, refused, serving, until, value
 
 pytestmark = pytest.mark.asyncio
 
@@ -77,6 +77,7 @@ async def test_row_9_new_orders_wait_for_room_and_cancels_do_not(
         assert info.reason == "JOURNAL_FULL"
         assert info.metadata["retry_safe"] == "true"
         assert "journal disk full" in (failure.details() or "")
+        assert await value(served, "orders_rejected_total", reason="journal_full") >= 1
         cancel = CancelOrderRequest(order_id=resting.order.order_id)
         assert (await served.orders.CancelOrder(cancel)).order.remaining_quantity_e8 == 0
         full = False
@@ -187,7 +188,7 @@ async def test_a_follower_that_is_connected_is_not_forgotten(served: Served) -> 
     assert (failure.code(), info.reason) == (StatusCode.ABORTED, "FOLLOWER_CONNECTED")
     assert "end it first" in str(failure.details())
     stream.cancel()
-    await until(lambda: not served.exchange.followers.connected["reports"])
+    await until(lambda: not served.exchange.followers.connected)
     await served.admin.RemoveFollower(request)
     assert "reports" not in served.exchange.followers.positions
 
