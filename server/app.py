@@ -47,6 +47,7 @@ from server.journal.refusals import JournalRefused
 from server.journal.snapshots import SnapshotBad, write_snapshot
 from server.journal.storage import DISK_FULL
 from server.limits.leases import shared_limits
+from server.limits.limiter import refused_count
 from server.metrics.exposition import Metrics
 from server.metrics.followers import FollowerLags
 from server.metrics.load import CallErrors
@@ -133,6 +134,7 @@ class Exchange:
         start = Start(epoch, report.sentence(), degraded, time.monotonic_ns())
         rates = settings.rates if settings.rate_limits == "on" else None
         self.rates, self._leases = shared_limits(rates, settings.redis_url, logs.say)
+        self._metrics.orders.limited_count = partial(refused_count, self.rates)
         self._sessions = TradingSessions(self.sequencer, limits.session_messages_max, self.rates)
         if self._leases is not None:
             self._metrics.show(Leases(self._leases))

@@ -112,6 +112,7 @@ class LeasedLimiter(Limiter):
                 if now_ns - lease.asked_ns > ON_ITS_WAY_NS:
                     self._tell_soon(holder)
                 left = max(0, lease.balance + room)
+                self.refused_count += max(wanted.values())
                 return Verdict(self.kind, holder, self.limit, left, wait_ns)
             least = min(least, lease.balance + room - units)
         verdict = super().take(wanted)

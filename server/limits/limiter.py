@@ -53,6 +53,8 @@ class Limiter:
         self._unit_ns = 10**9 // limit
         self._clock = clock
         self._paid_off_ns: dict[str, int] = {}
+        self.refused_count = 0
+        """Units that were not given, since the start."""
 
     def take(self, wanted: Mapping[str, int]) -> Verdict:
         """Take units from the budget of each holder, or from none of them."""
@@ -67,6 +69,7 @@ class Limiter:
             if after_ns > BURST_NS and owed_ns > 0:
                 wait_ns = min(owed_ns, after_ns - BURST_NS)
                 left = max(0, (BURST_NS - owed_ns) // unit_ns)
+                self.refused_count += max(wanted.values())
                 return Verdict(self._kind, holder, self._limit, left, wait_ns)
             if after_ns > latest_ns:
                 latest_ns, tightest = after_ns, holder
@@ -75,6 +78,11 @@ class Limiter:
             del known[next(iter(known))]
         remaining = (BURST_NS - latest_ns) // unit_ns if latest_ns < BURST_NS else 0
         return Verdict(self._kind, tightest, self._limit, remaining, 0)
+
+
+def refused_count(limiters: Mapping[str, Limiter]) -> int:
+    """Orders and cancels that were over a limit."""
+    return sum(each.refused_count for kind, each in limiters.items() if kind != QUERIES)
 
 
 def limiters(

@@ -26,10 +26,11 @@ class Metrics:
     ) -> None:
         """Listen to the sequencer."""
         self.connections = Connections(ports)
+        self.orders = Orders(sequencer)
         self.parts = Parts()
         self._registry = CollectorRegistry()
         for each in (
-            Orders(sequencer),
+            self.orders,
             Load(sequencer, readers, errors),
             self.connections,
             self.parts,

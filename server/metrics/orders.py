@@ -3,7 +3,7 @@ anyway is read there."""
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import Final
 
@@ -19,6 +19,7 @@ from server.core.engine import Engine
 from server.core.events import OrderEvent, OrderRejected, Traded
 from server.core.types import E8, EndReason, OrderType, Side
 from server.metrics.histogram import Histogram
+from server.sequencer.errors import JournalFull, Overloaded
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import ClosedRecord
 
@@ -27,6 +28,8 @@ LATENCY_BOUNDS_S: Final = (
 )  # fmt: skip
 """From one order alone on a fast disk to the default deadline."""
 
+_TURNED_AWAY: Final = {Overloaded: "overloaded", JournalFull: "journal_full"}
+"""As their reasons are on the wire."""
 _TYPE_AND_SIDE: Final = attrgetter("order_type", "side")
 
 
@@ -35,6 +38,8 @@ class Orders(Collector):
 
     def __init__(self, sequencer: Sequencer) -> None:
         """Listen to the sequencer."""
+        self.limited_count: Callable[[], int] = lambda: 0
+        """Orders and cancels that were over a rate limit."""
         self._sequencer = sequencer
         self._accepted: Counter[tuple[int, int]] = Counter()
         self._matched: Counter[str] = Counter()
@@ -106,7 +111,7 @@ class Orders(Collector):
         return labelled(
             CounterMetricFamily(
                 "orders_received",
-                "Orders that came in, accepted or refused.",
+                "Orders that came in, accepted or refused; over a rate limit none is looked at.",
                 labels=["type", "side"],
             ),
             ((list(labels), count) for labels, count in received.items()),
@@ -116,6 +121,10 @@ class Orders(Collector):
         counts = Counter({word(EndReason, reason): n for reason, n in self._rejected.items()})
         for refusal, count in self._sequencer.refused.items():
             counts[refusal.name.lower()] += count
+        for why, count in self._sequencer.turned_away.items():
+            counts[_TURNED_AWAY[why]] += count
+        if limited_count := self.limited_count():
+            counts["rate_limited"] = limited_count
         return labelled(
             CounterMetricFamily(
                 "orders_rejected",

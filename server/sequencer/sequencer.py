@@ -102,6 +102,8 @@ class Sequencer:
         self.listeners: list[RecordListener] = []
         self.refused: Counter[IntEnum] = Counter()
         """Refusals by reason, since the start."""
+        self.turned_away: Counter[type[Overloaded]] = Counter()
+        """Commands for which there was no room, by why, since the start."""
         self.orders_refused: Counter[tuple[int, int]] = Counter()
         """Refused orders by type and side, 0 for whatever is neither, since the start."""
         self.journal_full = ""
@@ -126,10 +128,12 @@ class Sequencer:
         if not self._taking:
             raise NotServing
         if self.journal_full and not _ALWAYS_TAKEN.issuperset(map(type, commands)):
+            self._count_turned_away(JournalFull, commands)
             raise JournalFull(self.journal_full)
         record = self._open
         waiting = 0 if record is None else len(record.commands)
         if waiting and waiting + len(commands) > self._limits.commands_waiting_max:
+            self._count_turned_away(Overloaded, commands)
             raise Overloaded(waiting, self._limits.commands_waiting_max)
         engine = self.engine
         apply = engine.apply
@@ -283,6 +287,14 @@ class Sequencer:
     def _count_refusal(self, command: Command, reject: Reject) -> None:
         value = reject.value
         self.refused[value.reason if isinstance(value, StandIn) else reject.reason] += 1
+        self._count_order(command)
+
+    def _count_turned_away(self, why: type[Overloaded], commands: Sequence[Command]) -> None:
+        self.turned_away[why] += len(commands)
+        for command in commands:
+            self._count_order(command)
+
+    def _count_order(self, command: Command) -> None:
         if isinstance(command, PlaceOrder):
             # A client makes numbers up: as they come they would be counted without an end.
             order_type = command.order_type if command.order_type in (LIMIT, MARKET) else 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import grpc
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
+from prometheus_client.parser import text_string_to_metric_families
 
 from exchange.v1.account_service_pb2_grpc import AccountServiceStub
 from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
@@ -122,6 +123,13 @@ async def serving(directory: Path, **changes: Any) -> AsyncIterator[Served]:
 def _recovered(directory: Path) -> Recovered:
     directory.mkdir(exist_ok=True)
     return recover(directory)
+
+
+async def value(served: Served, name: str, **labels: str) -> float:
+    """Of one sample of the figures, 0 where there is none."""
+    text = (await served.exchange._metrics.text()).decode()
+    samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
+    return sum(each.value for each in samples if (each.name, each.labels) == (name, labels))
 
 
 async def refused(call: Awaitable[Any]) -> tuple[Failure, ErrorInfo]:

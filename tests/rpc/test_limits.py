@@ -22,6 +22,7 @@ from tests.rpc.served import (
     refused,
     serving,
     until,
+    value,
 )
 
 pytestmark = pytest.mark.asyncio
@@ -109,6 +110,9 @@ async def test_more_than_may_wait_is_refused_and_safe_to_repeat(tmp_path: Path) 
             assert failure.code() == StatusCode.RESOURCE_EXHAUSTED
             assert (info.reason, info.metadata["limit"]) == ("OVERLOADED", "10")
             assert info.metadata["retry_safe"] == "true"
+            rejected = "orders_rejected_total"
+            assert await value(served, rejected, reason="overloaded") == 1
+            assert await value(served, "orders_received_total", type="limit", side="buy") == 1
         await first
         assert len((await waiting).outcomes) == 10
         assert (await served.place("A", BUY, 100)).sequence == sequence + 11

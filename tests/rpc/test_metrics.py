@@ -6,13 +6,12 @@ import re
 import grpc
 import pytest
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
-from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from exchange.v1.market_data_pb2 import StreamOrderBookRequest, StreamTradesRequest
 from exchange.v1.order_service_pb2 import GetOrderRequest, PlaceOrdersRequest
 from server.rpc.registration import UNFORESEEN
-from tests.rpc.served import BTC, BUY, SELL, HeldJournal, Served, order, refused, until
+from tests.rpc.served import BTC, BUY, SELL, HeldJournal, Served, order, refused, until, value
 
 pytestmark = pytest.mark.asyncio
 
@@ -30,18 +29,6 @@ LABELS = {
     "part",
 }
 """Each has few values, none of which a client makes up."""
-
-
-async def families(served: Served) -> dict[str, Metric]:
-    text = (await served.exchange._metrics.text()).decode()
-    return {family.name: family for family in text_string_to_metric_families(text)}
-
-
-async def value(served: Served, name: str, **labels: str) -> float:
-    """Of one sample, 0 where there is none."""
-    samples = [each for family in (await families(served)).values() for each in family.samples]
-    found = [each.value for each in samples if (each.name, each.labels) == (name, labels)]
-    return sum(found)
 
 
 async def test_names_units_and_labels(served: Served) -> None:

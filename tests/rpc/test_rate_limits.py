@@ -21,7 +21,7 @@ from server.limits.leases import shared_limits
 from server.limits.limiter import BURST_NS, KEYS_MAX, Limiter
 from server.rpc.rate_limits import address_of, client
 from server.settings import RateLimits
-from tests.rpc.served import BUY, E8, Served, order, refused, serving
+from tests.rpc.served import BUY, E8, Served, order, refused, serving, value
 
 ELSEWHERE = (("x-forwarded-for", "9.9.9.9"),)
 SLOW = RateLimits(orders_per_s=3, cancels_per_s=3, queries_per_s=3)
@@ -157,6 +157,7 @@ async def test_a_session_draws_on_the_budgets_of_calls(tmp_path: Path) -> None:
         assert (await outcome(call))[0] == "RESOURCE_EXHAUSTED"
         _, info = await refused(served.orders.PlaceOrder(order("c-1", BUY, E8), metadata=ELSEWHERE))
         assert info.metadata["value"] == "client c-1"
+        assert await value(served, "orders_rejected_total", reason="rate_limited") == 2 + 1 + 2
         await session.done_writing()
         assert await session.read() is grpc.aio.EOF
 
