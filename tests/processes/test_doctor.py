@@ -6,8 +6,10 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,49 @@ def test_other_ports_than_those_of_the_running_server_are_not_judged(
         code, examined = doctor(http_port=other.getsockname()[1])
     assert (code, bad(examined)) == (0, [])
     assert examined["ports"]["said"].startswith(f"the server is at {address}: ")
+
+
+def test_another_program_at_the_http_port_is_no_gateway(doctor: Any, starter: Starter) -> None:
+    _, address = starter.server()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with answering(other, b"SSH-2.0-OpenSSH_9.6\r\n"):
+            code, examined = doctor(http_port=port, grpc_port=int(address.rpartition(":")[2]))
+    assert (code, bad(examined)) == (1, ["HTTP port"])
+
+
+@pytest.mark.parametrize(
+    ("said", "is_exchange"),
+    [
+        (b"200 OK\r\nContent-Length: 9\r\n\r\n{}", False),
+        (b"200 OK\r\n\r\n[]", False),
+        (b"200 OK\r\n\r\n{}", False),
+        (b"200 OK\r\n\r\n<html>", False),
+        (b'503 Service Unavailable\r\n\r\n{"error":"no"}', True),
+        (b'200 OK\r\n\r\n{"status":"ok"}', True),
+    ],
+)
+def test_a_gateway_is_known_by_its_answer(said: bytes, is_exchange: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        at = f"127.0.0.1:{other.getsockname()[1]}"
+        with answering(other, b"HTTP/1.1 " + said):
+            assert serving._is_exchange(at) is is_exchange
+
+
+@contextmanager
+def answering(listener: socket.socket, said: bytes) -> Iterator[None]:
+    """Whoever comes first."""
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(said)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    yield
+    thread.join()
 
 
 def test_server_that_hangs_is_bad(doctor: Any, starter: Starter) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -78,17 +78,11 @@ def _http_port(settings: Settings, *, is_running: bool) -> Finding:
 
 def _is_exchange(at: str) -> bool:
     """Whether the gateway of an exchange answers there, well or not."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://{at}/healthz", timeout=ANSWER_SECONDS) as reply:
-            body = reply.read(HEALTH_BYTES_MAX)
-    except urllib.error.HTTPError as error:
-        body = error.read(HEALTH_BYTES_MAX)
-    except OSError:
-        return False
-    try:
-        told = json.loads(body)
-    except ValueError:
+        with closing(HTTPConnection(at, timeout=ANSWER_SECONDS)) as connection:
+            connection.request("GET", "/healthz")
+            told = json.loads(connection.getresponse().read(HEALTH_BYTES_MAX))
+    except (OSError, HTTPException, ValueError):
         return False
     return isinstance(told, dict) and bool({"status", "error"} & told.keys())
 
