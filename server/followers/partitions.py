@@ -50,12 +50,13 @@ class Partitions:
 async def drop_before(connection: Any, table: str, name: str) -> None:
     """Drop the partitions whose month is before that of this one."""
     rows = await connection.fetch(
-        "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::regclass",
+        """SELECT relname AS name, inhrelid::regclass::text AS quoted
+        FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = $1::regclass""",
         table,
     )
     for row in rows:
         if row["name"] < name:
-            await connection.execute(f"DROP TABLE {row['name']}")
+            await connection.execute(f"DROP TABLE {row['quoted']}")
 
 
 def month_of(time_ns: int) -> datetime:

@@ -138,8 +138,14 @@ class Rebuild:
                 f"the database holds rows of the journal {journal}, this exchange's is"
                 f" {self._source.journal}: name the database of this exchange, or an empty one"
             )
-        for statement in copies():
-            await connection.execute(statement)
+        try:
+            for statement in copies():
+                await connection.execute(statement)
+        except asyncpg.InsufficientPrivilegeError as denied:
+            raise RebuildRefused(
+                f"{denied}; the copies of the rows are in a schema of their own, {SCHEMA}: grant"
+                " the right to create it (GRANT CREATE ON DATABASE), and drop one that is another's"
+            ) from denied
 
     async def _copy(self, connection: Any, copy: PostgresFollower, last_sequence: int) -> None:
         """Everything that is kept, the state of a snapshot put in where it is needed."""

@@ -100,6 +100,7 @@ _SESSION: Final = {
     # In which the bounds of partitions are read.
     "timezone": "UTC",
     "datestyle": "ISO",
+    "standard_conforming_strings": "on",
 }
 
 

@@ -1,6 +1,7 @@
 """[I9] `exchange rebuild postgres`: tampered rows are found and put right, empty tables filled."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,28 @@ def test_tables_may_be_in_another_schema(
     cut.run(database, mend=True)
     assert write(database, []) == cut.site.engine.sequence
     assert fetch("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+def test_who_may_not_make_its_schema_is_told_which_right_it_takes(
+    site: Site,
+    database: str,
+    rebuild: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    user = "ordinary"
+    execute(
+        database,
+        f"CREATE ROLE {user} LOGIN PASSWORD 'p'",
+        f"CREATE SCHEMA AUTHORIZATION {user}",
+    )
+    own = re.sub("//.*@", f"//{user}:p@", database)
+    monkeypatch.setenv("POSTGRES_URL", own)
+    write(own, [records(site)])
+    assert rebuild() == 1
+    assert "GRANT CREATE ON DATABASE" in capfd.readouterr().err
+    execute(database, f"GRANT CREATE ON DATABASE {database.rpartition('/')[2]} TO {user}")
+    assert rebuild() == 0
 
 
 def test_a_check_drops_no_month(tmp_path: Path, database: str, fetch: Fetch) -> None:

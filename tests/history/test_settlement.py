@@ -118,7 +118,11 @@ def test_how_a_database_writes_dates_is_its_own_affair(site: Site, whole: str) -
     async def run() -> None:
         connection = await asyncpg.connect(whole)
         name = whole.rpartition("/")[2]
-        for setting in ("datestyle = 'German, DMY'", "timezone = 'America/New_York'"):
+        for setting in (
+            "datestyle = 'German, DMY'",
+            "timezone = 'America/New_York'",
+            "standard_conforming_strings = off",
+        ):
             await connection.execute(f"ALTER DATABASE {name} SET {setting}")
         await connection.close()
         _, obligations = await settle(whole, FIRST, site.engine.sequence)
