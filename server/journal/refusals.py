@@ -17,7 +17,7 @@ class JournalCorrupt(JournalRefused):
         self.reason = reason
         super().__init__(
             f"{file} is corrupt at offset {offset}, where sequence {sequence} is expected:"
-            f" {reason}. Nothing was changed. Restore the data directory from a copy or a standby;"
+            f" {reason}. Nothing was changed. Restore the data directory from a copy;"
             f" `exchange journal verify` shows what is intact."
         )
 
