@@ -1,7 +1,9 @@
 """Trades by interval against the trades themselves, from memory's two sources and past them."""
 
 import random
+import re
 from collections import defaultdict
+from datetime import datetime
 from fractions import Fraction
 
 import pytest
@@ -103,10 +105,18 @@ def test_whole_minutes_from_bars_and_parts_from_trades(minutes: int) -> None:
         assert rows(answered(engine, inside)) == expected(done, inside)
 
 
+def ns_of(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1_000) * 10**6
+
+
 def test_what_is_not_kept_is_refused() -> None:
     engine, done = traded(3 * TRADES_MAX, MINUTE_NS // 2)
     part = Query(NAME, done[10][0] + 1, engine.time_ns + 1, 1, with_empty=False)
-    assert isinstance(analytics(engine, part, engine.time_ns), EdgeReject)
+    refused = analytics(engine, part, engine.time_ns)
+    assert isinstance(refused, EdgeReject)
+    whole_ns, after_ns = map(ns_of, re.findall(r"\d{4}-\S+Z", str(refused.limit)))
+    kept_ns = (engine.time_ns // MINUTE_NS - 1_439) * MINUTE_NS
+    assert (whole_ns, after_ns) == (kept_ns, done[-TRADES_MAX][0] // 10**6 * 10**6)
     old = part._replace(start_ns=(engine.time_ns // MINUTE_NS - 1_441) * MINUTE_NS)
     assert isinstance(analytics(engine, old, engine.time_ns), EdgeReject)
     within = part._replace(start_ns=done[-TRADES_MAX][0], end_ns=done[-TRADES_MAX][0] + 1)
