@@ -56,6 +56,13 @@ Context = ServicerContext[TradingSessionRequest, TradingSessionResponse]
 STOPPING = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
 
 
+class _Caller(NamedTuple):
+    """Who opened a session."""
+
+    peer: str
+    request_id: str
+
+
 class _Answer(NamedTuple):
     """A message on its way out."""
 
@@ -77,7 +84,7 @@ class TradingSessions:
         self._messages_max = messages_max
         self._limiters = limiters
         self._open: set[_Session] = set()
-        self._late: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     async def serve(self, context: Context) -> None:
@@ -86,15 +93,18 @@ class TradingSessions:
             await refuse(context, STOPPING)
         budgets = SessionBudgets(self._limiters, context)
         session = _Session(self._sequencer, context, self._messages_max, budgets)
+        # Noted now: gRPC ends the process that looks at the context of a call which is over.
+        caller = _Caller(context.peer(), request_id(context))
         self._open.add(session)
         try:
             refused = await session.run()
         finally:
             self._open.discard(session)
-            ended = self._end(session.session_id)
-        if ended is not None:
-            await ended.released()
-            _tell(session.session_id, ended.outcomes[0], context)
+            # A task of its own: that of a caller who is gone has ended with him.
+            ending = asyncio.create_task(self._end(session.session_id, caller))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+        await asyncio.shield(ending)
         if refused is not None:
             await refuse(context, refused)
 
@@ -104,24 +114,25 @@ class TradingSessions:
         for session in self._open:
             session.stop()
 
-    def _end(self, session_id: int) -> Ticket | None:
+    async def _end(self, session_id: int, caller: _Caller) -> None:
+        """Until the cancels are durable."""
         if not session_id:
-            return None
+            return
         try:
-            return self._sequencer.submit((EndSession(session_id),))
-        except Overloaded:
-            task = asyncio.create_task(self._end_late(session_id))
-            self._late.add(task)
-            task.add_done_callback(self._late.discard)
+            ended = await self._submitted(EndSession(session_id))
+            await ended.released()
         except NotServing:
             # The server is stopping and ends all sessions itself, or the next start does.
-            pass
-        return None
+            return
+        _tell(session_id, ended.outcomes[0], caller)
 
-    async def _end_late(self, session_id: int) -> None:
-        """Wait for the open record to go, then there is room."""
-        await self._sequencer.read(lambda _: None)
-        self._end(session_id)
+    async def _submitted(self, command: EndSession) -> Ticket:
+        while True:
+            try:
+                return self._sequencer.submit((command,))
+            except Overloaded:
+                # Wait for the open record to go, then there is room.
+                await self._sequencer.read(lambda _: None)
 
 
 class _Session:
@@ -256,14 +267,13 @@ class _Session:
             await write(message)
 
 
-def _tell(session_id: int, ended: Outcome, context: Context) -> None:
+def _tell(session_id: int, ended: Outcome, caller: _Caller) -> None:
     events = ended.events if isinstance(ended, Applied) else ()
     logs.info(
         "session with cancel on disconnect ended",
         session_id=session_id,
         orders_cancelled=sum(isinstance(event, OrderCancelled) for event in events),
-        peer=context.peer(),
-        request_id=request_id(context),
+        **caller._asdict(),
     )
 
 

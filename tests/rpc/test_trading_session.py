@@ -207,7 +207,10 @@ async def test_who_reads_no_answers_is_not_read_from(served: Served) -> None:
 
 
 @pytest.mark.parametrize("how", ["closed", "cancelled", "lost"])
-async def test_cancel_on_disconnect(served: Served, how: str) -> None:
+async def test_cancel_on_disconnect(
+    served: Served, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "exchange")
     channel = served.connect()
     call = OrderServiceStub(channel).TradingSession()
     opening = places(order("A", BUY, 100, order_id="a1"), order("B", BUY, 99, order_id="b1"))
@@ -236,6 +239,8 @@ async def test_cancel_on_disconnect(served: Served, how: str) -> None:
     other = served.engine.order("a2")
     assert other is not None
     assert other.remaining_e8 == 10, "an order of the same client that is not of the session"
+    told = "session with cancel on disconnect ended"
+    await until(lambda: told in caplog.messages)
     await channel.close()
 
 
@@ -373,7 +378,10 @@ async def test_a_full_sequencer_refuses_each_command_and_the_session_goes_on(
         call.cancel()
 
 
-async def test_the_end_of_a_session_finds_room_in_a_full_sequencer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["closed", "cancelled"])
+async def test_the_end_of_a_session_finds_room_in_a_full_sequencer(
+    tmp_path: Path, how: str
+) -> None:
     limits = SequencerLimits(commands_waiting_max=1)
     async with serving(tmp_path / "data", sequencer=limits) as served:
         call = served.orders.TradingSession()
@@ -384,8 +392,14 @@ async def test_the_end_of_a_session_finds_room_in_a_full_sequencer(tmp_path: Pat
             await asyncio.to_thread(held.entered.wait)
             placing.append(asyncio.ensure_future(served.place("A", BUY, 100)))
             await until(lambda: len(served.engine.orders()) == 2)
-            call.cancel()
-            await until(lambda: bool(served.exchange._sessions._late))
+            if how == "closed":
+                await call.done_writing()
+            else:
+                call.cancel()
+            await until(lambda: bool(served.exchange._sessions._ending))
             assert served.engine.open_sessions() == [session_id]
+        if how == "closed":
+            assert await call.read() is grpc.aio.EOF
+            assert not served.engine.open_sessions(), "the end of the stream says that it is over"
         await until(lambda: not served.engine.open_sessions())
         await asyncio.gather(*placing)
