@@ -57,6 +57,32 @@ async def test_ticker_stream_follows_its_market(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_ticker_tells_each_of_its_fields(tmp_path: Path) -> None:
+    async with running(tmp_path) as market:
+        await market.commit(
+            *(PlaceOrder("a", BTC, SELL, LIMIT, 2 * E8, price * E8) for price in (100, 90, 110)),
+            *(PlaceOrder("b", BTC, BUY, LIMIT, 2 * E8, price * E8) for price in (90, 100, 105)),
+            PlaceOrder("b", BTC, BUY, LIMIT, E8, 80 * E8),
+        )
+        found = (await market.data().GetTicker(GetTickerRequest(instrument=BTC))).ticker
+        assert found == Ticker(
+            instrument=BTC,
+            last_price_e8=100 * E8,
+            bid={"price_e8": 105 * E8, "quantity_e8": 2 * E8},
+            ask={"price_e8": 110 * E8, "quantity_e8": 2 * E8},
+            open_price_e8=90 * E8,
+            high_price_e8=100 * E8,
+            low_price_e8=90 * E8,
+            volume="4",
+            notional="380",
+            change_e8=10 * E8,
+            trade_count=2,
+            sequence=market.sequencer.durable_sequence,
+            time_ns=market.sequencer.engine.time_ns,
+        )
+
+
+@pytest.mark.asyncio
 async def test_slow_reader_of_tickers_gets_the_newest(tmp_path: Path) -> None:
     async with running(tmp_path) as market:
 
