@@ -133,7 +133,7 @@ class Exchange:
         degraded = (self._degraded, self._keeping.sentences, self._parts.told)
         start = Start(epoch, report.sentence(), degraded, time.monotonic_ns())
         rates = settings.rates if settings.rate_limits == "on" else None
-        self.rates, self._leases = shared_limits(rates, settings.redis_url, logs.say)
+        self.rates, self._leases = shared_limits(rates, settings.redis_url, logs.complain)
         self._metrics.orders.limited_count = partial(refused_count, self.rates)
         self._sessions = TradingSessions(self.sequencer, limits.session_messages_max, self.rates)
         if self._leases is not None:
@@ -220,7 +220,7 @@ class Exchange:
             write_snapshot(self._settings.data_dir, self.sequencer.engine, self._log.mark)
         except (OSError, SnapshotBad) as error:
             # Nothing is lost without it: the next start re-applies more.
-            logs.say(f"no snapshot at the end: {error}")
+            logs.complain(f"no snapshot at the end: {error}")
         self._log.close()
         logs.info("stopped", sequence=self.sequencer.durable_sequence)
 

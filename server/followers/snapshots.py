@@ -153,10 +153,10 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
     engine_use = asyncio.Lock()
     retry_max_s = settings.followers.retry_max_ms / 1_000
     followings = [
-        Following(part, settings.server_address, OutageLines(logs.say), retry_max_s)
+        Following(part, settings.server_address, OutageLines(logs.complain), retry_max_s)
         for part in outside_parts(settings)
     ]
-    watch(watched(settings, followings, logs.say), settings.server_address)
+    watch(watched(settings, followings, logs.complain), settings.server_address)
     tasks = [
         asyncio.create_task(stop.wait()),
         asyncio.create_task(_read(follower, reader, engine_use, on_serving)),

@@ -173,6 +173,17 @@ def test_in_json_every_line_of_every_part_is_but_the_one_that_scripts_wait_for(
     assert all({"time", "level", "part", "message"} <= each.keys() for each in contents(running))
 
 
+def test_a_part_that_is_away_is_told_also_where_only_what_is_not_right_is(starter: Starter) -> None:
+    quiet = {"LOG_FORMAT": "json", "LOG_LEVEL": "warning", "REDIS_URL": "redis://127.0.0.1:1"}
+    server, address = starter.server(**quiet)
+    follower = starter.run(
+        "follower", "--data-dir", str(starter.data_dir), "--server", address, **quiet
+    )
+    until(lambda: said(server, "rate limits are kept in process"), 20)
+    until(lambda: said(follower, "redis "), 20)
+    assert {each["level"] for each in contents(server) + contents(follower)} == {"warning"}
+
+
 def test_in_json_the_last_word_too(starter: Starter) -> None:
     port = free_port()
     taken, _ = starter.server(port)
