@@ -105,6 +105,8 @@ PARTS: Final = {
 }
 """Each with its summary, its description, and the settings that it has no use for."""
 SETTINGS: Final = tuple(named.name for named in NAMED)
+WITHOUT: Final = {"server": "on this machine", "websocket": "a socket without a port"}
+"""What holds where a setting is empty, other than that there is none."""
 OF_UP: Final = ("full",)
 """Settings that parts have no use for."""
 UNTOLD: Final = 4
@@ -209,7 +211,7 @@ def _add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
                 named.option, action="store_true", default=None, help=f"{meaning}=true; off)"
             )
         else:
-            shown = default or ("on this machine" if named.name == "server" else "none")
+            shown = default or WITHOUT.get(named.name, "none")
             parser.add_argument(
                 named.option, metavar=named.placeholder, help=f"{meaning}; {shown})"
             )
