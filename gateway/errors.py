@@ -86,7 +86,9 @@ OWN_ERRORS: Final = (
     OwnError(status_is("EQ", 408), 4, "the request did not arrive in time; send it again"),
     OwnError(status_is("EQ", 429), 8),
     OwnError(
-        status_is("EQ", 431), 3, "the request headers are too large: at most 16 KiB are taken"
+        status_is("EQ", 431),
+        3,
+        "the request headers are too many or too large: at most 100, of 16 KiB together, are taken",
     ),
     OwnError(status_is("EQ", 504), 4, f"the exchange did not answer in time; {UNKNOWN_OUTCOME}"),
     OwnError(status_is("EQ", 500), 13),

@@ -103,16 +103,16 @@ class Bridge:
             return Response(HTTPStatus.OK, "OK", Headers(headers), text)
         origin = request.headers.get("Origin")
         if path != PATH:
-            return self._refuse(link, "path", HTTPStatus.NOT_FOUND, f"the path is {PATH}\n")
+            return self._refuse(link, "path", HTTPStatus.NOT_FOUND, f"the path is {PATH}")
         if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
-            sentence = "the page is from another origin than the exchange\n"
+            sentence = "the page is from another origin than the exchange"
             return self._refuse(link, "origin", HTTPStatus.FORBIDDEN, sentence)
         if self._open >= CONNECTIONS_MAX:
             return self._refuse(
                 link,
                 "limit",
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{CONNECTIONS_MAX} connections are open, which is the limit; come back later\n",
+                f"{CONNECTIONS_MAX} connections are open, which is the limit; come back later",
             )
         # Counted from here on, so that many handshakes at once are not let through together; the
         # task is the connection's, and ends with it whether or not the handshake comes to its end.

@@ -13,11 +13,15 @@ Whoever writes past the library looks at `paused`, and is told by `on_room` when
 """
 
 import asyncio
+import json
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 from websockets.asyncio.server import Server, ServerConnection
+from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
 from websockets.protocol import Event
 from websockets.server import ServerProtocol
 
@@ -34,6 +38,8 @@ STALLED_SECONDS: Final = 40.0
 CLOSE_SECONDS: Final = 5.0
 """For a client to take what its transport holds, and the reason."""
 POLICY: Final = 1008
+CODES: Final = {403: 7, 404: 5, 405: 12, 500: 13, 503: 14}
+"""gRPC's, of the statuses that a handshake is refused with; 3 for any other."""
 
 
 class Link(ServerConnection):
@@ -43,6 +49,8 @@ class Link(ServerConnection):
         self, counts: Counts, protocol: ServerProtocol, server: Server, **options: Any
     ) -> None:
         super().__init__(protocol, server, **options)
+        # The library says what it refuses by itself with this too, and would say it as plain text.
+        protocol.reject = refusal  # type: ignore[assignment]
         self.counts = counts
         self.about: dict[str, str] = {}
         """What every line about it says."""
@@ -113,3 +121,13 @@ class Link(ServerConnection):
             self._watch(unread)
         else:
             self.cut_off(f"it took nothing for {STALLED_SECONDS:.0f} s")
+
+
+def refusal(status: HTTPStatus, sentence: str) -> Response:
+    """The answer to a handshake that fails, in the one shape of all errors."""
+    said = sentence.strip()
+    told = {"error": said, "code": CODES.get(status, 3), "message": said, "details": []}
+    body = json.dumps(told).encode()
+    headers = Headers({"Content-Type": "application/json", "Connection": "close"})
+    headers["Content-Length"] = str(len(body))
+    return Response(status, status.phrase, headers, body)

@@ -11,6 +11,8 @@ import pytest
 from tests.gateway.door import Market, error_of
 from tests.running import Everything
 
+UPGRADE = "Connection: upgrade\r\nUpgrade: websocket\r\n"
+
 
 def answer(exchange: Everything, request: bytes) -> httpx.Response:
     """What comes of bytes that no client library would send."""
@@ -36,8 +38,13 @@ def answer(exchange: Everything, request: bytes) -> httpx.Response:
         ("GET /market/positions/a%00b", "Host: x\r\n", 400, "%00"),
         ("GET /orders?client_id=%00&page_size=0", "Host: x\r\n", 400, "page_size"),
         ("GET /healthz#part", "Host: x\r\n", 400, "#"),
+        ("GET /healthz", "Host: x\r\n" + "Name: x\r\n" * 100, 431, "at most 100"),
+        ("GET /healthz", f"Host: x\r\nName: {'x' * 16_384}\r\n", 431, "16 KiB"),
         ("OPTIONS *", "Host: x\r\n", 404, "route"),
-        ("GET /orders", "Host: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n", 403, "/stream"),
+        ("GET /orders", f"Host: x\r\n{UPGRADE}", 403, "/stream"),
+        ("GET /stream", f"Host: x\r\n{UPGRADE}Origin: http://y\r\n", 403, "origin"),
+        ("GET /stream", f"Host: x\r\n{UPGRADE}", 400, "Sec-WebSocket-Key"),
+        ("POST /stream", f"Host: x\r\n{UPGRADE}", 405, "POST"),
     ],
 )
 def test_an_error_says_what_is_wrong(
