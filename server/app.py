@@ -128,7 +128,7 @@ class Exchange:
         self._server = server = make_server(limits)
         self._health = Health(server, SERVICES)
         self._keeping = JournalKeeping(
-            log, self.sequencer, self.followers, self._health, settings.journal
+            log, self.sequencer, self.followers, self._health, settings.journal, _filled(settings)
         )
         degraded = (self._degraded, self._keeping.sentences, self._parts.told)
         start = Start(epoch, report.sentence(), degraded, time.monotonic_ns())
@@ -322,6 +322,11 @@ def _claimed(log: FileLog) -> int:
     if isinstance(epoch, Lost | Unknown):
         raise JournalRefused(f"the journal can't be written: {epoch.reason}")
     return epoch
+
+
+def _filled(settings: Settings) -> list[str]:
+    """The outside parts that hold all that the journal tells; Redis holds nothing."""
+    return [name for name in settings.outside_parts if name != "redis"]
 
 
 def _unusable(directory: Path, error: OSError) -> int:

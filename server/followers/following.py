@@ -200,8 +200,10 @@ class Following:
         try:
             await self._read_on(reader)
         except JournalNotKept as gone:
+            # Without what a client would do now: of what is wrong with a part a line is kept.
+            why, _, _ = str(gone).partition(":")
             raise FollowerStopped(
-                f"{gone}; put archived files back{OTHERWISE.get(self.name, '')}"
+                f"{why}; put archived files back{OTHERWISE.get(self.name, '')}"
             ) from gone
         except JournalEndsBefore as before:
             raise FollowerStopped(

@@ -1,10 +1,12 @@
 """Who follows the journal, how far each is, and the snapshots that are asked of one of them.
 
 A follower is *registered* when it first streams or reports under a name, in the file `followers`
-of the data directory (JSON: position by name), before it is sent anything. The journal after its
-position is kept for it, whether it is connected or not, until an admin removes it. Its position is
-what it last reported as safe (or, earlier than that, as what it would have to begin again from), or
-asked to go on from where that is earlier; the file may lag behind that, which only keeps more.
+of the data directory (JSON: position by name), before it is sent anything; a PostgreSQL or Kafka
+that the configuration names also before it is there, where files of the journal may go. The journal
+after its position is kept for it, whether it is connected or not, until an admin removes it. Its
+position is what it last reported as safe (or, earlier than that, as what it would have to begin
+again from), or asked to go on from where that is earlier; the file may lag behind that, which only
+keeps more.
 """
 
 import asyncio

@@ -5,13 +5,15 @@
 - An append that takes longer than `sync_slow_ms` turns health to NOT_SERVING, at the latest
   `LOOK_S` after that; the next one in time, or `SLOW_FORGOTTEN_S` without any, turn it back. Calls
   are taken all the same, up to the sequencer's bound.
-- Every `TRIM_S` what nobody needs any more is archived or dropped, where that is asked for.
+- Every `TRIM_S` what nobody needs any more is archived or dropped, where that is asked for. Who is
+  to be filled from the journal (`filled`) needs all of it before he is there for the first time.
 
 Each state is a sentence in the status while it lasts, and a line of the log when it changes.
 """
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +45,7 @@ class JournalKeeping:
         followers: Followers,
         health: Health,
         settings: JournalSettings,
+        filled: Sequence[str] = (),
     ) -> None:
         self.sentences: list[str] = []
         """What is not as it should be, at this moment."""
@@ -52,6 +55,8 @@ class JournalKeeping:
         self._followers = followers
         self._health = health
         self._settings = settings
+        self._filled = list(filled)
+        """Names of followers that are not registered yet, as far as is known."""
         self._full = ""
         self._slow = ""
         self._trim_failed = ""
@@ -135,6 +140,10 @@ class JournalKeeping:
     async def _trim(self) -> None:
         """Where nothing can go by what is known in memory, no snapshot is read."""
         segments, followers = self._log.segments, self._followers
+        while self._filled:
+            if self._filled[-1] not in followers.positions:
+                await followers.register(self._filled[-1], self._log.first_sequence - 1)
+            self._filled.pop()
         oldest_key = next(self._sequencer.engine.keys.rows(), None)
         needs = list(followers.positions.values())
         if oldest_key is not None:

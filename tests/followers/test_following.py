@@ -18,9 +18,11 @@ from server.followers.following import (
     Health,
     Reached,
 )
+from server.followers.probes import PROBLEM_CHARS_MAX
 from server.journal.record import BATCH, Record, encode
 
 BEGINS = "after_sequence 0 lies before the journal that is kept, which begins with sequence 900"
+GONE = f"{BEGINS}: start from there, or afresh"
 
 
 async def keep_quiet(_request: bytes, _context: Any) -> None:
@@ -85,19 +87,22 @@ async def followed(
 
 
 @pytest.mark.parametrize(
-    ("code", "details", "told"),
+    ("name", "code", "details", "told"),
     [
-        # The database was emptied, and the journal holds no more what it needs.
-        (grpc.StatusCode.OUT_OF_RANGE, BEGINS, (BEGINS, "exchange rebuild postgres")),
+        # It was emptied, and the journal holds no more what it needs.
+        ("postgres", grpc.StatusCode.OUT_OF_RANGE, GONE, (BEGINS, "exchange rebuild postgres")),
+        ("kafka", grpc.StatusCode.OUT_OF_RANGE, GONE, (BEGINS, '"snapshot"` in section [kafka]')),
         # It is the database of an exchange that got further than this one has.
-        (grpc.StatusCode.INVALID_ARGUMENT, "", ("at sequence 77", "one of its own")),
+        ("postgres", grpc.StatusCode.INVALID_ARGUMENT, "", ("at sequence 77", "one of its own")),
     ],
 )
 def test_what_needs_a_person_is_said_once(
-    code: grpc.StatusCode, details: str, told: tuple[str, str]
+    name: str, code: grpc.StatusCode, details: str, told: tuple[str, str]
 ) -> None:
+    """And fits, whole, into what is kept of it for whoever asks for health."""
     said: list[str] = []
     tables = Tables(77)
+    tables.name = name
 
     async def refuse(_request: bytes, context: Any) -> None:
         await context.abort(code, details)
@@ -112,7 +117,7 @@ def test_what_needs_a_person_is_said_once(
         async with followed(tables, refuse, hear, lambda _: None) as following:
             await heard.wait()
             assert following.state().health == Health.DOWN
-            assert told[1] in following.state().problem
+            assert told[1] in following.state().problem[:PROBLEM_CHARS_MAX]
 
     asyncio.run(run())
     assert len(said) == tables.opened == 1

@@ -150,6 +150,28 @@ async def test_what_nobody_needs_is_dropped_and_the_rest_says_where_it_begins(
         assert await served.admin.StreamJournal(request).read()
 
 
+async def test_who_is_to_be_filled_has_the_journal_kept_before_he_was_ever_there(
+    tmp_path: Path,
+) -> None:
+    """Absent since the start, and through a restart; until an admin gives him up."""
+    directory = tmp_path / "data"
+    away: Any = {"kafka_brokers": "127.0.0.1:1", "redis_url": "redis://127.0.0.1:1"}
+    async with serving(directory, journal=DROP, **away) as served:
+        await fill(served, directory)
+    async with serving(directory, journal=DROP, **away) as served:
+        trim = served.exchange._keeping._trim
+        await trim()
+        assert served.exchange._log.first_sequence == 1, "dropped before he had it"
+        assert served.exchange.followers.positions == {"kafka": 0}
+        await served.admin.RemoveFollower(RemoveFollowerRequest(follower="kafka"))
+        await trim()
+        first = served.exchange._log.first_sequence
+        assert first > 1
+    async with serving(directory, journal=DROP, **away) as served:
+        await served.exchange._keeping._trim()
+        assert served.exchange.followers.positions == {"kafka": first - 1}
+
+
 async def test_what_a_remembered_key_was_used_for_is_kept(tmp_path: Path) -> None:
     directory = tmp_path / "data"
     async with serving(directory, journal=DROP) as served:
