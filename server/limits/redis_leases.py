@@ -56,6 +56,9 @@ SLOW_S: Final = 0.05
 ANSWER_S: Final = 2.0
 DELAY_FIRST_S: Final = 0.1
 DELAY_MAX_S: Final = 5.0
+STARTING_S: Final = 3.0
+"""What a Redis that was never there may take before a line is said of it: one's own starts beside
+this."""
 
 SCRIPT: Final = """
 local time = redis.call('TIME')
@@ -116,6 +119,7 @@ class RedisLeases:
         self._front_end = os.urandom(8).hex()
         self._due = asyncio.Event()
         self._problem = ""
+        self._began_s = time.monotonic()
         self._swept_s = 0.0
         self._asked_s = -math.inf
         """When what was answered last was asked."""
@@ -244,6 +248,8 @@ class RedisLeases:
 
     def _note(self, error: Exception) -> None:
         self.failures += 1
+        if not self.renewals and time.monotonic() - self._began_s < STARTING_S:
+            return
         if not self._problem:
             self._say(f"rate limits are kept in process: redis is away ({error or type(error)})")
         self._problem = str(error) or type(error).__name__

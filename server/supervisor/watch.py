@@ -32,6 +32,8 @@ RESTARTS_MAX: Final = 5
 RESTARTS_SECONDS: Final = 60.0
 DOUBLINGS_BESIDE_MAX: Final = 8
 """Of the delay of a part that is tried without an end: 0.1 s becomes 25 s."""
+RESTARTS_BESIDE_SECONDS: Final = 600.0
+"""How long those are counted: less than eight of 25 s, and the delays would begin anew."""
 DELAY_FIRST_SECONDS: Final = 0.1
 
 SETTLE_SECONDS: Final = 10.0
@@ -122,7 +124,8 @@ class Watched:
     async def _pause(self, why: str, *, for_good: bool) -> None:
         """Wait a little longer each time; `for_good`: not too often."""
         now = time.monotonic()
-        while self._restarts and now - self._restarts[0] > RESTARTS_SECONDS:
+        counted_s = RESTARTS_BESIDE_SECONDS if self._beside else RESTARTS_SECONDS
+        while self._restarts and now - self._restarts[0] > counted_s:
             self._restarts.popleft()
         if len(self._restarts) >= RESTARTS_MAX and for_good:
             raise GaveUp(
@@ -173,11 +176,10 @@ class Watch:
             async with asyncio.timeout(SETTLE_SECONDS):
                 for other in others:
                     await self._until(other.settled.wait())
-        return [
-            other.missing or f"{other.part.name} does not serve yet"
-            for other in others
-            if other.missing or not other.settled.is_set()
-        ]
+        for other in others:
+            if not other.settled.is_set() and not other.missing:
+                other.missing = f"{other.part.name} does not serve yet"
+        return [other.missing for other in others if other.missing]
 
     async def failure(self) -> None:
         """Wait until the exchange can't go on: raises GaveUp."""

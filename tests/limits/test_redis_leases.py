@@ -158,6 +158,19 @@ async def test_emptied_it_gives_no_burst_to_who_changes_front_ends(redis: Site) 
 
 
 @pytest.mark.asyncio
+async def test_nothing_is_said_of_a_redis_that_starts_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    front = FrontEnd("redis://127.0.0.1:1")
+    front.leases.start()
+    await until(lambda: front.leases.failures >= 2)
+    assert front.said == []
+    monkeypatch.setattr(redis_leases, "STARTING_S", 0.0)
+    await until(lambda: front.said != [])
+    await front.leases.stop()
+
+
+@pytest.mark.asyncio
 async def test_paused_killed_and_emptied_it_keeps_limiting(
     redis: Site,
 ) -> None:

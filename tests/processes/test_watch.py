@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -13,7 +14,7 @@ import pytest_asyncio
 from server.exits import Exit
 from server.supervisor import watch as watching
 from server.supervisor.part import Part
-from server.supervisor.watch import GaveUp, Watch
+from server.supervisor.watch import GaveUp, Watch, Watched
 
 SERVES = """
 import signal, sys
@@ -95,6 +96,18 @@ async def test_all_serve_and_stop(start: Callable[..., Exchange]) -> None:
 
 
 @pytest.mark.asyncio
+async def test_one_that_serves_late_is_told_of_twice(
+    start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(watching, "SETTLE_SECONDS", 0.1)
+    waits = f"import os, time\nwhile not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.01)"
+    exchange = start(follower=waits + SERVES)
+    assert "follower does not serve yet" in await exchange.watch.start()
+    (tmp_path / "go").touch()
+    await until(lambda: "follower is back" in exchange.said)
+
+
+@pytest.mark.asyncio
 async def test_a_part_that_dies_is_started_again(start: Callable[..., Exchange]) -> None:
     exchange = start()
     await exchange.watch.start()
@@ -132,6 +145,27 @@ async def test_restarts_of_long_ago_are_forgotten(
     starting = asyncio.create_task(exchange.watch.start())
     await until(lambda: sum("(in 0.0 s)" in line for line in exchange.said) > 6)
     starting.cancel()
+
+
+@pytest.mark.asyncio
+async def test_a_part_beside_is_tried_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, delays = 0.0, list[float]()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+        delays.append(seconds)
+
+    monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    part = Part("postgres", [], lambda *_: None, 1.0)
+    watched = Watched(part, lambda _: None, essential=False, beside=True)
+    for _ in range(100):
+        await watched._pause("no good", for_good=False)
+    assert delays == [0.1 * 2 ** min(number, 8) for number in range(100)]
+    now_s += 3_600
+    await watched._pause("no good", for_good=False)
+    assert delays[-1] == 0.1
 
 
 @pytest.mark.asyncio
