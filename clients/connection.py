@@ -28,6 +28,7 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # A peer that is gone without a word is noticed within 40 s, also on a quiet stream.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # by default a minute, within which keepalive waits
     # A server that is back is found within a second; gRPC's own delay grows to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),

@@ -66,6 +66,8 @@ def options(limits: GrpcLimits) -> Sequence[tuple[str, Any]]:
         ("grpc.http2.write_buffer_size", limits.window_bytes),
         ("grpc.keepalive_time_ms", 1_000 * limits.keepalive_s),
         ("grpc.keepalive_timeout_ms", 1_000 * limits.keepalive_timeout_s),
+        # A bound of its own on every ping, by default a minute, within which keepalive doesn't act.
+        ("grpc.http2.ping_timeout_ms", 1_000 * limits.keepalive_timeout_s),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MIN_MS),
     )

@@ -15,6 +15,9 @@ class CutLine:
         self._port = int(port)
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.carries = asyncio.Event()
+        """While it is not set nothing comes through, and nobody is told."""
+        self.carries.set()
         self.address = ""
         self.connections = 0
         """So many have been made."""
@@ -38,7 +41,7 @@ class CutLine:
                 if writer.is_closing():
                     return  # cut before it led anywhere
                 self._writers.add(there)
-                await asyncio.gather(_copy(reader, there), _copy(back, writer))
+                await asyncio.gather(self._copy(reader, there), self._copy(back, writer))
         finally:
             for one in (writer, there):
                 if one is not None:
@@ -54,17 +57,18 @@ class CutLine:
 
     async def close(self) -> None:
         """Cut, and wait until nothing is left."""
+        self.carries.set()
         while self._tasks:
             self.cut()
             await asyncio.wait(self._tasks, timeout=0.05)
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(CHUNK_BYTES):
-            writer.write(data)
-            await writer.drain()
-    writer.transport.abort()
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(CHUNK_BYTES):
+                await self.carries.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
 
 
 @asynccontextmanager

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 
+from clients import connection
 from clients.client import ExchangeClient
 from clients.decimals import NumberInvalidError
 from clients.errors import ExchangeError, OutcomeUnknownError, RefusedError, UnavailableError
 from clients.requests import CancelOrder, CancelOrders, Command, PlaceOrder, ReplaceOrder
 from clients.types import Cancelled, CancelledAll, Placed, Replaced
 from exchange.v1 import order_service_pb2 as orders_pb2
+from tests.clients.cut_line import cut_line
 from tests.clients.fake_exchange import FakeExchange, FakeOrders, messages, opened, outcome_of
 from tests.clients.faults import Context, hang, refuse
 
@@ -157,6 +159,24 @@ async def test_lost_session_names_what_is_unknown(
         with pytest.raises(UnavailableError, match="nothing was sent; open a new one"):
             await session.send([buy("d")])
     assert {order.order_id for order in fake.orders.orders} == {"a", "b", "c"}
+
+
+async def test_silent_line_names_what_is_unknown(
+    fake: FakeExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sooner = [
+        (name, value // 30 if "keepalive" in name or "ping" in name else value)
+        for name, value in connection.OPTIONS
+    ]
+    monkeypatch.setattr(connection, "OPTIONS", sooner)
+    async with (
+        cut_line(fake.address) as line,
+        ExchangeClient(line.address) as exchange,
+        exchange.trading_session() as session,
+    ):
+        line.carries.clear()
+        with pytest.raises(OutcomeUnknownError, match="UNAVAILABLE"):
+            await session.send([buy("a")], timeout_s=20)
 
 
 async def test_timeout_harms_no_other_send(fake: FakeExchange, exchange: ExchangeClient) -> None:

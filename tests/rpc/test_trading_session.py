@@ -26,6 +26,7 @@ from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from server.core.commands import OpenSession
 from server.rpc import parse
 from server.settings import SequencerLimits
+from tests.clients.cut_line import cut_line
 from tests.rpc.served import (
     BUY,
     SELL,
@@ -271,6 +272,24 @@ async def test_cancel_on_disconnect_of_a_client_that_is_killed(served: Served) -
     ended = served.engine.order("a1")
     assert ended is not None
     assert ended.reason == words.END_REASON_SESSION_ENDED
+
+
+async def test_cancel_on_disconnect_of_a_client_that_falls_silent(tmp_path: Path) -> None:
+    keepalive = {"keepalive_s": 1, "keepalive_timeout_s": 1}
+    async with (
+        serving(tmp_path / "data", grpc=keepalive) as served,
+        cut_line(served.address) as line,
+        grpc.aio.insecure_channel(line.address) as channel,
+    ):
+        call = OrderServiceStub(channel).TradingSession()
+        opening = places(order("A", BUY, 100, order_id="a1"))
+        opening.open.CopyFrom(ON_DISCONNECT)
+        await call.write(opening)
+        await answer(call)
+        line.carries.clear()
+        async with asyncio.timeout(20):
+            await until(lambda: not served.engine.open_sessions())
+        call.cancel()
 
 
 async def test_a_session_that_the_server_lost_is_ended_by_its_next_start(tmp_path: Path) -> None:
