@@ -1,8 +1,9 @@
 """OpenAPI 3.1 of the HTTP JSON interface: an operation for each route of the contract.
 
-Fields of a path or, on GET and DELETE, of a query are parameters; the rest is the body. As JSON
-prints them, 64-bit integers are decimal strings; numbers of requests may be numeric strings too.
-A field marked `optional` is absent where it does not apply; the others are always there.
+Fields of a path or, on GET and DELETE, of a query are parameters; the rest is the body, and so is a
+field whose comment says that it may be either. As JSON prints them, 64-bit integers are decimal
+strings; numbers of requests may be numeric strings too. A field marked `optional` is absent where
+it does not apply; the others are always there.
 """
 
 import re
@@ -25,6 +26,7 @@ OUTSIDE: Final[dict[str, dict[str, Any]]] = {
         },
     },
 }
+AS_QUERY: Final = "as a query parameter or in the body"
 TEXT_REPLY: Final = "google.api.HttpBody"
 ERRORS: Final = {
     "400": "The request is not right as it is; nothing of it was done.",
@@ -85,7 +87,7 @@ def operation(
     parameters = [
         parameter(field, in_path, given)
         for field in request.fields
-        if field.name in in_path or verb != "POST"
+        if field.name in in_path or verb != "POST" or AS_QUERY in field.comment
     ]
     built: dict[str, Any] = {
         "operationId": method.name if number == 0 else f"{method.name}{number + 1}",
@@ -121,7 +123,8 @@ def body(request: Message, example: dict[str, Any]) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": reference(request.name)}
     if "body" in example:
         content["example"] = example["body"]
-    return {"content": {"application/json": content}}
+    built: dict[str, Any] = {"content": {"application/json": content}}
+    return built | ({"required": True} if required_of(request) else {})
 
 
 def responses(method: Method) -> dict[str, Any]:
@@ -143,23 +146,23 @@ def schema(message: Message, *, in_request: bool) -> dict[str, Any]:
         "description": message.comment,
         "properties": {field.name: property_of(field, in_request) for field in message.fields},
     }
-    required = [
-        field.name
-        for field in message.fields
-        if (field.comment.startswith("Required") if in_request else always_there(field))
-    ]
     if in_request:
-        # One that the path names is not in the body.
-        required = [
-            field.name
-            for field in message.fields
-            if field.name in required
-            and not field.comment.startswith("Required, in the path")
-            and not field.comment.startswith("Required for")
-        ]
+        required = required_of(message)
+    else:
+        required = [field.name for field in message.fields if always_there(field)]
     if required:
         built["required"] = required
     return built
+
+
+def required_of(request: Message) -> list[str]:
+    """Fields without which it is refused; one that the path names is not in the body."""
+    return [
+        field.name
+        for field in request.fields
+        if field.comment.startswith("Required")
+        and not field.comment.startswith(("Required, in the path", "Required for"))
+    ]
 
 
 def always_there(field: Field) -> bool:

@@ -47,6 +47,21 @@ def test_openapi_document_is_valid_and_names_every_route(
     assert named == set(http.get("/", headers={"accept": "*/*"}).json()["endpoints"])
 
 
+def test_what_a_request_needs_and_where_it_may_stand_is_told(
+    http: httpx.Client, openapi: dict[str, Any]
+) -> None:
+    for name, (verb, path, operation) in operations(openapi).items():
+        if verb == "POST":
+            empty = http.post(re.sub(r"\{.*\}", "none", path), json={})
+            needed = operation["requestBody"].get("required", False)
+            assert needed == (empty.status_code == 400), name
+    _, path, operation = operations(openapi)["CreateSnapshot"]
+    assert [(each["name"], each["in"]) for each in operation["parameters"]] == [
+        ("instrument", "query")
+    ]
+    assert http.post(path, params={"instrument": "ETH-USD"}).json()["instrument"] == "ETH-USD"
+
+
 def test_each_call_has_an_example() -> None:
     http_names = {method.name for service in services(JSON_FILES) for method in service.methods}
     assert set(HTTP_EXAMPLES) == http_names
