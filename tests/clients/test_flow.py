@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import signal
+from collections import Counter
 from decimal import Decimal
 from random import Random
 
@@ -116,6 +117,20 @@ def test_what_rests_is_bounded() -> None:
         isinstance(command, PlaceOrder) and not command.client_id.startswith("taker")
         for command in full.commands(20)
     )
+
+
+def test_makers_quote_off_the_price_and_takers_cross_it() -> None:
+    drawing = market(1)
+    rests(drawing, 100)
+    seen = Counter[str]()
+    for _ in range(300):
+        (command,) = drawing.commands(1)
+        if isinstance(command, PlaceOrder) and command.price is not None:
+            above = Decimal(command.price) - drawing.fair_price
+            crosses = above > 0 if command.side == Side.BUY else above < 0
+            assert crosses is command.client_id.startswith("taker")
+            seen[f"{command.client_id.partition('-')[0]} {command.side}"] += 1
+    assert len(seen) == 4
 
 
 def test_no_order_is_cancelled_or_moved_twice_at_once() -> None:

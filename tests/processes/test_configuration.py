@@ -41,6 +41,14 @@ def test_option_wins_over_variable_over_file(tmp_path: Path) -> None:
     assert (settings.http_port, settings.grpc_port, settings.host) == (3001, 2002, "127.0.0.2")
 
 
+@pytest.mark.parametrize(
+    ("text", "is_true"),
+    [("1", True), ("yes", True), ("TRUE", True), ("0", False), ("No", False), ("false", False)],
+)
+def test_a_truth_may_be_said_in_several_words(text: str, is_true: bool) -> None:
+    assert load({}, {"EXCHANGE_FULL": text}).full is is_true
+
+
 THREE_VALUES = {
     "data_dir": ("a", "b", "c"),
     "http_port": (1, 2, 3),
