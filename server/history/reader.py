@@ -27,13 +27,10 @@ CONNECT_S: Final = 2.0
 COMMAND_S: Final = 5.0
 """As long as a call without a deadline may take."""
 PAUSE_S: Final = 1.0
-SESSION: Final = {
-    "application_name": "exchange server",
-    # A page's rows are fetched one by one. Were that taken to be dear, as by default, a client or
-    # instrument that is thought to be everywhere would be looked for in the order of placing, past
-    # all that came after its last order.
-    "random_page_cost": "1.1",
-}
+SESSION: Final = "SET random_page_cost = 1.1"
+"""A page's rows are fetched one by one. Were that taken to be dear, as by default, a client or
+instrument that is thought to be everywhere would be looked for in the order of placing, past all
+that came after its last order. Said on the connection, since poolers take no such thing before."""
 
 _SIDES: Final = {"buy": 1, "sell": 2}
 _TYPES: Final = {"limit": 1, "market": 2}
@@ -267,9 +264,19 @@ class History:
                     max_size=CONNECTIONS_MAX,
                     timeout=CONNECT_S,
                     command_timeout=COMMAND_S,
-                    server_settings=SESSION,
+                    server_settings={"application_name": "exchange server"},
+                    init=_begin,
+                    reset=_keep,
                 )
         return self._pool
+
+
+async def _begin(connection: Any) -> None:
+    await connection.execute(SESSION)
+
+
+async def _keep(_connection: Any) -> None:
+    """Nothing else is ever set on a connection, and that is to stay."""
 
 
 def _order(row: Sequence[Any]) -> PastOrder:

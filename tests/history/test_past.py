@@ -23,6 +23,7 @@ from server.rpc.errors import EdgeReject
 from server.rpc.parse import OrdersQuery
 from server.rpc.past import Past
 from tests.followers.conftest import PostgresServer
+from tests.history.pooler import pooled
 from tests.history.written import JOURNAL, Written
 
 NAME = "BTC-USD"
@@ -182,8 +183,9 @@ def test_a_page_of_orders_reads_hardly_any_others(
     history = History(filled)
 
     async def run() -> int:
-        connection = await asyncpg.connect(filled, server_settings=reader.SESSION)
+        connection = await asyncpg.connect(filled)
         try:
+            await connection.execute(reader.SESSION)
             explained = Explained(connection)
             monkeypatch.setattr(history, "_reading", lambda _: contextlib.nullcontext(explained))
             await history.orders(client, instrument, 0, status, 0, 10, last)
@@ -194,6 +196,22 @@ def test_a_page_of_orders_reads_hardly_any_others(
 
     # Where every other row is meant, going through them in the order of placing is as good.
     assert asyncio.run(run()) <= 2 * 2 * 10
+
+
+def test_history_is_read_through_a_pooler(site: Written, filled: str) -> None:
+    """Which takes no settings before a connection is there."""
+
+    async def run() -> None:
+        async with pooled(filled) as address:
+            history = History(address)
+            for _ in range(2):
+                assert await history.orders("early", NAME, 0, 0, 0, 10, site.engine.sequence)
+                assert await history.trades(NAME, (site.engine.sequence, 0), 10)
+            async with history._reading(0) as connection:
+                assert await connection.fetchval("SHOW random_page_cost") == "1.1"
+            await history.close()
+
+    asyncio.run(run())
 
 
 def test_trades_page_back_to_the_first(site: Written, database: str) -> None:
