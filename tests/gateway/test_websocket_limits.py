@@ -328,6 +328,18 @@ def test_subscriptions_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
+def test_an_instrument_that_is_not_listed_opens_no_channel() -> None:
+    async def test(here: Served) -> None:
+        client = await here.connect()
+        wish = {"type": "subscribe", "channels": ["trades"], "instrument": "NO-SUCH"}
+        client.writer.write(frame(TEXT, json.dumps(wish).encode()))
+        error = await until_error(client)
+        assert (error["code"], "is not listed" in error["error"]) == (5, True)
+        assert not here.bridge.state().channels
+
+    run(test)
+
+
 def test_who_goes_leaves_his_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else each would keep its stream, and its part of memory, for ever."""
     monkeypatch.setattr(bridges, "SWEEP_SECONDS", 0.01)
