@@ -105,9 +105,13 @@ def prepare(data_dir: Path) -> Path:
     initdb = [str(programs() / "initdb"), "-D", str(making), "-U", USER, "-A", "scram-sha-256"]
     initdb += ["--pwfile", str(password), "-E", "UTF8", "--locale=C"]
     initdb += ["--no-sync", "--no-instructions", "--set", MEMORY]
-    # It names paths, which can be bytes in no encoding.
     done = subprocess.run(
-        _ordinary(initdb), capture_output=True, text=True, errors="replace", check=False
+        _ordinary(initdb),
+        capture_output=True,
+        text=True,
+        errors="replace",  # It names paths, which can be bytes in no encoding.
+        check=False,
+        preexec_fn=die_with_parent,
     )
     if done.returncode:
         raise PostgresMissing(f"initdb failed: {_reason(done.stderr or done.stdout)}")

@@ -3,6 +3,8 @@
 import asyncio
 import pwd
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import asyncpg
@@ -99,6 +101,26 @@ def test_follows_restarts_and_goes_with_up(starter: Starter) -> None:
     place(exchange, "three")
     until(lambda: orders(starter.data_dir) == 3, CATCH_UP_S, "the third order")
     assert exchange.running.terminate() == 0
+
+
+def test_a_cluster_is_not_made_on_without_who_wanted_it(tmp_path: Path) -> None:
+    """Started by an ordinary user, whose programs need no namespace."""
+    initdb, told = tmp_path / "initdb", tmp_path / "it"
+    initdb.write_text(
+        f"#!/bin/sh\necho $$ > '{told}'.new; mv '{told}'.new '{told}'; exec sleep 100\n"
+    )
+    initdb.chmod(0o700)
+    program = (
+        "import sys; from pathlib import Path;"
+        "from server.supervisor import embedded_postgres as it;"
+        "it.programs = lambda: Path(sys.argv[1]); it._ordinary = list;"
+        "it.prepare(Path(sys.argv[1], 'data'))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) as wanted:
+        until(told.exists, 10)
+        wanted.kill()
+    process_id = int(told.read_text())
+    until(lambda: not is_there(process_id), 1.0, "the end of initdb")
 
 
 def test_an_outside_address_is_not_in_the_process_list(starter: Starter) -> None:
