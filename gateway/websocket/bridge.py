@@ -84,7 +84,6 @@ class Bridge:
 
     def __init__(self, exchange: ExchangeClient, connection: Connection) -> None:
         self.channels = Channels(exchange)
-        self._exchange = exchange
         self._connection = connection
         self.counts = Counts()
         self.figures = Figures(self.counts, self.state)
@@ -134,7 +133,7 @@ class Bridge:
         tell_debug("connection opened", **link.about)
         outgoing = Outgoing(link, self._writer)
         self.outgoing.add(outgoing)
-        session = Session(outgoing, self.channels, self._exchange, self._connection)
+        session = Session(outgoing, self.channels, self._connection)
         outgoing.send(Frame({"type": "connected", "client_id": name, "timestamp": now_text()}))
         try:
             with suppress(ConnectionClosed):

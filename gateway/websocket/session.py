@@ -6,6 +6,7 @@ connection are taken one after the other, so their answers have their order.
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -20,9 +21,11 @@ from clients.client import ExchangeClient
 from clients.connection import Connection
 from clients.decimals import NumberInvalidError, text_of_e8
 from clients.errors import ExchangeError, error_of
-from clients.requests import CancelOrders, ReplaceOrder
+from clients.order_wire import replace_message, replaced_of
+from clients.requests import CancelOrders, ReplaceOrder, keyed
 from exchange.http.v1 import order_service_pb2 as messages
 from exchange.http.v1.order_service_pb2_grpc import OrderServiceStub
+from exchange.v1.order_service_pb2_grpc import OrderServiceStub as GrpcOrderServiceStub
 from gateway.websocket.channels import (
     Channel,
     DepthChannel,
@@ -59,6 +62,9 @@ BEGIN_SECONDS: Final = 5.0
 INSTRUMENTS_PER_FRAME_MAX: Final = 100
 SUBSCRIPTIONS_MAX: Final = 200
 """Channels of one connection: all of forty instruments."""
+REQUEST_ID: Final = "x-request-id"
+NAME: Final = re.compile("[!-~]{1,128}", re.ASCII)
+"""What metadata can hold; the server takes none that is longer."""
 NOT_FOUND: Final = 5
 INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
@@ -157,14 +163,13 @@ class Session:
         self,
         outgoing: Outgoing,
         channels: Channels,
-        exchange: ExchangeClient,
         connection: Connection,
     ) -> None:
         self._outgoing = outgoing
         self._channels = channels
-        self._exchange = exchange
-        self._address = connection.address
+        self._connection = connection
         self._stub = OrderServiceStub(connection.channel)
+        self._orders = GrpcOrderServiceStub(connection.channel)
         self._joined: dict[str, Channel] = {}
         self._catching_up: dict[str, asyncio.Task[None]] = {}
         self._kinds: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
@@ -305,11 +310,13 @@ class Session:
         check_numbers(frame)
         fields = {**frame, "type": frame.get("order_type", "")}
         request = message_of(fields, messages.PlaceOrderRequest())
-        return {"type": "order_accepted"} | await self._call(self._stub.PlaceOrder, request)
+        return {"type": "order_accepted"} | await self._call(self._stub.PlaceOrder, request, frame)
 
     async def _cancel(self, frame: dict[str, Any]) -> dict[str, Any]:
         request = message_of(frame, messages.CancelOrderRequest())
-        return {"type": "order_cancelled"} | await self._call(self._stub.CancelOrder, request)
+        return {"type": "order_cancelled"} | await self._call(
+            self._stub.CancelOrder, request, frame
+        )
 
     async def _replace(self, frame: dict[str, Any]) -> dict[str, Any]:
         # Strings are checked as such by the messages above; here by one of them.
@@ -323,10 +330,12 @@ class Session:
         )
         check_numbers(frame)
         price, quantity = (decimal_of(frame, name) for name in NUMBERS)
-        change = ReplaceOrder(
-            named.order_id, price, quantity, named.client_id, named.idempotency_key
+        change = keyed(
+            ReplaceOrder(named.order_id, price, quantity, named.client_id, named.idempotency_key)
         )
-        replaced = await self._exchange.replace(change)
+        call = partial(self._orders.ReplaceOrder, metadata=name_in(frame))
+        reply = await self._connection.command(call, replace_message(change), change)
+        replaced = replaced_of(reply)
         return {
             "type": "order_replaced",
             "order": order_json(replaced.order),
@@ -338,15 +347,21 @@ class Session:
     async def _pong(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"type": "pong"}
 
-    async def _call(self, call: Any, request: Message) -> dict[str, Any]:
+    async def _call(self, call: Any, request: Message, frame: dict[str, Any]) -> dict[str, Any]:
         try:
-            reply = await call(request, timeout=CALL_SECONDS)
+            reply = await call(request, timeout=CALL_SECONDS, metadata=name_in(frame))
         except grpc.aio.AioRpcError as failure:
             # Any command will do: it says that the call may have been carried out.
-            raise error_of(failure, self._address, CancelOrders("")) from None
+            raise error_of(failure, self._connection.address, CancelOrders("")) from None
         return MessageToDict(
             reply, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
+
+
+def name_in(frame: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The client's name for a request as metadata, so that the server's log has it too."""
+    name = frame.get("request_id")
+    return ((REQUEST_ID, name),) if isinstance(name, str) and NAME.fullmatch(name) else ()
 
 
 def error(sentence: str, code: int, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.market_data_pb2 import Instrument
 from server import logs
 from server.exits import Exit
+from tests.gateway.websocket_client import client_of
 from tests.running import Everything, Running, Starter, free_port, is_there, until
 
 
@@ -108,6 +109,19 @@ def test_a_request_is_found_by_the_id_that_its_caller_gave(starter: Starter) -> 
     assert unnamed[0] != unnamed[1]
     for name in unnamed:
         told(exchange.running, "call", request_id=name)
+    with client_of(exchange.http) as client:
+        frames: list[dict[str, object]] = [
+            body("o3", type="order", order_type="limit"),
+            {"type": "replace", "order_id": "o3", "price": 8},
+            {"type": "cancel", "order_id": "o3"},
+            {"type": "cancel", "order_id": "none", "request_id": "not a name"},
+        ]
+        for number, frame in enumerate(frames):
+            frame = {"request_id": f"frame-{number}"} | frame
+            client.send(frame)
+            assert client.next()["request_id"] == frame["request_id"]
+        for number in range(3):
+            assert told(exchange.running, "call", request_id=f"frame-{number}")["code"] == "OK"
 
 
 def test_decisions_are_told_and_orders_are_not(starter: Starter) -> None:
@@ -175,7 +189,7 @@ def test_in_json_every_line_of_every_part_is_but_the_one_that_scripts_wait_for(
 
 def test_a_part_that_is_away_is_told_also_where_only_what_is_not_right_is(starter: Starter) -> None:
     quiet = {"LOG_FORMAT": "json", "LOG_LEVEL": "warning", "REDIS_URL": "redis://127.0.0.1:1"}
-    server, address = starter.server(**quiet)
+    server, address = starter.server(None, **quiet)
     follower = starter.run(
         "follower", "--data-dir", str(starter.data_dir), "--server", address, **quiet
     )
