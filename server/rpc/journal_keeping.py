@@ -136,6 +136,10 @@ class JournalKeeping:
             if why != self._trim_failed:
                 self._trim_failed = why
                 self._say()
+                if why:
+                    logs.warning("journal segments stay", reason=why)
+                else:
+                    logs.info("journal segments go again")
 
     async def _trim(self) -> None:
         """Where nothing can go by what is known in memory, no snapshot is read."""

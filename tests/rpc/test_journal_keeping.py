@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from exchange.v1.market_data_pb2 import StreamTradesRequest
 from exchange.v1.order_service_pb2 import CancelOrderRequest
 from server.journal.snapshots import write_snapshot
 from server.journal.storage import Storage
+from server.rpc import journal_keeping
 from server.settings import JournalSettings
 from tests.rpc.served import BTC, BUY, HeldJournal, Served, info_of, refused, serving, until, value
 
@@ -170,6 +172,26 @@ async def test_who_is_to_be_filled_has_the_journal_kept_before_he_was_ever_there
     async with serving(directory, journal=DROP, **away) as served:
         await served.exchange._keeping._trim()
         assert served.exchange.followers.positions == {"kafka": first - 1}
+
+
+async def test_an_archive_that_takes_nothing_is_told_until_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(journal_keeping, "TRIM_S", 0.01)
+    caplog.set_level("INFO", "exchange")
+    directory, in_the_way = tmp_path / "data", tmp_path / "archive"
+    async with serving(directory, journal=DROP) as served:
+        await fill(served, directory)
+    in_the_way.touch()
+    archive = replace(DROP, retention="archive", archive_dir=str(in_the_way / "here"))
+    async with serving(directory, journal=archive) as served:
+        await until(lambda: "journal segments stay" in caplog.messages)
+        assert [it for it in served.exchange._keeping.sentences if str(in_the_way) in it]
+        in_the_way.unlink()
+        await until(lambda: "journal segments go again" in caplog.messages)
+        assert not served.exchange._keeping.sentences
+    assert caplog.messages.count("journal segments stay") == 1
+    assert list((in_the_way / "here").iterdir())
 
 
 async def test_what_a_remembered_key_was_used_for_is_kept(tmp_path: Path) -> None:
