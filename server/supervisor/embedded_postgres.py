@@ -73,7 +73,8 @@ def programs() -> Path:
 
 def choose_url(data_dir: Path) -> str:
     """A free port, written down with the password for whoever may read the data directory."""
-    chosen = url(data_dir, free_port())
+    # A PGSSLMODE that is set for servers elsewhere does not ask this one for what it hasn't.
+    chosen = f"{url(data_dir, free_port())}?sslmode=disable"
     write_privately(data_dir / URL_FILE_NAME, f"{chosen}\n")
     return chosen
 

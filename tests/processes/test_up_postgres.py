@@ -70,7 +70,8 @@ def test_follows_restarts_and_goes_with_up(starter: Starter) -> None:
         embedded_postgres.programs()
     except PostgresMissing as missing:
         pytest.skip(str(missing))
-    exchange = starter.up("--postgres", "embedded", "--niceness", "3")
+    # As where somebody works with a server elsewhere, too.
+    exchange = starter.up("--postgres", "embedded", "--niceness", "3", PGSSLMODE="require")
     place(exchange, "one")
     until(lambda: orders(starter.data_dir) == 1, CATCH_UP_S, "the first order")
     found = postmaster(exchange)
