@@ -28,6 +28,7 @@ ANSWER_S = 30.0  # the gateway's own patience is shorter: what takes longer is l
 CONNECT_S = 10.0
 OPENING_MAX = 100  # connections opened at once: less than a listener's queue holds
 AGAIN_S = 0.2  # before a lost connection is opened again
+HEAD_BYTES_MAX = 64 * 1024  # of one reply: several times what the gateway sends
 REPLY_BYTES_MAX = 4 * 1024 * 1024  # of one reply: the gateway's own limit
 FILES_APART = 64  # open files beside the connections
 SWEEP_S = 0.5
@@ -249,9 +250,9 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         received = self._received = self._received + data if self._received else data
         head = received.find(b"\r\n\r\n")
-        if head < 0:
+        if head < 0 and len(received) <= HEAD_BYTES_MAX:
             return
-        lines = received[:head].lower()
+        lines = received[: max(head, 0)].lower()
         length = _length(lines)
         if self._sent is None or length is None:
             self._why = "unreadable reply"
