@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import Parse
 from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import UInt64Value
 
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 from exchange.v1.order_service_pb2 import OrderEvent, OrderEventKind
@@ -26,6 +27,7 @@ from server.followers.kafka_messages import (
     Mark,
     Out,
     Protobuf,
+    varint,
 )
 from server.journal.record import BATCH, Record, decode_frame
 from tests.journal.site import Site, every_command, trade
@@ -104,6 +106,11 @@ def test_orders_and_trades_are_encoded_once(records: list[Record]) -> None:
                     assert event.order.side == trade.aggressor_side
             else:
                 assert event.order == Order.FromString(orders[out.mark])
+
+
+@pytest.mark.parametrize("number", [0, 127, 128, 0x3FFF, 0x4000, 2**21 - 1, 2**21, 2**35])
+def test_integers_are_those_that_protobuf_reads(number: int) -> None:
+    assert UInt64Value.FromString(b"\x08" + varint(number)).value == number
 
 
 def test_json_says_the_same(records: list[Record]) -> None:
