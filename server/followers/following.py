@@ -36,7 +36,6 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
-from server.followers.outage_lines import reason
 from server.followers.position import (
     JournalEndsBefore,
     JournalNotKept,
@@ -44,6 +43,7 @@ from server.followers.position import (
     records,
 )
 from server.journal.record import BATCH, HEADER_BYTES, Record
+from server.outage_lines import reason
 
 WAITING_BYTES_MAX: Final = 4 << 20
 """Records that wait for one part: four messages, some 15,000 orders."""

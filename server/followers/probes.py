@@ -26,8 +26,8 @@ import grpc
 from exchange.v1.part_service_pb2 import PartReport, ReportPartsRequest
 from exchange.v1.part_service_pb2_grpc import PartServiceStub
 from server.followers.following import BREAKER_FAILURES, Following
-from server.followers.outage_lines import OutageLines, reason
 from server.followers.position import CHANNEL_OPTIONS
+from server.outage_lines import OutageLines, reason
 from server.settings import Settings
 
 INTERVAL_S: Final = 0.4

@@ -29,7 +29,6 @@ from server import collector, logs
 from server.core.engine import Engine
 from server.exits import Exit
 from server.followers.following import Following
-from server.followers.outage_lines import OutageLines
 from server.followers.outside import outside_parts
 from server.followers.position import JournalReader, records
 from server.followers.probes import watch, watched
@@ -45,6 +44,7 @@ from server.journal.snapshots import (
     read_snapshot_header,
     write_snapshot,
 )
+from server.outage_lines import OutageLines
 from server.settings import Settings
 
 NAME: Final = "snapshots"

@@ -38,6 +38,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from server.limits.leases import LeasedLimiter, Wish
+from server.outage_lines import OutageLines
 
 PREFIX: Final = "exchange:rate:"
 FRONT_ENDS: Final = f"{PREFIX}front-ends"
@@ -115,7 +116,7 @@ class RedisLeases:
         """Calls that were not."""
         self._url = url
         self._limiters = limiters
-        self._say = say
+        self._say = OutageLines(say)
         self._front_end = os.urandom(8).hex()
         self._due = asyncio.Event()
         self._problem = ""

@@ -23,12 +23,14 @@ APP = RPC | {"server.app"}
 SETTINGS = {"server.settings", "server.exits"}
 LOGS = {"server.logs"}
 COLLECTOR = {"server.collector"}
+OUTAGE_LINES = {"server.outage_lines"}
 WIRE = {"exchange", "grpc"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "server.core": set(),
     "server.exits": set(),
     "server.collector": set(),
+    "server.outage_lines": set(),
     "server.settings": CORE,
     "server.logs": SETTINGS,
     "server.journal": CORE | SETTINGS | COLLECTOR,
@@ -36,11 +38,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.feed": SEQUENCER | SETTINGS | WIRE,
     "server.metrics": FEED | SETTINGS,
     "server.history": CORE,
-    "server.limits": SETTINGS,
+    "server.limits": SETTINGS | OUTAGE_LINES,
     "server.rpc": METRICS | {"server.history", "server.limits"} | SETTINGS | LOGS | WIRE,
     "server.app": RPC | SETTINGS | LOGS | WIRE | COLLECTOR,
     # Followers share the pure codecs and the engine; the server itself they reach over gRPC.
-    "server.followers": JOURNAL | SETTINGS | LOGS | WIRE | COLLECTOR | {"clients"},
+    "server.followers": JOURNAL | SETTINGS | LOGS | OUTAGE_LINES | WIRE | COLLECTOR | {"clients"},
     "server.supervisor": APP | SETTINGS | LOGS | WIRE | {"server.followers", "clients", "gateway"},
     "clients": WIRE,
     "gateway": WIRE | {"clients"},

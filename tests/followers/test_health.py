@@ -19,9 +19,9 @@ from exchange.v1.part_service_pb2 import ListPartsRequest, PartStatus
 from exchange.v1.part_service_pb2_grpc import PartServiceStub
 from server.followers import probes
 from server.followers.following import BREAKER_FAILURES
-from server.followers.outage_lines import LINES_MAX, WINDOW_S, OutageLines
 from server.limits.limiter import limiters
 from server.metrics.outside import OutsideParts
+from server.outage_lines import LINES_MAX, WINDOW_S, OutageLines
 from server.rpc.parts import BEHIND_S, SILENCE_S, PartHealth, Parts
 from server.rpc.rate_limits import judge_of
 from server.settings import RateLimits

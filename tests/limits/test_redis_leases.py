@@ -11,6 +11,7 @@ import pytest
 from server.limits import redis_leases
 from server.limits.leases import LeasedLimiter, leased_limiters
 from server.limits.redis_leases import PREFIX, RedisLeases
+from server.outage_lines import LINES_MAX
 from server.settings import RateLimits
 from tests.followers.redis_site import Site
 from tests.rpc.served import BUY, E8, order, refused, serving, until
@@ -168,6 +169,17 @@ async def test_nothing_is_said_of_a_redis_that_starts_meanwhile(
     monkeypatch.setattr(redis_leases, "STARTING_S", 0.0)
     await until(lambda: front.said != [])
     await front.leases.stop()
+
+
+@pytest.mark.asyncio
+async def test_one_that_comes_and_goes_is_not_told_of_for_ever(redis: Site) -> None:
+    async with front_ends(redis, 1) as [front]:
+        with redis.client() as client:
+            for outage in range(1, LINES_MAX):
+                client.client_kill_filter(_type="normal")
+                await until(lambda: front.leases.failures >= outage and front.leases.shared)  # noqa: B023
+        assert len(front.said) == LINES_MAX
+        assert "no more is said" in front.said[-1]
 
 
 @pytest.mark.asyncio
