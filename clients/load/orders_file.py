@@ -4,7 +4,8 @@ Three shapes, told apart by how the file begins:
 
 - `[`: a JSON array of orders, as order generators write them.
 - `{`: newline-delimited JSON, an order a line; blank lines are passed over.
-- anything else: CSV with a header line that names its columns; an empty cell is a field not given.
+- anything else: CSV with a header line that names its columns; an empty cell is a field not given,
+  blank lines are passed over.
 
 An order has the fields of `POST /orders`: `client_id`, `side` (`buy`, `sell`), `type` (`limit`,
 `market`) and `quantity`, a limit order also `price`; optionally `instrument` (`BTC-USD`),
@@ -58,6 +59,8 @@ def read_orders(path: Path) -> list[PlaceOrder]:
     place = str(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
+            if not file.seekable():
+                raise FileWrongError(f"{path} is a pipe, which is read once; write it to a file")
             for where, read in _shape(file)(path, file):
                 place = where
                 orders.append(order_of(read()))
@@ -139,7 +142,7 @@ def _lines(path: Path, file: TextIO) -> Placed:
 
 def _csv(path: Path, file: TextIO) -> Placed:
     rows = csv.reader(file, strict=True)
-    header = [name.strip() for name in next(rows, [])]
+    header = [name.strip() for name in next(filter(None, rows), [])]
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise ValueError(f"the header may name a column once; got {_shown(', '.join(twice))} twice")
     if missing := [name for name in REQUIRED if name not in header]:

@@ -1,6 +1,7 @@
 """Files of orders: the three shapes, and what is refused with its place."""
 
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -63,8 +64,9 @@ sell,a,1,market,,BTC-USD,,"""
         f"\ufeff{json.dumps(FULL)}\r\n{json.dumps(BARE)}\r\n",
         CSV,
         CSV_IN_OTHER_ORDER,
+        f"\n\r\n{CSV}\n",
     ],
-    ids=["array", "pretty array", "lines", "lines of Windows", "CSV", "CSV, other order"],
+    ids=["array", "pretty", "lines", "lines of Windows", "CSV", "other order", "blank lines"],
 )
 def test_shapes(text: str, tmp_path: Path) -> None:
     assert read(tmp_path, text) == [FULL_ORDER, BARE_ORDER]
@@ -134,6 +136,13 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(f"{HEADER}\n".encode() + b"\xe9")
     with pytest.raises(FileWrongError, match="is not UTF-8"):
         read_orders(tmp_path / "latin")
+    out, into = os.pipe()
+    with (
+        os.fdopen(out),
+        os.fdopen(into, "w"),
+        pytest.raises(FileWrongError, match="is a pipe, which is read once"),
+    ):
+        read_orders(Path(f"/proc/self/fd/{out}"))
 
 
 def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
