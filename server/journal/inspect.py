@@ -108,12 +108,17 @@ def show_frames(
     *,
     as_json: bool = False,
 ) -> int:
-    """Print the commands of these sequences with their events, and the records around them."""
+    """Print the commands of these sequences with their events, and the records around them; for
+    people also what of the range is not there."""
     last = sys.maxsize if to_sequence is None else to_sequence
     put = _json_lines if as_json else _text_lines
+    newest = 0
     try:
         for frame in frames:
             record = decode_frame(frame)
+            if not newest and record.first_sequence > from_sequence and not as_json:
+                print(_kept_from(record), file=out)
+            newest = record.last_sequence
             if record.first_sequence > last:
                 break
             if record.first_sequence + max(record.command_count - 1, 0) >= from_sequence:
@@ -121,7 +126,13 @@ def show_frames(
     except (JournalRefused, FrameBad, PayloadInvalid) as error:
         print(f"BAD  {error}", file=out)
         return 1
+    if newest < from_sequence and not as_json:
+        print(f"note no sequence {from_sequence} yet", file=out)
     return 0
+
+
+def _kept_from(first: Record) -> str:
+    return f"note the journal that is kept begins with sequence {first.first_sequence}"
 
 
 class Tail:
@@ -244,7 +255,7 @@ class _Walk:
     def _begin(self, record: Record) -> None:
         if record.position > FILE_HEADER_BYTES:
             self._mark = Mark(record.journal, record.end, passed(record))
-            self._say(f"note the journal that is kept begins with sequence {record.first_sequence}")
+            self._say(_kept_from(record))
             for position, (path, _, _) in list(self._snapshots.items()):
                 if position <= record.position:
                     self._say(f"note {path} is of a place before that")

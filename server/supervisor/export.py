@@ -17,6 +17,7 @@ from clients.files import file_to_write, whole_file
 from server.exits import Exit
 from server.logs import last_word as error
 from server.settings import Settings
+from server.supervisor.configuration import ConfigurationWrong
 from server.supervisor.journal import frames_from_server, guarded
 
 if TYPE_CHECKING:
@@ -79,6 +80,14 @@ def bound(text: str) -> int | datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _check_order(first: int | datetime | None, last: int | datetime | None) -> None:
+    """Where both are of one kind; what lies where is otherwise known from the journal only."""
+    is_number = isinstance(first, int) and isinstance(last, int) and first > last
+    is_time = isinstance(first, datetime) and isinstance(last, datetime) and first > last
+    if is_number or is_time:
+        raise ConfigurationWrong(f"--from {first} lies after --to {last}: exchange them")
+
+
 def _range(first: int | datetime | None, last: int | datetime | None) -> "Range":
     from server.journal.export import Range
 
@@ -121,6 +130,7 @@ def _export(options: argparse.Namespace, settings: Settings) -> int:
     if _format(options) == "parquet" and options.output is None:
         error("a Parquet file can't be written to standard output: name one with --output")
         return Exit.CONFIGURATION
+    _check_order(options.first, options.last)
     try:
         _write(options, settings)
     except ImportError as missing:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from clients.bounds import whole
 from server.exits import Exit
 from server.settings import Settings
 from server.supervisor.configuration import ConfigurationWrong
@@ -19,6 +20,8 @@ from server.supervisor.parent import Parent
 if TYPE_CHECKING:
     from server.journal.lock import DirectoryLocked
 
+SEQUENCE_MAX: Final = 10**12 - 1
+"""That a command line takes: a year at 30,000 commands a second."""
 ANSWER_SECONDS: Final = 10.0
 """For the server to answer at all; how long the journal takes nobody knows."""
 WRITING: Final = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -49,8 +52,9 @@ def register(
         help="print commands and events",
         description="Prints the commands of a range of sequences with their events.",
     )
-    show.add_argument("first", nargs="?", type=int, default=1, help="first sequence (1)")
-    show.add_argument("last", nargs="?", type=int, help="last sequence (the newest)")
+    sequence = whole(1, SEQUENCE_MAX)
+    show.add_argument("first", nargs="?", type=sequence, default=1, help="first sequence (1)")
+    show.add_argument("last", nargs="?", type=sequence, help="last sequence (the newest)")
     show.add_argument("--json", action="store_true", help="one JSON document a line")
     for verb, run in ((verify, _verify), (show, _show)):
         add_settings(verb, "data_dir")
@@ -101,6 +105,8 @@ def _show(options: argparse.Namespace, settings: Settings) -> int:
     from server.journal.lock import DirectoryLocked
 
     first, last = options.first, options.last
+    if last is not None and last < first:
+        raise ConfigurationWrong(f"sequence {first} lies after {last}: name the earlier one first")
     try:
         return inspect.show(settings.data_dir, sys.stdout, first, last, as_json=options.json)
     except DirectoryLocked as locked:

@@ -142,6 +142,25 @@ def test_show_prints_commands_with_their_events(plain: Copy) -> None:
     assert "  5 " not in text
 
 
+def test_show_says_what_of_the_range_is_not_there(plain: Copy) -> None:
+    out = io.StringIO()
+    newest = plain.site.engine.sequence
+    assert show(plain.directory, out, newest + 1000) == 0
+    assert out.getvalue() == f"note no sequence {newest + 1000} yet\n"
+    locked = DirectoryLock(plain.directory)
+    log = recover(plain.directory).log
+    cut = io.StringIO()
+    # As a server sends them whose journal was cut, and to a program.
+    assert show_frames(log.follow(4), cut, 1, 2) == show_frames(log.follow(4), cut, 5, 5) == 0
+    assert cut.getvalue().splitlines()[0].startswith("note the journal that is kept begins with")
+    assert cut.getvalue().count("note ") == 1
+    silent = io.StringIO()
+    assert show_frames(log.follow(4), silent, 1, 2, as_json=True) == 0
+    assert silent.getvalue() == ""
+    log.close()
+    locked.release()
+
+
 def test_show_as_json_is_one_object_a_command(plain: Copy) -> None:
     out = io.StringIO()
     assert show(plain.directory, out, as_json=True) == 0

@@ -35,7 +35,9 @@ def test_help_names_every_command_and_setting(starter: Starter) -> None:
     assert said(starter, "--version").lines[0].startswith("exchange 0.")
 
 
-@pytest.mark.parametrize("command", [(), ("fly",), ("up", "--fast"), ("journal",)])
+@pytest.mark.parametrize(
+    "command", [(), ("fly",), ("up", "--fast"), ("journal",), ("journal", "show", "5", "x")]
+)
 def test_wrong_usage_is_told(starter: Starter, command: tuple[str, ...]) -> None:
     wrong = said(starter, *command)
     assert wrong.wait() == 2

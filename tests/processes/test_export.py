@@ -52,6 +52,8 @@ def test_export_beside_a_server_and_without(starter: Starter, tmp_path: Path) ->
     [
         (("trades", "--format", "parquet"), Exit.CONFIGURATION, "name one with --output"),
         (("trades", "--from", "yesterday"), 2, "'yesterday' is neither a sequence (1000)"),
+        (("trades", "--from", "9", "--to", "3"), 2, "--from 9 lies after --to 3"),
+        (("trades", "--from", "2026-02-01", "--to", "2026-01-01"), 2, "lies after --to 2026-01-01"),
         (("fills",), 2, "invalid choice: 'fills'"),
     ],
 )
