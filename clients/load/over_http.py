@@ -134,7 +134,8 @@ class _Run:
         for count in (1, clients - 1):
             opened = await asyncio.gather(*(one() for _ in range(count)), return_exceptions=True)
             for error in opened:
-                if isinstance(error, OSError | TimeoutError):
+                # A name that none can have is refused by Python's own look-up.
+                if isinstance(error, OSError | UnicodeError):
                     raise UnavailableError(
                         f"http://{self._authority} took {len(self._connections):,} of "
                         f"{clients:,} connections ({error or 'no answer'}); check that the "

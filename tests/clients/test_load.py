@@ -173,6 +173,7 @@ def test_ctrl_c_ends_it_with_its_summary(starter: Starter, everything: Everythin
         (["--via", "grpc", "--address", "127.0.0.1:1"], 3, "is not reachable"),
         (["--url", "http://127.0.0.1:1"], 3, "http://127.0.0.1:1 took 0 of 100 connections"),
         (["--url", "http://[::1]:1"], 3, "http://[::1]:1 took 0 of 100 connections"),
+        (["--url", "http://a..b:1", "--allow-remote"], 3, "http://a..b:1 took 0 of 100"),
     ],
 )
 def test_what_cannot_begin(options: list[str], code: int, said: str, starter: Starter) -> None:

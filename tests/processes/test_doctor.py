@@ -81,6 +81,9 @@ def test_outside_parts_are_told_apart(doctor: Any, monkeypatch: pytest.MonkeyPat
     assert examined["redis"]["said"].startswith("not installed yet")
     assert "does not answer" in examined["postgres"]["said"]
     assert "den" not in examined["postgres"]["said"]
+    code, examined = doctor("--redis-url", "redis://a..b:6379", "--postgres", "off")
+    assert code == 0
+    assert "a..b:6379 does not answer" in examined["redis"]["said"]
 
 
 def test_running_and_stopped(doctor: Any, starter: Starter) -> None:

@@ -60,7 +60,7 @@ def _named(name: str, url: str) -> Finding:
     shown = f"{place[0]}:{place[1]}"
     try:
         socket.create_connection(place, ANSWER_SECONDS).close()
-    except OSError as failure:
+    except (OSError, UnicodeError) as failure:  # the second for a name that none can have
         said = f"{shown} does not answer ({failure}): orders are taken without it"
         return note(name, said, "start it, or name another")
     return good(name, f"{shown} answers")
