@@ -189,6 +189,8 @@ def set_fees(
     request: admin_service_pb2.SetFeesRequest, listed: Mapping[str, Instrument]
 ) -> SetInstrument | EdgeReject:
     """A listed instrument with other fees: the engine knows whole definitions only."""
+    if not request.instrument:
+        return EdgeReject(RejectReason.FIELD_REQUIRED, "instrument", "")
     now = listed.get(request.instrument)
     if now is None:
         return EdgeReject(RejectReason.INSTRUMENT_UNKNOWN, "instrument", request.instrument)

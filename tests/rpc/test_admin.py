@@ -129,6 +129,7 @@ async def test_fees_alone_change_while_running_and_are_journaled(tmp_path: Path)
     ("given", "code", "reason", "field"),
     [
         ({"instrument": "NO-SUCH", "taker_fee_e6": 1}, "NOT_FOUND", "INSTRUMENT_UNKNOWN", "instru"),
+        ({"taker_fee_e6": 1}, "INVALID_ARGUMENT", "FIELD_REQUIRED", "instrument"),
         ({"instrument": BTC}, "INVALID_ARGUMENT", "FIELD_REQUIRED", "maker_fee_e6"),
         (
             {"instrument": BTC, "taker_fee_e6": 1_000_001},
