@@ -111,9 +111,10 @@ def _mix(text: str) -> Mix:
     for part in text.split(","):
         name, _, weight = part.partition("=")
         is_whole = weight.isascii() and weight.isdigit() and len(weight) <= 4
-        if name not in Mix.__dataclass_fields__ or not is_whole:
+        if name not in Mix.__dataclass_fields__ or not is_whole or name in parts:
             raise argparse.ArgumentTypeError(
-                f"must be like quote=50,take=14,cancel=24,replace=12; got {part!r}"
+                "must be like quote=50,take=14,cancel=24,replace=12, each once, of at most 4"
+                f" digits; got {part!r}"
             )
         parts[name] = int(weight)
     mix = Mix(**(dict.fromkeys(Mix.__dataclass_fields__, 0.0) | parts))

@@ -174,6 +174,7 @@ def test_options() -> None:
         ("--seconds 86401", "must be a whole number from 1 to 86,400; got '86401'"),
         ("--mix take=1", "quote must be above 0"),
         ("--mix quote=1,buy=2", "got 'buy=2'"),
+        ("--mix quote=50,quote=1", "each once, of at most 4 digits; got 'quote=1'"),
         ("--name a/b", "got 'a/b'"),
         ("--instruments BTC-USD,,", "got 'BTC-USD,,'"),
     ],
