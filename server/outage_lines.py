@@ -14,8 +14,15 @@ LINES_MAX: Final = 10
 WINDOW_S: Final = 60.0
 
 
+_USED_AFTER_ITS_END: Final = ("InterfaceError", "InternalClientError")
+"""What PostgreSQL's client raises, by many texts about itself, where a connection is used that the
+server has closed; errors of other kinds have names of their own."""
+
+
 def reason(error: Exception) -> str:
     """An error as a part of a line: PostgreSQL's have details and hints in lines of their own."""
+    if type(error).__name__ in _USED_AFTER_ITS_END:
+        return "the server closed the connection"
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 

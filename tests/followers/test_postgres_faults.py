@@ -21,9 +21,11 @@ from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.order_service_pb2 import GetOrderRequest, SessionOutcome
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from server.followers.postgres import PostgresFollower
-from server.journal.record import BATCH, decode_frame
+from server.followers.probes import PostgresProbe
+from server.journal.record import BATCH, Record, decode_frame
 from server.journal.recovery import recover
 from server.journal.snapshots import write_snapshot
+from server.outage_lines import reason
 from server.supervisor import main
 from tests.followers.conftest import PostgresServer
 from tests.followers.test_postgres import Fetch, assert_events, assert_fold, records
@@ -238,6 +240,71 @@ def test_cut_between_write_and_commit(
     asyncio.run(run())
     assert_fold(fetch, site.engine)
     assert_events(fetch, all_records)
+
+
+def test_what_the_journal_may_forget_is_not_forgotten_by_a_server_that_is_killed(
+    postgres: PostgresServer, database: str, fetch: Fetch, tmp_path: Path
+) -> None:
+    """[I9] The embedded one commits asynchronously: its last moments are gone with it."""
+    site = Site(tmp_path / "site")
+    every_command(site)
+    trade(site, 60)
+    site.close()
+    all_records = records(site)
+
+    async def safe_after() -> list[int | None]:
+        follower = PostgresFollower(database)
+        try:
+            await follower.open()
+            safe = [await follower.take([record]) for record in all_records]
+            postgres.kill()
+        finally:
+            await follower.close()
+        return safe
+
+    safe = asyncio.run(safe_after())
+    postgres.start()
+    kept = safe[-1]
+    assert kept, "nothing was ever safe"
+    assert kept <= written(fetch) <= all_records[-1].last_sequence
+    asyncio.run(reopened(database, all_records))
+    assert_fold(fetch, site.engine)
+
+
+async def reopened(database: str, all_records: list[Record]) -> None:
+    """Takes what is missing."""
+    follower = PostgresFollower(database)
+    try:
+        reached = await follower.open()
+        await follower.take([it for it in all_records if it.last_sequence > reached.sequence])
+    finally:
+        await follower.close()
+
+
+def test_a_connection_that_was_closed_is_told_as_such(database: str, fetch: Fetch) -> None:
+    """Not by what the client's library was doing with it."""
+
+    async def run() -> list[str]:
+        follower, probe = PostgresFollower(database), PostgresProbe(database)
+        told = []
+        try:
+            await follower.open()
+            await probe.ask()
+            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN ({})"
+            ids = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'exchange %'"
+            assert await asyncio.to_thread(fetch, query.format(ids)) == [(True,)] * 2
+            for ask in (follower.check, probe.ask):
+                # The first may hear of it from the server.
+                for _ in range(2):
+                    with pytest.raises(Exception) as failed:  # noqa: PT011: whatever it says
+                        await ask()
+                told.append(reason(failed.value))
+        finally:
+            await follower.close()
+            await probe.close()
+        return told
+
+    assert asyncio.run(run()) == ["the server closed the connection"] * 2
 
 
 @pytest.mark.parametrize("locked", ["client_positions", "orders"])
