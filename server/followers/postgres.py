@@ -13,11 +13,16 @@ While one batch is written, the rows of the next are made. Positions are booked 
 each minute in which anything happened, so that it too is a matter of the journal alone: a batch
 never goes past the end of a minute.
 
+A server that commits asynchronously, as the embedded one does, forgets the last moments when it is
+killed: the rows with the position, so they are right, but earlier. Every `SETTLE_S` a commit is
+waited for, and with it all before; the journal is needed after the last such position.
+
 `search_path` leads to another schema that holds the same tables already, where `exchange rebuild`
 has all rows made once more; the types are those of the first one.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import Any, Final
@@ -47,6 +52,11 @@ BATCH_COMMANDS_MAX: Final = 2_000
 
 GATHER_S: Final = 0.25
 """Four transactions a second where little happens: one costs as much as a hundred orders."""
+
+SETTLE_S: Final = 1.0
+"""Between two commits that are waited for: a sync a second is nothing, and of the journal as much
+is kept as comes in that time."""
+_WAITED_FOR: Final = "SET LOCAL synchronous_commit = on"
 
 _CHANGE: Final = """
 UPDATE orders SET
@@ -102,6 +112,10 @@ class PostgresFollower:
         self._connection: Any = None
         self._journal = ""
         self._sequence = self._time_ns = 0
+        self._settled: int | None = None
+        """Where the tables are, whatever happens to the server; None: at `_sequence`."""
+        self._settle_s = 0.0
+        """Monotonic clock, when the next commit is waited for."""
         self._accounts = Accounts()
 
     async def open(self) -> Reached:
@@ -131,9 +145,15 @@ class PostgresFollower:
         self._accounts.forget()
         self._partitions.forget()
         self._journal, self._sequence, self._time_ns = tuple(row) if row else ("", 0, 0)
+        forgetful = await connection.fetchval("SHOW synchronous_commit") == "off"
+        self._settled = self._sequence if forgetful else None
+        if forgetful:
+            async with connection.transaction():
+                await connection.execute(_WAITED_FOR)
+                await connection.execute("UPDATE follower_positions SET sequence = sequence")
         return Reached(self._sequence, self._time_ns)
 
-    async def take(self, records: list[Record]) -> None:
+    async def take(self, records: list[Record]) -> int | None:
         """Write them, in transactions of a bounded size."""
         writing: asyncio.Task[None] | None = None
         try:
@@ -152,6 +172,7 @@ class PostgresFollower:
             if writing is not None and not writing.done():
                 writing.cancel()
                 await asyncio.gather(writing, return_exceptions=True)
+        return self._settled
 
     async def check(self) -> None:
         """Whether the rows are still there."""
@@ -175,7 +196,10 @@ class PostgresFollower:
 
     async def _write(self, batch: Batch, records: list[Record]) -> None:
         connection = self._connection
+        settles = self._settled is not None and time.monotonic() >= self._settle_s
         async with connection.transaction():
+            if settles:
+                await connection.execute(_WAITED_FOR)
             await self._lock_position(connection, records[0].journal.hex())
             await self._partitions.make(connection, records[0].time_ns)
             if self._sequence and records[0].time_ns // MINUTE_NS > self._time_ns // MINUTE_NS:
@@ -189,6 +213,8 @@ class PostgresFollower:
             )
         self._partitions.made(records[0].time_ns)
         self._sequence, self._time_ns = batch.sequence, batch.time_ns
+        if settles:
+            self._settled, self._settle_s = batch.sequence, time.monotonic() + SETTLE_S
 
     async def _lock_position(self, connection: Any, journal: str) -> None:
         query = "SELECT journal, sequence FROM follower_positions WHERE follower = $1 FOR UPDATE"
