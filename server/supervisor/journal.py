@@ -20,6 +20,10 @@ from server.supervisor.parent import Parent
 if TYPE_CHECKING:
     from server.journal.lock import DirectoryLocked
 
+EXIT_CODES: Final = (
+    "Exit codes: 0 all is well, 1 something is damaged or can't be read, 2 a setting is wrong, "
+    "3 the data directory is in use by something that does not answer."
+)
 SEQUENCE_MAX: Final = 10**12 - 1
 """That a command line takes: a year at 30,000 commands a second."""
 ANSWER_SECONDS: Final = 10.0
@@ -41,8 +45,7 @@ def register(
         help="check every record, and every snapshot",
         description="Checks every record from the first on: checksums, order, chain, and that "
         "the commands applied again give the recorded events. Works beside a running server.",
-        epilog="Exit codes: 0 all is well, 1 something is damaged or can't be read, 2 a setting is "
-        "wrong, 3 the data directory is in use by something that does not answer.",
+        epilog=EXIT_CODES,
     )
     verify.add_argument(
         "--no-replay", action="store_true", help="leave out applying every command again"
@@ -50,7 +53,9 @@ def register(
     show = verbs.add_parser(
         "show",
         help="print commands and events",
-        description="Prints the commands of a range of sequences with their events.",
+        description="Prints the commands of a range of sequences with their events. Works beside a "
+        "running server.",
+        epilog=EXIT_CODES,
     )
     sequence = whole(1, SEQUENCE_MAX)
     show.add_argument("first", nargs="?", type=sequence, default=1, help="first sequence (1)")
