@@ -40,9 +40,9 @@ EPILOG: Final = """\
 does not): 1000, 2026-01-31, 2026-01-31T12:00:00Z. A time without a zone is UTC.
 Prices and quantities are exact decimals. Parquet needs pyarrow.
 
-Exit codes: 0 all is written, 1 something is damaged, or can't be read or written, 2 the command line
-or a setting is wrong, 3 the data directory is in use by something that does not answer, 8 pyarrow is
-not installed."""
+Exit codes: 0 all is written, 1 something is damaged, or can't be read or written, 2 the command
+line or a setting is wrong, 3 the data directory is in use by something that does not answer, 8
+pyarrow is not installed."""
 
 
 def register(
