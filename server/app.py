@@ -64,6 +64,7 @@ from server.rpc.event_formats import OrderEventFormat, TradeFormat
 from server.rpc.followers import Followers, PositionsDamaged
 from server.rpc.http.services import add_http_services
 from server.rpc.http.streams import JsonTradeFormat
+from server.rpc.intake import Intake
 from server.rpc.journal_keeping import JournalKeeping
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.order_service import OrderService
@@ -127,6 +128,7 @@ class Exchange:
         self._history = History(settings.postgres_url, log.mark.journal.hex())
         self._server = server = make_server(limits)
         self._health = Health(server, SERVICES)
+        self._intake = Intake()
         self._keeping = JournalKeeping(
             log, self.sequencer, self.followers, self._health, settings.journal, _filled(settings)
         )
@@ -146,7 +148,7 @@ class Exchange:
         self, calls: Calls, deadlines: Deadlines, start: Start, errors: CallErrors
     ) -> None:
         server, history = self._server, self._history
-        add = partial(register, server, errors=errors, limiters=self.rates)
+        add = partial(register, server, errors=errors, limiters=self.rates, intake=self._intake)
         add(
             order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
             OrderService(calls, history, self._sessions, order_events.OrderEvents(self.feed).serve),
@@ -208,6 +210,7 @@ class Exchange:
         self._journal_streams.stop()
         self.feed.stop()
         self._sessions.stop()
+        await self._intake.close()
         await self._server.stop(DRAIN_S)
         if self._leases is not None:
             await self._leases.stop()
@@ -341,5 +344,6 @@ def _full(why: str, directory: Path) -> str:
 
 
 def _refused(code: Exit, why: str) -> int:
+    logs.flush()
     logs.last_word(why)
     return code

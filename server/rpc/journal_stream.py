@@ -20,6 +20,7 @@ from server.journal.log import Frames, Log, NotKept
 from server.journal.record import step
 from server.rpc.errors import EdgeReason, EdgeReject, Refused
 from server.rpc.followers import SNAPSHOTS, Followers
+from server.rpc.intake import STOPPING
 from server.sequencer.ticket import ClosedRecord
 
 MESSAGE_BYTES_MAX: Final = 1 << 20
@@ -28,8 +29,6 @@ default, and large enough that a message's own cost vanishes."""
 
 GATHER_S: Final = 0.05
 """How long a stream that had everything waits after a new record: at most 50 messages a second."""
-
-STOPPING: Final = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
 
 
 class JournalStreams:

@@ -8,7 +8,8 @@
 - Calls that end with an error are counted, by method and status; who ends his own call is not, nor
   is there a stack trace for what could no longer be sent to him.
 - What nobody foresaw is told to the log, with its stack, and to the caller in words of ours.
-- Calls over their rate limit are refused before anything looks at them.
+- Calls over their rate limit, and those that come at a stop, are refused before anything looks at
+  them.
 - Bytes that are no message are refused like anything else. Left to grpc.aio they are a failure of
   the server's, status UNKNOWN, with a stack trace in its log for each.
 """
@@ -30,6 +31,7 @@ from server import logs
 from server.limits.limiter import Limiter
 from server.metrics.load import CallErrors
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
+from server.rpc.intake import Intake
 from server.rpc.rate_limits import Judge, address_of, judge_of, metadata_of, refused_of
 from server.rpc.request_ids import REQUEST_ID, name_of, request_id
 
@@ -55,14 +57,16 @@ def register(
     encoded: Set[str] = frozenset(),
     errors: CallErrors | None = None,
     limiters: Mapping[str, Limiter] | None = None,
+    intake: Intake | None = None,
 ) -> None:
     """Add a service whose methods are coroutines; those in `encoded` give bytes."""
     handlers = {}
     errors = Counter() if errors is None else errors
+    intake = intake or Intake()
     for method in service.methods:
         serve: Handler = getattr(servicer, method.name)
         judge = judge_of(method, limiters) if limiters else None
-        serve = _guarded(serve, method, judge, errors)
+        serve = _guarded(serve, method, judge, errors, intake)
         reply = GetMessageClass(method.output_type).SerializeToString
         handlers[method.name] = _HANDLERS[method.client_streaming, method.server_streaming](
             serve,
@@ -88,7 +92,11 @@ def _decoder(method: MethodDescriptor) -> Callable[[bytes], Any]:
 
 
 def _guarded(
-    serve: Handler, method: MethodDescriptor, judge: Judge | None, errors: CallErrors
+    serve: Handler,
+    method: MethodDescriptor,
+    judge: Judge | None,
+    errors: CallErrors,
+    intake: Intake,
 ) -> Handler:
     endpoint = f"{method.containing_service.full_name}/{method.name}"
 
@@ -98,6 +106,8 @@ def _guarded(
         metadata = context.invocation_metadata() or ()
         told = ((REQUEST_ID, name_of(metadata)),)
         try:
+            if intake.closed:
+                request = intake.refusal()
             if type(request) is EdgeReject:
                 context.set_trailing_metadata(told)
                 await refuse(context, request)

@@ -45,6 +45,7 @@ from server.core.types import Repeat
 from server.limits.limiter import Limiter
 from server.rpc import parse, present
 from server.rpc.errors import EdgeReason, EdgeReject, Refused, not_taken, refusal, refuse
+from server.rpc.intake import STOPPING
 from server.rpc.rate_limits import SessionBudgets
 from server.rpc.request_ids import request_id
 from server.sequencer.errors import NotServing, Overloaded
@@ -52,8 +53,6 @@ from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import Applied, Outcome, Ticket
 
 Context = ServicerContext[TradingSessionRequest, TradingSessionResponse]
-
-STOPPING = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
 
 
 class _Caller(NamedTuple):

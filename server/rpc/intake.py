@@ -1,0 +1,41 @@
+"""Whether calls are taken, and how they cease to be at a stop.
+
+While gRPC's core shuts down, it ends each call that still comes with a bare CANCELLED, which tells
+its caller neither why nor whether anything happened. So calls are refused in words first
+(NOT_SERVING, nothing happened), until callers have taken that in: until none has come for
+`QUIET_S`, at most for `REFUSING_S_MAX`. The gateway notices within a second and sends no more.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+from server.rpc.errors import EdgeReason, EdgeReject
+
+QUIET_S: Final = 0.02
+"""Longer than a caller takes who repeats at once, and short enough for an idle server's stop."""
+REFUSING_S_MAX: Final = 1.5
+"""The gateway looks each second."""
+STOPPING: Final = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
+
+
+class Intake:
+    """Open until the server is stopped."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._last = 0.0
+
+    def refusal(self) -> EdgeReject:
+        """For a call that comes after it closed."""
+        self._last = time.monotonic()
+        return STOPPING
+
+    async def close(self) -> None:
+        """Refuse calls from now on; returns when hardly anybody calls any more."""
+        self.closed = True
+        began = self._last = time.monotonic()
+        now = began
+        while now < min(self._last + QUIET_S, began + REFUSING_S_MAX):
+            await asyncio.sleep(self._last + QUIET_S - now)
+            now = time.monotonic()
