@@ -53,6 +53,11 @@ CALL_SECONDS_MAX: Final = 35
 part within 30 s; this is for one that hangs, and for a caller who sends a byte a minute."""
 HEADERS_SECONDS_MAX: Final = 10
 IDLE_CONNECTION_SECONDS: Final = 3_600
+PING_SECONDS: Final = 30
+"""Between pings of a gRPC caller, as the server does itself: he who fell silent may have a session
+whose orders are to be cancelled."""
+PING_TIMEOUT_SECONDS: Final = 10
+"""For the answer, or anything else of his."""
 CONNECT_SECONDS_MAX: Final = 5
 HEALTH_SECONDS: Final = 1
 HEALTH_TIMEOUT_SECONDS: Final = 5
@@ -160,6 +165,11 @@ def connection_manager() -> dict[str, Any]:
             "max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
             "initial_stream_window_size": STREAM_WINDOW_BYTES,
             "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+            "connection_keepalive": {
+                "interval": f"{PING_SECONDS}s",
+                "interval_jitter": {"value": 0},
+                "timeout": f"{PING_TIMEOUT_SECONDS}s",
+            },
         },
         "local_reply_config": local_replies(),
         "http_filters": [lua(), body_limit(), without_call_headers(), transcoder(), router()],
