@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from grpc import StatusCode
 
@@ -126,6 +127,18 @@ async def test_an_oversize_message_is_refused(served: Served) -> None:
     assert "1048576" in (failure.details() or "")
     assert served.engine.sequence == before
     assert (await served.place("A", BUY, 100)).sequence == before + 1
+
+
+async def test_a_message_that_unpacks_to_more_is_refused(served: Served) -> None:
+    """A few kilobytes on the wire: what counts is what they would become."""
+    before = served.engine.sequence
+    request = order("A", BUY, 100, client_reference="r" * (4 << 20))
+    call = served.orders.PlaceOrder(request, compression=grpc.Compression.Gzip)
+    failure, _ = await refused(call)
+    assert failure.code() == StatusCode.RESOURCE_EXHAUSTED
+    assert served.engine.sequence == before
+    small = order("A", BUY, 100)
+    await served.orders.PlaceOrder(small, compression=grpc.Compression.Gzip)
 
 
 async def test_oversize_metadata_is_refused(served: Served) -> None:
