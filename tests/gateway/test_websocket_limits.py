@@ -15,7 +15,7 @@ from gateway.websocket import bridge as bridges
 from gateway.websocket import link as links
 from gateway.websocket import session as sessions
 from gateway.websocket.bridge import Bridge, serving_at
-from tests.gateway.test_websocket_channels import Exchange, trades
+from tests.gateway.test_websocket_channels import Exchange, told, trades
 
 SECONDS = 20.0
 KERNEL_BYTES = 32 * 1024
@@ -123,6 +123,8 @@ class Nowhere:
         @staticmethod
         def unary_unary(*_: object, **__: object) -> None:
             """No call is made."""
+
+        unary_stream = stream_stream = unary_unary
 
 
 def run(test: Callable[[Served], Coroutine[Any, Any, None]]) -> None:
@@ -349,9 +351,18 @@ def test_who_goes_leaves_his_channels(monkeypatch: pytest.MonkeyPatch) -> None:
         client = await here.connect()
         client.writer.write(subscribe("trades"))
         assert b"subscribed" in await client.until(TEXT)
+        client.writer.write(subscribe("orders"))
+        queue: Any = here.exchange.streams[None]
+        await true(lambda: len(queue._getters) == 2)
+        # The first to wait is given what comes, and waits behind the other then.
+        queue.put_nowait(trades(2, 2))
+        await true(lambda: queue.empty() and len(queue._getters) == 2)
+        queue.put_nowait(told(3))
+        while b'"subscribed"' not in await client.until(TEXT):
+            pass
         client.writer.transport.abort()
         await gone(here, 0)
-        assert here.bridge.state().subscriptions == {"trades": 0}
+        assert here.bridge.state().subscriptions == {"trades": 0, "orders": 0}
         sweeping = asyncio.create_task(here.bridge.sweep())
         await true(lambda: not here.bridge.state().channels)
         sweeping.cancel()
