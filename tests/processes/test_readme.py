@@ -18,10 +18,12 @@ from typing import IO
 
 import pytest
 
-from tests.running import free_port, until
+from server.settings import Settings
+from tests.running import EXCHANGE, free_port, until
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = ("README.md", "CHANGELOG.md", "deploy/OPERATING.md", "server/DECISIONS.md")
 SET_UP_SECONDS = 300.0
 COMMAND_SECONDS = 60.0
 
@@ -224,9 +226,7 @@ def test_the_verbs_that_it_names_are_there() -> None:
         assert re.search(rf"^{verb}:", makefile, re.MULTILINE), verb
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "CHANGELOG.md", "deploy/OPERATING.md", "server/DECISIONS.md"]
-)
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_files_that_a_document_names_are_there(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     beside = (ROOT / document).parent
@@ -234,3 +234,25 @@ def test_the_files_that_a_document_names_are_there(document: str) -> None:
     assert [link for link in linked if not (beside / link).exists()] == []
     named = re.findall(r"`([a-z_]+(?:/[a-z_0-9]+)+\.(?:py|md|toml|yml|yaml|conf|book))`", text)
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_commands_options_and_settings_that_documents_name_are_there() -> None:
+    """All commands and options are in what completes them."""
+    done = subprocess.run(
+        [sys.executable, "-m", EXCHANGE, "completion", "bash"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    known = set(re.findall(r"[a-z-]+", done.stdout))
+    text = "\n".join((ROOT / document).read_text(encoding="utf-8") for document in DOCUMENTS)
+    lines = re.findall(r"(?<![\w/])exchange( [a-z|-]+[^`\n]*)", text)
+    named = {word for line in lines for word in re.findall(r" (--[a-z-]+)", line)}
+    inline = re.findall(r"`exchange ([a-z|-]+)[^`]*`", text)
+    named |= {command for commands in inline for command in commands.split("|")}
+    assert len(named) > 30
+    assert named - known == set()
+    settings = Settings()
+    for section, name in re.findall(r"`\[([a-z]+)\]\s+([a-z_]+)", text):
+        assert hasattr(getattr(settings, section), name), f"[{section}] {name}"
