@@ -12,7 +12,8 @@ from google.protobuf.wrappers_pb2 import UInt64Value
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 from exchange.v1.order_service_pb2 import OrderEvent, OrderEventKind
 from exchange.v1.types_pb2 import Order, Trade
-from server.core.types import BUY, SELL
+from server.core.engine import Engine
+from server.core.types import BUY, SELL, Stamp
 from server.followers import kafka_checkpoint
 from server.followers.kafka_checkpoint import NOTHING, Checkpoint
 from server.followers.kafka_messages import (
@@ -106,6 +107,33 @@ def test_orders_and_trades_are_encoded_once(records: list[Record]) -> None:
                     assert event.order.side == trade.aggressor_side
             else:
                 assert event.order == Order.FromString(orders[out.mark])
+
+
+def test_levels_and_times_are_those_of_the_engine(records: list[Record]) -> None:
+    engine, encoder = Engine(), Encoder(Protobuf())
+    told: dict[tuple[str, int, int], int] = {}
+    times_ns: dict[int, int] = {}
+    for record in records:
+        for sequence, command in enumerate(record.commands(), record.first_sequence):
+            engine.apply(command, Stamp(sequence, record.time_ns))
+            times_ns[sequence] = record.time_ns
+        for out in sent(encoder, [record]):
+            if out.topic == BOOK_UPDATES:
+                update = StreamOrderBookResponse.FromString(out.value)
+                for side, levels in ((BUY, update.bids), (SELL, update.asks)):
+                    for level in levels:
+                        told[out.mark.instrument, side, level.price_e8] = level.quantity_e8
+            elif out.topic == ORDERS:
+                order = Order.FromString(out.value)
+                assert order.created_time_ns == times_ns[order.placed_sequence]
+                assert order.updated_time_ns == record.time_ns
+        assert {place: quantity for place, quantity in told.items() if quantity} == {
+            (name, side, price_e8): quantity_e8
+            for name in engine.instruments
+            for side in (BUY, SELL)
+            for price_e8, quantity_e8 in engine.book(name).depth(side, 1_000)
+        }
+    assert len(told) > 10
 
 
 @pytest.mark.parametrize("number", [0, 127, 128, 0x3FFF, 0x4000, 2**21 - 1, 2**21, 2**35])
