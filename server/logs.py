@@ -8,10 +8,11 @@ A JSON line has `time`, `level`, `part` and `message`; what belongs to a call ha
 `request_id`, if he gave one. At `info` there is a line for each decision that an operator would
 want, none for each order; `debug` has one for each call. Lines of libraries look the same.
 
-Nobody waits for a JSON line: they are queued, and a thread writes them. When `LINES_MAX` wait,
-because whoever reads them doesn't, further ones are dropped and counted, and the count is told
-afterwards. A line that a full disk doesn't take is lost, and nothing else: everything goes on, and
-lines come again once there is room.
+Nobody waits for a line, nor for a paused terminal: they are queued, and a thread writes them, past
+the interpreter's own buffer, whose lock would hold up the end of the process. When `LINES_MAX`
+wait, because whoever reads them doesn't, further ones are dropped and counted, and the count is
+told afterwards. A line that a full disk doesn't take is lost, and nothing else: everything goes on,
+and lines come again once there is room.
 """
 
 import atexit
@@ -24,7 +25,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler
 from queue import Full, Queue
-from typing import Final, TextIO
+from typing import Final, Protocol
 
 from server.settings import LOG_LEVELS
 
@@ -45,6 +46,8 @@ class _Way:
 
     part = "exchange"
     only_json = False
+    lines: "Lines | None" = None
+    """Until there are, what is said is written at once."""
 
 
 def begin(part: str, *, only_json: bool) -> None:
@@ -53,15 +56,14 @@ def begin(part: str, *, only_json: bool) -> None:
     atexit.register(_let_go)
 
 
-def set_up(level: str, out: TextIO = sys.stdout) -> "Lines":
+def set_up(level: str) -> None:
     """Take lines from now on; to be called once, after `begin`."""
-    lines = Lines(_Way.part, out)
+    lines = _Way.lines = Lines(_Way.part, Standard())
     root = logging.getLogger()
     root.addHandler(lines)
     root.setLevel(logging.INFO)
     set_level(level)
     atexit.register(lines.flush)
-    return lines
 
 
 def set_level(level: str) -> None:
@@ -108,6 +110,9 @@ def pass_on(part: str, line: str) -> None:
 
 def show(line: str) -> None:
     """One line as it is; once nobody reads any more, for nobody."""
+    if _Way.lines is not None:
+        _Way.lines.enqueue(line)
+        return
     try:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
@@ -177,12 +182,35 @@ def failure(message: str, **fields: object) -> None:
     _LOG.exception(message, extra={"fields": fields})
 
 
+class Output(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> object:
+        """All of it, however long that takes."""
+
+
+class Standard:
+    """Standard output."""
+
+    def __init__(self) -> None:
+        self._descriptor = sys.stdout.fileno()
+        self._encoding = sys.stdout.encoding
+        is_strict = sys.stdout.errors == "strict"
+        self._errors = "backslashreplace" if is_strict else str(sys.stdout.errors)
+
+    def write(self, text: str, /) -> None:
+        """All of it, however long that takes."""
+        left = text.encode(self._encoding, self._errors)
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+
+
 class Lines(QueueHandler):
     """Queues lines and writes them."""
 
-    queue: "Queue[logging.LogRecord]"
+    queue: "Queue[logging.LogRecord | str]"
 
-    def __init__(self, part: str, out: TextIO) -> None:
+    def __init__(self, part: str, out: Output) -> None:
         super().__init__(Queue(LINES_MAX))
         self.dropped_count = 0
         """Since the last line that told so."""
@@ -194,8 +222,8 @@ class Lines(QueueHandler):
         """A line needs no copy: nothing changes it."""
         return record
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Queue it, or count it."""
+    def enqueue(self, record: logging.LogRecord | str) -> None:
+        """Queue it, or a line as it is, or count it."""
         try:
             self.queue.put_nowait(record)
         except Full:
@@ -214,17 +242,20 @@ class Lines(QueueHandler):
             record = self.queue.get()
             try:
                 self._out.write(self._text(record))
-                if self.queue.empty():
-                    self._out.flush()
             except (OSError, ValueError):
                 # Nobody is there to read it, and nobody to tell so.
                 pass
             finally:
                 self.queue.task_done()
 
-    def _text(self, record: logging.LogRecord) -> str:
+    def _text(self, record: logging.LogRecord | str) -> str:
         dropped_count, self.dropped_count = self.dropped_count, 0
-        return json_line(self._part, record, dropped_count)
+        if isinstance(record, logging.LogRecord):
+            return json_line(self._part, record, dropped_count)
+        if not dropped_count:
+            return f"{record}\n"
+        gap = logging.LogRecord(_LOG.name, logging.WARNING, "", 0, "lines dropped", (), None)
+        return f"{json_line(self._part, gap, dropped_count)}{record}\n"
 
 
 def json_line(part: str, record: logging.LogRecord, dropped_count: int = 0) -> str:

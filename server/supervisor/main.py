@@ -235,8 +235,7 @@ def _run_part(options: argparse.Namespace, parent: Parent) -> int:
         return Exit.CONFIGURATION
     only_json = settings.log_format == "json"
     logs.begin(options.part, only_json=only_json)
-    # Envoy takes this process over; and people read what `up` says as it happens.
-    if options.part != "gateway" and (options.part != "up" or only_json):
+    if options.part != "gateway":  # Envoy takes this process over.
         logs.set_up(settings.log_level)
     if options.part == "up":
         # EXCHANGE_GRPC may be set for the trading commands: the parts are this exchange's own.

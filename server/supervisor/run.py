@@ -115,6 +115,7 @@ def kafka(settings: Settings, parent: Parent) -> int:
 def _become(command: list[str], niceness: int = 0) -> NoReturn:
     forget()
     give_way(niceness)
+    logs.flush()
     os.execv(command[0], command)
 
 

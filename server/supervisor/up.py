@@ -44,6 +44,7 @@ def up(settings: Settings, options: Sequence[str]) -> int:
 
 def error(sentence: str) -> None:
     """The last word of a command that can't go on."""
+    logs.flush()
     logs.last_word(sentence)
 
 

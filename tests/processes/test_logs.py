@@ -1,8 +1,10 @@
 """Lines for operators: what each holds, which there are, and that nobody waits for them."""
 
+import fcntl
 import io
 import json
 import logging
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -302,6 +304,37 @@ class HeldOutput(io.StringIO):
         return super().write(text)
 
 
+class HeldLines(list[str]):
+    """The same of what a test reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+
+    def append(self, line: str, /) -> None:
+        self.let_go.wait()
+        super().append(line)
+
+
+def test_a_paused_terminal_stops_neither_the_watch_nor_the_end(starter: Starter) -> None:
+    exchange = starter.up("--log-level", "debug")
+    running, held = exchange.running, HeldLines()
+    running.lines = held
+    output = running._process.stdout
+    assert output is not None
+    fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, 4_096)
+    with httpx.Client(base_url=exchange.http) as http:
+        for _ in range(100):
+            http.get("/orders/none")
+    server = processes(exchange)["server"]
+    psutil.Process(server).kill()
+    until(lambda: processes(exchange).get("server", server) != server, 20, "another server")
+    running.signal(signal.SIGTERM)
+    until(lambda: not is_there(running.pid), 20, "the end")
+    held.let_go.set()
+    assert running.wait() == Exit.CLEAN
+
+
 def test_who_does_not_read_holds_nobody_up_and_is_told_what_was_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -319,3 +352,8 @@ def test_who_does_not_read_holds_nobody_up_and_is_told_what_was_dropped(
     written = [json.loads(line) for line in out.getvalue().splitlines()]
     assert len(written) == 20 - dropped_count
     assert sum(each.get("lines_dropped", 0) for each in written) == dropped_count
+    lines.dropped_count = 3
+    lines.enqueue("a sentence")
+    lines.flush()
+    *_, gap, sentence = out.getvalue().splitlines()
+    assert (json.loads(gap)["lines_dropped"], sentence) == (3, "a sentence")
