@@ -2,8 +2,9 @@
 
 While gRPC's core shuts down, it ends each call that still comes with a bare CANCELLED, which tells
 its caller neither why nor whether anything happened. So calls are refused in words first
-(NOT_SERVING, nothing happened), until callers have taken that in: until none has come for
-`QUIET_S`, at most for `REFUSING_S_MAX`. The gateway notices within a second and sends no more.
+(NOT_SERVING, nothing happened), until callers have taken that in: for `IDLE_S`, and where a call
+comes until none has come for `QUIET_S`, at most for `REFUSING_S_MAX`. The gateway notices within a
+second and sends no more.
 """
 
 import asyncio
@@ -12,8 +13,10 @@ from typing import Final
 
 from server.rpc.errors import EdgeReason, EdgeReject
 
-QUIET_S: Final = 0.02
-"""Longer than a caller takes who repeats at once, and short enough for an idle server's stop."""
+IDLE_S: Final = 0.03
+"""For calls that are on their way; short, since all wait for it whom nobody calls."""
+QUIET_S: Final = 0.25
+"""As long as a busy machine takes to get to a call, or a caller to repeat one."""
 REFUSING_S_MAX: Final = 1.5
 """The gateway looks each second."""
 STOPPING: Final = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
@@ -24,7 +27,7 @@ class Intake:
 
     def __init__(self) -> None:
         self.closed = False
-        self._last = 0.0
+        self._last = -QUIET_S
 
     def refusal(self) -> EdgeReject:
         """For a call that comes after it closed."""
@@ -34,8 +37,10 @@ class Intake:
     async def close(self) -> None:
         """Refuse calls from now on; returns when hardly anybody calls any more."""
         self.closed = True
-        began = self._last = time.monotonic()
-        now = began
-        while now < min(self._last + QUIET_S, began + REFUSING_S_MAX):
-            await asyncio.sleep(self._last + QUIET_S - now)
+        now = began = time.monotonic()
+        while now < (until := self._until(began)):
+            await asyncio.sleep(until - now)
             now = time.monotonic()
+
+    def _until(self, began: float) -> float:
+        return min(max(began + IDLE_S, self._last + QUIET_S), began + REFUSING_S_MAX)

@@ -16,7 +16,7 @@ async def test_calls_that_come_at_a_stop_are_refused_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # For a loop that is busy with the test's own callers.
-    monkeypatch.setattr(intake, "QUIET_S", 0.5)
+    monkeypatch.setattr(intake, "IDLE_S", 0.5)
     async with serving(tmp_path / "data") as served:
         calling = [asyncio.ensure_future(_until_refused(served)) for _ in range(20)]
         await until(lambda: served.engine.sequence > 100)
