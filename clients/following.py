@@ -12,7 +12,8 @@ with the `RefusedError` that says so (an unknown instrument, say).
   events travels in several messages, and what has been handed out of it is left out when it comes
   again: the order of a command's events never changes, so counting them is enough.
 - Where the wished start lies too far back for the exchange, or it does not know it (it was restored
-  from an older copy), the first message says `restarted`: what came before it was left out.
+  from an older copy), the first message says `restarted`: what came before it was left out. Of what
+  was dropped from its journal that is what came before the first sequence that is kept.
 - An exchange that was restored from an older copy, or began anew, may have got further than where a
   stream was, with other commands. So before a stream of trades or order events is gone on with, the
   newest entry that was handed out is asked for again: if it is another one, or none, the stream
@@ -39,6 +40,7 @@ from clients.types import OrderEventsMessage, TradesMessage
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 
 POSITION_UNKNOWN = "CURSOR_INVALID"  # the exchange's reason for a sequence that it never gave out
+POSITION_DROPPED = "NOT_KEPT"  # and for one before the journal that it keeps
 PROOF_MAX = 10_000  # sequences that the exchange has to look through again, at most
 
 M = TypeVar("M")
@@ -218,6 +220,13 @@ class EventsPosition(Generic[E]):
         return opened
 
     async def _prove(self, newest: "_Sequenced", again: AsyncGenerator[E, None]) -> None:
+        try:
+            await self._find(newest, again)
+        except RefusedError as error:
+            if error.reason != POSITION_DROPPED:
+                raise
+
+    async def _find(self, newest: "_Sequenced", again: AsyncGenerator[E, None]) -> None:
         async for message in again:
             if message.restarted:
                 return  # it can't be asked for any more
@@ -253,6 +262,11 @@ class EventsPosition(Generic[E]):
     def lost(self, error: ExchangeError | OutOfStepError) -> bool:
         if isinstance(error, _OtherHistoryError) or (self._begun and _position_unknown(error)):
             self._after, self._afresh, self._newest = None, True, None
+            return True
+        if isinstance(error, RefusedError) and error.reason == POSITION_DROPPED:
+            first = error.limit or ""
+            self._after = int(first) - 1 if first.isdecimal() else None
+            self._afresh, self._newest = True, None
             return True
         self._repeated = len(self._ahead)
         return may_go_on(error)

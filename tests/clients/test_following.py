@@ -36,6 +36,7 @@ SLOW = RefusedError(
     "too slow", code=grpc.StatusCode.RESOURCE_EXHAUSTED, reason="SLOW_READER", retry_safe=True
 )
 AHEAD = RefusedError("never", code=grpc.StatusCode.INVALID_ARGUMENT, reason="CURSOR_INVALID")
+DROPPED = RefusedError("not kept", code=grpc.StatusCode.OUT_OF_RANGE, reason="NOT_KEPT", limit="8")
 UNLISTED = RefusedError("not listed", code=grpc.StatusCode.NOT_FOUND, reason="INSTRUMENT_UNKNOWN")
 
 
@@ -151,6 +152,27 @@ async def test_sequence_that_the_exchange_lost_is_a_restart() -> None:
         (5, True),
         (6, False),
     ]
+
+
+@pytest.mark.parametrize("before", [[trades(2, 3), GONE], [GONE]], ids=["read", "wished"])
+async def test_what_was_dropped_is_a_restart(before: list[TradesMessage | ExchangeError]) -> None:
+    """It begins with the first sequence that is kept."""
+    streams = Scripted[TradesMessage](before, [DROPPED], [trades(7, 7), trades(7, 9)])
+    got = await read(follow_trades(streams, streams.told, after=2), len(before) + 1)
+    assert streams.asked[-1] == 7
+    assert [(message.sequence, message.restarted) for message in got[-2:]] == [
+        (7, True),
+        (9, False),
+    ]
+
+
+async def test_what_was_dropped_proves_nothing() -> None:
+    streams = Scripted[TradesMessage](
+        [trades(4, 4), trades(4, 8, trade(5)), GONE], [DROPPED], [trades(8, 8), trades(8, 9)]
+    )
+    got = await read(follow_proven_trades(streams), 4)
+    assert streams.asked == [None, 4, 8]
+    assert [message.restarted for message in got] == [False] * 4
 
 
 def follow_proven_trades(
