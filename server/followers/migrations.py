@@ -56,7 +56,8 @@ async def migrate(connection: Any, wanted: list[Migration] | None = None) -> int
     wanted = migrations() if wanted is None else wanted
     applied = 0
     for migration in wanted:
-        async with connection.transaction():
+        # What another process did while the lock was waited for is to be seen.
+        async with connection.transaction(isolation="read_committed"):
             await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK, timeout=MIGRATE_S)
             await connection.execute(_TABLE)
             rows = await connection.fetch("SELECT number, sha256 FROM schema_migrations")

@@ -208,7 +208,8 @@ class Rebuild:
     async def _compare(
         self, connection: Any, copy: PostgresFollower, *, mend: bool
     ) -> tuple[list[Proof], int]:
-        transaction = connection.transaction()
+        # Rows are read once the follower has let go of the position, not as they were before.
+        transaction = connection.transaction(isolation="read_committed")
         await transaction.start()
         try:
             found = await self._compared(connection, copy, mend=mend)

@@ -91,6 +91,10 @@ _AWAY: Final = (
     asyncpg.OperatorInterventionError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
 )
 """Of a database that can't be asked at this moment; anything else is a mistake."""
 
@@ -171,7 +175,8 @@ class Settlements:
         except _AWAY as error:
             raise Down("can't be reached") from error
         try:
-            async with self._one, connection.transaction():
+            # What another has settled while the lock was waited for is to be seen.
+            async with self._one, connection.transaction(isolation="read_committed"):
                 await position(connection, self._journal)
                 done = await _settle(connection, day, last_sequence)
             async with connection.transaction(readonly=True):

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -312,9 +313,14 @@ def test_another_journal_is_refused(site: Site, database: str, tmp_path: Path) -
         write(database, [records(other)])
 
 
-def test_migrations_twice_and_at_once(database: str, fetch: Fetch) -> None:
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_migrations_twice_and_at_once(database: str, fetch: Fetch, isolation: str) -> None:
+    """However transactions are by default."""
+    settings = {"default_transaction_isolation": isolation}
+
     async def run() -> list[int]:
-        connections = [await asyncpg.connect(database) for _ in range(3)]
+        connect = partial(asyncpg.connect, database, server_settings=settings)
+        connections = [await connect() for _ in range(3)]
         applied = await asyncio.gather(*(migrate(connection) for connection in connections))
         again = await migrate(connections[0])
         for connection in connections:

@@ -131,8 +131,41 @@ def test_how_a_database_writes_dates_is_its_own_affair(site: Site, whole: str) -
     asyncio.run(run())
 
 
-def test_settled_at_once_from_many_sides_it_is_settled_once(site: Site, whole: str) -> None:
+@pytest.mark.parametrize(
+    ("setting", "lock"),
+    [
+        ("default_transaction_read_only = on", "ACCESS SHARE"),
+        ("lock_timeout = 10", "SHARE"),
+        ("statement_timeout = 10", "SHARE"),
+    ],
+)
+def test_a_database_that_refuses_for_now_is_down(
+    site: Site, whole: str, setting: str, lock: str
+) -> None:
+    """A replica, say, or one that somebody has locked."""
+
     async def run() -> None:
+        other = await asyncpg.connect(whole)
+        await other.execute(f"ALTER DATABASE {whole.rpartition('/')[2]} SET {setting}")
+        async with other.transaction():
+            await other.execute(f"LOCK TABLE settlements IN {lock} MODE")
+            with pytest.raises(Down, match="failing"):
+                await settle(whole, FIRST, site.engine.sequence)
+        await other.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_settled_at_once_from_many_sides_it_is_settled_once(
+    site: Site, whole: str, isolation: str
+) -> None:
+    """However transactions are by default."""
+
+    async def run() -> None:
+        name = whole.rpartition("/")[2]
+        setting = f"default_transaction_isolation = '{isolation}'"
+        await execute(whole, f"ALTER DATABASE {name} SET {setting}")
         found = await asyncio.gather(
             *(settle(whole, FIRST, site.engine.sequence) for _ in range(8))
         )
