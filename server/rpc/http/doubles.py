@@ -49,8 +49,9 @@ def units_of_shortest(number: float) -> int | None:
     whole, _, decimals = repr(number).partition(".")
     decimals = decimals.rstrip("0")
     digits = (whole + decimals).lstrip("-").strip("0")
-    if len(digits) > DIGITS_MAX or len(decimals) > 8:
+    if len(digits) > DIGITS_MAX:
         return None
+    # Which leaves at most seven decimals.
     return int(whole + decimals.ljust(8, "0"))
 
 
