@@ -57,8 +57,8 @@ PING_SECONDS: Final = 30
 """Between pings of a gRPC caller, as the server does itself: he who fell silent may have a session
 whose orders are to be cancelled."""
 PING_TIMEOUT_SECONDS: Final = 60
-"""For the answer, or anything else of his. On a line of 1 KB/s a full window is before it: who reads
-a book so slowly is not cut."""
+"""For the answer, or anything else of his. On a line of 1 KB/s a full window is before it: who
+reads a book so slowly is not cut."""
 CONNECT_SECONDS_MAX: Final = 5
 HEALTH_SECONDS: Final = 1
 HEALTH_TIMEOUT_SECONDS: Final = 5
