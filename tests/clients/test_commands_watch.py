@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 
 import psutil
 import pytest
@@ -153,6 +154,13 @@ async def trade(address: str, number: int) -> None:
         await exchange.place(PlaceOrder("alice", BTC, "buy", 1, price=10, order_id=f"b-{number}"))
 
 
+async def deepen(address: str) -> None:
+    """A change behind the best price, after one that may be at it."""
+    async with ExchangeClient(address) as exchange:
+        for price in (6, 5):
+            await exchange.place(PlaceOrder("carol", BTC, "buy", 1, price=price))
+
+
 def test_view_holds_what_the_exchange_holds(starter: Starter) -> None:
     """Begun in the middle, interrupted by kill -9 and a restart on the same port."""
     server, address = starter.server()
@@ -198,6 +206,7 @@ def watch(starter: Starter, address: str, *options: str) -> Running:
 def test_without_a_terminal_it_prints_lines(starter: Starter, address: str) -> None:
     plain, as_json = watch(starter, address), watch(starter, address, "--json")
     until(lambda: bool(plain.lines and as_json.lines), 30, "a first line of each")
+    asyncio.run(deepen(address))
     asyncio.run(trade(address, 3))
     until(lambda: "b-3" in "".join(plain.lines[-1:]), 30, "the last order, in text")
     until(lambda: "b-3" in "".join(as_json.lines[-2:]), 30, "the last order, in JSON")
@@ -208,7 +217,9 @@ def test_without_a_terminal_it_prints_lines(starter: Starter, address: str) -> N
     assert "trade buy 1 @ 100" in said
     assert "order a-3 filled: sell @ 100, filled 1, remaining 1" in said
     assert "order b-3 accepted: buy @ 10, filled 0, remaining 1" in said
-    assert any(line.startswith("book  bid ") for line in said)
+    books = [line for line in said if line.startswith("book  bid ")]
+    assert books
+    assert all(one != other for one, other in pairwise(books)), "each tells of another best price"
     documents = [json.loads(line) for line in as_json.lines]
     assert {document["kind"] for document in documents} == {"book", "trade", "order"}
     (filled,) = [it for it in documents if it.get("event", {}).get("kind") == "filled"]
