@@ -205,6 +205,16 @@ def test_nothing_is_left_in_a_directory_that_no_exchange_had(doctor: Any, starte
     assert list(starter.data_dir.iterdir()) == []
 
 
+def test_mounts_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_bytes(
+        b"a / ext4 rw 0 0\nb /media/caf\xe9\x85 vfat rw 0 0\nc /b\\040c tmpfs rw 0 0\n"
+    )
+    monkeypatch.setattr(directory, "MOUNTS", mounts)
+    assert directory._filesystem_type(Path("/b c/data")) == "tmpfs"
+    assert directory._filesystem_type(Path("/bc")) == "ext4"
+
+
 def test_directory_that_is_none_is_bad(doctor: Any, starter: Starter) -> None:
     starter.data_dir.write_text("a file")
     code, examined = doctor()

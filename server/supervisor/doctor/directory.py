@@ -23,6 +23,7 @@ SYNC_SLOW_MS: Final = 20.0
 """A reply waits for one: above this, people notice."""
 READ_MIB_MAX: Final = 256
 """Of journal and snapshots: seconds to read; a larger one is left to `journal verify`."""
+MOUNTS: Final = Path("/proc/self/mounts")
 IN_MEMORY: Final = {"tmpfs", "ramfs"}
 REMOTE: Final = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"}
 OTHER_DIRECTORY: Final = "choose another with --data-dir (EXCHANGE_DATA_DIR)"
@@ -91,8 +92,8 @@ def _filesystem(place: Path) -> Finding:
 def _filesystem_type(place: Path) -> str:
     """Of the mount that the place is in, as the kernel lists them."""
     best, kind = "", ""
-    for row in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
-        _, mount, its_kind, *_ = row.split()
+    for row in os.fsdecode(MOUNTS.read_bytes()).split("\n")[:-1]:
+        _, mount, its_kind, *_ = row.split(" ")
         mount = mount.replace("\\040", " ")
         if place.is_relative_to(mount) and len(mount) >= len(best):
             best, kind = mount, its_kind
