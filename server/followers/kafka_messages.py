@@ -54,7 +54,7 @@ ORDER_EVENTS: Final = "exchange-order-events"
 BOOK_UPDATES: Final = "exchange-orderbook-updates"
 TOPICS: Final = (ORDERS, TRADES, ORDER_EVENTS, BOOK_UPDATES)
 
-_KINDS: Final[dict[type[Event], tuple[int, str]]] = {
+_KINDS: Final[dict[type, tuple[int, str]]] = {
     OrderAccepted: (OrderEventKind.ORDER_EVENT_KIND_ACCEPTED, "accepted"),
     OrderReplaced: (OrderEventKind.ORDER_EVENT_KIND_REPLACED, "replaced"),
     OrderReduced: (OrderEventKind.ORDER_EVENT_KIND_REDUCED, "reduced"),
@@ -62,6 +62,11 @@ _KINDS: Final[dict[type[Event], tuple[int, str]]] = {
     OrderRejected: (OrderEventKind.ORDER_EVENT_KIND_REJECTED, "rejected"),
 }
 _E8: Final = 10**8
+_FILLED: Final = int(OrderEventKind.ORDER_EVENT_KIND_FILLED)
+_new: Final = tuple.__new__
+
+Level = tuple[str, int, int]
+"""Instrument, side and price."""
 
 
 class Mark(NamedTuple):
@@ -162,29 +167,30 @@ class Encoder:
 
     def messages(
         self, sequence: int, time_ns: int, events: Sequence[Event], wanted: Wanted
-    ) -> Iterator[Out]:
+    ) -> list[Out]:
         """Those of one command that are wanted; the state is the same without any."""
         books = self.books
         books.begin()
+        made: list[Out] = []
         price_e8 = 0
         index = 0
         for position, event in enumerate(events):
-            if isinstance(event, OrderEvent):
+            if type(event) is Traded:
+                books.traded(event)
+                self._trade(made, sequence, index, position, time_ns, event, price_e8, wanted)
+                index += 2
+            elif isinstance(event, OrderEvent):
                 books.order(event)
                 if isinstance(event, OrderAccepted | OrderReplaced):
                     price_e8 = event.price_e8
-                mark = Mark(sequence, index, event.instrument)
-                yield from self._order(mark, position, time_ns, event, wanted)
+                mark = _new(Mark, (sequence, index, event.instrument))
+                self._order(made, mark, position, time_ns, event, wanted)
                 index += 1
-            elif isinstance(event, Traded):
-                books.traded(event)
-                mark = Mark(sequence, index, event.instrument)
-                yield from self._trade(mark, position, time_ns, event, price_e8, wanted)
-                index += 2
         for instrument, update in books.updates(sequence, time_ns):
-            mark = Mark(sequence, 0, instrument)
+            mark = _new(Mark, (sequence, 0, instrument))
             if wanted(BOOK_UPDATES, mark):
-                yield Out(BOOK_UPDATES, mark, "delta", self._encode(update))
+                made.append(_new(Out, (BOOK_UPDATES, mark, "delta", self._encode(update))))
+        return made
 
     def snapshots(self, sequence: int, time_ns: int, wanted: Wanted) -> Iterator[Out]:
         """All levels after this sequence, where a book is to begin with them."""
@@ -195,72 +201,75 @@ class Encoder:
                 yield Out(BOOK_UPDATES, mark, "snapshot", self._encode(update))
 
     def _order(
-        self, mark: Mark, position: int, time_ns: int, event: OrderEvent, wanted: Wanted
-    ) -> Iterator[Out]:
+        self,
+        made: list[Out],
+        mark: Mark,
+        position: int,
+        time_ns: int,
+        event: OrderEvent,
+        wanted: Wanted,
+    ) -> None:
         as_order, as_event = wanted(ORDERS, mark), wanted(ORDER_EVENTS, mark)
         if not (as_order or as_event):
             return
-        number, name = _KINDS[type(event)]  # type: ignore[index]
+        number, name = _KINDS[type(event)]
         order = self._encode(_order(event, time_ns))
         if as_order:
-            yield Out(ORDERS, mark, name, order)
+            made.append(_new(Out, (ORDERS, mark, name, order)))
         if as_event:
-            message = OrderEventMessage(
-                sequence=mark.sequence,
-                index=position,
-                time_ns=time_ns,
-                kind=number,  # type: ignore[arg-type]
-                change_e8=event.change_e8,
-            )
+            message = _event(mark.sequence, position, time_ns, number)
+            if event.change_e8:
+                message.change_e8 = event.change_e8
             value = self._with_field(self._encode(message), "order", order)
-            yield Out(ORDER_EVENTS, mark, name, value)
+            made.append(_new(Out, (ORDER_EVENTS, mark, name, value)))
 
     def _trade(
         self,
-        mark: Mark,
+        made: list[Out],
+        sequence: int,
+        index: int,
         position: int,
         time_ns: int,
         event: Traded,
         price_e8: int,
         wanted: Wanted,
-    ) -> Iterator[Out]:
-        second = mark._replace(number=mark.number + 1)
-        as_trade, as_event = wanted(TRADES, mark), wanted(ORDER_EVENTS, second)
+    ) -> None:
+        first = _new(Mark, (sequence, index, event.instrument))
+        second = _new(Mark, (sequence, index + 1, event.instrument))
+        as_trade, as_event = wanted(TRADES, first), wanted(ORDER_EVENTS, second)
         if not (as_trade or as_event):
             return
-        trade = self._encode(_trade(mark.sequence, position, time_ns, event))
+        trade = self._encode(_trade(sequence, position, time_ns, event))
         if as_trade:
-            yield Out(TRADES, mark, "trade", trade)
-        for each, order in ((mark, _maker(event)), (second, _taker(event, price_e8))):
-            if wanted(ORDER_EVENTS, each):
-                message = OrderEventMessage(
-                    sequence=mark.sequence,
-                    index=position,
-                    time_ns=time_ns,
-                    kind=OrderEventKind.ORDER_EVENT_KIND_FILLED,
-                    order=order,
-                )
+            made.append(_new(Out, (TRADES, first, "trade", trade)))
+        for mark, is_taker in ((first, False), (second, True)):
+            if wanted(ORDER_EVENTS, mark):
+                message = _event(sequence, position, time_ns, _FILLED)
+                _filled(message.order, event, is_taker, price_e8)
                 value = self._with_field(self._encode(message), "trade", trade)
-                yield Out(ORDER_EVENTS, each, "filled", value)
+                made.append(_new(Out, (ORDER_EVENTS, mark, "filled", value)))
 
 
 class Books:
     """The levels of all books, and which of them a command changed."""
 
     def __init__(self) -> None:
-        self._orders: dict[int, tuple[str, int, int, int]] = {}
-        """Instrument, side, price and what remains, by placing sequence."""
-        self._levels: dict[tuple[str, int, int], int] = {}
-        self._before: dict[tuple[str, int, int], int] = {}
+        self._orders: dict[int, tuple[Level, int]] = {}
+        """Where each rests and what remains of it, by placing sequence."""
+        self._levels: dict[Level, int] = {}
+        self._before: dict[Level, int] = {}
         self._updated: dict[str, int] = {}
 
     def rest(self, placed: int, instrument: str, side: int, price_e8: int, left_e8: int) -> None:
         """An order that rests where the journal is taken in from."""
-        self._set(placed, (instrument, side, price_e8, left_e8))
+        level = (instrument, side, price_e8)
+        self._orders[placed] = level, left_e8
+        self._add(level, left_e8)
 
     def kept(self) -> tuple[list[tuple[int, str, int, int, int]], dict[str, int]]:
         """What `of` needs to have the same again."""
-        return [(placed, *order) for placed, order in self._orders.items()], dict(self._updated)
+        orders = [(placed, *level, left_e8) for placed, (level, left_e8) in self._orders.items()]
+        return orders, dict(self._updated)
 
     @classmethod
     def of(
@@ -293,98 +302,117 @@ class Books:
 
     def order(self, event: OrderEvent) -> None:
         """An event of its own. One that will not rest leaves again within the same command."""
-        self._set(event.placed_sequence, None)
-        if isinstance(event, OrderAccepted | OrderReplaced | OrderReduced) and event.remaining_e8:
-            place = (event.instrument, event.side, event.price_e8, event.remaining_e8)
-            self._set(event.placed_sequence, place)
+        kind = type(event)
+        placed, left_e8 = event.placed_sequence, event.remaining_e8
+        if kind is not OrderAccepted:
+            known = self._orders.pop(placed, None)
+            if known is not None:
+                self._add(known[0], -known[1])
+        if left_e8 and (kind is OrderAccepted or kind is OrderReplaced or kind is OrderReduced):
+            level = (event.instrument, event.side, event.price_e8)
+            self._orders[placed] = level, left_e8
+            self._add(level, left_e8)
 
     def traded(self, event: Traded) -> None:
         """A trade takes off both sides."""
-        for placed, remaining_e8 in (
-            (event.maker_placed_sequence, event.maker_remaining_e8),
-            (event.taker_placed_sequence, event.taker_remaining_e8),
-        ):
-            known = self._orders.get(placed)
+        orders = self._orders
+        (_, _, _, _, _, _, _, maker, _, maker_left_e8, _, _, _, _, taker, _, taker_left_e8, _) = (
+            event
+        )
+        for placed, left_e8 in ((maker, maker_left_e8), (taker, taker_left_e8)):
+            known = orders.get(placed)
             if known is not None:
-                self._set(placed, (*known[:3], remaining_e8) if remaining_e8 else None)
+                level, before_e8 = known
+                if left_e8:
+                    orders[placed] = level, left_e8
+                else:
+                    del orders[placed]
+                self._add(level, left_e8 - before_e8)
 
-    def updates(self, sequence: int, time_ns: int) -> Iterator[tuple[str, StreamOrderBookResponse]]:
+    def updates(self, sequence: int, time_ns: int) -> list[tuple[str, StreamOrderBookResponse]]:
         """What the command changed, by instrument."""
         changed: dict[str, StreamOrderBookResponse] = {}
-        for (instrument, side, price_e8), before_e8 in self._before.items():
-            now_e8 = self._levels.get((instrument, side, price_e8), 0)
+        levels = self._levels
+        for level, before_e8 in self._before.items():
+            now_e8 = levels.get(level, 0)
             if now_e8 == before_e8:
                 continue
-            if instrument not in changed:
-                changed[instrument] = StreamOrderBookResponse(
-                    sequence=sequence,
-                    previous_sequence=self._updated.get(instrument, 0),
-                    time_ns=time_ns,
-                )
+            instrument, side, price_e8 = level
+            update = changed.get(instrument)
+            if update is None:
+                update = changed[instrument] = StreamOrderBookResponse()
+                update.sequence = sequence
+                update.previous_sequence = self._updated.get(instrument, 0)
+                update.time_ns = time_ns
                 self._updated[instrument] = sequence
-            levels = changed[instrument].bids if side == BUY else changed[instrument].asks
-            levels.add(price_e8=price_e8, quantity_e8=now_e8)
-        yield from sorted(changed.items())
+            into = (update.bids if side == BUY else update.asks).add()
+            into.price_e8 = price_e8
+            if now_e8:
+                into.quantity_e8 = now_e8
+        return sorted(changed.items()) if len(changed) > 1 else list(changed.items())
 
-    def _set(self, placed: int, order: tuple[str, int, int, int] | None) -> None:
-        before = self._orders.pop(placed, None)
-        if before is not None:
-            self._add(before[:3], -before[3])
-        if order is not None:
-            self._orders[placed] = order
-            self._add(order[:3], order[3])
-
-    def _add(self, level: tuple[str, int, int], quantity_e8: int) -> None:
+    def _add(self, level: Level, quantity_e8: int) -> None:
         before_e8 = self._levels.get(level, 0)
-        self._before.setdefault(level, before_e8)
-        if before_e8 + quantity_e8:
-            self._levels[level] = before_e8 + quantity_e8
-        else:
-            self._levels.pop(level, None)
+        if level not in self._before:
+            self._before[level] = before_e8
+        after_e8 = before_e8 + quantity_e8
+        if after_e8:
+            self._levels[level] = after_e8
+        elif before_e8:
+            del self._levels[level]
+
+
+def _event(sequence: int, position: int, time_ns: int, kind: int) -> OrderEventMessage:
+    into = OrderEventMessage()
+    into.sequence = sequence
+    if position:
+        into.index = position
+    into.time_ns = time_ns
+    into.kind = kind  # type: ignore[assignment]
+    return into
 
 
 def _order(event: OrderEvent, time_ns: int) -> Order:
     into = Order()
-    into.order_id = event.order_id
-    into.client_id = event.client_id
-    into.client_reference = event.client_reference
-    into.instrument = event.instrument
-    into.side = event.side  # type: ignore[assignment]
-    into.type = event.order_type  # type: ignore[assignment]
-    into.time_in_force = event.time_in_force  # type: ignore[assignment]
-    into.post_only = event.post_only
-    into.self_trade_prevention = event.self_trade_prevention  # type: ignore[assignment]
-    into.price_e8 = event.price_e8
-    into.quantity_e8 = event.quantity_e8
-    into.filled_quantity_e8 = event.filled_e8
-    into.remaining_quantity_e8 = event.remaining_e8
-    into.cancelled_quantity_e8 = event.cancelled_e8
-    into.status = event.status  # type: ignore[assignment]
-    if event.status >= CANCELLED:
-        into.end_reason = event.reason  # type: ignore[assignment]
-    into.placed_sequence = event.placed_sequence
-    into.created_time_ns = event.created_ns
+    (
+        into.order_id, into.client_id, client_reference, into.instrument, into.side, into.type,
+        into.time_in_force, post_only, into.self_trade_prevention, price_e8, into.quantity_e8,
+        filled_e8, remaining_e8, cancelled_e8, status, into.placed_sequence, into.created_time_ns,
+        _, reason, _,
+    ) = event  # type: ignore[assignment]  # fmt: skip
     into.updated_time_ns = time_ns
+    into.status = status  # type: ignore[assignment]
+    if client_reference:
+        into.client_reference = client_reference
+    if post_only:
+        into.post_only = True
+    if price_e8:
+        into.price_e8 = price_e8
+    if filled_e8:
+        into.filled_quantity_e8 = filled_e8
+    if remaining_e8:
+        into.remaining_quantity_e8 = remaining_e8
+    if cancelled_e8:
+        into.cancelled_quantity_e8 = cancelled_e8
+    if status >= CANCELLED:
+        into.end_reason = reason  # type: ignore[assignment]
     return into
 
 
 def _trade(sequence: int, index: int, time_ns: int, event: Traded) -> Trade:
-    return Trade(
-        trade_id=f"T{sequence}-{index}",
-        sequence=sequence,
-        index=index,
-        time_ns=time_ns,
-        instrument=event.instrument,
-        price_e8=event.price_e8,
-        quantity_e8=event.quantity_e8,
-        aggressor_side=event.aggressor_side,  # type: ignore[arg-type]
-        maker_order_id=event.maker_order_id,
-        maker_client_id=event.maker_client_id,
-        taker_order_id=event.taker_order_id,
-        taker_client_id=event.taker_client_id,
-        maker_fee=_fee(event.maker_fee_e8),
-        taker_fee=_fee(event.taker_fee_e8),
-    )
+    into = Trade()
+    into.trade_id = f"T{sequence}-{index}"
+    into.sequence = sequence
+    into.index = index
+    into.time_ns = time_ns
+    (
+        into.instrument, into.price_e8, into.quantity_e8, into.aggressor_side,
+        into.maker_order_id, into.maker_client_id, _, _, _, _, maker_fee_e8,
+        into.taker_order_id, into.taker_client_id, _, _, _, _, taker_fee_e8,
+    ) = event  # type: ignore[assignment]  # fmt: skip
+    into.maker_fee = _fee(maker_fee_e8) if maker_fee_e8 else "0"
+    into.taker_fee = _fee(taker_fee_e8) if taker_fee_e8 else "0"
+    return into
 
 
 def _fee(units_e8: int) -> str:
@@ -392,32 +420,28 @@ def _fee(units_e8: int) -> str:
     return f"{'-' if units_e8 < 0 else ''}{whole}.{part:08d}".rstrip("0").rstrip(".")
 
 
-def _maker(event: Traded) -> Order:
-    return Order(
-        order_id=event.maker_order_id,
-        client_id=event.maker_client_id,
-        client_reference=event.maker_reference,
-        instrument=event.instrument,
-        side=BUY + SELL - event.aggressor_side,  # type: ignore[arg-type]
+def _filled(into: Order, event: Traded, is_taker: bool, price_e8: int) -> None:
+    """What a trade tells of one of its orders; the taker's own price is not in it."""
+    (
+        into.instrument, traded_at_e8, _, side,
+        order_id, client_id, reference, placed, filled_e8, remaining_e8, _,
+        taker_id, taker_client_id, taker_reference, taker_placed, taker_filled_e8, taker_left_e8, _,
+    ) = event  # fmt: skip
+    if is_taker:
+        order_id, client_id, reference = taker_id, taker_client_id, taker_reference
+        placed, filled_e8, remaining_e8 = taker_placed, taker_filled_e8, taker_left_e8
+    else:
         # It trades at its own price.
-        price_e8=event.price_e8,
-        filled_quantity_e8=event.maker_filled_e8,
-        remaining_quantity_e8=event.maker_remaining_e8,
-        placed_sequence=event.maker_placed_sequence,
-        status=PARTIALLY_FILLED if event.maker_remaining_e8 else FILLED,  # type: ignore[arg-type]
-    )
-
-
-def _taker(event: Traded, price_e8: int) -> Order:
-    return Order(
-        order_id=event.taker_order_id,
-        client_id=event.taker_client_id,
-        client_reference=event.taker_reference,
-        instrument=event.instrument,
-        side=event.aggressor_side,  # type: ignore[arg-type]
-        price_e8=price_e8,
-        filled_quantity_e8=event.taker_filled_e8,
-        remaining_quantity_e8=event.taker_remaining_e8,
-        placed_sequence=event.taker_placed_sequence,
-        status=PARTIALLY_FILLED if event.taker_remaining_e8 else FILLED,  # type: ignore[arg-type]
-    )
+        side, price_e8 = BUY + SELL - side, traded_at_e8
+    into.order_id = order_id
+    into.client_id = client_id
+    if reference:
+        into.client_reference = reference
+    into.side = side  # type: ignore[assignment]
+    if price_e8:
+        into.price_e8 = price_e8
+    into.filled_quantity_e8 = filled_e8
+    if remaining_e8:
+        into.remaining_quantity_e8 = remaining_e8
+    into.placed_sequence = placed
+    into.status = PARTIALLY_FILLED if remaining_e8 else FILLED  # type: ignore[assignment]
