@@ -16,9 +16,9 @@ continuation: after an outage, a topic that was deleted, or another Kafka.
   producer is closed, and everything begins again from what the topics then hold. No message is ever
   given up alone, since those behind it would be sent and leave a gap. A message whose fate was
   unknown may be there twice then; its headers tell (`kafka_messages.py`).
-- A message that lands at another offset than the one after the last shows a topic that was emptied
-  behind the producer's back: closed, and begun again, too. While there is nothing to send the ends
-  are compared instead.
+- A batch whose last message does not land as many offsets behind the last one as it has messages
+  shows a topic that was emptied behind the producer's back: closed, and begun again, too. While
+  there is nothing to send the ends are compared instead.
 
 - Where the journal's beginning is not kept, a topic that was emptied, or a Kafka that is new, can't
   be filled from there. With `fill_from = "snapshot"` it is filled from the checkpoint, or else
@@ -33,8 +33,9 @@ import asyncio
 import contextlib
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
@@ -63,6 +64,21 @@ GATHER_S: Final = 0.1
 """Ten times a second: each flush of a few messages costs the broker as much as hundreds do."""
 LINGER_MS: Final = 50
 """Longer than a batch takes to encode: its messages go together, at the flush behind them."""
+LOOK_MESSAGES: Final = 256
+"""So many are handed over between two looks at what became of those before."""
+
+Headers = dict[str, str | bytes | None]
+Ready = tuple[str, bytes, bytes, int, Headers]
+"""A message: topic, value, key, partition, headers."""
+Delivered = Callable[[KafkaError | None, Message], None]
+
+
+class Place(NamedTuple):
+    """Where an instrument's messages go."""
+
+    partition: int
+    tail: Tail
+    key: bytes
 
 
 class KafkaFollower:
@@ -176,14 +192,19 @@ class Publisher:
     ) -> None:
         self.topics = topics
         self._encoder = encoder
-        self._tails: dict[tuple[str, str], tuple[int, Tail]] = {}
-        """Partition and its end, by topic and instrument."""
+        self._places: dict[tuple[str, str], Place] = {}
+        """By topic and instrument."""
+        self._newest: dict[tuple[str, int], Ready] = {}
+        """What comes last in each partition so far, not yet handed over: the last of all tells
+        where it landed, and with that where those before it did."""
+        self._handed_over = self._acknowledged = 0
+        """Messages, as far as was looked."""
         self._beginning: list[Out] = []
         self._done: Record | None = None
         """The last one of which everything is acknowledged; None while that is not known."""
         self._stalled_s = delivery_ms / 1_000
         self._moved_s = time.monotonic()
-        """When something was last acknowledged, or begun."""
+        """When something was last seen to be acknowledged, or begun."""
         self._failed = ""
         self._closed = False
         self._producer = Producer(
@@ -215,6 +236,9 @@ class Publisher:
             for sequence, events in enumerate(record.events(), record.first_sequence):
                 for out in messages(sequence, record.time_ns, events, self._is_missing):
                     self._send(out, journal)
+        for ready in self._newest.values():
+            self._hand_over(ready, self._delivered)
+        self._newest.clear()
         while len(self._producer):
             self._check()
             self._producer.flush(TURN_S)
@@ -240,37 +264,51 @@ class Publisher:
         self._closed = True
         self._producer.purge()
 
-    def _tail(self, topic: str, instrument: str) -> tuple[int, Tail]:
-        found = self._tails.get((topic, instrument))
+    def _place(self, topic: str, instrument: str) -> Place:
+        found = self._places.get((topic, instrument))
         if found is None:
-            tails = self.topics.tails[topic]
-            partition = zlib.crc32(instrument.encode()) % len(tails)
-            found = self._tails[topic, instrument] = partition, tails[partition]
+            tails, key = self.topics.tails[topic], instrument.encode()
+            partition = zlib.crc32(key) % len(tails)
+            found = self._places[topic, instrument] = Place(partition, tails[partition], key)
         return found
 
     def _is_missing(self, topic: str, mark: Mark) -> bool:
-        return mark > self._tail(topic, mark.instrument)[1].mark
+        return mark > self._place(topic, mark.instrument).tail.mark
 
     def _send(self, out: Out, journal: bytes) -> None:
-        partition, tail = self._tail(out.topic, out.mark.instrument)
-        tail.mark = out.mark
-        headers: dict[str, str | bytes | None] = {
-            "sequence": str(out.mark.sequence).encode(),
-            "index": str(out.mark.number).encode(),
-            "type": out.type.encode(),
+        topic, mark, kind, value = out
+        sequence, number, instrument = mark
+        partition, tail, key = self._place(topic, instrument)
+        tail.mark = mark
+        headers: Headers = {
+            "sequence": b"%d" % sequence,
+            "index": b"%d" % number,
+            "type": kind.encode(),
             "journal": journal,
         }
-        key = out.mark.instrument.encode()
-        while True:
+        before = self._newest.get((topic, partition))
+        self._newest[topic, partition] = topic, value, key, partition, headers
+        if before is not None:
+            tail.under_way += 1
+            self._hand_over(before, None)
+
+    def _hand_over(self, ready: Ready, delivered: Delivered | None) -> None:
+        topic, value, key, partition, headers = ready
+        if self._handed_over % LOOK_MESSAGES == 0:
             self._check()
+            self._producer.poll(0)
+        while True:
             try:
-                self._producer.produce(
-                    out.topic, out.value, key, partition, self._delivered, headers=headers
-                )
+                if delivered is None:
+                    # Without somebody to tell a message costs half as much.
+                    self._producer.produce(topic, value, key, partition, headers=headers)
+                else:
+                    self._producer.produce(topic, value, key, partition, delivered, headers=headers)
             except BufferError:
+                self._check()
                 self._producer.poll(TURN_S)
             else:
-                self._producer.poll(0)
+                self._handed_over += 1
                 return
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
@@ -281,14 +319,13 @@ class Publisher:
         assert topic is not None
         assert partition is not None
         assert offset is not None
-        self._moved_s = time.monotonic()
         tail = self.topics.tails[topic][partition]
-        if offset != tail.offset + 1:
+        if offset != tail.offset + tail.under_way + 1:
             self._failed = self._failed or (
-                f"{topic}/{partition} goes on at offset {offset} after {tail.offset}: somebody else"
-                " changed it"
+                f"{topic}/{partition} goes on at offset {offset - tail.under_way} after"
+                f" {tail.offset}: somebody else changed it"
             )
-        tail.offset = offset
+        tail.offset, tail.under_way = offset, 0
 
     def _note(self, error: KafkaError) -> None:
         if error.fatal():
@@ -299,5 +336,10 @@ class Publisher:
             raise KafkaFailed(self._failed)
         if self._closed:
             raise KafkaFailed("closed")
-        if len(self._producer) and time.monotonic() - self._moved_s > self._stalled_s:
+        waiting = len(self._producer)
+        acknowledged = self._handed_over - waiting
+        if acknowledged > self._acknowledged:
+            self._acknowledged = acknowledged
+            self._moved_s = time.monotonic()
+        elif waiting and time.monotonic() - self._moved_s > self._stalled_s:
             raise KafkaFailed(f"nothing was acknowledged for {self._stalled_s:g} s")

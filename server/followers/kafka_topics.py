@@ -24,11 +24,13 @@ class KafkaFailed(Exception):
 class Tail:
     """One partition: its last message, by mark and offset."""
 
-    __slots__ = ("mark", "offset")
+    __slots__ = ("mark", "offset", "under_way")
 
     def __init__(self, mark: Mark, offset: int) -> None:
         self.mark = mark
         self.offset = offset
+        # Messages sent since, before the last one.
+        self.under_way = 0
 
 
 Tails = dict[str, list[Tail]]
