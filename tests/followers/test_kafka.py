@@ -12,7 +12,7 @@ from typing import Any, Final
 import grpc
 import psutil
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 
 from clients.examples.kafka_book import KafkaBook
 from exchange.v1.admin_service_pb2 import GetStatusRequest, StreamJournalRequest
@@ -323,6 +323,30 @@ def test_a_wiped_topic_is_filled_from_the_beginning(
     until(lambda: topic not in broker.topics(), SECONDS, "the end of the topic")
     assert writer.write(records)[0] == 0
     writer.assert_all_there(records)
+
+
+def test_what_lands_elsewhere_than_behind_the_last_is_noticed(
+    broker: Broker, records: list[Record], tmp_path: Path
+) -> None:
+    """[I2] A batch of several messages for one partition, between which only the last tells."""
+
+    async def run() -> None:
+        follower = KafkaFollower(broker.address, tmp_path, limits=KafkaSettings())
+        await follower.open()
+        try:
+            await follower.take(records[:20])
+            await follower.take(records[20:30])
+            partition = broker.messages(ORDER_EVENTS)[-1].partition()
+            assert partition is not None
+            somebody = Producer({"bootstrap.servers": broker.address})
+            somebody.produce(ORDER_EVENTS, b"not ours", b"anything", partition)
+            assert somebody.flush(SECONDS) == 0
+            with pytest.raises(KafkaFailed, match=f"{ORDER_EVENTS}/{partition} goes on at offset"):
+                await follower.take(records[30:])
+        finally:
+            await follower.close()
+
+    asyncio.run(run())
 
 
 def book_of(broker: Broker, records: list[Record], name: str) -> tuple[KafkaBook, Books]:
