@@ -312,7 +312,7 @@ def test_channel_that_fails_is_told_of_and_opened_anew(
         all_channels = Channels(cast("Any", exchange))
         async with wired() as (wire, outgoing):
             link = cast("Any", SimpleNamespace(address="", channel=grpc.aio.insecure_channel("x")))
-            session = Session(outgoing, all_channels, cast("Any", exchange), link)
+            session = Session(outgoing, all_channels, link)
             frame = json.dumps({"type": "subscribe", "channels": [kind], "request_id": "r"})
             if before:
                 exchange.told(None, trades(11, 10))

@@ -53,7 +53,11 @@ def disk(tmp_path: Path, figures: Callable[[str], None]) -> Iterator[Path | None
             directory = stack.enter_context(mounted(image, tmp_path / "disk"))
         except (OSError, subprocess.CalledProcessError) as error:
             told = getattr(error, "stderr", None) or str(error).encode()
-            figures(f"fault 4: NOT TESTED, no ext4 on a loop device here: {told.decode().strip()}")
+            why = f"fault 4: NOT TESTED, no ext4 on a loop device here: {told.decode().strip()}"
+            if not os.environ.get("CI"):
+                pytest.skip(why)
+            # There a skip is a failure, for what could be installed; a loop device can't.
+            figures(why)
             directory = None
         yield directory
 
