@@ -63,8 +63,11 @@ class _Loop:
             return future.result()
         except BaseException as error:  # of the work, or Ctrl-C in the thread that waits for it
             future.cancel()
-            if self._is_closed and isinstance(error, CancelledError):
-                raise _ClosedError from None
+            if isinstance(error, CancelledError):
+                # Who closes has the turn until that is known.
+                with self._turn:
+                    if self._is_closed:
+                        raise _ClosedError from None
             raise
 
     def close(self) -> None:

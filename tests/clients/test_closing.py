@@ -4,11 +4,16 @@ import asyncio
 import subprocess
 import sys
 import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
 from contextlib import aclosing
 from importlib import resources
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from clients import sync
 from clients.client import ExchangeClient
 from clients.errors import OutcomeUnknownError
 from clients.requests import PlaceOrder
@@ -159,3 +164,36 @@ def test_a_forked_process_is_told_instead_of_waiting_for_ever(address: str) -> N
 @pytest.mark.parametrize("package", ["clients", "exchange"])
 def test_type_checkers_of_other_programs_read_the_types(package: str) -> None:
     assert (resources.files(package) / "py.typed").is_file()
+
+
+def test_a_thread_that_ends_before_the_one_that_closes_goes_on_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends: list[str] = []
+    begun = threading.Event()
+    waiting = Retries(delay_first_s=60, delay_max_s=60, overall_s=600)
+
+    def read(exchange: SyncExchangeClient) -> None:
+        try:
+            for _ in exchange.follow_trades(on_interruption=lambda _: begun.set()):
+                pass
+        except BaseException as error:
+            ends.append(str(error))
+
+    def schedule(work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Future[Any]:
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+        if getattr(work, "__name__", "") == "_end_all":
+            future.result()
+            # Long enough for one who does not wait for his turn.
+            thread.join(0.05)
+        return future
+
+    with SyncExchangeClient(f"127.0.0.1:{free_port()}", retries=waiting) as exchange:
+        thread = threading.Thread(target=read, args=(exchange,), daemon=True)
+        thread.start()
+        assert begun.wait(10)
+        there = SimpleNamespace(**{**vars(asyncio), "run_coroutine_threadsafe": schedule})
+        monkeypatch.setattr(sync, "asyncio", there)
+    thread.join(10)
+    (end,) = ends
+    assert end.startswith(CLOSED)
