@@ -80,9 +80,15 @@ def processes(exchange: Everything) -> dict[str, int]:
     """Process ids of its parts, by name."""
     found = {}
     for process_id in exchange.running.children():
-        words = psutil.Process(process_id).cmdline()
-        name = "gateway" if "--config-yaml" in words else words[words.index("-m") + 2]
-        found[name] = process_id
+        try:
+            words = psutil.Process(process_id).cmdline()
+        except psutil.NoSuchProcess:
+            # It is gone, or a zombie until the next look.
+            continue
+        if "--config-yaml" in words:
+            found["gateway"] = process_id
+        elif "-m" in words:
+            found[words[words.index("-m") + 2]] = process_id
     return found
 
 
