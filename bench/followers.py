@@ -37,10 +37,10 @@ from bench.workloads import EXCHANGE, Plan, bench, exchange
 from exchange.v1.admin_service_pb2 import GetStatusRequest, GetStatusResponse
 from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.market_data_pb2 import ListTradesResponse
+from server import event_messages
 from server.followers.migrations import migrate
 from server.history.reader import History
 from server.journal.snapshots import write_snapshot
-from server.rpc import present
 from server.rpc.analytics import Analytics
 from server.rpc.market_view import analytics
 from server.supervisor import embedded_postgres, kafka_broker, redis_server
@@ -410,7 +410,7 @@ async def _asked(url: str, trades: int) -> tuple[list[float], list[float]]:
         async def page(before: int = before) -> bytes:
             reply = ListTradesResponse()
             for trade in await reader.trades(INSTRUMENT, (before, 0), 1_000):
-                present.trade(reply.trades.add(), *trade)
+                event_messages.trade(reply.trades.add(), *trade)
             return reply.SerializeToString()
 
         async def day() -> bytes:

@@ -35,6 +35,7 @@ from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 from exchange.v1.order_service_pb2 import OrderEvent as OrderEventMessage
 from exchange.v1.order_service_pb2 import OrderEventKind
 from exchange.v1.types_pb2 import Order, Trade
+from server import event_messages
 from server.core.engine import Engine
 from server.core.events import (
     Event,
@@ -46,7 +47,7 @@ from server.core.events import (
     OrderReplaced,
     Traded,
 )
-from server.core.types import BUY, CANCELLED, FILLED, PARTIALLY_FILLED, SELL
+from server.core.types import BUY, FILLED, PARTIALLY_FILLED, SELL
 
 ORDERS: Final = "exchange-orders"
 TRADES: Final = "exchange-trades"
@@ -61,7 +62,6 @@ _KINDS: Final[dict[type, tuple[int, str]]] = {
     OrderCancelled: (OrderEventKind.ORDER_EVENT_KIND_CANCELLED, "cancelled"),
     OrderRejected: (OrderEventKind.ORDER_EVENT_KIND_REJECTED, "rejected"),
 }
-_E8: Final = 10**8
 _FILLED: Final = int(OrderEventKind.ORDER_EVENT_KIND_FILLED)
 _new: Final = tuple.__new__
 
@@ -213,14 +213,16 @@ class Encoder:
         if not (as_order or as_event):
             return
         number, name = _KINDS[type(event)]
-        order = self._encode(_order(event, time_ns))
+        message = Order()
+        event_messages.order(message, event, time_ns)
+        order = self._encode(message)
         if as_order:
             made.append(_new(Out, (ORDERS, mark, name, order)))
         if as_event:
-            message = _event(mark.sequence, position, time_ns, number)
+            told = _event(mark.sequence, position, time_ns, number)
             if event.change_e8:
-                message.change_e8 = event.change_e8
-            value = self._with_field(self._encode(message), "order", order)
+                told.change_e8 = event.change_e8
+            value = self._with_field(self._encode(told), "order", order)
             made.append(_new(Out, (ORDER_EVENTS, mark, name, value)))
 
     def _trade(
@@ -239,14 +241,16 @@ class Encoder:
         as_trade, as_event = wanted(TRADES, first), wanted(ORDER_EVENTS, second)
         if not (as_trade or as_event):
             return
-        trade = self._encode(_trade(sequence, position, time_ns, event))
+        message = Trade()
+        event_messages.trade(message, sequence, position, time_ns, event)
+        trade = self._encode(message)
         if as_trade:
             made.append(_new(Out, (TRADES, first, "trade", trade)))
         for mark, is_taker in ((first, False), (second, True)):
             if wanted(ORDER_EVENTS, mark):
-                message = _event(sequence, position, time_ns, _FILLED)
-                _filled(message.order, event, is_taker, price_e8)
-                value = self._with_field(self._encode(message), "trade", trade)
+                told = _event(sequence, position, time_ns, _FILLED)
+                _filled(told.order, event, is_taker, price_e8)
+                value = self._with_field(self._encode(told), "trade", trade)
                 made.append(_new(Out, (ORDER_EVENTS, mark, "filled", value)))
 
 
@@ -370,54 +374,6 @@ def _event(sequence: int, position: int, time_ns: int, kind: int) -> OrderEventM
     into.time_ns = time_ns
     into.kind = kind  # type: ignore[assignment]
     return into
-
-
-def _order(event: OrderEvent, time_ns: int) -> Order:
-    into = Order()
-    (
-        into.order_id, into.client_id, client_reference, into.instrument, into.side, into.type,
-        into.time_in_force, post_only, into.self_trade_prevention, price_e8, into.quantity_e8,
-        filled_e8, remaining_e8, cancelled_e8, status, into.placed_sequence, into.created_time_ns,
-        _, reason, _,
-    ) = event  # type: ignore[assignment]  # fmt: skip
-    into.updated_time_ns = time_ns
-    into.status = status  # type: ignore[assignment]
-    if client_reference:
-        into.client_reference = client_reference
-    if post_only:
-        into.post_only = True
-    if price_e8:
-        into.price_e8 = price_e8
-    if filled_e8:
-        into.filled_quantity_e8 = filled_e8
-    if remaining_e8:
-        into.remaining_quantity_e8 = remaining_e8
-    if cancelled_e8:
-        into.cancelled_quantity_e8 = cancelled_e8
-    if status >= CANCELLED:
-        into.end_reason = reason  # type: ignore[assignment]
-    return into
-
-
-def _trade(sequence: int, index: int, time_ns: int, event: Traded) -> Trade:
-    into = Trade()
-    into.trade_id = f"T{sequence}-{index}"
-    into.sequence = sequence
-    into.index = index
-    into.time_ns = time_ns
-    (
-        into.instrument, into.price_e8, into.quantity_e8, into.aggressor_side,
-        into.maker_order_id, into.maker_client_id, _, _, _, _, maker_fee_e8,
-        into.taker_order_id, into.taker_client_id, _, _, _, _, taker_fee_e8,
-    ) = event  # type: ignore[assignment]  # fmt: skip
-    into.maker_fee = _fee(maker_fee_e8) if maker_fee_e8 else "0"
-    into.taker_fee = _fee(taker_fee_e8) if taker_fee_e8 else "0"
-    return into
-
-
-def _fee(units_e8: int) -> str:
-    whole, part = divmod(abs(units_e8), _E8)
-    return f"{'-' if units_e8 < 0 else ''}{whole}.{part:08d}".rstrip("0").rstrip(".")
 
 
 def _filled(into: Order, event: Traded, is_taker: bool, price_e8: int) -> None:

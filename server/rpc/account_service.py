@@ -8,9 +8,9 @@ from exchange.v1 import account_service_pb2 as messages
 from exchange.v1.account_service_pb2_grpc import AccountServiceServicer
 from server.core.engine import Engine
 from server.core.rejects import RejectReason
+from server.decimals import decimal_text
 from server.rpc import present
 from server.rpc.calls import Calls
-from server.rpc.decimals import decimal_text
 from server.rpc.errors import EdgeReject, refuse
 
 Context = ServicerContext[Any, Any]

@@ -20,7 +20,7 @@ from grpc.aio import ServicerContext
 
 from exchange.v1 import types_pb2
 from server.core.rejects import Reject, RejectReason
-from server.rpc.decimals import decimal_text
+from server.decimals import decimal_text
 from server.sequencer.errors import JournalFull, NotServing, Overloaded
 
 DOMAIN: Final = "exchange"

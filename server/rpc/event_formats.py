@@ -10,6 +10,7 @@ from typing import Final
 from exchange.v1.market_data_pb2 import StreamTradesResponse
 from exchange.v1.order_service_pb2 import OrderEvent as Message
 from exchange.v1.order_service_pb2 import OrderEventKind, StreamOrderEventsResponse
+from server import event_messages
 from server.core.events import (
     Event,
     OrderAccepted,
@@ -22,7 +23,6 @@ from server.core.events import (
 )
 from server.core.types import BUY, FILLED, PARTIALLY_FILLED, SELL
 from server.feed.event_streams import Filter, Wanted
-from server.rpc import present
 from server.rpc.delimited import delimited
 
 Entries = Iterator[tuple[Sequence[Filter], bytes]]
@@ -49,7 +49,7 @@ class TradeFormat:
         for index, event in enumerate(events):
             if type(event) is Traded and (keys := wanted("", event.instrument)):
                 reply = StreamTradesResponse()
-                present.trade(reply.trades.add(), sequence, index, time_ns, event)
+                event_messages.trade(reply.trades.add(), sequence, index, time_ns, event)
                 yield keys, reply.SerializeToString()
 
     def header(self, sequence: int, previous_sequence: int, restarted: bool) -> bytes:
@@ -75,7 +75,7 @@ class OrderEventFormat:
                 if makers or takers:
                     # The trade is the larger part, and the same for both.
                     trade = Message()
-                    present.trade(trade.trade, sequence, index, time_ns, event)
+                    event_messages.trade(trade.trade, sequence, index, time_ns, event)
                     part = trade.SerializeToString()
                 if makers:
                     filled = _filled_maker(_begun(sequence, index, time_ns), event)
@@ -91,7 +91,7 @@ class OrderEventFormat:
                     into = _begun(sequence, index, time_ns)
                     into.kind = _KINDS[type(event)]  # type: ignore[assignment]
                     into.change_e8 = event.change_e8
-                    present.order(into.order, event, time_ns)
+                    event_messages.order(into.order, event, time_ns)
                     yield keys, _entry(into)
 
     def header(self, sequence: int, previous_sequence: int, restarted: bool) -> bytes:

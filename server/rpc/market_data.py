@@ -5,12 +5,13 @@ from typing import Any, Final, NoReturn
 from grpc.aio import ServicerContext
 
 from exchange.v1 import market_data_pb2 as messages
+from server import event_messages
 from server.core.engine import Engine
 from server.core.rejects import RejectReason
 from server.feed.feed import Feed
 from server.feed.ticker import Rendered
 from server.history.reader import History
-from server.rpc import analytics, present
+from server.rpc import analytics
 from server.rpc import market_view as view
 from server.rpc.calls import Calls
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
@@ -97,7 +98,7 @@ class MarketData:
             sequence=page.sequence, next_page_token=page.next_page_token
         )
         for trade in page.trades:
-            present.trade(reply.trades.add(), *trade)
+            event_messages.trade(reply.trades.add(), *trade)
         return reply
 
     async def GetTicker(self, request: messages.GetTickerRequest, context: Context) -> bytes:

@@ -7,10 +7,10 @@ from exchange.v1.types_pb2 import Level
 from server.core.engine import Engine
 from server.core.market import MINUTE_NS, Ticker
 from server.core.types import BUY, SELL
+from server.decimals import E16_PLACES, decimal_text
 from server.feed.activity import Activity
 from server.rpc import present
 from server.rpc.analytics import Analytics, average_e8
-from server.rpc.decimals import E16_PLACES, decimal_text
 from server.rpc.delimited import delimited
 from server.rpc.market_figures import Days, statistics_of
 

@@ -7,6 +7,7 @@ from grpc.aio import ServicerContext
 
 from exchange.v1 import order_service_pb2 as messages
 from exchange.v1.order_service_pb2_grpc import OrderServiceServicer
+from server import event_messages
 from server.core.rejects import Reject, RejectReason
 from server.history.reader import History
 from server.rpc import parse, present
@@ -91,7 +92,7 @@ class OrderService(OrderServiceServicer):
         if found is None:
             await refuse(context, EdgeReject(RejectReason.ORDER_UNKNOWN, "order_id", query))
         reply = messages.GetOrderResponse(sequence=found.sequence)
-        present.order(reply.order, *found.order)
+        event_messages.order(reply.order, *found.order)
         return reply
 
     async def ListOrders(
@@ -105,7 +106,7 @@ class OrderService(OrderServiceServicer):
             sequence=page.sequence, next_page_token=page.next_page_token
         )
         for order in page.orders:
-            present.order(reply.orders.add(), *order)
+            event_messages.order(reply.orders.add(), *order)
         return reply
 
     # A coroutine that reads and writes by itself: unlike an async generator's, its end is its own,

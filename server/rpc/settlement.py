@@ -16,10 +16,10 @@ from grpc.aio import ServicerContext
 
 from exchange.v1 import admin_service_pb2 as messages
 from server import logs
+from server.decimals import E16_PLACES, decimal_text
 from server.history.reader import Down
 from server.history.settlement import SETTLE_S, Damaged, NotKept, Obligation, Settlements
 from server.rpc.calls import Calls
-from server.rpc.decimals import E16_PLACES, decimal_text
 from server.rpc.errors import EdgeReason, EdgeReject
 from server.rpc.request_ids import request_id
 

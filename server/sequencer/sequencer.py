@@ -229,7 +229,6 @@ class Sequencer:
             self._idle = False
             # From here on the thread belongs to this record: an empty one in between would state a
             # sequence that isn't journaled yet.
-            self._cancel_quiet()
             self._loop.call_soon(self._close)
         return record
 

@@ -24,6 +24,7 @@ SETTINGS = {"server.settings", "server.exits"}
 LOGS = {"server.logs"}
 COLLECTOR = {"server.collector"}
 OUTAGE_LINES = {"server.outage_lines"}
+MESSAGES = {"server.decimals", "server.event_messages"}
 WIRE = {"exchange", "grpc"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -31,6 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.exits": set(),
     "server.collector": set(),
     "server.outage_lines": set(),
+    "server.decimals": CORE,
+    "server.event_messages": CORE | {"server.decimals", "exchange"},
     "server.settings": CORE,
     "server.logs": SETTINGS,
     "server.journal": CORE | SETTINGS | COLLECTOR,
@@ -39,10 +42,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.metrics": FEED | SETTINGS,
     "server.history": CORE,
     "server.limits": SETTINGS | OUTAGE_LINES,
-    "server.rpc": METRICS | {"server.history", "server.limits"} | SETTINGS | LOGS | WIRE,
+    "server.rpc": RPC | SETTINGS | LOGS | WIRE | MESSAGES,
     "server.app": RPC | SETTINGS | LOGS | WIRE | COLLECTOR,
     # Followers share the pure codecs and the engine; the server itself they reach over gRPC.
-    "server.followers": JOURNAL | SETTINGS | LOGS | OUTAGE_LINES | WIRE | COLLECTOR | {"clients"},
+    "server.followers": JOURNAL
+    | SETTINGS
+    | LOGS
+    | OUTAGE_LINES
+    | WIRE
+    | COLLECTOR
+    | MESSAGES
+    | {"clients"},
     "server.supervisor": APP | SETTINGS | LOGS | WIRE | {"server.followers", "clients", "gateway"},
     "clients": WIRE,
     "gateway": WIRE | {"clients"},

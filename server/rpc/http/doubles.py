@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Final
 
 from server.core.types import E8, INT64_MAX
-from server.rpc.decimals import decimal_text
+from server.decimals import decimal_text
 from server.rpc.errors import EdgeReason, EdgeReject
 from server.rpc.http.given import Given
 

@@ -15,9 +15,10 @@ from server.core.events import OrderEvent, Traded
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS, Ticker
 from server.core.types import BUY, CANCELLED, LIMIT, SELL
+from server.decimals import average_price_e8
+from server.event_messages import Standing
 from server.feed.activity import Activity
 from server.rpc.analytics import Analytics, average_e8
-from server.rpc.decimals import average_price_e8
 from server.rpc.http.doubles import E16, double_of
 from server.rpc.http.words import (
     PREVENTIONS,
@@ -28,7 +29,7 @@ from server.rpc.http.words import (
     TYPES,
 )
 from server.rpc.market_figures import Statistics
-from server.rpc.present import LISTED_MAX, Standing, standing_after
+from server.rpc.present import LISTED_MAX, standing_after
 from server.sequencer.ticket import Applied
 
 MS: Final = 1_000_000
