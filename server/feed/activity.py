@@ -1,8 +1,9 @@
 """What each market did since the start: orders, trades and volume, and how many of late.
 
 Counted once durable, a record at a time: about 0.1 µs for an order or a trade. The recent past is
-kept in whole seconds, at most `RECENT_SECONDS` of them for each market. Nothing of this is state:
-it begins at 0 with the process, like the metrics; what goes on through a restart is the engine's.
+kept in whole seconds, at most `RECENT_SECONDS` of them for each market, by the monotonic clock: a
+wall clock that is set stretches no second and loses none. Nothing of this is state: it begins at 0
+with the process, like the metrics; what goes on through a restart is the engine's.
 """
 
 import time
@@ -62,16 +63,17 @@ class _Market:
 class Activity:
     """Counts of all markets."""
 
-    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
-        self.since_ns: Final = clock()
+    def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self.since_ns: Final = time.time_ns()
         """When the counting began."""
+        self._began_ns: Final = clock()
         self._clock = clock
         self._markets: dict[str, _Market] = {}
 
     @property
     def recent_seconds(self) -> int:
         """How much the recent counts cover."""
-        return max(1, min(RECENT_SECONDS, (self._clock() - self.since_ns) // SECOND_NS))
+        return max(1, min(RECENT_SECONDS, (self._clock() - self._began_ns) // SECOND_NS))
 
     def count(self, record: ClosedRecord) -> None:
         """Count a record that is durable."""
@@ -85,7 +87,7 @@ class Activity:
                     if type(event) is Traded:
                         trades[event.instrument] += 1
                         volume_e8[event.instrument] += event.quantity_e8
-        second = record.time_ns // SECOND_NS
+        second = self._clock() // SECOND_NS
         for name in orders | trades:
             market = self._markets.get(name)
             if market is None:

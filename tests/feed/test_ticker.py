@@ -160,7 +160,9 @@ def record(engine: Engine, sequence: int, time_ns: int, *commands: PlaceOrder) -
     return ClosedRecord(opened)
 
 
-def test_recent_counts_are_those_of_the_last_minute() -> None:
+@pytest.mark.parametrize("stamps_go_on", [True, False])
+def test_recent_counts_are_those_of_the_last_minute(*, stamps_go_on: bool) -> None:
+    """Stamps stand still after the wall clock was set back."""
     engine = Engine()
     engine.apply(SetInstrument(Instrument(BTC)), Stamp(1, 0))
     now_ns = 1_000 * SECOND_NS
@@ -172,8 +174,9 @@ def test_recent_counts_are_those_of_the_last_minute() -> None:
     )
     for each in range(200):
         now_ns = (1_000 + each) * SECOND_NS
-        activity.count(record(engine, 2 + 4 * each, now_ns, *pair))
-        activity.count(record(engine, 4 + 4 * each, now_ns, *pair))
+        time_ns = now_ns if stamps_go_on else 5_000 * SECOND_NS
+        activity.count(record(engine, 2 + 4 * each, time_ns, *pair))
+        activity.count(record(engine, 4 + 4 * each, time_ns, *pair))
         done = activity.of(BTC)
         assert (done.orders, done.trades) == (4 * (each + 1), 2 * (each + 1))
         assert done.volume_e8 == 6 * (each + 1)
