@@ -122,9 +122,12 @@ def configuration(addresses: Addresses) -> dict[str, Any]:
 
 
 def listener(addresses: Addresses) -> dict[str, Any]:
+    address = socket_address(ip_of(addresses.host), addresses.http_port)
+    # All addresses of the machine are those of IPv4 too, as they are for the server's own port.
+    address["socket_address"]["ipv4_compat"] = ":" in addresses.host
     return {
         "name": "http",
-        "address": socket_address(ip_of(addresses.host), addresses.http_port),
+        "address": address,
         "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
         "filter_chains": [

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from typing import Any, cast
@@ -49,6 +50,24 @@ def test_addresses() -> None:
 
     assert address("localhost", "[::1]:50051") == ("127.0.0.1", ("STATIC", "::1", 50051))
     assert address("0.0.0.0", "server:9") == ("0.0.0.0", ("STRICT_DNS", "server", 9))
+
+
+def test_a_gateway_on_all_addresses_takes_callers_of_both_families(starter: Starter) -> None:
+    """As the server's own port does."""
+    http_port = free_port()
+    try:
+        socket.create_server(("::1", http_port), family=socket.AF_INET6).close()
+    except OSError:
+        return  # A machine without IPv6.
+    ports = ("--http-port", str(http_port), "--server", f"127.0.0.1:{free_port()}")
+    starter.run("gateway", "--host", "::", "--insecure-public", *ports)
+    until(lambda: listens("::1", http_port), 30, "a listener")
+    assert listens("127.0.0.1", http_port)
+
+
+def listens(address: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        return probe.connect_ex((address, port)) == 0
 
 
 def test_streams_that_nobody_reads_leave_room_for_all_others() -> None:
