@@ -222,7 +222,7 @@ class ExchangeClient:
         return [market_wire.book_of(book) for book in reply.books]
 
     async def trades(self, instrument: str, page_size: int = 50) -> AsyncGenerator[Trade, None]:
-        """The trades of an instrument that are kept in memory, newest first, page by page."""
+        """The trades of an instrument, newest first, as far back as the exchange lists them."""
         request = market_pb2.ListTradesRequest(instrument=instrument, page_size=page_size)
         while True:
             page = await self._connection.read(self._market.ListTrades, request)

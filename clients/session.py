@@ -158,14 +158,20 @@ class TradingSession:
             for start in range(0, len(commands), COMMANDS_MAX)
         ]
         why = ""
+        written = 0
         try:
             async with asyncio.timeout(timeout_s):
                 for batch in batches:
                     await self._write(batch)
+                    written += 1
                 for batch in batches:
                     await batch.done.wait()
         except TimeoutError:
             why = f"no answer within {timeout_s:g} s"
+        except UnavailableError:
+            # That nothing was sent is so of the first message only.
+            if not written:
+                raise
         lost = [command for batch in batches for command in batch.unanswered()]
         if lost:
             raise self._unknown(why or self._end, lost)

@@ -161,6 +161,19 @@ async def test_lost_session_names_what_is_unknown(
     assert {order.order_id for order in fake.orders.orders} == {"a", "b", "c"}
 
 
+async def test_lost_between_two_messages_of_one_send(
+    fake: FakeExchange, exchange: ExchangeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Part of it was sent, so it is not the failure that says that nothing was."""
+    monkeypatch.setattr("clients.session.MESSAGES_MAX", 1)
+    fake.orders.session = answer_one_then_fail
+    commands: list[Command] = [buy(f"o-{number}") for number in range(1_001)]
+    async with exchange.trading_session() as session:
+        with pytest.raises(OutcomeUnknownError, match="the server is gone") as caught:
+            await session.send(commands)
+    assert caught.value.request == commands[1:]
+
+
 async def test_silent_line_names_what_is_unknown(
     fake: FakeExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
