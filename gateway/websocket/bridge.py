@@ -25,7 +25,6 @@ from functools import partial
 from http import HTTPStatus
 from secrets import token_hex
 from typing import Final, cast
-from urllib.parse import urlsplit
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -103,7 +102,7 @@ class Bridge:
         origin = request.headers.get("Origin")
         if path != PATH:
             return self._refuse(link, "path", HTTPStatus.NOT_FOUND, f"the path is {PATH}")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+        if origin is not None and origin.partition("://")[2] != request.headers.get("Host"):
             sentence = "the page is from another origin than the exchange"
             return self._refuse(link, "origin", HTTPStatus.FORBIDDEN, sentence)
         if self._open >= CONNECTIONS_MAX:

@@ -43,6 +43,7 @@ def answer(exchange: Everything, request: bytes) -> httpx.Response:
         ("OPTIONS *", "Host: x\r\n", 404, "route"),
         ("GET /orders", f"Host: x\r\n{UPGRADE}", 403, "/stream"),
         ("GET /stream", f"Host: x\r\n{UPGRADE}Origin: http://y\r\n", 403, "origin"),
+        ("GET /stream", f"Host: x\r\n{UPGRADE}Origin: http://[\r\n", 403, "origin"),
         ("GET /stream", f"Host: x\r\n{UPGRADE}", 400, "Sec-WebSocket-Key"),
         ("POST /stream", f"Host: x\r\n{UPGRADE}", 405, "POST"),
     ],
