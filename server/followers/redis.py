@@ -46,7 +46,7 @@ SCRIPT: Final = """
 local batch = cmsgpack.unpack(ARGV[1])
 for _, kept in ipairs(batch[1]) do
   for i = 2, #kept, 2 do
-    redis.call('SET', kept[i], kept[i + 1], 'PXAT', kept[1])
+    redis.call('SET', kept[i], kept[i + 1], 'PX', kept[1])
   end
 end
 for i = 1, #batch[2], 2 do
@@ -56,9 +56,9 @@ if #batch[3] > 0 then
   redis.call('HSET', KEYS[1], unpack(batch[3]))
 end
 """
-"""Does all of a batch in one call, given as msgpack: for each record when its outcomes end, then
-names and values; channels and messages; fields and values of the position. As single commands it
-would cost this process and Redis several times as much."""
+"""Does all of a batch in one call, given as msgpack: for each record the milliseconds for which its
+outcomes are kept, then names and values; channels and messages; fields and values of the position.
+As single commands it would cost this process and Redis several times as much."""
 
 
 class Batch:
@@ -89,7 +89,7 @@ class RedisFollower:
         self._feed: Feed | None = None
         self._unsent: bytes = b""
         self._position: tuple[str, int] = ("", 0)
-        self._opened_ns = 0
+        self._opened_ns = self._opened_monotonic_ns = 0
 
     async def open(self) -> Reached:
         """Connect, find out what was published, and publish what could not be."""
@@ -104,7 +104,7 @@ class RedisFollower:
             journal, sequence = (each or b"" for each in found)
             if sequence.isdigit():
                 self._position = (journal.decode(errors="replace"), int(sequence))
-            self._opened_ns = time.time_ns()
+            self._opened_ns, self._opened_monotonic_ns = time.time_ns(), time.monotonic_ns()
             self._feed = await asyncio.to_thread(self._begun)
         await self._send()
         return Reached(self._feed.sequence)
@@ -155,7 +155,7 @@ class RedisFollower:
         feed = self._feed
         assert feed is not None
         batch = Batch()
-        youngest_ns = time.time_ns() - LIFE_NS
+        now_ns = time.time_ns()
         for record in records:
             events_of = record.events()
             if self._was_published(record):
@@ -163,8 +163,10 @@ class RedisFollower:
                 continue
             for message in feed.messages(record, events_of, listened):
                 batch.published += message
-            if record.time_ns > youngest_ns:
-                kept: list[Any] = [(record.time_ns + LIFE_NS) // 1_000_000]
+            # Stamps are ahead of a clock that was set back: their hour does not wait for it.
+            left_ms = (LIFE_NS - max(0, now_ns - record.time_ns)) // 1_000_000
+            if left_ms > 0:
+                kept: list[Any] = [left_ms]
                 for entry in entries(record, events_of):
                     kept += entry
                 batch.kept.append(kept)
@@ -181,7 +183,9 @@ class RedisFollower:
         journal, sequence = self._position
         if journal == record.journal.hex():
             return record.last_sequence <= sequence
-        return record.time_ns < self._opened_ns
+        # Where the clock was set back since then, the moment counts as it would be told now.
+        since_ns = time.monotonic_ns() - self._opened_monotonic_ns
+        return record.time_ns < min(self._opened_ns, time.time_ns() - since_ns)
 
     async def _send(self) -> None:
         assert self._client is not None

@@ -1,0 +1,68 @@
+"""Redis after the wall clock was set: stamps that are ahead of it, or behind what it once was."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from server.core.commands import PlaceOrder
+from server.core.types import BUY, E8, LIMIT
+from server.followers.redis import RedisFollower
+from server.journal.recent_keys import LIFE_NS
+from server.journal.record import Record
+from tests.followers.redis_site import Site as RedisSite
+from tests.journal.site import INSTRUMENT, Site, records_of, settings
+
+HOUR_NS = 3_600 * 10**9
+CHANNEL = f"exchange:orders:{INSTRUMENT}"
+
+
+def journal_of(directory: Path, time_ns: int) -> list[Record]:
+    """Of one order with a key, stamped then."""
+    site = Site(directory)
+    site.commit(*settings(), time_ns=time_ns)
+    order = PlaceOrder("c", INSTRUMENT, BUY, LIMIT, E8, E8, idempotency_key="k")
+    site.commit(order, time_ns=time_ns)
+    site.close()
+    return records_of(directory)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("ahead_ns", [-HOUR_NS // 2, 24 * HOUR_NS])
+async def test_outcomes_of_keys_are_gone_within_their_hour(
+    redis: RedisSite, tmp_path: Path, ahead_ns: int
+) -> None:
+    redis.flush()
+    follower = RedisFollower(redis.url, tmp_path)
+    await follower.open()
+    follower._opened_ns = 0
+    await follower.take(journal_of(tmp_path / "data", time.time_ns() + ahead_ns))
+    await follower.close()
+    with redis.client() as client:
+        names = client.keys("exchange:key:*")
+        assert isinstance(names, list)
+        assert len(names) == 1
+        left_ms = client.pttl(names[0])
+    longest_ms = (LIFE_NS + min(ahead_ns, 0)) // 10**6
+    assert 0.9 * longest_ms < left_ms <= longest_ms
+
+
+@pytest.mark.asyncio
+async def test_what_follows_on_a_clock_that_was_set_back_is_published(
+    redis: RedisSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal stands where it was before; what comes is stamped by the clock as it is now."""
+    redis.flush()
+    follower = RedisFollower(redis.url, tmp_path)
+    await follower.open()
+    clock_ns = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: clock_ns() - HOUR_NS)
+    with redis.client() as client, client.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe(CHANNEL)
+        listener.get_message(timeout=5)
+        await follower.take(journal_of(tmp_path / "data", time.time_ns()))
+        assert listener.get_message(timeout=5) is not None
+        position = client.hgetall("exchange:feed")
+    await follower.close()
+    assert isinstance(position, dict)
+    assert position[b"sequence"] == b"3"
