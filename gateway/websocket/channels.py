@@ -99,6 +99,11 @@ class Channel:
         """What a new subscriber is sent first."""
         return None
 
+    def leave(self, subscriber: Subscriber) -> None:
+        """Somebody does not want it any more."""
+        self.interested.discard(subscriber)
+        self.subscribers.discard(subscriber)
+
     def fail(self, failure: BaseException) -> None:
         """Its stream has ended; whoever waits for it to begin waits no longer."""
         self.failure = failure
@@ -166,6 +171,10 @@ class EventChannel(Channel):
                     if last > self._complete:
                         self._ahead[subscriber] = last
                     return
+
+    def leave(self, subscriber: Subscriber) -> None:
+        super().leave(subscriber)
+        self._ahead.pop(subscriber, None)
 
     def _publish(self, frame: Frame, sequence: int) -> None:
         for subscriber in tuple(self.subscribers):

@@ -113,8 +113,7 @@ class Channels:
 
     def leave(self, channel: Channel, outgoing: Outgoing) -> None:
         """One subscriber less; the last one closes the stream."""
-        channel.interested.discard(outgoing)
-        channel.subscribers.discard(outgoing)
+        channel.leave(outgoing)
         outgoing.forget(channel)
 
     def open(self) -> Counter[str]:

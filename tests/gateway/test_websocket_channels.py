@@ -1,7 +1,9 @@
 """Channels of the WebSocket bridge, on streams that do what a test wants of them."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -359,6 +361,27 @@ def test_who_joins_in_the_middle_of_a_command_is_sent_it_once() -> None:
             for each in (wire, late_wire):
                 told = [frame["data"]["trade_id"] for frame in await each.until("trades", 3)]
                 assert told == ["11-0", "11-1", "trade-12"]
+        task.cancel()
+
+    run(test)
+
+
+def test_who_leaves_ahead_of_the_channel_is_forgotten() -> None:
+    """Its connection is over: a channel that others keep open must not hold it for good."""
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, trades(11, 10))
+        exchange.told(10, trades(11, 12))
+        channel = TradesChannel(cast("Any", exchange), INSTRUMENT)
+        task = await begun(channel)
+        async with wired() as (wire, early):
+            await asyncio.wait_for(channel.catch_up(early, 10), SECONDS)
+            Channels(cast("Any", exchange)).leave(channel, early)
+            held = weakref.ref(early)
+        del wire, early
+        gc.collect()
+        assert held() is None
         task.cancel()
 
     run(test)
