@@ -130,6 +130,7 @@ class History:
         self._journal = journal
         self._pool: Any = None
         self._opening = asyncio.Lock()
+        self._turns = asyncio.Semaphore(CONNECTIONS_MAX)
         self._resume_s = 0.0
 
     @property
@@ -234,24 +235,26 @@ class History:
         """A connection to tables that are complete through that sequence, or that time."""
         import asyncpg  # Late: a server without PostgreSQL doesn't wait for it at its start.
 
-        if time.monotonic() < self._resume_s:
-            raise Down("can't be reached")
-        try:
-            pool = await self._opened()
-            async with pool.acquire(timeout=CONNECT_S) as connection:
-                sequence, time_ns = await position(connection, self._journal)
-                if sequence < through_sequence and time_ns < through_ns:
-                    behind = (
-                        through_sequence if through_sequence < INT64_MAX else f"{through_ns} ns"
-                    )
-                    raise Down(f"at sequence {sequence}, behind {behind}")
-                try:
-                    yield connection
-                except TimeoutError as error:
-                    raise Down(f"without an answer within {COMMAND_S:g} s") from error
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            self._resume_s = time.monotonic() + PAUSE_S
-            raise Down("can't be reached") from error
+        # Not the pool's to wait for: its time-out is that of a database that can't be reached.
+        async with self._turns:
+            if time.monotonic() < self._resume_s:
+                raise Down("can't be reached")
+            try:
+                pool = await self._opened()
+                async with pool.acquire(timeout=CONNECT_S) as connection:
+                    sequence, time_ns = await position(connection, self._journal)
+                    if sequence < through_sequence and time_ns < through_ns:
+                        behind = (
+                            through_sequence if through_sequence < INT64_MAX else f"{through_ns} ns"
+                        )
+                        raise Down(f"at sequence {sequence}, behind {behind}")
+                    try:
+                        yield connection
+                    except TimeoutError as error:
+                        raise Down(f"without an answer within {COMMAND_S:g} s") from error
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                self._resume_s = time.monotonic() + PAUSE_S
+                raise Down("can't be reached") from error
 
     async def _opened(self) -> Any:
         import asyncpg

@@ -385,6 +385,30 @@ def test_a_question_that_takes_too_long_is_refused_alone(
     asyncio.run(run())
 
 
+def test_more_questions_than_connections_wait_for_their_turn(
+    site: Written, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That many ask is no sign that the database is away."""
+    monkeypatch.setattr(reader, "CONNECT_S", 0.5)
+
+    async def run() -> None:
+        history = History(filled)
+        past = past_of(site.engine, history)
+        connection = await asyncpg.connect(filled)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE orders")
+            asked = [
+                asyncio.create_task(past.order("s0", None))  # type: ignore[arg-type]
+                for _ in range(reader.CONNECTIONS_MAX + 1)
+            ]
+            assert await asyncio.wait(asked, timeout=2 * reader.CONNECT_S) == (set(), set(asked))
+        assert None not in await asyncio.gather(*asked)
+        await connection.close()
+        await history.close()
+
+    asyncio.run(run())
+
+
 def test_a_name_that_nobody_can_have_is_no_failure(site: Written, database: str) -> None:
     """One that the database refuses would have history left alone, for every caller."""
 
