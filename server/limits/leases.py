@@ -100,6 +100,7 @@ class LeasedLimiter(Limiter):
         now_ns = self._clock()
         credit = self.limit if self.is_alone(now_ns) else self._block
         least = self.limit
+        longest_ns, refused = 0, None
         for holder, units in wanted.items():
             lease = self._leases.get(holder)
             if lease is None:
@@ -107,14 +108,18 @@ class LeasedLimiter(Limiter):
             room = self._room(lease, now_ns)
             most = lease.balance + max(0, min(credit, room))
             if units > most and (lease.balance < 0 or room < min(units, self.limit)):
-                missing = units - lease.balance - room
+                missing = min(units, self.limit) - lease.balance - room
                 wait_ns = max(ON_ITS_WAY_NS, missing * 10**9 // self.limit)
                 if now_ns - lease.asked_ns > ON_ITS_WAY_NS:
                     self._tell_soon(holder)
-                left = max(0, lease.balance + room)
-                self.refused_count += max(wanted.values())
-                return Verdict(self.kind, holder, self.limit, left, wait_ns)
+                if wait_ns > longest_ns:
+                    left = max(0, lease.balance + room)
+                    longest_ns = wait_ns
+                    refused = Verdict(self.kind, holder, self.limit, left, wait_ns)
             least = min(least, lease.balance + room - units)
+        if refused is not None:
+            self.refused_count += max(wanted.values())
+            return refused
         verdict = super().take(wanted)
         if not verdict.retry_after_ns:
             self._give_out(wanted, now_ns)

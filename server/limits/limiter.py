@@ -61,6 +61,7 @@ class Limiter:
         now_ns = self._clock()
         known, unit_ns = self._paid_off_ns, self._unit_ns
         latest_ns, tightest = -1, ""
+        longest_ns, refused = 0, None
         paid_off_ns = {}
         for holder, units in wanted.items():
             owed_ns = known.get(holder, 0) - now_ns
@@ -68,11 +69,15 @@ class Limiter:
             paid_off_ns[holder] = now_ns + after_ns
             if after_ns > BURST_NS and owed_ns > 0:
                 wait_ns = min(owed_ns, after_ns - BURST_NS)
-                left = max(0, (BURST_NS - owed_ns) // unit_ns)
-                self.refused_count += max(wanted.values())
-                return Verdict(self._kind, holder, self._limit, left, wait_ns)
-            if after_ns > latest_ns:
+                if wait_ns > longest_ns:
+                    left = max(0, (BURST_NS - owed_ns) // unit_ns)
+                    longest_ns = wait_ns
+                    refused = Verdict(self._kind, holder, self._limit, left, wait_ns)
+            elif after_ns > latest_ns:
                 latest_ns, tightest = after_ns, holder
+        if refused is not None:
+            self.refused_count += max(wanted.values())
+            return refused
         known.update(paid_off_ns)
         while len(known) > KEYS_MAX:
             del known[next(iter(known))]

@@ -119,6 +119,25 @@ def test_more_than_a_block_passes_once_nothing_is_owed() -> None:
     assert not site.passes(4 * BLOCK)
 
 
+def test_more_than_a_burst_waits_for_what_is_owed_and_no_longer() -> None:
+    site = Site(alone=True)
+    assert site.passes(1)
+    refused = site.limiter.take({"client b": 3 * LIMIT, "client a": 3 * LIMIT})
+    assert (refused.holder, refused.retry_after_ns) == ("client a", ON_ITS_WAY_NS)
+
+
+def test_the_budget_that_takes_longest_is_told() -> None:
+    site = Site()
+    for holder, charged in (("client a", LIMIT), ("client b", 3 * LIMIT)):
+        assert site.passes(BLOCK, holder)
+        (wish,) = site.limiter.wishes(10)
+        site.limiter.granted(wish, 0, charged * UNIT_US)
+    refused = site.limiter.take({"client a": 1, "client b": 1})
+    assert refused.holder == "client b"
+    assert refused.retry_after_ns == (2 * LIMIT + 1) * 1_000 * UNIT_US
+    assert site.limiter.refused_count == 1
+
+
 def test_a_refusal_takes_from_nobody() -> None:
     site = Site()
     assert site.count(BLOCK) == BLOCK

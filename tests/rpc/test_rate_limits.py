@@ -69,6 +69,19 @@ def test_more_than_a_burst_passes_when_nothing_is_owed_and_is_paid_off() -> None
     assert not limiter.take({"client a": 1}).retry_after_ns
 
 
+def test_who_waits_as_long_as_he_is_told_is_not_refused_again() -> None:
+    """Also where the other budget takes longer than the one that is looked at first."""
+    clock = Clock()
+    limiter = Limiter("orders", 1, clock)
+    assert not limiter.take({"address x": 10, "client a": 10}).retry_after_ns
+    assert not limiter.take({"address y": 1, "client b": 1}).retry_after_ns
+    refused = limiter.take({"address y": 1, "client a": 1})
+    assert (refused.holder, refused.retry_after_ns) == ("client a", 10 * BURST_NS)
+    assert limiter.refused_count == 1
+    clock.now_ns += refused.retry_after_ns
+    assert not limiter.take({"address y": 1, "client a": 1}).retry_after_ns
+
+
 def test_budgets_that_are_remembered_are_bounded() -> None:
     limiter = Limiter("orders", 1, Clock())
     for number in range(KEYS_MAX + 10):
