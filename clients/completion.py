@@ -74,7 +74,7 @@ def _option(parser: argparse.ArgumentParser, action: argparse.Action) -> Option:
         max(action.option_strings, key=len),
         meaning,
         takes_value=action.nargs != 0,
-        values=tuple(map(str, action.choices or ())),
+        values=tuple(map(str, action.choices or vars(action).get("words", ()))),
         is_file=action.metavar in FILES,
     )
 
@@ -119,14 +119,15 @@ def _zsh(program: str, nodes: list[Node]) -> Iterator[str]:
     yield f"#compdef {program}"
     yield f"# zsh completion of {program}: source this file after compinit, or put it into $fpath."
     yield f"_{program}() {{"
-    yield '    local at="" i'
+    yield '    local at="" previous=$words[CURRENT-1] i'
     yield "    local -a entries"
+    yield "    [[ $words[CURRENT] == --*=* ]] && previous=${words[CURRENT]%%=*} && compset -P '*='"
     yield "    for ((i = 2; i < CURRENT; i++)); do"
     yield '        case "$at $words[i]" in'
     yield f'            {_pattern(nodes)}) at="$at $words[i]" ;;'
     yield "        esac"
     yield "    done"
-    yield '    case "$at$words[CURRENT-1]" in'
+    yield '    case "$at$previous" in'
     for node in nodes:
         for option in node.options:
             if option.takes_value:

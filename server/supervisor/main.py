@@ -212,9 +212,12 @@ def _add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
             )
         else:
             shown = default or WITHOUT.get(named.name, "none")
-            parser.add_argument(
+            option = parser.add_argument(
                 named.option, metavar=named.placeholder, help=f"{meaning}; {shown})"
             )
+            # For completion: as `choices` they would be refused before a file or variable is read.
+            words = Settings.__dataclass_fields__[named.name].metadata.get("words", ())
+            vars(option)["words"] = words
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

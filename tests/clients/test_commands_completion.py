@@ -28,6 +28,8 @@ def commands() -> "argparse._SubParsersAction[argparse.ArgumentParser]":
     journal = commands.add_parser("journal", help="read a journal").add_subparsers()
     verify = journal.add_parser("verify", help="check it")
     verify.add_argument("--data-dir", metavar="DIR")
+    level = verify.add_argument("--log-level", metavar="LEVEL")
+    vars(level)["words"] = ("debug", "info")
     journal.add_parser("show").add_argument("file", metavar="FILE")
     return commands
 
@@ -48,6 +50,7 @@ def commands() -> "argparse._SubParsersAction[argparse.ArgumentParser]":
         ("place journal ve", []),  # a client of that name: no way into another command
         ("journal ", ["verify", "show", "--help"]),
         ("journal verify --d", ["--data-dir"]),
+        ("journal verify --log-level ", ["debug", "info"]),
         ("journal show --h", ["--help"]),
         ("unknown ", ["place", "journal"]),
     ],
@@ -67,6 +70,39 @@ def test_bash_proposes(
     )
     assert asked.stderr == ""
     assert asked.stdout.split() == proposed
+
+
+@pytest.mark.skipif("zsh" not in INSTALLED, reason="there is no zsh")
+@pytest.mark.parametrize(
+    ("typed", "proposed"),
+    [
+        ("place --tif ", ["gtc", "ioc"]),
+        ("place --tif=i", ["gtc", "ioc"]),
+        ("place --price=1", []),
+        ("journal verify --data-dir=/t", ["a file"]),
+        ("journal verify --log-level=", ["debug", "info"]),
+    ],
+)
+def test_zsh_offers(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    typed: str,
+    proposed: list[str],
+) -> None:
+    # What narrows them down to the word so far is zsh's own, of a shell with a terminal.
+    ask = """
+    compdef() { :; }; compset() { :; }
+    _files() { print a file; }; _describe() { print -l $entries; }
+    """
+    words = "words=(exchange ${=1}); [[ $1 == *' ' ]] && words+=(''); CURRENT=$#words; _exchange"
+    asked = subprocess.run(
+        ["zsh", "-fc", f"{ask}{script('zsh', 'exchange', commands)}{words}", "-", typed],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert asked.stderr == ""
+    assert asked.stdout.splitlines() == proposed
 
 
 @pytest.mark.parametrize("shell", INSTALLED)
