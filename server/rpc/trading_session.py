@@ -31,6 +31,7 @@ from exchange.v1.order_service_pb2 import (
     TradingSessionResponse,
 )
 from server import logs
+from server.core.checks import client_shape
 from server.core.commands import (
     CancelOrders,
     Command,
@@ -181,20 +182,25 @@ class _Session:
         if not isinstance(message, TradingSessionRequest):
             return message
         answer = TradingSessionResponse()
-        opened = self._begin(message.open, answer)
+        # All that is wrong with the first message is told before the session is journaled.
+        opened = (
+            client_shape(message.open.client_id)
+            or parse.too_many("commands", len(message.commands))
+            or self._begin(message.open, answer)
+        )
         if not isinstance(opened, Ticket):
             return opened
         ticket: Ticket | None = opened
         while True:
-            refused = parse.too_many("commands", len(message.commands))
-            if refused is not None:
-                return refused
             await self._answers.put(self._take(message, answer, ticket))
             message = await self._next()
             if not isinstance(message, TradingSessionRequest):
                 return message
             if message.HasField("open"):
                 return EdgeReject(EdgeReason.TOO_MANY, "open", 2, 1)
+            refused = parse.too_many("commands", len(message.commands))
+            if refused is not None:
+                return refused
             answer, ticket = TradingSessionResponse(), None
 
     async def _next(self) -> TradingSessionRequest | Refused | None:

@@ -342,8 +342,20 @@ BAD_BEGINNINGS: list[tuple[str, Sequence[TradingSessionRequest], str, str]] = [
         "client_id",
     ),
     (
+        "client-of-commands",
+        [TradingSessionRequest(open=TradingSessionOpen(client_id="A b"))],
+        "ID_INVALID",
+        "client_id",
+    ),
+    (
         "too-many",
-        [TradingSessionRequest(commands=[SessionCommand()] * 1_001)],
+        [TradingSessionRequest(open=ON_DISCONNECT, commands=[SessionCommand()] * 1_001)],
+        "TOO_MANY",
+        "commands",
+    ),
+    (
+        "too-many-later",
+        [TradingSessionRequest(), TradingSessionRequest(commands=[SessionCommand()] * 1_001)],
         "TOO_MANY",
         "commands",
     ),
@@ -364,12 +376,14 @@ BAD_BEGINNINGS: list[tuple[str, Sequence[TradingSessionRequest], str, str]] = [
 async def test_a_bad_beginning_ends_the_session(
     served: Served, messages: Sequence[TradingSessionRequest], reason: str, field: str
 ) -> None:
+    before = served.engine.sequence
     call = served.orders.TradingSession(iter(messages))
     failure = await failure_of(call)
     info = info_of(failure)
     assert failure.code() == StatusCode.INVALID_ARGUMENT
     assert (info.reason, info.metadata["field"]) == (reason, field)
     assert not served.engine.open_sessions()
+    assert served.engine.sequence == before or field == "open"
     assert not served.engine.orders()
 
 
