@@ -15,7 +15,8 @@ the rows no longer give the digest.
 - Trades are counted and summed against the minute bars first: rows that went missing are found.
 - Everything is exact: NUMERIC in the tables, integers of 10^-8 and 10^-16 here.
 
-Memory: `PAGE` rows. Bounds: one day is settled at a time, and takes at most `SETTLE_S`.
+Memory: `PAGE` rows. Bounds: one day is settled at a time, and takes at most `SETTLE_S`; `CALLS_MAX`
+at once have a connection.
 """
 
 import asyncio
@@ -34,6 +35,8 @@ PAGE: Final = 1_000
 """Obligations in memory and in a message: some 100 kB."""
 SETTLE_S: Final = 600.0
 """For a settlement and for sending it, whoever reads it."""
+CALLS_MAX: Final = 3
+"""At once, each with a connection of its own; others wait within their time."""
 LOCK: Final = 0x5E771E
 """Of `pg_advisory_xact_lock`, with the number of the day."""
 
@@ -152,6 +155,7 @@ class Settlements:
     def __init__(self, url: str, journal: str = "") -> None:
         self._url = url
         self._journal = journal
+        self._calls = asyncio.Semaphore(CALLS_MAX)
         self._one = asyncio.Lock()
 
     @property
@@ -165,28 +169,29 @@ class Settlements:
     ) -> AsyncIterator[tuple[Settled, AsyncIterator[list[Obligation]]]]:
         """A day that is over, settled now or before, and its obligations by the page, in order.
         Raises `Down`, `NotKept` and `Damaged`."""
-        try:
-            connection = await asyncpg.connect(
-                self._url,
-                timeout=CONNECT_S,
-                command_timeout=SETTLE_S,
-                server_settings=_SESSION,
-            )
-        except _AWAY as error:
-            raise Down("can't be reached") from error
-        try:
-            # What another has settled while the lock was waited for is to be seen.
-            async with self._one, connection.transaction(isolation="read_committed"):
-                await position(connection, self._journal)
-                done = await _settle(connection, day, last_sequence)
-            async with connection.transaction(readonly=True):
-                yield done, _pages(connection, day)
-        except asyncpg.UndefinedTableError as error:
-            raise Down("without its tables, which the follower makes") from error
-        except _AWAY as error:
-            raise Down(f"failing ({type(error).__name__})") from error
-        finally:
-            connection.terminate()
+        async with self._calls:
+            try:
+                connection = await asyncpg.connect(
+                    self._url,
+                    timeout=CONNECT_S,
+                    command_timeout=SETTLE_S,
+                    server_settings=_SESSION,
+                )
+            except _AWAY as error:
+                raise Down("can't be reached") from error
+            try:
+                # What another has settled while the lock was waited for is to be seen.
+                async with self._one, connection.transaction(isolation="read_committed"):
+                    await position(connection, self._journal)
+                    done = await _settle(connection, day, last_sequence)
+                async with connection.transaction(readonly=True):
+                    yield done, _pages(connection, day)
+            except asyncpg.UndefinedTableError as error:
+                raise Down("without its tables, which the follower makes") from error
+            except _AWAY as error:
+                raise Down(f"failing ({type(error).__name__})") from error
+            finally:
+                connection.terminate()
 
 
 def digest_of(day: date, obligations: Sequence[Obligation]) -> str:

@@ -175,6 +175,28 @@ def test_settled_at_once_from_many_sides_it_is_settled_once(
     asyncio.run(run())
 
 
+def test_however_many_ask_few_connections_are_taken(site: Site, whole: str) -> None:
+    """The embedded server has twenty, which its follower and history need too."""
+    settlements = Settlements(whole)
+    open_now: list[int] = []
+    most = 0
+
+    async def ask(number: int) -> str:
+        nonlocal most
+        async with settlements.settled(FIRST, site.engine.sequence) as (done, _):
+            open_now.append(number)
+            most = max(most, len(open_now))
+            await asyncio.sleep(0.05)
+            open_now.remove(number)
+            return done.digest
+
+    async def all_at_once() -> list[str]:
+        return await asyncio.gather(*map(ask, range(3 * settlement.CALLS_MAX)))
+
+    assert len(set(asyncio.run(all_at_once()))) == 1
+    assert most <= settlement.CALLS_MAX
+
+
 def test_only_complete_and_kept_days_are_settled(
     site: Site, database: str, fetch: Callable[[str], list[tuple[object, ...]]]
 ) -> None:
