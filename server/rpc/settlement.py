@@ -1,8 +1,9 @@
 """`SettleDay`: a day's obligations, settled in PostgreSQL when they are first asked for.
 
 A day is over a minute after its end in UTC. Everything that carries a stamp of it is durable then:
-a record keeps the time of its opening, so what was open is waited for, and a clock that is set back
-by less than that minute opens no record within the day again.
+a record keeps the time of its opening, so what was open is waited for. Where nothing has a stamp
+after the day yet, a command that changes nothing gets one, since stamps never go back: no clock
+that is set back opens the day again.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from grpc.aio import ServicerContext
 
 from exchange.v1 import admin_service_pb2 as messages
 from server import logs
+from server.core.commands import SetLimits
 from server.decimals import E16_PLACES, decimal_text
 from server.history.reader import Down
 from server.history.settlement import SETTLE_S, Damaged, NotKept, Obligation, Settlements
@@ -52,7 +54,14 @@ class SettlementCalls:
             return EdgeReject(EdgeReason.NOT_AVAILABLE, "settlement of", request.date, no_database)
         # The first waits for the record that is open, the second sees what joined it meanwhile.
         await self._calls.read(lambda engine: engine.sequence, context)
-        last_sequence = await self._calls.read(lambda engine: engine.sequence, context)
+        last_sequence, time_ns = await self._calls.read(
+            lambda engine: (engine.sequence, engine.time_ns), context
+        )
+        if time_ns < _end_ns(day):
+            as_they_are = SetLimits(self._calls.sequencer.engine.limits)
+            time_ns = (await self._calls.commit(as_they_are, context)).applied.time_ns
+            if time_ns < _end_ns(day):
+                return _not_over(day)
         try:
             async with asyncio.timeout(SETTLE_S):
                 await self._send(day, last_sequence, context)
@@ -74,15 +83,10 @@ class SettlementCalls:
             if not _DATE.fullmatch(text):
                 raise ValueError(text)
             day = date.fromisoformat(text)
-            over = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(
-                days=1, seconds=OVER_S
-            )
+            over_ns = _end_ns(day) + OVER_S * 10**9
         except (ValueError, OverflowError):
             return EdgeReject(EdgeReason.DAY_INVALID, "date", text, "a day, YYYY-MM-DD")
-        if self._clock() < int(over.timestamp()) * 10**9:
-            until = f"over, which it is at {over:%Y-%m-%dT%H:%M:%SZ}"
-            return EdgeReject(EdgeReason.DAY_OUT_OF_RANGE, "date", text, until)
-        return day
+        return _not_over(day) if self._clock() < over_ns else day
 
     async def _send(self, day: date, last_sequence: int, context: Context) -> None:
         async with self._settlements.settled(day, last_sequence) as (done, pages):
@@ -104,6 +108,17 @@ class SettlementCalls:
                 await context.write(
                     messages.SettleDayResponse(obligations=[_shown(each) for each in page])
                 )
+
+
+def _end_ns(day: date) -> int:
+    after = day + timedelta(days=1)
+    return int(datetime(after.year, after.month, after.day, tzinfo=UTC).timestamp()) * 10**9
+
+
+def _not_over(day: date) -> EdgeReject:
+    over = datetime.fromtimestamp(_end_ns(day) // 10**9 + OVER_S, UTC)
+    until = f"over, which it is at {over:%Y-%m-%dT%H:%M:%SZ}"
+    return EdgeReject(EdgeReason.DAY_OUT_OF_RANGE, "date", str(day), until)
 
 
 def _shown(obligation: Obligation) -> messages.Obligation:

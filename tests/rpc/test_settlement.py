@@ -1,20 +1,25 @@
 """What `SettleDay` refuses before it asks any database."""
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import pytest
 
 from exchange.v1.admin_service_pb2 import SettleDayRequest
 from server.history.settlement import Settlements
+from server.rpc.calls import Calls
+from server.rpc.deadlines import Deadlines
 from server.rpc.settlement import OVER_S, SettlementCalls
-from tests.rpc.served import Served, refused
+from tests.rpc.served import BUY, Served, refused
 
 pytestmark = pytest.mark.asyncio
 
 DAY_S = 20_512 * 86_400
 """The beginning of 2026-02-28."""
+HOUR_NS = 3_600 * 10**9
 
 
 @pytest.mark.parametrize(
@@ -36,6 +41,30 @@ async def test_a_day_is_over_a_minute_after_its_end(served: Served) -> None:
         assert refusal is not None
         assert refusal.reason.name == ("NOT_AVAILABLE" if is_over else "DAY_OUT_OF_RANGE")
         assert is_over or "2026-03-01T00:01:00Z" in str(refusal.limit)
+
+
+async def test_a_clock_that_is_set_back_opens_no_day_that_was_settled(served: Served) -> None:
+    """Not even one after which nothing had come: its trades would never be settled."""
+    sequencer = served.exchange.sequencer
+    over_ns = int(datetime(2100, 3, 1, tzinfo=UTC).timestamp()) * 10**9
+    now_ns = over_ns - HOUR_NS
+    sequencer._clock = lambda: now_ns
+    await served.place("a", BUY, 10)
+    now_ns = over_ns + HOUR_NS
+    nowhere = Settlements("postgresql://127.0.0.1:1/nowhere")
+    calls = Calls(sequencer, Deadlines(5, 30))
+    settling = SettlementCalls(calls, nowhere, lambda: now_ns)
+    context: Any = Mock(time_remaining=lambda: None)
+    for _ in range(2):
+        refusal = await settling.serve(SettleDayRequest(date="2100-02-28"), context)
+        assert refusal is not None
+        assert refusal.reason.name == "NOT_SERVING", "the day is over, and there are no tables"
+    assert sequencer.engine.sequence == sequencer.durable_sequence
+    sequence = sequencer.durable_sequence
+    now_ns = over_ns - HOUR_NS // 2
+    reply = await served.place("a", BUY, 10)
+    assert reply.order.created_time_ns >= over_ns
+    assert reply.sequence == sequence + 1
 
 
 async def test_without_a_database_nothing_is_settled(served: Served) -> None:
