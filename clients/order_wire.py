@@ -145,6 +145,7 @@ def refused_of(refusal: types_pb2.Refusal) -> RefusedError:
         reason=reason,
         field=refusal.field,
         limit=refusal.limit,
+        value=refusal.value,
         retry_safe=refusal.retry_safe,
     )
 

@@ -332,6 +332,7 @@ def refusal(refused: Refused, into: types_pb2.Refusal) -> None:
     into.message = sentence(refused)
     into.field = field_of(refused)
     into.limit = str(refused.limit)
+    into.value = str(refused.value)[:VALUE_CHARACTERS_MAX]
     into.retry_safe = rule.retry_safe
 
 

@@ -74,7 +74,7 @@ async def test_refusals_name_field_limit_and_value(exchange: ExchangeClient) -> 
     )
     assert isinstance(outcomes[0], Placed)
     assert isinstance(outcomes[1], RefusedError)
-    assert outcomes[1].reason == "INSTRUMENT_UNKNOWN"
+    assert (outcomes[1].reason, outcomes[1].value) == ("INSTRUMENT_UNKNOWN", "NO-SUCH")
 
 
 async def test_lists_and_status(exchange: ExchangeClient) -> None:

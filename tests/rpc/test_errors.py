@@ -69,7 +69,7 @@ def test_a_refusal_says_the_same_alone_and_among_others(
     assert (info.reason, info.domain) == (reason.name, "exchange")
     assert info.metadata["field"] == among.field == "some_field"
     assert info.metadata["limit"] == among.limit == "bound"
-    assert info.metadata["value"] == "received"
+    assert info.metadata["value"] == among.value == "received"
     assert info.metadata["retry_safe"] == str(among.retry_safe).lower()
     assert status.code == among.code == RULES[reason].code.value[0]
     assert status.message == among.message

@@ -275,17 +275,19 @@ class Level(_message.Message):
     def __init__(self, price_e8: _Optional[int] = ..., quantity_e8: _Optional[int] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("reason", "code", "message", "field", "limit", "retry_safe")
+    __slots__ = ("reason", "code", "message", "field", "limit", "retry_safe", "value")
     REASON_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FIELD_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     RETRY_SAFE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
     reason: RejectReason
     code: int
     message: str
     field: str
     limit: str
     retry_safe: bool
-    def __init__(self, reason: _Optional[_Union[RejectReason, str]] = ..., code: _Optional[int] = ..., message: _Optional[str] = ..., field: _Optional[str] = ..., limit: _Optional[str] = ..., retry_safe: _Optional[bool] = ...) -> None: ...
+    value: str
+    def __init__(self, reason: _Optional[_Union[RejectReason, str]] = ..., code: _Optional[int] = ..., message: _Optional[str] = ..., field: _Optional[str] = ..., limit: _Optional[str] = ..., retry_safe: _Optional[bool] = ..., value: _Optional[str] = ...) -> None: ...
