@@ -172,13 +172,16 @@ RULES: Final[dict[IntEnum, Rule]] = {
         _BAD, False, "{field} {value} is not a multiple of the lot {limit}: round it to one"
     ),
     RejectReason.LEVEL_BOUND_EXCEEDED: Rule(
-        _BAD, False, "{field} {value} could take its price level past {limit}: send less"
+        _BAD,
+        False,
+        "{field} {value} is more than its price level can still take, which is {limit}:"
+        " send no more than that",
     ),
     RejectReason.POSITION_BOUND_EXCEEDED: Rule(
         _BAD,
         False,
-        "{field} {value} could take the client's position with its open orders past {limit}:"
-        " send less",
+        "{field} {value} is more than the client's position with its open orders can still take,"
+        " which is {limit}: send no more than that",
     ),
     RejectReason.PRICE_REQUIRED: Rule(
         _BAD, False, "{field} is required for a limit order, received {value}: set it"

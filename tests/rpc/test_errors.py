@@ -101,6 +101,15 @@ def test_prices_and_quantities_are_decimals_in_the_sentence() -> None:
     assert status_of(reject).message == text
 
 
+@pytest.mark.parametrize(
+    "reason", [RejectReason.LEVEL_BOUND_EXCEEDED, RejectReason.POSITION_BOUND_EXCEEDED]
+)
+def test_of_a_total_it_is_said_what_it_can_still_take(reason: RejectReason) -> None:
+    text = sentence(Reject(reason, "quantity_e8", 150_000_000, 0))
+    assert text.startswith("quantity 1.5 is more than ")
+    assert text.endswith(" can still take, which is 0: send no more than that")
+
+
 def test_limits_in_words_have_the_unit_of_the_value() -> None:
     bad = Reject(RejectReason.SETTING_INVALID, "price_max_e8", 5, f"10 to {2**63 - 1}")
     assert sentence(bad) == (
