@@ -3,11 +3,12 @@
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NoReturn
 
 from server import logs
 from server.exits import Exit
-from server.settings import Settings
+from server.settings import Settings, is_loopback
 from server.supervisor.own_address import free_port
 from server.supervisor.own_servers import forget
 from server.supervisor.parent import Parent
@@ -47,6 +48,12 @@ def websocket(settings: Settings, parent: Parent) -> int:
     """Until SIGTERM or SIGINT."""
     from gateway.websocket.bridge import main
 
+    if not (settings.insecure_public or _only_here(settings.websocket_address)):
+        error(
+            f"websocket is {settings.websocket_address}, which other machines may reach, and nobody"
+            " is asked who they are: use 127.0.0.1, or add --insecure-public"
+        )
+        return Exit.CONFIGURATION
     try:
         main(settings.server_address, settings.websocket_address, parent.serving)
     except OSError as failure:
@@ -110,6 +117,13 @@ def kafka(settings: Settings, parent: Parent) -> int:
     os.dup2(output, 1)
     os.dup2(output, 2)
     return _become(kafka_broker.command(installation, configuration), settings.niceness)
+
+
+def _only_here(place: str) -> bool:
+    """Whether only this machine reaches it. What a name stands for is not looked up."""
+    with suppress(ValueError):
+        return place.startswith("@") or is_loopback(place.rpartition(":")[0].strip("[]"))
+    return False
 
 
 def _become(command: list[str], niceness: int = 0) -> NoReturn:

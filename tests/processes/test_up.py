@@ -172,6 +172,15 @@ def test_wrong_settings_are_refused(
         assert says in refused.lines[0]
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "exchange.example"])
+def test_the_bridge_is_for_this_machine_unless_told_otherwise(starter: Starter, host: str) -> None:
+    refused = starter.run("websocket", "--websocket", f"{host}:{free_port()}")
+    assert refused.wait() == Exit.CONFIGURATION
+    assert len(refused.lines) == 1, refused.lines
+    assert f"websocket is {host}:" in refused.lines[0]
+    assert "add --insecure-public" in refused.lines[0]
+
+
 def test_unusable_data_directory_is_refused(starter: Starter, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
     for command in ("up", "server"):
