@@ -5,6 +5,8 @@
 - An append that takes longer than `sync_slow_ms` turns health to NOT_SERVING, at the latest
   `LOOK_S` after that; the next one in time, or `SLOW_FORGOTTEN_S` without any, turn it back. Calls
   are taken all the same, up to the sequencer's bound.
+- While the wall clock is more than `CLOCK_BEHIND_S` behind the newest stamp, all stamps have that
+  same time, which never goes back; minutes, days and the hour of keys wait for the clock too.
 - Every `TRIM_S` what nobody needs any more is archived or dropped, where that is asked for. Who is
   to be filled from the journal (`filled`) needs all of it before he is there for the first time.
 
@@ -14,6 +16,7 @@ Each state is a sentence in the status while it lasts, and a line of the log whe
 import asyncio
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +34,8 @@ LOOK_S: Final = 0.1
 """Between two looks at whether an append takes too long."""
 SLOW_FORGOTTEN_S: Final = 5.0
 """After a slow append that none followed: nobody sends anything while health says no."""
+CLOCK_BEHIND_S: Final = 1.0
+"""A clock that is kept by NTP is not stepped by so much but once, at its start."""
 TRIM_S: Final = 1.0
 """Between two looks at whether there is something to archive or drop."""
 
@@ -59,6 +64,7 @@ class JournalKeeping:
         """Names of followers that are not registered yet, as far as is known."""
         self._full = ""
         self._slow = ""
+        self._behind = ""
         self._trim_failed = ""
         self._tasks: list[asyncio.Task[None]] = []
         log.segment_bytes = settings.segment_bytes
@@ -113,7 +119,22 @@ class JournalKeeping:
                     logs.info("journal fast again")
                 self._say()
                 self._health.serving(not slow_ms)
+            self._look_at_clock()
             await asyncio.sleep(LOOK_S)
+
+    def _look_at_clock(self) -> None:
+        stamp_ns = self._sequencer.engine.time_ns
+        behind_s = (stamp_ns - time.time_ns()) / 1e9
+        if (behind_s > CLOCK_BEHIND_S) == bool(self._behind):
+            return
+        self._behind = ""
+        if behind_s > CLOCK_BEHIND_S:
+            stamp = f"{datetime.fromtimestamp(stamp_ns // 10**9, UTC):%Y-%m-%dT%H:%M:%SZ}"
+            self._behind = f"the clock is behind the newest stamp: time stands still until {stamp}"
+            logs.warning("clock behind the newest stamp", stamp=stamp, seconds=round(behind_s))
+        else:
+            logs.info("clock past the newest stamp again")
+        self._say()
 
     def _slow_ms(self) -> int:
         """What an append takes, if that is too long; 0 otherwise."""
@@ -173,5 +194,5 @@ class JournalKeeping:
         return Path(directory) if self._settings.retention == ARCHIVE else None
 
     def _say(self) -> None:
-        told = (self._full, self._slow, self._trim_failed)
+        told = (self._full, self._slow, self._behind, self._trim_failed)
         self.sentences[:] = [sentence for sentence in told if sentence]

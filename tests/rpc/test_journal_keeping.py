@@ -1,8 +1,9 @@
-"""What is told of a full disk, a slow one, and of a journal whose beginning is gone."""
+"""What is told of a full disk, a slow one, a clock set back, and a journal that was cut."""
 
 import asyncio
 import errno
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,22 @@ async def fill(served: Served, directory: Path) -> None:
     write_snapshot(directory, served.engine, log.mark)
     await served.place("bob", BUY, 90)
     served.exchange.followers.snapshot_sequence = served.engine.sequence
+
+
+async def test_row_14_a_clock_behind_the_newest_stamp_is_told_while_it_is(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentences = served.exchange._keeping.sentences
+    await served.place("alice", BUY, 100)
+    clock_ns = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: clock_ns() - 3_600 * 10**9)
+    await until(lambda: bool(sentences))
+    assert "time stands still until 20" in sentences[0]
+    assert (await journal_of(served))[1] == "degraded"
+    await served.place("alice", BUY, 100)
+    monkeypatch.undo()
+    await until(lambda: not sentences)
+    assert (await journal_of(served))[1] == "healthy"
 
 
 async def test_what_nobody_needs_is_dropped_and_the_rest_says_where_it_begins(
