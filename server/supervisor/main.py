@@ -6,6 +6,7 @@ Imports are late, so that a command loads only what it needs.
 import argparse
 import errno
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -228,6 +229,8 @@ def settings_of(options: argparse.Namespace) -> Settings:
 def _run_part(options: argparse.Namespace, parent: Parent) -> int:
     from server.supervisor import run, up
 
+    # What a process held when it crashed, passwords too, is not left in a file.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     # Before it is known whether the settings are good, since they may have to be complained of.
     asked_for = options.log_format or os.environ.get("LOG_FORMAT")
     logs.begin(options.part, only_json=asked_for == "json")

@@ -2,11 +2,13 @@
 
 import json
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,16 @@ def part(exchange: Everything, name: str) -> psutil.Process:
     raise AssertionError(f"no {name}")
 
 
+@pytest.fixture
+def cores_wanted() -> Iterator[None]:
+    """Whatever is started may leave a core file, as far as this machine allows it."""
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_CORE, before)
+
+
+@pytest.mark.usefixtures("cores_wanted")
 def test_ready_names_the_addresses_and_all_ends_cleanly(starter: Starter) -> None:
     exchange = starter.up()
     ready = exchange.running.wait_line("ready")
@@ -78,6 +90,7 @@ def test_ready_names_the_addresses_and_all_ends_cleanly(starter: Starter) -> Non
     place(exchange, "kept")
     parts = exchange.running.children()
     assert len(parts) == 4
+    assert {psutil.Process(each).rlimit(resource.RLIMIT_CORE)[0] for each in parts} == {0}
     assert exchange.running.terminate() == Exit.CLEAN
     assert not any(map(is_there, parts))
     again = starter.up()
