@@ -86,6 +86,13 @@ CALL: Final = {
     "cluster": UPSTREAM,
     "max_stream_duration": {"max_stream_duration": f"{CALL_SECONDS_MAX}s"},
 }
+# A caller's own deadline goes on to the server, which else is told the gateway's instead.
+GRPC_CALL: Final = CALL | {
+    "max_stream_duration": {
+        "max_stream_duration": f"{CALL_SECONDS_MAX}s",
+        "grpc_timeout_header_max": f"{CALL_SECONDS_MAX}s",
+    },
+}
 # A stream lasts as long as both sides like: heartbeats show that the other one is there.
 STREAM: Final = {"cluster": UPSTREAM, "timeout": "0s", "idle_timeout": "0s"}
 
@@ -290,7 +297,7 @@ def routes() -> list[dict[str, Any]]:
 def grpc_route(match: dict[str, Any], *, streaming: bool) -> dict[str, Any]:
     return {
         "match": match | {"grpc": {}},
-        "route": STREAM if streaming else CALL,
+        "route": STREAM if streaming else GRPC_CALL,
         "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, FILTER, TRANSCODER), DISABLED)
         | {LUA: lua_of_route(NAMING)},
     }

@@ -5,11 +5,13 @@ import json
 import socket
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import grpc
 import httpx
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from exchange.v1 import market_data_pb2, order_service_pb2
 from exchange.v1.market_data_pb2_grpc import MarketDataStub
@@ -122,6 +124,46 @@ def test_grpc_passes_through(channel: grpc.Channel, market: Market) -> None:
     with pytest.raises(grpc.RpcError) as unknown:
         cast("Any", channel.unary_unary("/exchange.v2.Nothing/Here"))(b"")
     assert cast("Any", unknown.value).code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+class Allowed(grpc.GenericRpcHandler):
+    """A server that answers every call, and well, and remembers the time that each was allowed."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float | None] = {}
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        def answer(_request: bytes, context: Any) -> bytes:
+            self.seconds[details.method] = context.time_remaining()
+            return HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString()
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def test_the_server_is_told_a_callers_own_deadline(starter: Starter) -> None:
+    """Or it would sequence what nobody waits for any more."""
+    allowed = Allowed()
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[allowed])
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    port = free_port()
+    starter.run("gateway", "--http-port", str(port), "--server", address)
+    method = "/exchange.v1.OrderService/PlaceOrder"
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = cast("Any", channel.unary_unary(method))
+
+        def answered() -> bool:
+            try:
+                call(b"", timeout=20, wait_for_ready=True)
+            except grpc.RpcError:
+                return False
+            return True
+
+        until(answered, 30, "an answer")
+    server.stop(None).wait()
+    seconds = allowed.seconds[method]
+    assert seconds is not None
+    assert 5 < seconds < 20.1
 
 
 def test_streams_pass_through_as_they_come(exchange: Everything, market: Market) -> None:
