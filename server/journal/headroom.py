@@ -8,8 +8,10 @@ files that a crash left behind are removed by the next start.
 Where room can't be had the journal is *full*, and that is told at once: at that moment most of a
 segment is still reserved, which is for cancels and whatever else must go on. It is tried again each
 `RETRY_SECONDS`, and told when it succeeds, so that freed room is found without anybody's doing.
-What was reserved only in part is given back. Known limit: a file system that can't reserve gives
-no headroom; a full disk then ends the process at the write that fails.
+What was reserved only in part is given back. Where no file can be opened, because callers have
+every descriptor, it is tried again too, but nothing is told: the segment grows meanwhile. Known
+limit: a file system that can't reserve gives no headroom; a full disk then ends the process at the
+write that fails.
 """
 
 import threading
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from server.journal.segments import FILE_NAME
-from server.journal.storage import Storage, create
+from server.journal.storage import NO_DESCRIPTOR, Storage, create
 
 RETRY_SECONDS: Final = 0.5
 """Between two attempts on a full disk."""
@@ -74,7 +76,7 @@ class Headroom:
 
     def _run(self) -> None:
         while True:
-            self._wanted.wait(RETRY_SECONDS if self.why_full else None)
+            self._wanted.wait(RETRY_SECONDS if self._ready is None else None)
             self._wanted.clear()
             if self._stopped:
                 return
@@ -86,6 +88,8 @@ class Headroom:
             why = ""
         except OSError as error:
             why = error.strerror or str(error)
+            if error.errno in NO_DESCRIPTOR:
+                why = self.why_full
         if why != self.why_full:
             self.why_full = why
             self._on_change(why)

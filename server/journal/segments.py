@@ -39,8 +39,9 @@ Going on in the next segment, in this order: its header is written into a file o
 is synced, renamed, the directory synced; then the one before it is sealed; then the first frame is
 appended. After a crash between any two there is an empty last segment, or none yet: both are whole.
 
-Only the last segment is kept open. The others are opened for each read, a megabyte or a probe, so
-that a journal of a thousand files takes no descriptors, and one that is dropped is closed nowhere.
+Only the last segment is kept open, and the directory, so that no flood of callers who take every
+descriptor ends the journal. The others are opened for each read, a megabyte or a probe, so that a
+journal of a thousand files takes no descriptors, and one that is dropped is closed nowhere.
 """
 
 import os
@@ -165,6 +166,7 @@ class Segments:
     def __init__(self, all_segments: Sequence[Segment], last: Storage) -> None:
         self._all = tuple(all_segments)
         self._last = last
+        self._directory = os.open(last.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         self.path = last.path.parent / FILE_NAME
         """What the journal is called as a whole."""
 
@@ -274,7 +276,7 @@ class Segments:
         now = time.time_ns()
         fields = (last.journal, fence.shard, now, last.number + 1, position, *fence[1:], bytes(12))
         write_all(room, _checked(_LATER.pack(MAGIC, 0, FORMAT_LATER, 0, *fields)))
-        publish(room, path)
+        publish(room, path, self._directory)
         self._all = (
             *self._all,
             Segment(path, last.journal, last.number + 1, position, _LATER.size, fence),
@@ -307,6 +309,7 @@ class Segments:
     def close(self) -> None:
         """Close; nothing may use it afterwards."""
         self._last.close()
+        os.close(self._directory)
 
 
 def _read_next(storage: Storage, found: Sequence[Segment]) -> Segment:

@@ -9,6 +9,9 @@ from typing import Final, Protocol
 DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors that go away by themselves once somebody frees room."""
 
+NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
+"""Errors that go away once others, callers most of all, leave."""
+
 UNREADABLE: Final = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN})
 """Errors of a disk, or of a file system, that can't give back what was written."""
 
@@ -143,9 +146,13 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def publish(temporary: Storage, path: Path) -> None:
-    """Give a file written whole its name: after a crash there is all of it or nothing."""
+def publish(temporary: Storage, path: Path, directory: int | None = None) -> None:
+    """Give a file written whole its name: after a crash there is all of it or nothing. With an open
+    `directory` it takes no descriptor, of which none may be left."""
     temporary.fdatasync()
     temporary.path.rename(path)
     temporary.path = path
-    sync_directory(path.parent)
+    if directory is None:
+        sync_directory(path.parent)
+    else:
+        os.fsync(directory)

@@ -2,9 +2,11 @@
 
 import io
 import os
+import resource
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from server.journal.segments import Segments, segment_paths
 from server.journal.storage import Storage, create
 from tests.journal.site import Site, assert_recovered, settings, trade
 from tests.journal.test_crashes import GIVEN_BACK, every_crash
+from tests.running import until
 
 SEGMENT_BYTES = 3_000
 
@@ -361,6 +364,65 @@ def test_row_9_room_is_reserved_and_found_again(
         room.close()
     finally:
         headroom.stop()
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """As when callers have all of them."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(open_file.name) for open_file in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
+    taken: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for each in taken:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_row_22_the_next_segment_begins_while_callers_have_every_descriptor(tmp_path: Path) -> None:
+    """[I1 I2 I8]"""
+    site = Site(tmp_path / "data")
+    told: list[str] = []
+    headroom = Headroom(site.directory, SEGMENT_BYTES, told.append)
+    headroom.start(site.directory / "journal")
+    site.log.room, site.log.segment_bytes = headroom, SEGMENT_BYTES
+    site.commit(*settings())
+    try:
+        with no_descriptor_left():
+            trade(site, 30)
+        assert len(site.log.segments.all) > 1
+    finally:
+        headroom.stop()
+    assert not told, "no disk is full"
+    site.close()
+    assert_recovered(recover(site.directory), site, site.engine.sequence)
+
+
+def test_row_22_room_comes_once_callers_have_left_a_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "journal").touch()
+    monkeypatch.setattr("server.journal.headroom.RETRY_SECONDS", 0.01)
+    told: list[str] = []
+    headroom = Headroom(tmp_path, SEGMENT_BYTES, told.append)
+    headroom.start(tmp_path / "journal")
+    try:
+        with no_descriptor_left():
+            room = headroom.take()
+            assert room is not None
+            tried = headroom._count + 2
+            until(lambda: headroom._count > tried, 10, "another attempt")
+            assert headroom.take() is None
+        until(lambda: headroom._ready is not None, 10, "room for the next segment")
+        room.close()
+    finally:
+        headroom.stop()
+    assert not told, "no disk is full"
 
 
 def test_row_33_what_is_given_back_is_taken_by_nobody(
