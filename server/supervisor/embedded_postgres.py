@@ -9,7 +9,8 @@ whole; `command` is what becomes `postgres`, in the foreground, on the loopback 
 PostgreSQL refuses to run as root. Giving its files to another user would need that user to reach
 them through every folder above, so root's programs run in a user namespace in which the same user
 has another number: PostgreSQL sees an ordinary user who owns its files, nothing is opened to
-anybody, and the capabilities of root are gone. Where the kernel refuses namespaces, it is left out.
+anybody, and the capabilities of root are gone. So do those of a user without a name, whom its
+programs refuse too. Where the kernel refuses namespaces, it is left out.
 
 A process changes its namespace only while it has one thread, so this module is a program too: it
 enters the namespace, ties itself to its parent again (that tie ends with a change of user), and
@@ -25,6 +26,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -135,9 +137,11 @@ def command(directory: Path, port: int) -> list[str]:
 
 
 def _ordinary(program: list[str]) -> list[str]:
-    """The same, as an ordinary user."""
-    if os.geteuid() != 0:
-        return program
+    """The same, as an ordinary user whom the machine knows."""
+    user = os.geteuid()
+    with suppress(KeyError):
+        if user and pwd.getpwuid(user):
+            return program
     return [sys.executable, "-P", "-m", MODULE, *program]
 
 
@@ -153,7 +157,11 @@ def main(arguments: list[str]) -> None:
     user, group = os.geteuid(), os.getegid()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWUSER):
-        sys.exit(f"no user namespace can be had ({os.strerror(ctypes.get_errno())})")
+        sys.exit(
+            "it runs neither as root nor as a user without a name, and no user namespace can be "
+            f"had ({os.strerror(ctypes.get_errno())}): start the exchange as an ordinary user, or "
+            "name a server with --postgres-url"
+        )
     Path("/proc/self/setgroups").write_text("deny")
     ordinary = ordinary_id()
     Path("/proc/self/uid_map").write_text(f"{ordinary} {user} 1")

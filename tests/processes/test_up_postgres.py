@@ -1,6 +1,7 @@
 """`exchange up` and its embedded PostgreSQL: in step, restarted, gone with it, never in its way."""
 
 import asyncio
+import os
 import pwd
 import re
 import subprocess
@@ -151,6 +152,18 @@ def test_root_becomes_somebody_whom_the_machine_knows(monkeypatch: pytest.Monkey
     assert embedded_postgres.ordinary_id() == 65_534
     monkeypatch.setattr(pwd, "getpwall", lambda: users[:2])
     assert embedded_postgres.ordinary_id() == 2
+
+
+@pytest.mark.parametrize("user", [0, 4_000_000_000])
+def test_root_and_a_user_without_a_name_become_another(
+    user: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As containers are started with any number: PostgreSQL's programs refuse both."""
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    became = embedded_postgres.command(Path(), 1)
+    assert became[:4] == [sys.executable, "-P", "-m", embedded_postgres.MODULE]
+    monkeypatch.setattr(os, "geteuid", embedded_postgres.ordinary_id)
+    assert embedded_postgres.command(Path(), 1) == became[4:]
 
 
 def test_why_initdb_failed_is_told_not_what_it_did_then(
