@@ -1,6 +1,7 @@
 """Keeps the parts of one exchange running, and stops them in order.
 
-A part that ends is started again after 0.1 s, 0.2 s, 0.4 s and so on, twice as long each time;
+A part that ends is started again after 0.1 s, 0.2 s, 0.4 s and so on, twice as long each time, also
+where that itself fails;
 having been started again five times within a minute, its next end is the end of all, unless
 the disk is full: then it is tried until somebody has made room. A part whose
 exit code says that starting again changes nothing (`server/exits.py`) is not started again: the
@@ -90,6 +91,12 @@ class Watched:
             serving = asyncio.create_task(self._note_serving())
             try:
                 code = await self.part.run()
+            except OSError as failure:
+                if not self.settled.is_set():
+                    raise
+                # For want of descriptors, memory or processes at this moment: the others go on.
+                code = Exit.FAILED
+                self.part.sentence = f"the {self.part.name} can't be started: {failure}"
             finally:
                 serving.cancel()
             if self._stopping:

@@ -121,6 +121,20 @@ def test_parts_that_die_come_back(starter: Starter) -> None:
     assert exchange.running.terminate() == Exit.CLEAN
 
 
+def test_a_part_that_can_not_be_started_again_is_tried_again(starter: Starter) -> None:
+    """For want of a descriptor, say: the others go on meanwhile."""
+    exchange = starter.up()
+    supervisor = psutil.Process(exchange.running.pid)
+    before = supervisor.rlimit(resource.RLIMIT_NOFILE)
+    supervisor.rlimit(resource.RLIMIT_NOFILE, (8, before[1]))
+    part(exchange, "follower").kill()
+    exchange.running.wait_line("degraded: follower is being started again: the follower can't be")
+    place(exchange, "kept")
+    supervisor.rlimit(resource.RLIMIT_NOFILE, before)
+    exchange.running.wait_line("follower is back")
+    assert exchange.running.terminate() == Exit.CLEAN
+
+
 def test_two_exchanges_side_by_side(starter: Starter, tmp_path: Path) -> None:
     first, second = starter.up(), starter.up(data_dir=tmp_path / "other")
     place(first, "mine")
