@@ -133,6 +133,9 @@ class View:
             async for message in messages:
                 self._alive(Stream.TRADES)
                 if message.restarted:
+                    if self.trades and message.sequence < self.trades[-1].sequence:
+                        # They are of an exchange that is no more: one restored, or begun anew.
+                        self.trades.clear()
                     self._afresh(Stream.TRADES, "trades lie too far back to be sent again")
                 for trade in message.trades:
                     self._take_trade(trade)

@@ -10,10 +10,11 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
+from typing import cast
 
 import psutil
 import pytest
@@ -21,13 +22,14 @@ import pytest
 from clients.client import ExchangeClient
 from clients.requests import CancelOrder, PlaceOrder
 from clients.terminal import text_of, width_of
-from clients.types import OrderStatus, Side, Trade
+from clients.types import Book, OrderStatus, Side, Trade, TradesMessage
 from clients.watch.screen import aligned, picture
 from clients.watch.view import Change, Interrupted, OrderRow, Restored, Stream, View
 from tests.clients.book_messages import E8, BookServer
 from tests.running import EXCHANGE, Running, Starter, until
 
 BTC = "BTC-USD"
+START = datetime(2024, 1, 1, tzinfo=UTC)
 FRAME = re.compile(r"\x1b\[\?2026h\x1b\[H(.*?)\x1b\[\?2026l", re.DOTALL)
 SEQUENCE = re.compile(r"\x1b\[[?0-9;]*[a-zA-Z]")
 
@@ -78,6 +80,32 @@ def test_a_trade_that_is_listed_and_streamed_is_taken_once() -> None:
     for number in (7, 8, 7, 8, 9):
         view._take_trade(a_trade(number))
     assert told == list(view.trades) == [a_trade(7), a_trade(8), a_trade(9)]
+
+
+class BegunAnew:
+    """An exchange that was at sequence 9, and is at sequence 2 of another journal since."""
+
+    async def book(self, instrument: str, _levels: int) -> Book:
+        return Book(instrument, (), (), 9, START)
+
+    async def trades(self, _instrument: str, page_size: int) -> AsyncGenerator[Trade, None]:
+        assert page_size
+        yield a_trade(9)
+
+    async def follow_trades(
+        self, _instrument: str, _after: int, on_interruption: object
+    ) -> AsyncGenerator[TradesMessage, None]:
+        assert on_interruption
+        yield TradesMessage(2, 0, (a_trade(2),), restarted=True)
+        yield TradesMessage(3, 2, (a_trade(3),), restarted=False)
+
+
+def test_trades_of_an_exchange_that_began_anew_are_shown() -> None:
+    told: list[Change] = []
+    view = View(BTC, "", told.append)
+    asyncio.run(view._follow_trades(cast("ExchangeClient", BegunAnew())))
+    assert list(view.trades) == [a_trade(2), a_trade(3)]
+    assert [each for each in told if isinstance(each, Trade)] == [a_trade(9), *view.trades]
 
 
 def test_wide_picture_has_book_trades_and_orders() -> None:
