@@ -135,6 +135,9 @@ class EventChannel(Channel):
                 elif message.restarted:
                     frame = notice("restarted", self.name, message.sequence, self.sequence)
                     self.sequence = message.sequence
+                    # Of before: orders may have changed unseen, or sequences have begun anew.
+                    self._known.clear()
+                    self._ahead.clear()
                     self._publish(frame, self.sequence)
                 frames = await self._frames(message, self.sequence, self._known)
                 for number, (sequence, frame) in enumerate(frames, 1):

@@ -295,6 +295,25 @@ def test_past_fill_has_no_later_fields() -> None:
     run(test)
 
 
+def test_an_order_is_read_anew_after_a_restart() -> None:
+    """It may have been replaced in what was missed, or be another one's of the same id."""
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.read = order(20, price=4)
+        exchange.told(None, OrderEventsMessage(10, 9, (), restarted=False))
+        channel = OrdersChannel(cast("Any", exchange), INSTRUMENT)
+        task = await begun(channel)
+        async with wired() as (wire, outgoing):
+            channel.subscribers.add(outgoing)
+            exchange.told(None, told(11, order(11, price=3)), replace(told(20), restarted=True))
+            before, after = await wire.until("orders", 2)
+            assert (before["data"]["price"], after["data"]["price"]) == (3, 4)
+        task.cancel()
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     ("failure", "code"),
     [
