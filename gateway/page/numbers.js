@@ -54,4 +54,5 @@ export function signed(number) {
   return number > 0 ? `+${shown(number)}` : shown(number);
 }
 
-export const timeOf = (timestamp) => new Date(timestamp).toLocaleTimeString([], { hour12: false });
+/** In UTC, as the chart's axis, the log and the command line are. */
+export const timeOf = (timestamp) => new Date(timestamp).toISOString().slice(11, 19);

@@ -110,13 +110,18 @@ def drawn(page: Page, selector: str) -> bool:
 def test_a_candle_of_each_length(http: httpx.Client, opened: Opener) -> None:
     trade(http, "eve", side="sell", price=3500, quantity=1, instrument="ETH-USD")
     trade(http, "fay", side="buy", price=3500, quantity=1, instrument="ETH-USD")
-    page = opened()
+    page = opened(timezone_id="Asia/Kathmandu")
     page.get_by_role("button", name="ETH-USD").click()
+    told = http.get("/market/trades", params={"instrument": "ETH-USD"}).json()["trades"][0]
+    expect(page.locator("#trades tr td").first).to_have_text(told["timestamp"][11:19])
     for length in ("5m", "15m", "1h", "4h", "1d", "1m"):
         button = page.get_by_role("button", name=length, exact=True)
         button.click()
         expect(button).to_have_attribute("aria-pressed", "true")
         expect(page.locator("#candle")).to_contain_text("open 3500 high 3500 low 3500 close 3500")
+        if length == "1d":
+            # The same midnight as on the chart's axis.
+            expect(page.locator("#candle")).to_contain_text("00:00:00 open")
 
 
 def test_every_type_of_order(http: httpx.Client, opened: Opener) -> None:
