@@ -71,13 +71,15 @@ def _best_line(view: View) -> Line:
 
 
 def _body(view: View, width: int, height: int, bar: str) -> list[Line]:
-    if width < WIDE_COLUMNS:
+    """Side by side where both fit; it is the bars that give way, never a number."""
+    trades = _trades_lines(view, height)
+    room = width - len(GAP) - max(map(width_of, trades), default=0)
+    book_width = min(width // 2, BOOK_COLUMNS_MAX, room)
+    book = _book_lines(view, book_width, height, bar)
+    if width < WIDE_COLUMNS or max(map(width_of, book), default=0) > book_width:
         book_height = max(height * 3 // 5, min(height, 4))
         book = _book_lines(view, width, book_height, bar)
         return [*book, *_trades_lines(view, height - len(book))]
-    book_width = min(width // 2, BOOK_COLUMNS_MAX)
-    book = _book_lines(view, book_width, height, bar)
-    trades = _trades_lines(view, height)
     return [
         (*left, Span(" " * (book_width - width_of(left)) + GAP), *right)
         for left, right in zip_longest(book, trades, fillvalue=())

@@ -11,6 +11,7 @@ import sys
 import termios
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -135,6 +136,19 @@ def test_narrow_picture_has_trades_below_the_book() -> None:
     (heading,) = [line for line in lines if line.startswith("time")]
     assert lines.index(heading) > lines.index(next(line for line in lines if "---" in line))
     assert "open orders" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("width", [72, 80, 90, 120])
+@pytest.mark.parametrize("price", ["101.5", "70044.55", "92233720368.54775807"])
+def test_no_number_is_cut_where_trades_stand_beside_the_book(width: int, price: str) -> None:
+    view = a_view()
+    view.trades.append(replace(a_trade(49), price=Decimal(price)))
+    lines = shown(view, width, 20)
+    (newest, _) = [line for line in lines if "00:00:49.123" in line]
+    places = max(0, -int(Decimal(price).as_tuple().exponent))
+    assert newest.split()[-2:] == [f"{Decimal(price):.{places}f}", "own"]
+    levels = [line for line in lines if line.split()[:1] == ["100"]]
+    assert [line.split()[:2] for line in levels] == [["100", "1.00"]]
 
 
 @pytest.mark.parametrize("width", [1, 7, 40, 71, 72, 200])
