@@ -258,6 +258,13 @@ class Lines(QueueHandler):
         return f"{json_line(self._part, gap, dropped_count)}{record}\n"
 
 
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # whatever a library's values make of its text
+        return f"{record.msg} {record.args}"
+
+
 def json_line(part: str, record: logging.LogRecord, dropped_count: int = 0) -> str:
     """One line, with the count of those that are missing before it."""
     moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
@@ -265,7 +272,7 @@ def json_line(part: str, record: logging.LogRecord, dropped_count: int = 0) -> s
         "time": moment.replace("+00:00", "Z"),
         "level": record.levelname.lower(),
         "part": part,
-        "message": record.getMessage(),
+        "message": _message(record),
     }
     if record.name != _LOG.name:
         content["logger"] = record.name

@@ -298,6 +298,18 @@ def test_a_failure_is_one_line() -> None:
     assert "ZeroDivisionError" in content["error"]
 
 
+def test_a_line_whose_values_do_not_fit_is_told_and_is_not_the_last() -> None:
+    """Of a library, say: what writes the lines goes on."""
+    out = io.StringIO()
+    lines = logs.Lines("server", out)
+    for values in (("many",), (7,)):
+        record = logging.LogRecord("grpc", logging.INFO, __file__, 1, "%d calls", values, None)
+        lines.emit(record)
+    lines.flush()
+    told = [json.loads(line)["message"] for line in out.getvalue().splitlines()]
+    assert told == ["%d calls ('many',)", "7 calls"]
+
+
 class HeldOutput(io.StringIO):
     """Takes nothing until it is let go."""
 
