@@ -48,15 +48,21 @@ clean:  ## everything that can be made again; never a data directory
 # Of two at once in one tree, the second waits and then finds it made.
 made = $(MAKE) --no-print-directory -q $(1) || flock Makefile $(MAKE) --no-print-directory $(1)
 
+# Of no use, so made anew: one whose Python is gone or another, or that was moved from where it was made.
+USELESS = cd .venv && test -e .uv && ! { bin/python -c 'import uv' && grep -qF " $$(pwd -P)" pyvenv.cfg; }
+ifeq ($(shell { $(USELESS); } 2>/dev/null && echo useless),useless)
+.PHONY: .venv/.uv
+endif
+
 # Cleared: of one that was interrupted, what is there of pip keeps venv from installing the rest.
 .venv/.uv:
 	@test -n "$(PYTHON)" || { echo "setup needs Python 3.11 or 3.12 on PATH; name one with: make PYTHON=/path/to/python3.12"; exit 1; }
-	"$(PYTHON)" -m venv --clear .venv && $(BIN)/pip install -q --require-hashes -r requirements-installer.lock && touch $@
+	"$(PYTHON)" -m venv --clear .venv && $(BIN)/pip install --require-hashes -r requirements-installer.lock && touch $@
 
 # Running needs its own lock only; what is installed on top for tests stays.
 .venv/.runtime: .venv/.uv requirements.lock pyproject.toml
-	$(BIN)/uv pip install -q --require-hashes -r requirements.lock && $(EDITABLE) && touch $@
+	$(BIN)/uv pip install --require-hashes -r requirements.lock && $(EDITABLE) && touch $@
 
 .venv/.dev: .venv/.runtime requirements-dev.lock
-	$(BIN)/uv pip sync -q --require-hashes requirements-dev.lock && $(EDITABLE) && touch $@
+	$(BIN)/uv pip sync --require-hashes requirements-dev.lock && $(EDITABLE) && touch $@
 EDITABLE = $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .

