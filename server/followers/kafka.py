@@ -203,8 +203,8 @@ class Publisher:
         self._done: Record | None = None
         """The last one of which everything is acknowledged; None while that is not known."""
         self._stalled_s = delivery_ms / 1_000
-        self._moved_s = time.monotonic()
-        """When something was last seen to be acknowledged, or begun."""
+        self._moved_s = self._looked_s = time.monotonic()
+        """When something was last seen to be acknowledged, or begun; and when was last looked."""
         self._failed = ""
         self._closed = False
         self._producer = Producer(
@@ -226,7 +226,7 @@ class Publisher:
     def publish(self, records: list[Record]) -> None:
         """All messages of these that are missing; raises `KafkaFailed`."""
         self._done = None
-        self._moved_s = time.monotonic()
+        self._moved_s = self._looked_s = time.monotonic()
         for out in self._beginning:
             self._send(out, records[0].journal.hex().encode())
         self._beginning.clear()
@@ -336,10 +336,15 @@ class Publisher:
             raise KafkaFailed(self._failed)
         if self._closed:
             raise KafkaFailed("closed")
-        waiting = len(self._producer)
+        waiting, now_s = len(self._producer), time.monotonic()
         acknowledged = self._handed_over - waiting
         if acknowledged > self._acknowledged:
             self._acknowledged = acknowledged
-            self._moved_s = time.monotonic()
-        elif waiting and time.monotonic() - self._moved_s > self._stalled_s:
+            self._moved_s = now_s
+        elif now_s - self._looked_s > max(self._stalled_s / 2, 4 * TURN_S):
+            # A command that fills or cancels very many takes as long to encode, and what was
+            # acknowledged meanwhile is heard after this.
+            self._moved_s = now_s
+        elif waiting and now_s - self._moved_s > self._stalled_s:
             raise KafkaFailed(f"nothing was acknowledged for {self._stalled_s:g} s")
+        self._looked_s = now_s

@@ -1,0 +1,95 @@
+"""When the Kafka follower gives a broker up for silent, by a clock and a producer of the test's."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from server.followers import kafka
+from server.followers.kafka import LOOK_MESSAGES, Publisher
+from server.followers.kafka_messages import TOPICS, TRADES, Encoder, Mark, Out, Protobuf
+from server.followers.kafka_topics import KafkaFailed, Tail, Topics
+from server.journal.record import Record
+from tests.history.written import Written
+from tests.journal.site import INSTRUMENT, settings
+
+DELIVERY_S = 5.0
+
+
+class Clock:
+    now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Broker:
+    """A producer whose broker acknowledges what it has as soon as that is asked for, or never."""
+
+    def __init__(self, clock: Clock, *, silent: bool) -> None:
+        self._clock = clock
+        self._silent = silent
+        self._waiting = 0
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def produce(self, *_: Any, **__: Any) -> None:
+        self._waiting += 1
+
+    def poll(self, seconds: float) -> None:
+        self._clock.now_s += seconds
+
+    def flush(self, seconds: float) -> None:
+        self._clock.now_s += seconds
+        if not self._silent:
+            self._waiting = 0
+
+
+class Slow(Encoder):
+    """Takes longer for one command than a broker may be silent."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(Protobuf())
+        self._clock = clock
+
+    def messages(self, sequence: int, *_: Any) -> list[Out]:
+        self._clock.now_s += 3 * DELIVERY_S
+        marks = [Mark(sequence, number, INSTRUMENT) for number in range(2 * LOOK_MESSAGES)]
+        return [Out(TRADES, mark, "trade", b"") for mark in marks]
+
+
+def published(monkeypatch: pytest.MonkeyPatch, records: list[Record], *, silent: bool) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(kafka, "time", SimpleNamespace(monotonic=clock))
+    tails = {topic: [Tail(Mark(0, 0, ""), -1)] for topic in TOPICS}
+    publisher = Publisher(
+        {"bootstrap.servers": "127.0.0.1:1", "log_level": 0},
+        Slow(clock),
+        Topics("", frozenset(), tails),
+        int(1_000 * DELIVERY_S),
+    )
+    monkeypatch.setattr(publisher, "_producer", Broker(clock, silent=silent))
+    publisher.publish(records)
+    return clock
+
+
+@pytest.fixture
+def records() -> list[Record]:
+    written = Written()
+    written.commit(*settings())
+    return written.records
+
+
+def test_what_a_command_takes_to_encode_is_no_silence_of_the_broker(
+    records: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be given up, and the same again each time that it is begun anew."""
+    published(monkeypatch, records, silent=False)
+
+
+def test_a_silent_broker_is_given_up(
+    records: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KafkaFailed, match="nothing was acknowledged for 5 s"):
+        published(monkeypatch, records, silent=True)
