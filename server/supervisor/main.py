@@ -9,6 +9,7 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -241,12 +242,21 @@ def _run_part(options: argparse.Namespace, parent: Parent) -> int:
         return Exit.CONFIGURATION
     only_json = settings.log_format == "json"
     logs.begin(options.part, only_json=only_json)
+    _take_files()
     if options.part != "gateway":  # Envoy takes this process over.
         logs.set_up(settings.log_level)
     if options.part == "up":
         # EXCHANGE_GRPC may be set for the trading commands: the parts are this exchange's own.
         return up.up(replace(settings, server=""), _handed_on(options))
     return run.PARTS[options.part](settings, parent)
+
+
+def _take_files() -> None:
+    """As many open files as this user may have: systems begin with 1,024 for the sake of programs
+    that can't count further, and a thousand callers need more."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(OSError, ValueError):  # Above what the kernel takes by now.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _handed_on(options: argparse.Namespace) -> list[str]:

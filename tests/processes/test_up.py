@@ -77,7 +77,16 @@ def cores_wanted() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_CORE, before)
 
 
-@pytest.mark.usefixtures("cores_wanted")
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """Whatever is started begins with few open files, and may take more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("cores_wanted", "few_files")
 def test_ready_names_the_addresses_and_all_ends_cleanly(starter: Starter) -> None:
     exchange = starter.up()
     ready = exchange.running.wait_line("ready")
@@ -91,6 +100,9 @@ def test_ready_names_the_addresses_and_all_ends_cleanly(starter: Starter) -> Non
     parts = exchange.running.children()
     assert len(parts) == 4
     assert {psutil.Process(each).rlimit(resource.RLIMIT_CORE)[0] for each in parts} == {0}
+    for each in parts:
+        soft, hard = psutil.Process(each).rlimit(resource.RLIMIT_NOFILE)
+        assert soft == hard > 512, "it took no more files than it began with"
     assert exchange.running.terminate() == Exit.CLEAN
     assert not any(map(is_there, parts))
     again = starter.up()

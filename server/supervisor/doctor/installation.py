@@ -146,14 +146,12 @@ def _envoy() -> Finding:
 
 
 def _files(settings: Settings) -> Finding:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # Each part takes what it may have.
     needed = settings.feed.subscribers_max + FILES_SPARE
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return good("open files", f"up to {soft}")
-    more = f"ulimit -n {needed}" if hard >= needed else "have the hard limit raised"
-    return note(
-        "open files", f"up to {soft}, and {needed} are needed if every subscriber connects", more
-    )
+    if hard == resource.RLIM_INFINITY or hard >= needed:
+        return good("open files", f"up to {hard}")
+    said = f"up to {hard}, and {needed} are needed if every subscriber connects"
+    return note("open files", said, f"have the hard limit raised (ulimit -Hn {needed})")
 
 
 def _clock() -> Finding:
