@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from pathlib import Path
 
 import grpc
 import pytest
@@ -11,7 +12,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from exchange.v1.market_data_pb2 import StreamOrderBookRequest, StreamTradesRequest
 from exchange.v1.order_service_pb2 import GetOrderRequest, PlaceOrdersRequest
 from server.rpc.registration import UNFORESEEN
-from tests.rpc.served import BTC, BUY, SELL, HeldJournal, Served, order, refused, until, value
+from server.settings import FeedLimits
+from tests.rpc.served import (
+    BTC,
+    BUY,
+    SELL,
+    HeldJournal,
+    Served,
+    order,
+    refused,
+    serving,
+    until,
+    value,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -82,28 +95,30 @@ async def test_commands_that_wait_for_the_journal(served: Served) -> None:
     assert await value(served, "commands_waiting") == 0
 
 
-async def test_subscribers_and_what_they_lack(served: Served) -> None:
-    book = served.market.StreamOrderBook(StreamOrderBookRequest(instrument=BTC))
-    trades = [served.market.StreamTrades(StreamTradesRequest()) for _ in range(2)]
-    await asyncio.gather(book.read(), *(stream.read() for stream in trades))
-    assert await value(served, "subscribers", stream="book") == 1
-    assert await value(served, "subscribers", stream="trades") == 2
-    readers = served.exchange.feed.readers
-    one = next(each for each in readers.open if each.stream == "trades")
-    readers.sequence += 3
-    assert await value(served, "subscriber_lag_sequences", stream="trades") >= 3
-    readers.sequence -= 3
-    one.bytes_waiting += 40
-    assert await value(served, "subscriber_waiting_bytes", stream="trades") == 40
-    one.bytes_waiting -= 40
-    assert await value(served, "subscribers_cut_total") == 0
-    readers.cut_count = 2
-    assert await value(served, "subscribers_cut_total") == 2
-    book.cancel()
-    for stream in trades:
-        stream.cancel()
-    await until(lambda: not readers.open)
-    assert await value(served, "subscribers", stream="trades") == 0
+async def test_subscribers_and_what_they_lack(tmp_path: Path) -> None:
+    # No heartbeat comes between: it would tell readers of sequences that are only made believe.
+    async with serving(tmp_path / "data", feed=FeedLimits(heartbeat_ms=60_000)) as served:
+        book = served.market.StreamOrderBook(StreamOrderBookRequest(instrument=BTC))
+        trades = [served.market.StreamTrades(StreamTradesRequest()) for _ in range(2)]
+        await asyncio.gather(book.read(), *(stream.read() for stream in trades))
+        assert await value(served, "subscribers", stream="book") == 1
+        assert await value(served, "subscribers", stream="trades") == 2
+        readers = served.exchange.feed.readers
+        one = next(each for each in readers.open if each.stream == "trades")
+        readers.sequence += 3
+        assert await value(served, "subscriber_lag_sequences", stream="trades") >= 3
+        readers.sequence -= 3
+        one.bytes_waiting += 40
+        assert await value(served, "subscriber_waiting_bytes", stream="trades") == 40
+        one.bytes_waiting -= 40
+        assert await value(served, "subscribers_cut_total") == 0
+        readers.cut_count = 2
+        assert await value(served, "subscribers_cut_total") == 2
+        book.cancel()
+        for stream in trades:
+            stream.cancel()
+        await until(lambda: not readers.open)
+        assert await value(served, "subscribers", stream="trades") == 0
 
 
 async def test_errors_by_endpoint(served: Served) -> None:
