@@ -121,7 +121,7 @@ class AdminService(AdminServiceServicer):
     async def ReportFollower(
         self, request: messages.ReportFollowerRequest, context: Context
     ) -> messages.ReportFollowerResponse:
-        refused = self._followers.name_refused(request.follower)
+        refused = self._followers.name_refused(request.follower) or self._report_refused(request)
         if refused is not None:
             await refuse(context, refused)
         keep_after = request.sequence
@@ -135,6 +135,16 @@ class AdminService(AdminServiceServicer):
                 Snapshot(written.sequence, written.state_hash, written.file)
             )
         return messages.ReportFollowerResponse()
+
+    def _report_refused(self, request: messages.ReportFollowerRequest) -> EdgeReject | None:
+        """What nobody can have: it would let go of the journal, or pass for a snapshot."""
+        if request.HasField("snapshot") and request.follower != SNAPSHOTS:
+            alone = f"{SNAPSHOTS}, which alone writes them"
+            return EdgeReject(RejectReason.ID_INVALID, "follower", request.follower, alone)
+        for sequence in (request.sequence, request.snapshot.sequence):
+            if sequence > self._streams.durable_sequence:
+                return EdgeReject(EdgeReason.CURSOR_INVALID, "sequence", sequence)
+        return None
 
     async def RemoveFollower(
         self, request: messages.RemoveFollowerRequest, context: Context

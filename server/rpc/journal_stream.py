@@ -53,6 +53,11 @@ class JournalStreams:
         """The first sequence that is kept."""
         return self._log.first_sequence
 
+    @property
+    def durable_sequence(self) -> int:
+        """The last sequence that anybody can have read."""
+        return self._log.durable_sequence
+
     def stop(self) -> None:
         """End all streams, and what waits for a follower."""
         self._stopped = True

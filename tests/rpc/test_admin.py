@@ -292,6 +292,21 @@ async def test_a_follower_may_have_more_kept_than_it_has_done(served: Served) ->
         assert served.exchange.followers.reports["f"].sequence == 3
 
 
+async def test_no_follower_has_what_there_is_not(served: Served) -> None:
+    """Believed, it would let go of the journal, or be given out as the newest snapshot."""
+    ahead = served.engine.sequence + 1
+    for name, sequence, snapshot, reason, field in (
+        ("tape", ahead, None, "CURSOR_INVALID", "sequence"),
+        (SNAPSHOTS, 1, SnapshotReport(sequence=ahead), "CURSOR_INVALID", "sequence"),
+        ("tape", 1, SnapshotReport(sequence=1), "ID_INVALID", "follower"),
+    ):
+        report = ReportFollowerRequest(follower=name, sequence=sequence, snapshot=snapshot)
+        _, info = await refused(served.admin.ReportFollower(report))
+        assert (info.reason, info.metadata["field"]) == (reason, field)
+    assert not served.exchange.followers.positions
+    assert served.exchange.followers.snapshot_sequence == 0
+
+
 async def test_only_so_many_followers_are_remembered(served: Served) -> None:
     for number in range(FOLLOWERS_MAX):
         request = ReportFollowerRequest(follower=f"f{number}", sequence=1)
