@@ -1,8 +1,9 @@
 """An order book made from a Kafka topic alone, without asking the exchange.
 
 It reads `exchange-orderbook-updates` from the beginning: every update holds the levels that one
-command changed, 0 for gone, and names the update before it. A repeat, which there may be after an
-outage, is known by its sequence and passed over; a gap ends the program.
+command changed, 0 for gone, and names the update before it; very many are several messages of the
+same sequence. A repeat, which there may be after an outage, is known by its sequence and index and
+passed over; a gap ends the program.
 
 The names and values of all topics are described in `server/followers/kafka_messages.py`. Needs
 messages in protobuf, which is the default.
@@ -13,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
@@ -29,6 +31,8 @@ class KafkaBook:
     def __init__(self, instrument: str) -> None:
         self.instrument = instrument
         self.sequence = 0
+        self.index = 0
+        """Of the message within the sequence."""
         self.bids: dict[int, int] = {}
         self.asks: dict[int, int] = {}
 
@@ -37,7 +41,9 @@ class KafkaBook:
         if message.key() != self.instrument.encode():
             return
         update = StreamOrderBookResponse.FromString(message.value() or b"")
-        if update.sequence <= self.sequence:
+        headers: dict[str, Any] = dict(message.headers() or ())
+        index = int(headers["index"])
+        if (update.sequence, index) <= (self.sequence, self.index):
             return  # a repeat
         if update.snapshot:
             self.bids.clear()
@@ -47,7 +53,7 @@ class KafkaBook:
                 f"{self.instrument}: after sequence {self.sequence} comes {update.sequence}, which "
                 f"follows {update.previous_sequence}: something is missing between"
             )
-        self.sequence = update.sequence
+        self.sequence, self.index = update.sequence, index
         _change(self.bids, update.bids)
         _change(self.asks, update.asks)
 

@@ -18,6 +18,8 @@ same as JSON (field names as in the proto files, 64-bit integers as strings).
   `previous_sequence` is that of the instrument's update before, 0 for the first. All of them from
   the beginning make the book. The checksum is not set. A snapshot holds all levels: where the topic
   begins later than the journal, each book begins with one.
+- A book update of more than `LEVELS_MAX` levels a side is several messages of the same sequence,
+  all but the last `partial`; those behind the first are deltas that name it as the one before.
 - Every message of a topic's partition has a greater (sequence, index, instrument) than the
   one before, or is a repeat, which has not. That is all that a reader needs to drop repeats.
 
@@ -34,6 +36,7 @@ from google.protobuf.message import Message
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 from exchange.v1.order_service_pb2 import OrderEvent as OrderEventMessage
 from exchange.v1.order_service_pb2 import OrderEventKind
+from exchange.v1.types_pb2 import Level as LevelMessage
 from exchange.v1.types_pb2 import Order, Trade
 from server import event_messages
 from server.core.engine import Engine
@@ -54,6 +57,9 @@ TRADES: Final = "exchange-trades"
 ORDER_EVENTS: Final = "exchange-order-events"
 BOOK_UPDATES: Final = "exchange-orderbook-updates"
 TOPICS: Final = (ORDERS, TRADES, ORDER_EVENTS, BOOK_UPDATES)
+
+LEVELS_MAX: Final = 5_000
+"""A side, in one message: at most 750 kB, as JSON too. Brokers and clients take 1 MB."""
 
 _KINDS: Final[dict[type, tuple[int, str]]] = {
     OrderAccepted: (OrderEventKind.ORDER_EVENT_KIND_ACCEPTED, "accepted"),
@@ -186,19 +192,30 @@ class Encoder:
                 mark = _new(Mark, (sequence, index, event.instrument))
                 self._order(made, mark, position, time_ns, event, wanted)
                 index += 1
+        number = 0
         for instrument, update in books.updates(sequence, time_ns):
-            mark = _new(Mark, (sequence, 0, instrument))
-            if wanted(BOOK_UPDATES, mark):
-                made.append(_new(Out, (BOOK_UPDATES, mark, "delta", self._encode(update))))
+            parts = _parts(update)
+            for place, part in enumerate(parts, number):
+                mark = _new(Mark, (sequence, place, instrument))
+                if wanted(BOOK_UPDATES, mark):
+                    made.append(_new(Out, (BOOK_UPDATES, mark, "delta", self._encode(part))))
+            # The next instrument's come behind these in a partition.
+            number += len(parts) - 1
         return made
 
     def snapshots(self, sequence: int, time_ns: int, wanted: Wanted) -> Iterator[Out]:
         """All levels after this sequence, where a book is to begin with them."""
+        number = 0
         for instrument in self.books.instruments():
-            mark = Mark(sequence, 0, instrument)
-            if wanted(BOOK_UPDATES, mark):
-                update = self.books.snapshot(instrument, sequence, time_ns)
-                yield Out(BOOK_UPDATES, mark, "snapshot", self._encode(update))
+            update = self.books.snapshot(instrument, sequence, time_ns)
+            parts = _parts(update)
+            for place, part in enumerate(parts, number):
+                mark = Mark(sequence, place, instrument)
+                if wanted(BOOK_UPDATES, mark):
+                    self.books.follow(instrument, sequence)
+                    kind = "snapshot" if part.snapshot else "delta"
+                    yield Out(BOOK_UPDATES, mark, kind, self._encode(part))
+            number += len(parts) - 1
 
     def _order(
         self,
@@ -291,14 +308,19 @@ class Books:
         return sorted({*self._updated, *(instrument for instrument, _, _ in self._levels)})
 
     def snapshot(self, instrument: str, sequence: int, time_ns: int) -> StreamOrderBookResponse:
-        """All levels as they are after this sequence, which the next update follows."""
+        """All levels as they are after this sequence, best first."""
         update = StreamOrderBookResponse(sequence=sequence, time_ns=time_ns, snapshot=True)
         for (name, side, price_e8), quantity_e8 in self._levels.items():
             if name == instrument:
                 levels = update.bids if side == BUY else update.asks
                 levels.add(price_e8=price_e8, quantity_e8=quantity_e8)
-        self._updated[instrument] = sequence
+        update.bids.sort(key=_price, reverse=True)
+        update.asks.sort(key=_price)
         return update
+
+    def follow(self, instrument: str, sequence: int) -> None:
+        """The next update is the one after this."""
+        self._updated[instrument] = sequence
 
     def begin(self) -> None:
         """With the next command."""
@@ -364,6 +386,29 @@ class Books:
             self._levels[level] = after_e8
         elif before_e8:
             del self._levels[level]
+
+
+def _price(level: LevelMessage) -> int:
+    return level.price_e8
+
+
+def _parts(update: StreamOrderBookResponse) -> list[StreamOrderBookResponse]:
+    """The update in messages of a bounded size, in order."""
+    deepest = max(len(update.bids), len(update.asks))
+    if deepest <= LEVELS_MAX:
+        return [update]
+    return [
+        StreamOrderBookResponse(
+            sequence=update.sequence,
+            previous_sequence=update.sequence if first else update.previous_sequence,
+            time_ns=update.time_ns,
+            snapshot=update.snapshot and not first,
+            bids=update.bids[first : first + LEVELS_MAX],
+            asks=update.asks[first : first + LEVELS_MAX],
+            partial=first + LEVELS_MAX < deepest,
+        )
+        for first in range(0, deepest, LEVELS_MAX)
+    ]
 
 
 def _event(sequence: int, position: int, time_ns: int, kind: int) -> OrderEventMessage:

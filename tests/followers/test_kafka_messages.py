@@ -9,15 +9,19 @@ from google.protobuf.json_format import Parse
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import UInt64Value
 
+from clients.examples.kafka_book import KafkaBook
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 from exchange.v1.order_service_pb2 import OrderEvent, OrderEventKind
-from exchange.v1.types_pb2 import Order, Trade
+from exchange.v1.types_pb2 import Level, Order, Trade
+from server.core.commands import CancelOrders, PlaceOrder, SetInstrument
 from server.core.engine import Engine
-from server.core.types import BUY, SELL, Stamp
-from server.followers import kafka_checkpoint
+from server.core.instruments import Instrument
+from server.core.types import BUY, E8, INT64_MAX, LIMIT, SELL, Stamp
+from server.followers import kafka_checkpoint, kafka_messages
 from server.followers.kafka_checkpoint import NOTHING, Checkpoint
 from server.followers.kafka_messages import (
     BOOK_UPDATES,
+    LEVELS_MAX,
     ORDER_EVENTS,
     ORDERS,
     TRADES,
@@ -28,9 +32,11 @@ from server.followers.kafka_messages import (
     Mark,
     Out,
     Protobuf,
+    books_of,
     varint,
 )
 from server.journal.record import BATCH, Record, decode_frame
+from tests.history.written import Written
 from tests.journal.site import Site, every_command, trade
 
 TYPES: dict[str, type[Message]] = {
@@ -134,6 +140,74 @@ def test_levels_and_times_are_those_of_the_engine(records: list[Record]) -> None
             for price_e8, quantity_e8 in engine.book(name).depth(side, 1_000)
         }
     assert len(told) > 10
+
+
+class Sent:
+    """A message as a consumer has it."""
+
+    def __init__(self, out: Out) -> None:
+        self._out = out
+
+    def key(self) -> bytes:
+        return self._out.mark.instrument.encode()
+
+    def value(self) -> bytes:
+        return self._out.value
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return [("index", b"%d" % self._out.mark.number)]
+
+
+def books_of_topic(outs: list[Out]) -> dict[str, KafkaBook]:
+    """Each message twice, as after an outage."""
+    books = {out.mark.instrument: KafkaBook(out.mark.instrument) for out in outs}
+    for out in outs:
+        for message in (Sent(out), Sent(out)):
+            books[out.mark.instrument].take(message)  # type: ignore[arg-type]
+    return books
+
+
+def test_updates_of_many_levels_are_several_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several instruments in one command too; each goes on wherever it was cut."""
+    monkeypatch.setattr(kafka_messages, "LEVELS_MAX", 3)
+    written, names = Written(), ("A-USD", "B-USD", "C-USD")
+    for name in names:
+        written.commit(SetInstrument(Instrument(name)))
+        sides = ((BUY, 0), (SELL, 100))
+        written.commit(
+            *(
+                PlaceOrder("a", name, side, LIMIT, E8, from_e8 + price_e8)
+                for side, from_e8 in sides
+                for price_e8 in range(1, 9)
+            )
+        )
+    resting = books_of(written.engine)
+    written.commit(CancelOrders("a"))
+    written.commit(PlaceOrder("a", "B-USD", BUY, LIMIT, E8, 1))
+    outs = [out for out in sent(Encoder(Protobuf()), written.records) if out.topic == BOOK_UPDATES]
+    cancelled = [out for out in outs if out.mark.sequence == outs[-1].mark.sequence - 1]
+    assert len(cancelled) == 9
+    assert [out.mark for out in outs] == sorted({out.mark for out in outs})
+    for name, book in books_of_topic(outs).items():
+        assert (book.bids, book.asks) == ({1: E8} if name == "B-USD" else {}, {})
+    for last in cancelled:
+        late = sent(Encoder(Protobuf()), written.records, lambda _, it, at=last.mark: it > at)
+        assert [it for it in late if it.topic == BOOK_UPDATES] == outs[outs.index(last) + 1 :]
+    begun = list(Encoder(Protobuf(), resting).snapshots(10**6, 1, everything))
+    assert [out.mark for out in begun] == sorted({out.mark for out in begun})
+    assert [out.type for out in begun] == ["snapshot", "delta", "delta"] * 3
+    for book in books_of_topic(begun).values():
+        assert book.bids == dict.fromkeys(range(1, 9), E8)
+        assert book.asks == dict.fromkeys(range(101, 109), E8)
+
+
+@pytest.mark.parametrize("encoding", [Protobuf(), Json()])
+def test_the_largest_message_is_one_that_brokers_take(encoding: Encoding) -> None:
+    levels = [Level(price_e8=INT64_MAX, quantity_e8=INT64_MAX)] * LEVELS_MAX
+    update = StreamOrderBookResponse(
+        sequence=INT64_MAX, previous_sequence=INT64_MAX, time_ns=INT64_MAX, bids=levels, asks=levels
+    )
+    assert len(encoding.value(update)) < 1_000_000
 
 
 @pytest.mark.parametrize("number", [0, 127, 128, 0x3FFF, 0x4000, 2**21 - 1, 2**21, 2**35])
