@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import json
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def rows_of(settlement: Settlement) -> list[tuple[object, ...]]:
 def typed(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     parser = argparse.ArgumentParser("exchange")
     commands.register(parser.add_subparsers(required=True))
-    options = parser.parse_args(line.split())
+    options = parser.parse_args(shlex.split(line))
     code = options.run(options, None)
     return code, capsys.readouterr().out
 
@@ -87,7 +88,7 @@ def test_a_past_day_is_settled_in_the_middle_of_trading(
 
         file = tmp_path / "day.csv"
         asked = f"settle --date {day} --address {address}"
-        assert typed(f"{asked} --csv {file}", capsys)[0] == 0
+        assert typed(f"{asked} --csv {shlex.quote(str(file))}", capsys)[0] == 0
         code, shown = typed(f"{asked} --csv -", capsys)
         assert (code, file.read_text()) == (0, shown)
         told = list(csv.DictReader(io.StringIO(shown)))
