@@ -11,6 +11,8 @@ from server.followers.kafka_messages import TOPICS, Mark
 
 PARTITIONS: Final = 3
 """Of a topic that is made here: a few consumers can share it."""
+KEPT: Final = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+"""Everything, whatever the brokers' default is."""
 ANSWER_S: Final = 5.0
 """For a question to the brokers."""
 TURN_S: Final = 0.05
@@ -64,9 +66,7 @@ def look(client: dict[str, Any]) -> Topics:
     admin = AdminClient(client)
     there = admin.list_topics(timeout=ANSWER_S)
     missing = [
-        NewTopic(topic, PARTITIONS, config={"retention.ms": "-1"})
-        for topic in TOPICS
-        if topic not in there.topics
+        NewTopic(topic, PARTITIONS, config=KEPT) for topic in TOPICS if topic not in there.topics
     ]
     for made in admin.create_topics(missing, request_timeout=ANSWER_S).values() if missing else ():
         try:

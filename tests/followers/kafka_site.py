@@ -14,7 +14,11 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    ConfigSource,
+)
 
 from server.followers.kafka import KafkaFollower
 from server.followers.kafka_messages import TOPICS, Encoder, Mark, Protobuf
@@ -78,6 +82,14 @@ class Broker:
         """Those of the exchange that are there."""
         admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
         return [name for name in admin.list_topics(timeout=10).topics if name in TOPICS]
+
+    def settings(self, topic: str) -> dict[str, str]:
+        """Those that the topic has of its own."""
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        asked = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)])
+        (found,) = (done.result() for done in asked.values())
+        own = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
+        return {name: each.value for name, each in found.items() if each.source == own}
 
     def delete(self, *topics: str) -> None:
         """Topics and all that they hold."""

@@ -43,7 +43,7 @@ from server.followers.kafka_messages import (
     Json,
     Protobuf,
 )
-from server.followers.kafka_topics import KafkaFailed
+from server.followers.kafka_topics import KEPT, KafkaFailed
 from server.followers.position import frames
 from server.journal.record import BATCH, Record, decode_frame
 from server.settings import KafkaSettings
@@ -323,6 +323,7 @@ def test_a_wiped_topic_is_filled_from_the_beginning(
     until(lambda: topic not in broker.topics(), SECONDS, "the end of the topic")
     assert writer.write(records)[0] == 0
     writer.assert_all_there(records)
+    assert broker.settings(topic) == KEPT, "not what brokers do by default"
 
 
 def test_what_lands_elsewhere_than_behind_the_last_is_noticed(
