@@ -86,7 +86,7 @@ class Tally:
     def progress(self) -> str:
         """One line for whoever watches."""
         prices = "  ".join(
-            f"{name} {traded.last_price:,}"
+            f"{name} {traded.last_price:,f}"
             for name, traded in sorted(self.instruments.items())
             if traded.last_price is not None
         )
@@ -109,7 +109,7 @@ class Tally:
             f"{orders}, {changes}, {others}{f' ({refused})' if refused else ''}",
             f"answered after ms: {times or 'no answers'}",
             *(
-                f"{name}: {traded.trades:,} trades, quantity {traded.quantity:,}, notional "
+                f"{name}: {traded.trades:,} trades, quantity {traded.quantity:,f}, notional "
                 f"{traded.notional:,.2f}, last {_price_text(traded.last_price)}"
                 for name, traded in sorted(self.instruments.items())
             ),
@@ -134,9 +134,9 @@ class Tally:
             "instruments": {
                 name: {
                     "trades": traded.trades,
-                    "quantity": str(traded.quantity),
-                    "notional": str(traded.notional),
-                    "last_price": None if traded.last_price is None else str(traded.last_price),
+                    "quantity": f"{traded.quantity:f}",
+                    "notional": f"{traded.notional:f}",
+                    "last_price": None if traded.last_price is None else f"{traded.last_price:f}",
                 }
                 for name, traded in sorted(self.instruments.items())
             },
@@ -144,4 +144,4 @@ class Tally:
 
 
 def _price_text(price: Decimal | None) -> str:
-    return "none" if price is None else f"{price:,}"
+    return "none" if price is None else f"{price:,f}"

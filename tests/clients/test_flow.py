@@ -203,6 +203,19 @@ def test_an_instrument_without_a_trade_is_told_too() -> None:
     assert tally.lines()[-1] == "SOL-USD: 0 trades, quantity 0, notional 0.00, last none"
 
 
+def test_tiny_numbers_are_told_without_an_exponent() -> None:
+    least = Decimal("0.00000001")
+    tally = Tally(instruments={"SHIB-USD": Traded(1, least, least * least, least)})
+    assert "quantity 0.00000001, notional 0.00, last 0.00000001" in tally.lines()[-1]
+    assert tally.progress().endswith("SHIB-USD 0.00000001")
+    assert tally.plain()["instruments"]["SHIB-USD"] == {
+        "trades": 1,
+        "quantity": "0.00000001",
+        "notional": "0.0000000000000001",
+        "last_price": "0.00000001",
+    }
+
+
 # On a running exchange.
 
 
