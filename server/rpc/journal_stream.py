@@ -73,9 +73,9 @@ class JournalStreams:
         first = self._log.first_sequence
         if request.after_sequence + 1 < first:
             return EdgeReject(EdgeReason.NOT_KEPT, "after_sequence", request.after_sequence, first)
-        if request.follower:
-            await self._followers.register(request.follower, request.after_sequence)
         with self._followers.following(request.follower):
+            if request.follower:
+                await self._followers.register(request.follower, request.after_sequence)
             try:
                 return await self._send(request, context)
             except NotKept as gone:

@@ -14,6 +14,7 @@ from exchange.v1 import market_data_pb2
 from exchange.v1.admin_service_pb2 import (
     CreateSnapshotRequest,
     GetStatusRequest,
+    RemoveFollowerRequest,
     ReportFollowerRequest,
     SetFeesRequest,
     SetInstrumentRequest,
@@ -290,6 +291,31 @@ async def test_a_follower_may_have_more_kept_than_it_has_done(served: Served) ->
         await served.admin.ReportFollower(report)
         assert served.exchange.followers.positions["f"] == kept
         assert served.exchange.followers.reports["f"].sequence == 3
+
+
+async def test_a_follower_is_not_forgotten_while_it_is_registered(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would follow on, and nothing of the journal be kept for it."""
+    followers, begun, go_on = served.exchange.followers, asyncio.Event(), asyncio.Event()
+    keep = followers.keep
+
+    async def keep_slowly() -> None:
+        begun.set()
+        await go_on.wait()
+        await keep()
+
+    monkeypatch.setattr(followers, "keep", keep_slowly)
+    call = served.admin.StreamJournal(StreamJournalRequest(follower="tape"))
+    async with asyncio.timeout(10):
+        await begun.wait()
+        removal = served.admin.RemoveFollower(RemoveFollowerRequest(follower="tape"))
+        _, info = await refused(removal)
+        assert info.reason == "FOLLOWER_CONNECTED"
+        go_on.set()
+        await _message(call)
+    assert "tape" in followers.positions
+    call.cancel()
 
 
 async def test_no_follower_has_what_there_is_not(served: Served) -> None:
