@@ -216,7 +216,7 @@ def test_an_environment_that_is_of_no_use_is_made_anew(tmp_path: Path) -> None:
     assert is_made_anew(home)
 
 
-def test_uv_reads_from_the_mirror_that_pip_is_told_of(tmp_path: Path) -> None:
+def test_uv_reads_from_the_mirror_that_pip_is_told_of_and_needs_no_home(tmp_path: Path) -> None:
     """In a tree whose environment is there up to uv, which only says what it was told."""
     for name in ("Makefile", "pyproject.toml", "requirements-installer.lock", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
@@ -224,7 +224,10 @@ def test_uv_reads_from_the_mirror_that_pip_is_told_of(tmp_path: Path) -> None:
     programs.mkdir(parents=True)
     for name, does in (
         ("pip", f'exec "{sys.executable}" -m pip "$@"'),
-        ("uv", 'echo "told of <$UV_DEFAULT_INDEX>"'),
+        (
+            "uv",
+            'test "$1" = cache && exec echo "$HOME/uv"; echo "<$UV_DEFAULT_INDEX> <$UV_NO_CACHE>"',
+        ),
     ):
         (programs / name).write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
         (programs / name).chmod(0o755)
@@ -232,19 +235,20 @@ def test_uv_reads_from_the_mirror_that_pip_is_told_of(tmp_path: Path) -> None:
     configured = tmp_path / "pip.conf"
     configured.write_text("[global]\nindex-url = https://file.example/simple\n", encoding="ascii")
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PIP", "UV"))}
+    named = {"PIP_INDEX_URL": "https://pip/", "UV_DEFAULT_INDEX": "https://uv/"}
     for given, told in (
-        ({"PIP_CONFIG_FILE": str(configured)}, "https://file.example/simple"),
-        ({"PIP_INDEX_URL": "https://pip/", "UV_DEFAULT_INDEX": "https://uv/"}, "https://uv/"),
+        ({"PIP_CONFIG_FILE": str(configured)}, "<https://file.example/simple> <false>"),
+        ({**named, "HOME": "/proc"}, "<https://uv/> <true>"),
     ):
         done = subprocess.run(
             ["make", "-B", "-o", ".venv/.uv", ".venv/.runtime"],
             cwd=tmp_path,
-            env={**own, **given},
+            env={**own, "HOME": str(tmp_path), **given},
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.stdout.count(f"told of <{told}>") == 2, done.stdout + done.stderr
+        assert done.stdout.count(told) == 2, done.stdout + done.stderr
 
 
 def test_the_verbs_that_it_names_are_there() -> None:
