@@ -50,6 +50,9 @@ POOL_MAX: Final = 2
 BATCH_COMMANDS_MAX: Final = 2_000
 """In one transaction, so that it ends well before `COMMAND_S` where the cores are busy."""
 
+ROWS_MAX: Final = 10_000
+"""In one statement, for the same reason: one command may end any number of orders."""
+
 GATHER_S: Final = 0.25
 """Four transactions a second where little happens: one costs as much as a hundred orders."""
 
@@ -241,9 +244,12 @@ class PostgresFollower:
     async def _rows(self, connection: Any, batch: Batch) -> None:
         await write_instruments(connection, batch.instruments.values())
         await copy(connection, "orders", batch.placed_lines())
-        if batch.changed:
-            await connection.execute(_CHANGE, *batch.changed_columns())
-        await copy(connection, "order_events", "".join(batch.events))
+        columns = batch.changed_columns()
+        for first in range(0, len(batch.changed), ROWS_MAX):
+            part = (column[first : first + ROWS_MAX] for column in columns)
+            await connection.execute(_CHANGE, *part)
+        for first in range(0, len(batch.events), ROWS_MAX):
+            await copy(connection, "order_events", "".join(batch.events[first : first + ROWS_MAX]))
         await copy(connection, "trades", "".join(batch.trades))
         if batch.fills:
             await self._positions(connection, batch)

@@ -23,7 +23,7 @@ from server.core.events import (
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS
 from server.core.types import BUY, E8, LIMIT, MARKET, SELL, OrderStatus
-from server.followers import migrations
+from server.followers import migrations, postgres
 from server.followers.following import FollowerStopped
 from server.followers.migrations import Migration, SchemaRefused, migrate
 from server.followers.postgres import PostgresFollower
@@ -284,6 +284,26 @@ def test_a_month_goes_within_a_day_of_the_end_of_its_time(
     fetch("TRUNCATE follower_positions, orders, trades, order_events, orderbook_snapshots")
     write(database, [records(site)], kept)
     assert fetch("SELECT min(sequence), max(sequence) FROM order_events") == [(2, 4)]
+
+
+def test_a_statement_is_bounded_however_many_orders_a_command_ends(
+    site: Site, database: str, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that takes too long would be given up, and the same again each time."""
+    monkeypatch.setattr(postgres, "ROWS_MAX", 3)
+    executed, sizes = asyncpg.Connection.execute, []
+
+    async def execute(connection: Any, query: str, *asked: Any, **options: Any) -> str:
+        if query == postgres._CHANGE:
+            sizes.append(len(asked[0]))
+        said: str = await executed(connection, query, *asked, **options)
+        return said
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", execute)
+    write(database, [records(site)[:20], records(site)[20:]])
+    assert max(sizes) == 3
+    assert_fold(fetch, site.engine)
+    assert_events(fetch, records(site))
 
 
 def test_nothing_is_written_twice(site: Site, database: str, fetch: Fetch) -> None:
