@@ -38,28 +38,31 @@ def order(client: str, side: str, quantity: str, price: str, **more: str) -> Pla
     return PlaceOrder(client, BTC, side, quantity, price=price, **more)  # type: ignore[arg-type]
 
 
-async def test_an_order_from_place_to_positions(exchange: ExchangeClient) -> None:
-    resting = await exchange.place(order("alice", "sell", "1", "70150.5", client_reference="r"))
-    assert resting.order.status is OrderStatus.OPEN
-    taken = await exchange.place(order("bob", "buy", "0.25", "70151"))
-    (trade,) = taken.trades
-    assert (trade.price, trade.quantity) == (Decimal("70150.5"), Decimal("0.25"))
-    assert trade.maker_order_id == resting.order.order_id
-    book = await exchange.book(BTC)
-    assert book.asks == (Level(Decimal("70150.5"), Decimal("0.75")),)
-    assert book.sequence >= taken.sequence
-    replaced = await exchange.replace(
-        ReplaceOrder(resting.order.order_id, quantity="0.5", client_id="alice")
-    )
-    assert replaced.order.remaining_quantity == Decimal("0.25")
-    cancelled = await exchange.cancel(CancelOrder(resting.order.order_id))
-    assert cancelled.order.end_reason is EndReason.CANCEL_REQUESTED
-    assert cancelled.order == await exchange.order(resting.order.order_id)
-    assert cancelled.order.client_reference == "r"
-    (held,) = [one for one in await exchange.positions("bob") if one.instrument == BTC]
-    assert (held.net_quantity, held.total_cost) == (Decimal("0.25"), Decimal("17537.625"))
-    assert [one.trade_id async for one in exchange.trades(BTC)] == [trade.trade_id]
-    assert (await exchange.ticker(BTC)).last_price == Decimal("70150.5")
+async def test_an_order_from_place_to_positions(starter: Starter) -> None:
+    """On an exchange of its own, where nobody else trades."""
+    _, address = starter.server()
+    async with ExchangeClient(address) as exchange:
+        resting = await exchange.place(order("alice", "sell", "1", "70150.5", client_reference="r"))
+        assert resting.order.status is OrderStatus.OPEN
+        taken = await exchange.place(order("bob", "buy", "0.25", "70151"))
+        (trade,) = taken.trades
+        assert (trade.price, trade.quantity) == (Decimal("70150.5"), Decimal("0.25"))
+        assert trade.maker_order_id == resting.order.order_id
+        book = await exchange.book(BTC)
+        assert book.asks == (Level(Decimal("70150.5"), Decimal("0.75")),)
+        assert book.sequence >= taken.sequence
+        replaced = await exchange.replace(
+            ReplaceOrder(resting.order.order_id, quantity="0.5", client_id="alice")
+        )
+        assert replaced.order.remaining_quantity == Decimal("0.25")
+        cancelled = await exchange.cancel(CancelOrder(resting.order.order_id))
+        assert cancelled.order.end_reason is EndReason.CANCEL_REQUESTED
+        assert cancelled.order == await exchange.order(resting.order.order_id)
+        assert cancelled.order.client_reference == "r"
+        (held,) = [one for one in await exchange.positions("bob") if one.instrument == BTC]
+        assert (held.net_quantity, held.total_cost) == (Decimal("0.25"), Decimal("17537.625"))
+        assert [one.trade_id async for one in exchange.trades(BTC)] == [trade.trade_id]
+        assert (await exchange.ticker(BTC)).last_price == Decimal("70150.5")
 
 
 async def test_refusals_name_field_limit_and_value(exchange: ExchangeClient) -> None:
