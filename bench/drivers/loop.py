@@ -38,6 +38,9 @@ class ClosedLoop:
         if self._next >= self._end:
             self._stop_ns = now_ns
         if now_ns >= self._stop_ns:
+            # Time ran out between the last reply and this question.
+            if self._in_flight == 0:
+                self.finish()
             return None
         request = self._requests[self._next % len(self._requests)]
         self._next += 1

@@ -1,11 +1,13 @@
 """The single writer: stamps commands, applies them, journals them, and lets replies go.
 
 Theory of operation. There is no queue of commands. `submit` stamps and applies at once, on the
-event loop, and the commands and events join the *open record*. While the journal's thread is idle
-the open record is closed at the end of the loop's turn (everything that arrived in the same turn
-shares it); while it is busy the record goes on growing, and is closed when the thread comes back.
-So the size of a record follows the load by itself: one command when it is quiet, thousands when it
-is not, always one `fdatasync` a record, and the next record is being applied while it runs.
+event loop, and the commands and events join the *open record*. While the journal's thread is busy
+the record goes on growing; once the thread is idle it is gathered for as long as commands keep
+coming: until `GATHER_TURNS` turns of the loop brought none, or it holds `GATHERED_COMMANDS`, or
+`GATHER_S` have passed. A loop without anything else to do turns in microseconds, so a command that
+is alone waits for nothing; where many callers wait for the loop they share a record, and what a
+record costs. So the size of a record follows the load by itself, always with one `fdatasync`, and
+the next record is being applied while that runs.
 
     submit ─▶ apply ─▶ open record ─▶ close: views, listeners.closing, encode
                                           └─▶ thread: append, fdatasync ─▶ release,
@@ -54,6 +56,13 @@ from server.sequencer.ticket import (
 from server.settings import SequencerLimits
 
 T = TypeVar("T")
+
+GATHER_TURNS: Final = 5
+"""Some 40 µs of a loop that has nothing else to do."""
+GATHER_S: Final = 0.005
+"""What a caller can lose by those who come after him, who never pause."""
+GATHERED_COMMANDS: Final = 100
+"""So many share the cost of a record that it hardly counts for each any more."""
 
 _DEFAULTS: Final = SequencerLimits()
 _new: Final = tuple.__new__
@@ -116,6 +125,8 @@ class Sequencer:
         self._writing: OpenRecord | None = None
         self._closed: ClosedRecord | None = None
         self._idle = True
+        self._gathered = self._turns = 0
+        self._gather_until_s = 0.0
         self._taking = False
         self._quiet: asyncio.TimerHandle | None = None
         self._work: queue.SimpleQueue[_Append | None] = queue.SimpleQueue()
@@ -229,8 +240,30 @@ class Sequencer:
             self._idle = False
             # From here on the thread belongs to this record: an empty one in between would state a
             # sequence that isn't journaled yet.
-            self._loop.call_soon(self._close)
+            self._gather()
         return record
+
+    def _gather(self) -> None:
+        """Close the open record as soon as nothing joins it any more."""
+        self._gather_until_s = self._loop.time() + GATHER_S
+        self._gathered = self._turns = 0
+        self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        record = self._open
+        assert record is not None
+        count = len(record.commands)
+        if count > self._gathered:
+            self._gathered, self._turns = count, 0
+        self._turns += 1
+        if (
+            self._turns > GATHER_TURNS
+            or count >= GATHERED_COMMANDS
+            or self._loop.time() >= self._gather_until_s
+        ):
+            self._close()
+        else:
+            self._loop.call_soon(self._turn)
 
     def _close(self) -> None:
         try:
@@ -260,7 +293,7 @@ class Sequencer:
         record, closed = self._writing, self._closed
         self._writing = self._closed = None
         if self._open is not None:
-            self._close()
+            self._gather()
         else:
             self._idle = True
             self._quiet = self._loop.call_later(self._limits.quiet_ms / 1000, self._append_idle)
@@ -324,7 +357,7 @@ class Sequencer:
                 self._on_failure(f"showing a record failed: {error!r}")
                 raise
         elif self._open is not None:
-            self._close()
+            self._gather()
         else:
             self._idle = True
 

@@ -17,7 +17,7 @@ from server.journal.log import Lost, Position, Unknown
 from server.journal.payload import decode_commands
 from server.journal.record import BATCH, IDLE, Record
 from server.sequencer.errors import NotServing, Overloaded
-from server.sequencer.sequencer import Sequencer
+from server.sequencer.sequencer import GATHER_TURNS, Sequencer
 from server.sequencer.stand_in import StandIn
 from server.sequencer.ticket import Applied, ClosedRecord
 from server.settings import SequencerLimits
@@ -101,6 +101,46 @@ async def test_one_turn_of_the_loop_is_one_record() -> None:
     await asyncio.gather(*(ticket.released() for ticket in tickets))
     assert [len(batch) for batch in desk.journal.batches] == [3]
     assert [ticket.outcomes[0].sequence for ticket in tickets] == [2, 3, 4]  # type: ignore[union-attr]
+    await desk.close()
+
+
+async def test_commands_of_neighbouring_turns_share_a_record() -> None:
+    desk = Desk()
+    tickets = []
+    for _ in range(GATHER_TURNS):
+        tickets.append(desk.sequencer.submit([place()]))
+        for _ in range(GATHER_TURNS - 1):
+            await asyncio.sleep(0)
+    await asyncio.gather(*(ticket.released() for ticket in tickets))
+    assert [len(batch) for batch in desk.journal.batches] == [GATHER_TURNS]
+    await desk.close()
+
+
+async def test_a_command_that_is_alone_waits_for_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.sequencer.sequencer.GATHER_S", 3_600.0)
+    desk = Desk()
+    ticket = desk.sequencer.submit([place()])
+    for _ in range(GATHER_TURNS + 1):
+        await asyncio.sleep(0)
+    await desk.appending()
+    await ticket.released()
+    await desk.close()
+
+
+@pytest.mark.parametrize(
+    ("bound", "value", "most"), [("GATHERED_COMMANDS", 3, 3), ("GATHER_S", 0.0, 1)]
+)
+async def test_callers_who_never_pause_hold_no_record_open(
+    bound: str, value: float, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.sequencer.sequencer.GATHER_S", 3_600.0)
+    monkeypatch.setattr(f"server.sequencer.sequencer.{bound}", value)
+    desk = Desk()
+    while not desk.journal.records:
+        ticket = desk.sequencer.submit([place()])
+        await asyncio.sleep(0)
+    assert len(desk.journal.batches[0]) == most
+    await ticket.released()
     await desk.close()
 
 
