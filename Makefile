@@ -14,7 +14,7 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /et
 .venv/.runtime .venv/.dev lock: export UV_DEFAULT_INDEX ?= $(shell $(BIN)/pip config list 2>/dev/null | sed -n "s/^[a-z:]*\.index-url='\(.*\)'/\1/p" | head -n 1)
 
 # As pip does, uv goes without a cache where it can't write one: a home that is nobody's.
-.venv/.runtime .venv/.dev lock: export UV_NO_CACHE ?= $(shell d=$$($(BIN)/uv cache dir) && mkdir -p "$$d" 2>/dev/null && test -w "$$d" && echo false || echo true)
+.venv/.runtime .venv/.dev lock: export UV_NO_CACHE ?= $(shell d=$$($(BIN)/uv cache dir 2>/dev/null) && mkdir -p "$$d" 2>/dev/null && test -w "$$d" && echo false || echo true)
 
 setup:  ## the environment at .venv, with what tests and checks need
 	@+$(call made,.venv/.dev)

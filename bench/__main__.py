@@ -21,7 +21,10 @@ from bench import (
 )
 from bench.comparison import Comparison
 from bench.workloads import MESSAGES_IN_FLIGHT, Plan
+from clients.files import file_to_write
 
+SECONDS_MAX = 600
+"""Of a turn: the requests of most are made before it begins."""
 TURNS_MAX = 9
 """The order stream of the sessions is not longer."""
 
@@ -51,7 +54,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--turns", type=int, default=5, help="of each side (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the order mix (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
+    parser.add_argument(
+        "--json", type=file_to_write, metavar="FILE", help="write all figures there too"
+    )
     parser.add_argument(
         "--directory",
         type=Path,
@@ -62,8 +67,8 @@ def arguments() -> argparse.Namespace:
     unknown = [name for name in options.only.split(",") if name not in NAMES]
     if unknown:
         parser.error(f"--only: there is no workload {unknown[0]!r}, only {', '.join(NAMES)}")
-    if options.seconds <= 0:
-        parser.error(f"--seconds must be positive, not {options.seconds:g}")
+    if not 0 < options.seconds <= SECONDS_MAX:
+        parser.error(f"--seconds must be above 0, at most {SECONDS_MAX}, not {options.seconds:g}")
     if not 1 <= options.turns <= TURNS_MAX:
         parser.error(f"--turns must be from 1 to {TURNS_MAX}, not {options.turns}")
     return options

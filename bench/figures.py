@@ -7,14 +7,14 @@ from pathlib import Path
 
 import msgpack
 
+from clients import percentiles as ranks
+
 PERCENTILES = (50.0, 95.0, 99.0, 99.9)
 
 
 def percentiles(values: Sequence[float]) -> list[float]:
     """What these shares of `values` don't exceed; by nearest rank, so each was measured."""
-    ordered = sorted(values)
-    last = len(ordered) - 1
-    return [ordered[min(last, int(len(ordered) * share / 100))] for share in PERCENTILES]
+    return list(ranks.percentiles(values, PERCENTILES).values())
 
 
 @dataclass(frozen=True, slots=True)

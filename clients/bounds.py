@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from clients.decimals import NumberInvalidError, e6_of, e8_of
+
 DIGITS_MAX = 12  # characters of any number that an option takes
 PORT_MAX = 65_535
 
@@ -29,4 +31,22 @@ def host_port(text: str) -> str:
     is_port = port.isascii() and port.isdigit() and 1 <= int(port[:DIGITS_MAX]) <= PORT_MAX
     if not (host.strip("[]") and host.isprintable() and " " not in host and is_port):
         raise argparse.ArgumentTypeError(f"must be HOST:PORT such as 127.0.0.1:50051; got {text!a}")
+    return text
+
+
+def number(text: str) -> str:
+    """An option's type: a decimal, kept as it was written."""
+    return _checked(text, e8_of)
+
+
+def rate(text: str) -> str:
+    """An option's type: a part of the notional, likewise."""
+    return _checked(text, e6_of)
+
+
+def _checked(text: str, units_of: Callable[[str, str], int]) -> str:
+    try:
+        units_of(text, "number")
+    except NumberInvalidError as error:
+        raise argparse.ArgumentTypeError(f"must be {error.limit}; got {text!r}") from None
     return text

@@ -6,12 +6,10 @@ one of them runs. `EPILOG` lists the exit codes.
 
 import argparse
 import os
-from collections.abc import Callable
 
 from clients import ADDRESS
-from clients.bounds import host_port, whole
+from clients.bounds import host_port, number, rate, whole
 from clients.completion import SHELLS, script
-from clients.decimals import NumberInvalidError, e6_of, e8_of
 from clients.files import file_to_write
 from clients.flow import options as flow_options
 from clients.load import options as load_options
@@ -75,9 +73,9 @@ def _add_place(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     parser = _add(subparsers, "place", "place an order", example)
     parser.add_argument("client", metavar="CLIENT", help="whose order it is")
     parser.add_argument("side", choices=list(map(str, Side)))
-    parser.add_argument("quantity", metavar="QUANTITY", type=_number, help="e.g. 0.25")
+    parser.add_argument("quantity", metavar="QUANTITY", type=number, help="e.g. 0.25")
     parser.add_argument("instrument", metavar="INSTRUMENT", help="e.g. BTC-USD")
-    parser.add_argument("--price", type=_number, help="limit price; a market order has none")
+    parser.add_argument("--price", type=number, help="limit price; a market order has none")
     parser.add_argument("--type", choices=list(map(str, OrderType)), default="limit")
     parser.add_argument(
         "--tif",
@@ -98,8 +96,8 @@ def _add_replace(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     example = "exchange replace order-1 --price 70150"
     parser = _add(subparsers, "replace", "change the price or quantity of an order", example)
     _add_order_id(parser)
-    parser.add_argument("--price", type=_number, help="new price (as it is)")
-    parser.add_argument("--quantity", type=_number, help="new total, fills included (as it is)")
+    parser.add_argument("--price", type=number, help="new price (as it is)")
+    parser.add_argument("--quantity", type=number, help="new total, fills included (as it is)")
     parser.add_argument("--client", default="", help="whose order it is; refused if not theirs")
     _add_key(parser)
     parser.set_defaults(run=_run_replace)
@@ -232,9 +230,9 @@ def _add_fees(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     parser = _add(subparsers, "fees", "change the fees of an instrument while running", example)
     _add_instrument(parser)
     parser.add_argument(
-        "--maker", type=_rate, help="of the resting side, part of the notional (as it is)"
+        "--maker", type=rate, help="of the resting side, part of the notional (as it is)"
     )
-    parser.add_argument("--taker", type=_rate, help="of the incoming side (as it is)")
+    parser.add_argument("--taker", type=rate, help="of the incoming side (as it is)")
     parser.set_defaults(run=_run_fees)
 
 
@@ -242,22 +240,6 @@ def _add_log_level(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     example = "exchange log-level debug"
     parser = _add(subparsers, "log-level", "change how much the server tells", example)
     parser.add_argument("level", choices=("debug", "info", "warning", "error"))
-
-
-def _rate(text: str) -> str:
-    return _read(text, e6_of)
-
-
-def _number(text: str) -> str:
-    return _read(text, e8_of)
-
-
-def _read(text: str, units_of: Callable[[str, str], int]) -> str:
-    try:
-        units_of(text, "number")
-    except NumberInvalidError as error:
-        raise argparse.ArgumentTypeError(f"must be {error.limit}; got {text!r}") from None
-    return text
 
 
 def _add_settle(subparsers: "Parsers[argparse.ArgumentParser]") -> None:

@@ -11,7 +11,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 from weakref import WeakSet
 
 import grpc
@@ -86,12 +86,13 @@ class Connection:
         """Connects now, or raises UnavailableError."""
         state = self.channel.get_state(try_to_connect=True)
         try:
-            async with asyncio.timeout(timeout_s):
-                while state is not grpc.ChannelConnectivity.READY:
-                    if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                        raise self._not_reachable("no connection could be made")
-                    await self.channel.wait_for_state_change(state)
-                    state = self.channel.get_state(try_to_connect=True)
+            with self._told_of_closing():
+                async with asyncio.timeout(timeout_s):
+                    while state is not grpc.ChannelConnectivity.READY:
+                        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                            raise self._not_reachable("no connection could be made")
+                        await self.channel.wait_for_state_change(state)
+                        state = self.channel.get_state(try_to_connect=True)
         except TimeoutError:
             raise self._not_reachable(f"no connection within {timeout_s:g} s") from None
 
@@ -125,20 +126,24 @@ class Connection:
         """One stream, until it ends or is left."""
         with self._told_of_closing():
             call = open_stream(request)
+            messages = cast("AsyncGenerator[M, None]", aiter(call))
             try:
-                async for message in call:
+                async for message in messages:
                     yield convert(_readable(message))
             except grpc.aio.AioRpcError as error:
                 raise error_of(error, self.address, None) from None
             finally:
                 call.cancel()
+                # It and the call refer to each other until it ends: what lay unread would wait for
+                # the collector, which counts objects and sees two.
+                await messages.aclose()
 
     @contextmanager
     def _told_of_closing(self, request: Request | None = None) -> Iterator[None]:
         try:
             yield
         except (grpc.aio.UsageError, asyncio.CancelledError):
-            if not self._is_closed or _is_cancelled():
+            if not self._is_closed or is_cancelled():
                 raise
             if request is None:
                 raise RuntimeError(CLOSED) from None
@@ -169,7 +174,7 @@ def _readable(message: M) -> M:
     return message
 
 
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
     """Whether somebody has cancelled this task, not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

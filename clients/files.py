@@ -1,6 +1,7 @@
 """A file that a command writes: it gets its name when it is whole."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,18 @@ from pathlib import Path
 def file_to_write(text: str) -> Path:
     """An option's type: a file, there already or not, in a directory that is."""
     path = Path(text)
-    if not path.name or path.is_dir() or not path.parent.is_dir():
+    try:
+        if _is_special(path):
+            is_possible = not path.is_dir()
+        else:
+            is_possible = bool(path.name) and path.parent.is_dir() and not _part(path).is_dir()
+        is_allowed = _is_special(path) or os.access(path.parent, os.W_OK)
+    except OSError as error:  # a name that is too long, say
+        raise argparse.ArgumentTypeError(f"{error.strerror}; got {text!r}") from None
+    if not is_possible:
         raise argparse.ArgumentTypeError(f"must be a file in a directory that exists; got {text!r}")
+    if not is_allowed:
+        raise argparse.ArgumentTypeError(f"its directory can't be written to; got {text!r}")
     return path
 
 
@@ -20,9 +31,17 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     A pipe or a device is written to as it is: a new file of its name would take its place.
     """
-    if path.exists() and not path.is_file():
+    if _is_special(path):
         yield path
         return
-    unfinished = path.with_name(f"{path.name}.part")
+    unfinished = _part(path)
     yield unfinished
     unfinished.replace(path)
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")

@@ -22,13 +22,21 @@ harms no other.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Protocol, Self
 
 import grpc
 
+from clients.connection import is_cancelled
 from clients.errors import ExchangeError, OutcomeUnknownError, UnavailableError, error_of
 from clients.order_wire import Outcome, session_command, session_outcome_of
 from clients.requests import Command
@@ -93,6 +101,7 @@ class TradingSession:
         self._waiting: dict[int, _Batch] = {}
         self._next_id = 1
         self._reader: asyncio.Task[None] | None = None
+        self._entered = False
         self._end = ""
         self._end_told = False
         self.session_id = 0
@@ -100,8 +109,16 @@ class TradingSession:
         self.opened_sequence = 0
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError("a session is opened once; ask the client for another one")
+        with self._told_of_closing():
+            await self._open()
+        return self
+
+    async def _open(self) -> None:
         self._call = self._open_stream()
         self._answers = aiter(self._call)
+        self._entered = True
         answer = None
         try:
             async with asyncio.timeout(OPEN_S):
@@ -124,7 +141,6 @@ class TradingSession:
             )
         self.session_id = answer.opened.session_id
         self.opened_sequence = answer.opened.sequence
-        return self
 
     async def __aexit__(
         self,
@@ -140,7 +156,8 @@ class TradingSession:
             return
         try:
             async with asyncio.timeout(CLOSE_S):
-                await self._close()
+                with self._told_of_closing():
+                    await self._close()
         except TimeoutError:
             raise self._overdue("ended", CLOSE_S) from None
         status = await self._status()
@@ -153,6 +170,7 @@ class TradingSession:
         A number that is none raises before anything is sent. Past the timeout the outcomes are
         unknown, and the session goes on.
         """
+        self._require_open()
         batches = [
             self._batch(commands[start : start + COMMANDS_MAX])
             for start in range(0, len(commands), COMMANDS_MAX)
@@ -188,6 +206,7 @@ class TradingSession:
         A message goes out while fewer than `unanswered_max` commands are unanswered. Leaving
         early ends the session.
         """
+        self._require_open()
         assert self._reader is None, "this session sends typed commands; open another for messages"
         flow = _Flow(self._call, unanswered_max)
         writer = asyncio.create_task(flow.write_all(messages))
@@ -201,11 +220,32 @@ class TradingSession:
             await writer
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             pass  # the status says it
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
         finally:
             writer.cancel()
         if flow.unanswered or not flow.written:
             status = await self._status()
             raise self._unknown(f"{status.code().name}: {status.details()}", [])
+
+    def _require_open(self) -> None:
+        if not self._entered:
+            raise RuntimeError("this session is not open: use it within `async with`")
+
+    @contextmanager
+    def _told_of_closing(self) -> Iterator[None]:
+        """gRPC ends the streams of a closed client as if the tasks at them were cancelled."""
+        try:
+            yield
+        except (grpc.aio.UsageError, asyncio.CancelledError):
+            if is_cancelled():
+                raise
+            raise UnavailableError(
+                f"the client of the session with {self._address} has been closed, and the session "
+                "with it; read the orders by their ids",
+                code=grpc.StatusCode.CANCELLED,
+            ) from None
 
     # Typed sending.
 
@@ -232,8 +272,13 @@ class TradingSession:
     async def _put(self, message: Request) -> None:
         async with self._write_turn:
             # Where the stream has ended, the reader tells everyone who waits.
-            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            try:
                 await self._call.write(message)
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                pass
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
 
     async def _read_outcomes(self) -> None:
         end = "ended by the exchange"

@@ -8,9 +8,9 @@
 It is the asyncio client in an event loop of its own, in a thread of its own: what calls do, raise
 and promise is said there. What is an async generator there is a generator here; leaving it early
 closes the stream. Any number of threads may call at once, each generator belongs to one of them.
-Callbacks (`on_interruption`) run in the loop's thread while the caller waits, and must not call the
-client themselves. Whatever threads still wait for when it is closed ends with a `RuntimeError` that
-says so.
+Callbacks (`on_interruption`) run in the loop's thread while the caller waits; what they ask of the
+client themselves is refused with a `RuntimeError`. Whatever threads still wait for when it is
+closed ends with a `RuntimeError` that says so.
 
 Raw messages of a trading session (`TradingSession.exchange`) are for programs that count
 microseconds and have no counterpart: a hop between threads costs about a hundred.
@@ -37,6 +37,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+CALLED_BACK = (
+    "this is the thread of the client's loop, which would wait for itself: let a callback hand "
+    "what it wants of the client to another thread"
+)
+
+
 class _ClosedError(RuntimeError):
     def __init__(self) -> None:
         super().__init__("this client has been closed; open another one with `with`")
@@ -49,11 +55,14 @@ class _Loop:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="exchange", daemon=True)
         self._thread.start()
-        self._turn = threading.Lock()
+        # The collector may close a generator, which has its turn, in the middle of another one.
+        self._turn = threading.RLock()
         self._is_closed = False
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
+            if self.is_here:
+                raise RuntimeError(CALLED_BACK)
             with self._turn:
                 future = self._begun(work)
         except RuntimeError:
@@ -69,6 +78,11 @@ class _Loop:
                     if self._is_closed:
                         raise _ClosedError from None
             raise
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the loop's thread, which can't wait for itself."""
+        return threading.current_thread() is self._thread
 
     def close(self) -> None:
         """Nothing is left waiting for it."""
@@ -127,8 +141,10 @@ def _generating(
                     return
                 yield value
         finally:
-            with suppress(_ClosedError):
-                loop.run(values.aclose())
+            # Where the collector of garbage ends it in the loop's thread, asyncio closes it.
+            if not loop.is_here:
+                with suppress(_ClosedError):
+                    loop.run(values.aclose())
 
     return call
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import exchange
-from gateway.errors import NO_ROUTE, local_replies
+from gateway.errors import HEALTH_REPLY_SECONDS, NO_ROUTE, local_replies
 from gateway.headers import FILTER, set_aside, without_call_headers
 from gateway.routes import JsonRoute, grpc_streams, json_routes, json_services, pattern_of
 from gateway.static_files import FILE_BYTES_MAX, static_routes
@@ -86,13 +86,19 @@ CALL: Final = {
     "cluster": UPSTREAM,
     "max_stream_duration": {"max_stream_duration": f"{CALL_SECONDS_MAX}s"},
 }
-# A caller's own deadline goes on to the server, which else is told the gateway's instead.
-GRPC_CALL: Final = CALL | {
+# Who asks is told within two seconds, also by a server that hangs.
+HEALTH: Final = CALL | {"max_stream_duration": {"max_stream_duration": f"{HEALTH_REPLY_SECONDS}s"}}
+# Of a caller who names no deadline the server is told none: it has a default for that. With a
+# duration it would be told the gateway's.
+GRPC_CALL: Final = {"cluster": UPSTREAM, "timeout": f"{CALL_SECONDS_MAX}s"}
+# A caller's own deadline goes on to the server.
+GRPC_CALL_WITH_DEADLINE: Final = CALL | {
     "max_stream_duration": {
         "max_stream_duration": f"{CALL_SECONDS_MAX}s",
         "grpc_timeout_header_max": f"{CALL_SECONDS_MAX}s",
     },
 }
+WITH_DEADLINE: Final = {"headers": [{"name": "grpc-timeout", "present_match": True}]}
 # A stream lasts as long as both sides like: heartbeats show that the other one is there.
 STREAM: Final = {"cluster": UPSTREAM, "timeout": "0s", "idle_timeout": "0s"}
 
@@ -102,7 +108,7 @@ class Addresses(Protocol):
 
     @property
     def host(self) -> str:
-        """IP address to listen on, or `localhost`."""
+        """IP address to listen on."""
 
     @property
     def http_port(self) -> int:
@@ -129,7 +135,7 @@ def configuration(addresses: Addresses) -> dict[str, Any]:
 
 
 def listener(addresses: Addresses) -> dict[str, Any]:
-    address = socket_address(ip_of(addresses.host), addresses.http_port)
+    address = socket_address(addresses.host, addresses.http_port)
     # All addresses of the machine are those of IPv4 too, as they are for the server's own port.
     address["socket_address"]["ipv4_compat"] = ":" in addresses.host
     return {
@@ -275,10 +281,11 @@ def routes() -> list[dict[str, Any]]:
     known = json_routes()
     templates = list(dict.fromkeys(route.template for route in known))
     return [
-        *(grpc_route({"path": path}, streaming=True) for path in grpc_streams()),
+        *(grpc_route({"path": path}, STREAM) for path in grpc_streams()),
         *(
-            grpc_route({"prefix": prefix}, streaming=False)
+            grpc_route({"prefix": prefix} | match, call)
             for prefix in ("/exchange.v1.", "/grpc.health.", "/grpc.reflection.")
+            for match, call in ((WITH_DEADLINE, GRPC_CALL_WITH_DEADLINE), ({}, GRPC_CALL))
         ),
         unknown_route() | {"match": {"prefix": "/", "grpc": {}}},
         *websocket_routes(),
@@ -294,10 +301,10 @@ def routes() -> list[dict[str, Any]]:
     ]
 
 
-def grpc_route(match: dict[str, Any], *, streaming: bool) -> dict[str, Any]:
+def grpc_route(match: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
     return {
         "match": match | {"grpc": {}},
-        "route": STREAM if streaming else GRPC_CALL,
+        "route": call,
         "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, FILTER, TRANSCODER), DISABLED)
         | {LUA: lua_of_route(NAMING)},
     }
@@ -343,7 +350,7 @@ def json_route(route: JsonRoute) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "match": path_match(route.template)
         | {"headers": [{"name": ":method", "string_match": {"exact": route.method}}]},
-        "route": STREAM if route.streams else CALL,
+        "route": STREAM if route.streams else HEALTH if route.template == "/healthz" else CALL,
     }
     if route.creates:
         entry["typed_per_filter_config"] = {LUA: lua_of_route(CREATING)}
@@ -475,14 +482,10 @@ def socket_address(host: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def ip_of(host: str) -> str:
-    return "127.0.0.1" if host == "localhost" else host
-
-
 def split(address: str) -> tuple[str, int]:
     """`HOST:PORT`, an IPv6 host in brackets."""
     host, _, port = address.rpartition(":")
-    return ip_of(host.strip("[]")), int(port)
+    return "127.0.0.1" if host == "localhost" else host.strip("[]"), int(port)
 
 
 def is_ip(host: str) -> bool:

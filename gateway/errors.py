@@ -17,6 +17,10 @@ ORIGINAL_METHOD: Final = "x-envoy-original-method"
 """Where the transcoder leaves the verb of a request that it turned into a gRPC call."""
 
 
+HEALTH_REPLY_SECONDS: Final = 2
+"""In which the server says how it is; one that doesn't takes no orders either."""
+HEALTH_METHOD: Final = "/exchange.http.v1.SystemService/GetHealth"
+
 NO_ROUTE: Final = "there is no such route; GET / lists those that there are"
 
 NUL_IN_PATH: Final = "[^?]*%00.*"
@@ -29,6 +33,8 @@ class OwnError(NamedTuple):
     code: int
     """gRPC status code."""
     message: str = "%LOCAL_REPLY_BODY%"
+    status: int | None = None
+    """HTTP status in place of Envoy's."""
 
 
 def status_is(comparison: str, status: int) -> dict[str, Any]:
@@ -60,6 +66,13 @@ OWN_ERRORS: Final = (
         14,
         "the exchange takes no requests at this moment, and this one was not carried out; "
         "wait a second and repeat it",
+    ),
+    OwnError(
+        both(status_is("EQ", 504), header(":path", string_match={"exact": HEALTH_METHOD})),
+        14,
+        f"the exchange did not say within {HEALTH_REPLY_SECONDS} s how it is: it stands still, or "
+        "has too much to do; ask again",
+        503,
     ),
     OwnError(
         flagged("UT", "SI", "DT", "UMSDR"),
@@ -132,7 +145,8 @@ def local_replies() -> dict[str, Any]:
 
 
 def mapper(error: OwnError) -> dict[str, Any]:
-    return {
+    status = {} if error.status is None else {"status_code": error.status}
+    return status | {
         "filter": {"and_filter": {"filters": [FROM_JSON, error.match]}},
         "body_format_override": {
             "json_format": {

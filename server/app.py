@@ -71,7 +71,7 @@ from server.rpc.order_service import OrderService
 from server.rpc.parts import Parts, PartService
 from server.rpc.recent_outcomes import RecentOutcomes
 from server.rpc.registration import register
-from server.rpc.server import SERVICES, Health, PortTaken, add_reflection, bind, make_server
+from server.rpc.server import Health, PortTaken, add_reflection, bind, make_server
 from server.rpc.settlement import SettlementCalls
 from server.rpc.trading_session import TradingSessions
 from server.sequencer.configured import differences
@@ -127,8 +127,8 @@ class Exchange:
         calls = Calls(self.sequencer, deadlines, self._recent)
         self._history = History(settings.postgres_url, log.mark.journal.hex())
         self._server = server = make_server(limits)
-        self._health = Health(server, SERVICES)
-        self._intake = Intake()
+        self._health = Health(server)
+        self._intake = Intake(limits.calls_max)
         self._keeping = JournalKeeping(
             log, self.sequencer, self.followers, self._health, settings.journal, _filled(settings)
         )
@@ -179,7 +179,7 @@ class Exchange:
         )
         add(part_service_pb2.DESCRIPTOR.services_by_name["PartService"], PartService(self._parts))
         if self._settings.grpc.reflection:
-            add_reflection(server, SERVICES)
+            add_reflection(server)
 
     def show_parts(self, process_ids: ProcessIds) -> None:
         """Show also what the processes of the other parts use."""

@@ -195,7 +195,7 @@ class Settings:
     data_dir: Path = Path("data")
     """Journal, snapshots and lock; made with mode 0700."""
     host: str = "127.0.0.1"
-    """IP address that both ports are bound to, or `localhost`."""
+    """IP address that both ports are bound to; `localhost` in a configuration is 127.0.0.1."""
     http_port: int = bounded(3000, 1, 65_535)
     """HTTP JSON, gRPC and health, through Envoy."""
     grpc_port: int = bounded(50051, 1, 65_535)
@@ -281,6 +281,6 @@ def is_loopback(host: str) -> bool:
 
 def reachable(host: str) -> str:
     """Where a process of this machine finds what is bound to `host`."""
-    if host == "localhost" or not ip_address(host).is_unspecified:
+    if not ip_address(host).is_unspecified:
         return host
     return "::1" if ip_address(host).version == 6 else "127.0.0.1"

@@ -5,8 +5,10 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 
 from clients import ADDRESS
+from clients.bounds import host_port, number, whole
 from clients.client import ExchangeClient
 from clients.errors import ExchangeError
 from clients.following import Interruption
@@ -19,15 +21,26 @@ def parser(description: str) -> argparse.ArgumentParser:
     own = argparse.ArgumentParser(description=description.partition("\n")[0])
     own.add_argument(
         "--address",
+        type=host_port,
         default=os.environ.get("EXCHANGE_GRPC") or ADDRESS,
         metavar="HOST:PORT",
         help="where the exchange serves gRPC (EXCHANGE_GRPC; %(default)s)",
     )
     own.add_argument("--instrument", default="BTC-USD", help="what to trade (%(default)s)")
     own.add_argument(
-        "--seconds", type=float, help="end after so many; without it Ctrl-C ends the program"
+        "--seconds",
+        type=whole(1, 86_400),
+        help="end after so many, at most a day; without it Ctrl-C ends the program",
     )
     return own
+
+
+def amount(text: str) -> Decimal:
+    """An option's type: a price or a quantity."""
+    value = Decimal(number(text))
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"must be above 0; got {text!r}")
+    return value
 
 
 def run(work: Callable[[ExchangeClient], Awaitable[None]], options: argparse.Namespace) -> int:
@@ -46,7 +59,7 @@ def run(work: Callable[[ExchangeClient], Awaitable[None]], options: argparse.Nam
     code = DONE
     try:
         asyncio.run(limited())
-    except* ExchangeError as errors:
+    except* (ExchangeError, OSError) as errors:
         print(f"ended: {_first(errors)}", file=sys.stderr)
         code = FAILED
     except* KeyboardInterrupt:

@@ -18,7 +18,9 @@ from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from clients.bounds import whole
 from clients.decimals import decimal_of_e8
+from clients.examples.kafka_console import partitions_of
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 from exchange.v1.types_pb2 import Level
 
@@ -72,11 +74,12 @@ def main() -> int:
     brokers = os.environ.get("KAFKA_BROKERS") or "127.0.0.1:9092"
     options.add_argument("--brokers", default=brokers, help="(KAFKA_BROKERS; %(default)s)")
     options.add_argument("--instrument", default="BTC-USD", help="(%(default)s)")
-    options.add_argument("--seconds", type=float, default=float("inf"), help="end after so many")
+    options.add_argument(
+        "--seconds", type=whole(1, 86_400), default=float("inf"), help="end after so many"
+    )
     given = options.parse_args()
     consumer = Consumer({"bootstrap.servers": given.brokers, "group.id": "book-example"})
-    partitions = consumer.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
-    consumer.assign([TopicPartition(TOPIC, number, 0) for number in partitions])
+    consumer.assign([TopicPartition(TOPIC, number, 0) for number in partitions_of(consumer, TOPIC)])
     book = KafkaBook(given.instrument)
     shown, ends = -1, time.monotonic() + given.seconds
     try:

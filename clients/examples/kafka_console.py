@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from google.protobuf.json_format import MessageToJson
 
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
@@ -41,6 +41,17 @@ def line(topic: str, message: Message) -> str:
     return f"{headers['sequence']}.{headers['index']} {headers['type']} {key} {text}"
 
 
+def partitions_of(consumer: Consumer, topic: str) -> list[int]:
+    """The topic's partitions; where there are none the program ends, saying why."""
+    try:
+        found = consumer.list_topics(topic, timeout=ANSWER_S).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+    except KafkaException as error:
+        raise SystemExit(f"topic {topic} can't be read: {error.args[0].str()}") from None
+    return list(found.partitions)
+
+
 def main() -> int:
     """Prints the topic from its beginning, and then what comes."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -52,8 +63,9 @@ def main() -> int:
     )
     given = options.parse_args()
     consumer = Consumer({"bootstrap.servers": given.brokers, "group.id": "console-example"})
-    partitions = consumer.list_topics(given.topic, timeout=ANSWER_S).topics[given.topic].partitions
-    places = [TopicPartition(given.topic, number, 0) for number in partitions]
+    places = [
+        TopicPartition(given.topic, number, 0) for number in partitions_of(consumer, given.topic)
+    ]
     left = 0
     for place in places:
         place.offset, high = consumer.get_watermark_offsets(place, timeout=ANSWER_S)

@@ -22,7 +22,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from clients.client import ExchangeClient
 from clients.errors import OutcomeUnknownError, RefusedError, UnavailableError
-from clients.examples.command_line import parser, run, say_interruption
+from clients.examples.command_line import amount, parser, run, say_interruption
 from clients.requests import CancelOrder, CancelOrders, Command, PlaceOrder
 from clients.retries import Delays
 from clients.session import TradingSession
@@ -198,9 +198,9 @@ def main(arguments: list[str] | None = None) -> int:
     """From a terminal."""
     own = parser(__doc__ or "")
     own.add_argument("--client", default="maker", help="whose orders they are (%(default)s)")
-    own.add_argument("--price", type=Decimal, default=Decimal(70_000), help="first fair price")
-    own.add_argument("--quantity", type=Decimal, default=Decimal("0.1"), help="of each quote")
-    own.add_argument("--position-max", type=Decimal, default=Decimal(1), help="long or short")
+    own.add_argument("--price", type=amount, default=Decimal(70_000), help="first fair price")
+    own.add_argument("--quantity", type=amount, default=Decimal("0.1"), help="of each quote")
+    own.add_argument("--position-max", type=amount, default=Decimal(1), help="long or short")
     options = own.parse_args(arguments)
     terms = Terms(
         options.client,

@@ -78,9 +78,12 @@ def main(arguments: list[str] | None = None) -> int:
             await mirrored.run()
         finally:
             mirror = mirrored.mirror
+            bid, ask = (
+                f"{level.price:f}" if level else "-" for level in (mirror.best_bid, mirror.best_ask)
+            )
             print(
-                f"{options.instrument} at sequence {mirror.sequence}: {mirror.best_bid} / "
-                f"{mirror.best_ask}, {mirrored.equal_count} times equal to the exchange's, "
+                f"{options.instrument} at sequence {mirror.sequence}: bid {bid}, ask {ask}, "
+                f"{mirrored.equal_count} times equal to the exchange's, "
                 f"{mirror.restart_count} times started afresh",
                 flush=True,
             )

@@ -15,8 +15,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
 
+from clients.bounds import whole
 from clients.client import ExchangeClient
-from clients.examples.command_line import parser, run, say_interruption
+from clients.examples.command_line import amount, parser, run, say_interruption
 from clients.requests import PlaceOrder
 from clients.types import Side, Trade
 
@@ -106,8 +107,10 @@ def main(arguments: list[str] | None = None) -> int:
     """From a terminal."""
     own = parser(__doc__ or "")
     own.add_argument("--client", default="taker", help="whose orders they are (%(default)s)")
-    own.add_argument("--quantity", type=Decimal, default=Decimal("0.1"), help="long or short")
-    own.add_argument("--window", type=int, default=10, help="trades to look at (%(default)s)")
+    own.add_argument("--quantity", type=amount, default=Decimal("0.1"), help="long or short")
+    own.add_argument(
+        "--window", type=whole(2, 10_000), default=10, help="trades to look at (%(default)s)"
+    )
     options = own.parse_args(arguments)
     terms = Terms(
         options.client, options.instrument, quantity=options.quantity, window=options.window

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import parse_url
 from redis.exceptions import RedisError
 
 from clients.client import ExchangeClient
@@ -117,11 +118,21 @@ async def show(exchange: ExchangeClient, options: argparse.Namespace) -> None:
             print(line, flush=True)
 
 
+def _url(text: str) -> str:
+    try:
+        parse_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"must be like redis://127.0.0.1:6379/0; got {text!r}: {error}"
+        ) from None
+    return text
+
+
 def main(arguments: list[str] | None = None) -> int:
     """From a terminal."""
     own = parser(__doc__ or "")
     url = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379"
-    own.add_argument("--redis-url", default=url, help="where Redis is (REDIS_URL)")
+    own.add_argument("--redis-url", type=_url, default=url, help="where Redis is (REDIS_URL)")
     options = own.parse_args(arguments)
     return run(lambda exchange: show(exchange, options), options)
 

@@ -154,6 +154,8 @@ class _Flow:
     def _step(self, elapsed_s: float) -> list[tuple[Market, Command]]:
         """What is due now, of each market in turn."""
         deeds: list[tuple[Market, Command]] = []
+        # What is drawn is sent: an order that is to be cancelled is not touched again until then.
+        most = max(COMMANDS_MAX // len(self._markets), 1)
         for market in self._markets:
             market.move(elapsed_s)
             share = self._plan.rate / len(self._markets) * market.activity * elapsed_s
@@ -161,8 +163,8 @@ class _Flow:
             self._owed[market.name] += share * self._draw.uniform(0, 2)
             count = int(self._owed[market.name])
             self._owed[market.name] -= count
-            deeds += [(market, deed) for deed in market.commands(count)]
-        return deeds[:COMMANDS_MAX]
+            deeds += [(market, deed) for deed in market.commands(min(count, most))]
+        return deeds
 
     async def _send(self, session: TradingSession, deeds: list[tuple[Market, Command]]) -> None:
         if not deeds:

@@ -168,9 +168,11 @@ class View:
             orders = exchange.orders(
                 client_id=self.client_id, instrument=self.instrument, status=status
             )
+            count = 0
             async for order in orders:
                 found.append(order)
-                if len(found) >= ORDERS_MAX:
+                # The newest of each: some of the one may be newer than any of the other.
+                if (count := count + 1) == ORDERS_MAX:
                     break
         self.orders.clear()
         for order in sorted(found, key=lambda order: order.placed_sequence):

@@ -11,6 +11,7 @@ import { CandlestickSeries, createChart } from "./vendor/lightweight-charts.js";
 const INTERVALS = [["1m", 1], ["5m", 5], ["15m", 15], ["1h", 60], ["4h", 240], ["1d", 1_440]];
 const CANDLES_MAX = 500;
 const LISTED_TRADES_MAX = 1_000;
+const AGAIN_MS = 1_000;
 
 /** Adds a trade to candles that are sorted by time; true where it began a new one. */
 export function addTrade(candles, trade, minutes) {
@@ -65,6 +66,14 @@ export class Candles {
     this.show(this.instrument);
   }
 
+  /** Another market is to come. */
+  clear() {
+    this.waiting = [];
+    this.candles = null;
+    this.series.setData([]);
+    byId("candle").textContent = "";
+  }
+
   async show(instrument) {
     this.instrument = instrument;
     const { minutes } = this;
@@ -73,6 +82,10 @@ export class Candles {
     const found = await read(instrument, minutes);
     // A later choice is being read already.
     if (this.waiting !== waiting) return;
+    if (!found) {
+      setTimeout(() => this.waiting === waiting && this.show(instrument), AGAIN_MS);
+      return;
+    }
     this.waiting = null;
     this.candles = found.candles;
     this.sequence = found.sequence;
@@ -139,6 +152,6 @@ async function readTrades(instrument, minutes) {
     for (const trade of listed.trades.reverse()) addTrade(candles, trade, minutes);
     return { candles, sequence: Number(listed.sequence) };
   } catch {
-    return { candles, sequence: 0 };
+    return null;
   }
 }

@@ -3,7 +3,8 @@
 // The WebSocket is used where it can be opened, else the streams over HTTP; both give messages of
 // one form. Gaps are seen by the sequences. A book that lost a delta is asked for anew, from a
 // snapshot. Trades are taken up again at the last sequence that was seen, inclusive: what comes
-// twice is known by its id. Sequences are compared as numbers: exact up to 2^53.
+// twice is known by its id. Sequences are compared as numbers: exact up to 2^53. What the exchange
+// can't give at this moment, or refuses, is asked for again until it comes.
 
 import { get } from "./api.js";
 import { Book } from "./book.js";
@@ -13,6 +14,8 @@ import { Stream } from "./stream.js";
 const TRADES_FIRST = 100;
 const TRADES_KNOWN_MAX = 2_000;
 const TICKER_MS = 2_000;
+const AGAIN_MS = 1_000;
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Feed {
   /** Handlers: `onBook(book)`, `onTrades(trades, reset)`, `onTicker(ticker)`, `onState(live)`. */
@@ -36,29 +39,35 @@ export class Feed {
   }
 
   /** Show another market. */
-  async watch(instrument) {
+  watch(instrument) {
     if (this.instrument && this.open) this.send("unsubscribe", ["depth", "trades"], { instrument: this.instrument });
     this.instrument = instrument;
     this.book = new Book();
     this.known = null;
+    this.loading = null;
     this.handlers.onBook(this.book);
     this.reader?.abort();
-    await this.loadTrades();
-    if (this.instrument !== instrument) return;
     if (this.open) this.subscribeMarket();
-    else if (this.overHttp) this.readLines();
+    else this.loadTrades().then(() => this.overHttp && this.instrument === instrument && this.readLines());
   }
 
-  /** The newest trades, from which the stream goes on. */
-  async loadTrades() {
-    const instrument = this.instrument;
+  /** The newest trades, from which the stream goes on; whoever wants them meanwhile waits for these. */
+  loadTrades() {
+    if (this.loading) return this.loading;
+    const loading = this.readTrades().finally(() => {
+      if (this.loading === loading) this.loading = null;
+    });
+    this.loading = loading;
+    return loading;
+  }
+
+  async readTrades() {
+    const { instrument } = this;
     let listed;
-    try {
-      listed = await get("/market/trades", { instrument, limit: TRADES_FIRST });
-    } catch {
-      return;
+    while (!listed) {
+      listed = await get("/market/trades", { instrument, limit: TRADES_FIRST }).catch(() => pause(AGAIN_MS));
+      if (this.instrument !== instrument) return;
     }
-    if (this.instrument !== instrument) return;
     this.known = new Set(listed.trades.map((trade) => trade.trade_id));
     this.tradesSequence = Number(listed.sequence);
     this.handlers.onTrades(listed.trades.reverse(), true);
@@ -84,10 +93,11 @@ export class Feed {
   }
 
   async subscribeMarket() {
-    if (!this.known) await this.loadTrades();
-    const instrument = this.instrument;
+    const { instrument } = this;
     this.subscribe(["depth"], { instrument });
-    if (this.known) this.subscribe(["trades"], { instrument, from_sequence: String(this.tradesSequence) });
+    if (!this.known) await this.loadTrades();
+    if (this.instrument !== instrument) return;
+    this.subscribe(["trades"], { instrument, from_sequence: String(this.tradesSequence) });
   }
 
   subscribe(channels, which) {
@@ -99,6 +109,8 @@ export class Feed {
   }
 
   take(frame) {
+    // What is asked for with an id is answered elsewhere: this was a subscription.
+    if (frame.type === "error") this.again ??= setTimeout(() => this.subscribeAgain(), AGAIN_MS);
     const [kind, instrument] = (frame.channel ?? "").split(":");
     if (kind === "ticker") this.handlers.onTicker(frame.data);
     if (instrument !== this.instrument) return;
@@ -111,6 +123,11 @@ export class Feed {
     } else if (frame.type === "resumed" && kind === "trades") {
       this.tradesSequence = Math.max(this.tradesSequence, Number(frame.sequence));
     }
+  }
+
+  subscribeAgain() {
+    this.again = undefined;
+    if (this.open) this.opened();
   }
 
   /** Whether the message fitted; over the WebSocket one that did not asks for a snapshot. */
@@ -170,7 +187,7 @@ export class Feed {
       for (const instrument of this.instruments) {
         await get("/market/ticker", { instrument }).then(this.handlers.onTicker, () => {});
       }
-      await new Promise((resolve) => setTimeout(resolve, TICKER_MS));
+      await pause(TICKER_MS);
     }
   }
 }

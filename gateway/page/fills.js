@@ -12,6 +12,17 @@ import { shown, timeOf } from "./numbers.js";
 const PAGE = 1_000;
 const PAGES_AT_ONCE = 10;
 const SHOWN_FIRST = 30;
+// Of one who trades all day: some 10 MB of orders that are known, and as many fills as anybody reads.
+const ORDERS_MAX = 100_000;
+const FILLS_MAX = 10_000;
+
+/** Lets go of what has been in a map for longest. */
+function bound(map, most) {
+  for (const key of map.keys()) {
+    if (map.size <= most) return;
+    map.delete(key);
+  }
+}
 
 export class Fills {
   constructor() {
@@ -49,6 +60,7 @@ export class Fills {
 
   know(orders) {
     for (const { order_id: id, side } of orders) this.orders.set(id, side);
+    bound(this.orders, ORDERS_MAX);
   }
 
   /** From the newest trade on, to where was read before; at first one page. */
@@ -71,6 +83,7 @@ export class Fills {
         if (side) market.fills.set(`${trade.trade_id} ${id}`, { ...trade, id, side });
       }
     }
+    bound(market.fills, FILLS_MAX);
     market.newest = Math.max(market.newest, Number(found.trades[0]?.sequence ?? 0));
     return { oldest: Number(found.trades.at(-1)?.sequence ?? 0), next: found.next_page_token };
   }

@@ -69,6 +69,8 @@ function choose(instrument) {
   history.replaceState(null, "", `#${instrument}`);
   list.choose(instrument);
   ticket.show(terms.get(instrument));
+  tradesView.take([], true);
+  candles.clear();
   feed.watch(instrument);
   own.soon();
 }

@@ -64,7 +64,7 @@ export class Operator {
       ["durable sequence", shown(sum(figures, "durable_sequence"))],
       ["commands waiting for the journal", shown(sum(figures, "commands_waiting"))],
       ...labelled(figures, "follower_lag_sequences", ({ follower }) => `follower ${follower}, commands behind`),
-      ...labelled(figures, "outside_part_behind_seconds", ({ part }) => `${part}, seconds behind`),
+      ...labelled(figures, "outside_part_behind_seconds", ({ part }) => `${part}, seconds behind`, rounded),
       ...labelled(figures, "subscriber_lag_sequences", ({ stream }) => `slowest reader of ${stream}, commands behind`),
     ]);
     fill("connections", [
@@ -101,12 +101,14 @@ const line = (label, ...values) =>
 
 const fill = (id, rows) => byId(id).replaceChildren(...rows.map((each) => line(...each)));
 
-const labelled = (figures, name, label) =>
-  (figures.get(name) ?? []).map(({ labels, value }) => [label(labels), shown(value)]);
+const rounded = (value) => Number(value.toPrecision(3));
+
+const labelled = (figures, name, label, of = (value) => value) =>
+  (figures.get(name) ?? []).map(({ labels, value }) => [label(labels), shown(of(value))]);
 
 const below = (seconds) => {
   if (seconds === null) return "–";
-  return seconds === Infinity ? "over 5 s" : `≤ ${shown(Number((seconds * 1_000).toPrecision(3)))} ms`;
+  return seconds === Infinity ? "over 5 s" : `≤ ${shown(rounded(seconds * 1_000))} ms`;
 };
 
 function showHealth(result) {
@@ -133,7 +135,7 @@ function showStatistics(found) {
   fill("statistics", [
     ["instrument", instrument],
     ...Object.entries(figures).map(([name, value]) => [
-      name.replaceAll("_", " "), typeof value === "number" ? shown(name.includes("per_second") ? Number(value.toPrecision(3)) : value) : value,
+      name.replaceAll("_", " "), typeof value === "number" ? shown(name.includes("per_second") ? rounded(value) : value) : value,
     ]),
   ]);
 }

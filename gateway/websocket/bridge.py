@@ -39,8 +39,8 @@ from clients.retries import Retries
 from gateway.websocket.connection import Outgoing, Writer
 from gateway.websocket.figures import Counts, Figures, State, tell, tell_debug
 from gateway.websocket.frames import EXHAUSTED, Frame, now_text
-from gateway.websocket.link import FRAMES_PER_SECOND_MAX, Link
-from gateway.websocket.session import Channels, Session, error
+from gateway.websocket.link import FRAMES_PER_SECOND_MAX, Link, nothing
+from gateway.websocket.session import Calls, Channels, Session, error
 
 PATH: Final = "/stream"
 FIGURES_PATH: Final = "/metrics"
@@ -83,7 +83,7 @@ class Bridge:
 
     def __init__(self, exchange: ExchangeClient, connection: Connection) -> None:
         self.channels = Channels(exchange)
-        self._connection = connection
+        self._calls = Calls(connection)
         self.counts = Counts()
         self.figures = Figures(self.counts, self.state)
         self._open = 0
@@ -132,13 +132,15 @@ class Bridge:
         tell_debug("connection opened", **link.about)
         outgoing = Outgoing(link, self._writer)
         self.outgoing.add(outgoing)
-        session = Session(outgoing, self.channels, self._connection)
+        session = Session(outgoing, self.channels, self._calls)
         outgoing.send(Frame({"type": "connected", "client_id": name, "timestamp": now_text()}))
         try:
             with suppress(ConnectionClosed):
                 await self._read(link, session, outgoing)
         finally:
             session.close()
+            # A circle would keep all of a connection until the collector has looked at very many.
+            link.on_room = nothing
             self.outgoing.discard(outgoing)
             tell_debug("connection ended", **link.about, code=link.close_code)
 

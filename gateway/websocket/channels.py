@@ -51,7 +51,7 @@ ORDERS_KNOWN_MAX: Final = 50_000
 from the server when they trade."""
 
 
-CHANGING: Final = ("price", "quantity", "cancelled_quantity", "reject_reason")
+CHANGING: Final = ("quantity", "cancelled_quantity", "reject_reason")
 """Fields of an order that a fill doesn't tell, and that events after it may change."""
 
 
@@ -238,15 +238,20 @@ class OrdersChannel(EventChannel):
     async def _order(self, event: OrderEvent, known: Memory) -> dict[str, Any]:
         """A fill tells what it changed; the rest is what was known before it. An order that had
         to be read may have gone on since: what could be of later is left out then."""
-        order = event.order or known.get(event.order_id) or await self._read(event)
+        order = event.order or known.get(event.order_id)
+        if order is None:
+            # Goes on without a subscriber who leaves: gRPC frees no call that was cancelled, 2 kB.
+            order = await asyncio.shield(self._read(event))
         content: dict[str, Any] = {}
         if order is not None:
             content = order_json(order)
-            if order.updated_time > event.time:
+            if event.order is None and is_of_later(order, event):
                 for field in CHANGING:
                     content.pop(field, None)
             ended = str(event.status) not in ("open", "partially_filled")
             remember(known, order, ended=ended)
+        if event.price is not None:
+            content["price"] = number(event.price)
         return content | {
             "order_id": event.order_id,
             "client_id": event.client_id,
@@ -260,10 +265,19 @@ class OrdersChannel(EventChannel):
 
     async def _read(self, event: OrderEvent) -> Order | None:
         try:
-            return await self._exchange.order(event.order_id)
+            order = await self._exchange.order(event.order_id)
         except ExchangeError:
             # Forgotten, or not to be asked: the event itself still says what happened.
             return None
+        # Its id may have come again.
+        return order if order.placed_sequence <= event.sequence else None
+
+
+def is_of_later(order: Order, fill: OrderEvent) -> bool:
+    """Whether something else than fills changed it since. Time alone doesn't tell: commands that
+    share a record have one, and while the clock is behind it stands still."""
+    left = order.quantity - order.cancelled_quantity
+    return order.updated_time > fill.time or left != fill.filled_quantity + fill.remaining_quantity
 
 
 def remember(known: Memory, order: Order, *, ended: bool) -> None:

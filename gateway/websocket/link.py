@@ -54,7 +54,7 @@ class Link(ServerConnection):
         self.counts = counts
         self.about: dict[str, str] = {}
         """What every line about it says."""
-        self.on_room: Callable[[], None] = lambda: None
+        self.on_room: Callable[[], None] = nothing
         """Called when more may be written."""
         self._second = 0.0
         self._frames = 0
@@ -92,6 +92,10 @@ class Link(ServerConnection):
         """It has ended."""
         self._unwatch()
         super().connection_lost(exc)
+        broken = self.protocol.parser_exc
+        if broken is not None:
+            # Its frames hold this connection, which would wait for the collector then.
+            broken.__traceback__ = None
 
     def end(self, code: int, reason: str) -> None:
         """Close at once with a reason, and cut off who doesn't take it."""
@@ -121,6 +125,10 @@ class Link(ServerConnection):
             self._watch(unread)
         else:
             self.cut_off(f"it took nothing for {STALLED_SECONDS:.0f} s")
+
+
+def nothing() -> None:
+    """Nobody waits for room."""
 
 
 def refusal(status: HTTPStatus, sentence: str) -> Response:

@@ -155,30 +155,24 @@ class Channels:
             subscriber.send(Frame(ended(channel.name, failure) | {"timestamp": now_text()}))
 
 
-class Session:
-    """One client."""
+class Calls:
+    """How the commands of all clients reach the exchange: stubs are some hundred objects."""
 
-    def __init__(
-        self,
-        outgoing: Outgoing,
-        channels: Channels,
-        connection: Connection,
-    ) -> None:
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.json = OrderServiceStub(connection.channel)
+        self.grpc = GrpcOrderServiceStub(connection.channel)
+
+
+class Session:
+    """One client. Nothing here refers to the session itself, so that it is gone with its client."""
+
+    def __init__(self, outgoing: Outgoing, channels: Channels, calls: Calls) -> None:
         self._outgoing = outgoing
         self._channels = channels
-        self._connection = connection
-        self._stub = OrderServiceStub(connection.channel)
-        self._orders = GrpcOrderServiceStub(connection.channel)
+        self._calls = calls
         self._joined: dict[str, Channel] = {}
         self._catching_up: dict[str, asyncio.Task[None]] = {}
-        self._kinds: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
-            "subscribe": self._subscribe,
-            "unsubscribe": self._unsubscribe,
-            "order": self._place,
-            "cancel": self._cancel,
-            "replace": self._replace,
-            "ping": self._pong,
-        }
 
     @property
     def subscribed(self) -> bool:
@@ -191,7 +185,7 @@ class Session:
         frame: dict[str, Any] = {}
         try:
             frame = parsed(text)
-            answer = await self._handler(frame)(frame)
+            answer = await handler_of(frame)(self, frame)
         except BadFrame as bad:
             answer = error(str(bad), bad.code)
         except (ParseError, NumberInvalidError) as wrong:
@@ -212,17 +206,8 @@ class Session:
         for channel in self._joined.values():
             self._channels.leave(channel, self._outgoing)
 
-    def _handler(
-        self, frame: dict[str, Any]
-    ) -> Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]:
-        kind = frame.get("type")
-        handler = self._kinds.get(kind) if isinstance(kind, str) else None
-        if handler is None:
-            known = ", ".join(self._kinds)
-            raise BadFrame(f"type {str(kind)[:SHOWN_MAX]!r} is none of {known}: send one of them")
-        return handler
-
-    async def _subscribe(self, frame: dict[str, Any]) -> dict[str, Any]:
+    async def subscribe(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """Join channels; updates follow the answer."""
         kinds, instruments = channels_of(frame), instruments_of(frame)
         after_sequence = sequence_of(frame)
         for instrument in instruments:
@@ -291,7 +276,8 @@ class Session:
         if failure is not None:
             self._outgoing.send(Frame(ended(name, failure) | {"timestamp": now_text()}))
 
-    async def _unsubscribe(self, frame: dict[str, Any]) -> dict[str, Any]:
+    async def unsubscribe(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """Leave channels."""
         kinds, instruments = channels_of(frame), instruments_of(frame)
         for instrument in instruments:
             for kind in kinds:
@@ -305,19 +291,24 @@ class Session:
         if channel is not None:
             self._channels.leave(channel, self._outgoing)
 
-    async def _place(self, frame: dict[str, Any]) -> dict[str, Any]:
+    async def place(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """An order."""
         check_numbers(frame)
         fields = {**frame, "type": frame.get("order_type", "")}
         request = message_of(fields, messages.PlaceOrderRequest())
-        return {"type": "order_accepted"} | await self._call(self._stub.PlaceOrder, request, frame)
-
-    async def _cancel(self, frame: dict[str, Any]) -> dict[str, Any]:
-        request = message_of(frame, messages.CancelOrderRequest())
-        return {"type": "order_cancelled"} | await self._call(
-            self._stub.CancelOrder, request, frame
+        return {"type": "order_accepted"} | await self._call(
+            self._calls.json.PlaceOrder, request, frame
         )
 
-    async def _replace(self, frame: dict[str, Any]) -> dict[str, Any]:
+    async def cancel(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """The cancel of an order."""
+        request = message_of(frame, messages.CancelOrderRequest())
+        return {"type": "order_cancelled"} | await self._call(
+            self._calls.json.CancelOrder, request, frame
+        )
+
+    async def replace(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """A change of an order."""
         # Strings are checked as such by the messages above; here by one of them.
         named = message_of(
             {
@@ -332,8 +323,8 @@ class Session:
         change = keyed(
             ReplaceOrder(named.order_id, price, quantity, named.client_id, named.idempotency_key)
         )
-        call = partial(self._orders.ReplaceOrder, metadata=name_in(frame))
-        reply = await self._connection.command(call, replace_message(change), change)
+        call = partial(self._calls.grpc.ReplaceOrder, metadata=name_in(frame))
+        reply = await self._calls.connection.command(call, replace_message(change), change)
         replaced = replaced_of(reply)
         return {
             "type": "order_replaced",
@@ -343,7 +334,8 @@ class Session:
             "sequence": str(replaced.sequence),
         }
 
-    async def _pong(self, _: dict[str, Any]) -> dict[str, Any]:
+    async def pong(self, _: dict[str, Any]) -> dict[str, Any]:
+        """To a ping."""
         return {"type": "pong"}
 
     async def _call(self, call: Any, request: Message, frame: dict[str, Any]) -> dict[str, Any]:
@@ -351,10 +343,31 @@ class Session:
             reply = await call(request, timeout=CALL_SECONDS, metadata=name_in(frame))
         except grpc.aio.AioRpcError as failure:
             # Any command will do: it says that the call may have been carried out.
-            raise error_of(failure, self._connection.address, CancelOrders("")) from None
+            raise error_of(failure, self._calls.connection.address, CancelOrders("")) from None
         return MessageToDict(
             reply, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
+
+
+Handler = Callable[[Session, dict[str, Any]], Awaitable[dict[str, Any]]]
+HANDLERS: Final[dict[str, Handler]] = {
+    "subscribe": Session.subscribe,
+    "unsubscribe": Session.unsubscribe,
+    "order": Session.place,
+    "cancel": Session.cancel,
+    "replace": Session.replace,
+    "ping": Session.pong,
+}
+
+
+def handler_of(frame: dict[str, Any]) -> Handler:
+    """What answers a frame of this type."""
+    kind = frame.get("type")
+    handler = HANDLERS.get(kind) if isinstance(kind, str) else None
+    if handler is None:
+        known = ", ".join(HANDLERS)
+        raise BadFrame(f"type {str(kind)[:SHOWN_MAX]!r} is none of {known}: send one of them")
+    return handler
 
 
 def name_in(frame: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -58,7 +58,6 @@ from server.core.types import (
     SELL,
     EndReason,
     Repeat,
-    Stamp,
 )
 
 RULES_VERSION: Final = 1
@@ -92,8 +91,9 @@ class Engine(ExchangeState):
             SetLimits: self._set_limits,
         }
 
-    def apply(self, command: Command, stamp: Stamp) -> Outcome:
-        """Judge a command and, if it is accepted, do it."""
+    def apply(self, command: Command, stamp: tuple[int, int]) -> Outcome:
+        """Judge a command and, if it is accepted, do it. The stamp is a `Stamp`, or the same two
+        numbers as a plain pair, which is made and taken apart in half the time."""
         sequence, time_ns = stamp
         assert sequence == self.sequence + 1, f"{sequence} does not follow {self.sequence}"
         assert time_ns >= self.time_ns, f"time {time_ns} is before {self.time_ns}"

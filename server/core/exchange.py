@@ -12,7 +12,7 @@ from server.core.book import Book
 from server.core.directory import Directory
 from server.core.events import OrderEvent
 from server.core.instruments import Instrument, Limits
-from server.core.market import Market, RecentTrade, Ticker
+from server.core.market import Market, Ticker
 from server.core.orders import Order, event_of
 from server.core.requests import Keys
 
@@ -27,8 +27,6 @@ class Counts(NamedTuple):
     keys_after_sequence: int
     """Keys of commands after this one are remembered, all others are forgotten."""
     sessions: int
-    clients: int
-    instruments: int
 
 
 class Session:
@@ -115,12 +113,6 @@ class ExchangeState:
         """The book of a listed instrument."""
         return self.markets[instrument].book
 
-    def trades(
-        self, instrument: str, limit: int, before: tuple[int, int] | None = None
-    ) -> list[RecentTrade]:
-        """(sequence, index, time_ns, trade), newest first, from before this (sequence, index)."""
-        return self.markets[instrument].newest_trades(limit, before)
-
     def ticker(self, instrument: str, time_ns: int = 0) -> Ticker:
         """Last price and the 24 hours up to a time, by default that of the last command."""
         return self.markets[instrument].ticker(time_ns or self.time_ns)
@@ -149,8 +141,6 @@ class ExchangeState:
             self.keys.generations.kept,
             self.keys.generations.forgotten_sequence,
             len(self.sessions),
-            len(self.directory.clients),
-            len(self.markets),
         )
 
     def take_touched(self) -> dict[str, list[tuple[int, int, int]]]:

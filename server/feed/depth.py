@@ -19,9 +19,10 @@ doesn't gets each level once with its newest quantity, and both are the same cod
 - The checksum is made of the ten best levels a side, kept with each record that touched the book;
   the text is hashed when the first reader needs it.
 
-The levels of a delta are encoded once for all readers that know the same, so that a reader costs
-a join and a header. Costs for each record and instrument, with or without readers: about 1 µs for
-each changed level, and 5 µs for the ten best.
+The levels of a delta are encoded once for all readers that know the same, and the pages of a book
+once for all that ask for them at one sequence, so that a reader costs a join and a header. Costs
+for each record and instrument, with or without readers: about 1 µs for each changed level, and 5 µs
+for the ten best.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from google_crc32c import value
@@ -43,6 +46,8 @@ from server.sequencer.sequencer import Sequencer
 CHECKSUM_LEVELS: Final = 10
 PAGE_LEVELS: Final = 2_000
 """A side: about 60 kB, and some 3 ms of the loop."""
+PAGES_MAX: Final = 8
+"""Shared by those who ask for them at one moment; 0.5 MB each."""
 DELTAS_MAX: Final = 64
 """Encoded deltas kept until the next change: readers that keep up share one, others are few."""
 
@@ -128,7 +133,8 @@ class Depth:
         return found
 
 
-class Page(NamedTuple):
+@dataclass(slots=True)
+class Page:
     """Some levels of a book between two records."""
 
     sequence: int
@@ -138,6 +144,19 @@ class Page(NamedTuple):
     """Quantities by key."""
     last: tuple[int, int] | None
     """The keys where the next page goes on; None when there is none."""
+    _encoded: bytes = b""
+
+    def encoded(self) -> bytes:
+        """The levels, encoded once for all who are given this page."""
+        if not self._encoded:
+            self._encoded = encoded(self.levels)
+        return self._encoded
+
+
+@lru_cache(maxsize=PAGES_MAX)
+def page_at(engine: Engine, _sequence: int, instrument: str, after: tuple[int, int] | None) -> Page:
+    """The same page for all who ask at one sequence, as many do at once who lost a server."""
+    return page_of(engine, instrument, after)
 
 
 def page_of(engine: Engine, instrument: str, after: tuple[int, int] | None) -> Page:
@@ -217,27 +236,28 @@ class BookReader(Reader):
     async def _snapshot(self) -> bytes:
         page = await self._next_page(None)
         self._known = self.sequence_sent = page.sequence
-        header = StreamOrderBookResponse(snapshot=True).SerializeToString()
-        body = header + encoded(page.levels)
+        body = StreamOrderBookResponse(snapshot=True).SerializeToString() + page.encoded()
         return self._message(page.sequence, page.time_ns, page.checksum, body)
 
     async def _further(self) -> bytes:
         """The next levels outwards, and what changed since the last message."""
         page = await self._next_page(self._page)
         depth = self._depth
-        levels = page.levels
         if self._known < depth.floor:
             return await self._snapshot()
-        levels.update(depth.after(self._known))
+        changes = dict(depth.after(self._known))
+        body = encoded(page.levels | changes) if changes else page.encoded()
         if depth.sequence > page.sequence:
             self._known = depth.sequence
-            return self._message(depth.sequence, depth.time_ns, depth.checksum, encoded(levels))
+            return self._message(depth.sequence, depth.time_ns, depth.checksum, body)
         self._known = page.sequence
-        return self._message(page.sequence, page.time_ns, page.checksum, encoded(levels))
+        return self._message(page.sequence, page.time_ns, page.checksum, body)
 
     async def _next_page(self, after: tuple[int, int] | None) -> Page:
         name = self._instrument
-        page = await self._sequencer.at_boundary(lambda engine: page_of(engine, name, after))
+        page = await self._sequencer.at_boundary(
+            lambda engine: page_at(engine, engine.sequence, name, after)
+        )
         self._page = page.last
         return page
 

@@ -76,8 +76,10 @@ class EventStreams:
             self.wire, self._wanted, record.first_sequence, record.time_ns, record.events
         )
         for key, own in pieces.items():
-            for reader in tuple(self.groups[key]):
-                reader.put(own)
+            # Who is given his part may have another of the connection cut, who leaves the group.
+            for reader in tuple(self.groups.get(key, ())):
+                if reader.joined:
+                    reader.put(own)
 
     def open(
         self, peer: str, client_id: str, instrument: str, after_sequence: int | None
@@ -115,7 +117,8 @@ class EventReader(QueueReader):
         self._streams = streams
         self._key = key
         self._after = after_sequence
-        self._joined = False
+        self.joined = False
+        """Whether it is in the group of its filter."""
         self._resuming = False
 
     async def messages(self) -> AsyncGenerator[bytes, None]:
@@ -127,7 +130,7 @@ class EventReader(QueueReader):
         if self.sequence_sent == now:
             self._join()
         yield self._streams.wire.header(self.sequence_sent, self.sequence_sent, restarted)
-        if not self._joined:
+        if not self.joined:
             self._resuming = True
             async for pieces, sequence in self._missed():
                 yield self._message(pieces, sequence)
@@ -151,15 +154,15 @@ class EventReader(QueueReader):
     def leave(self) -> None:
         """Leave the group, and let go of what waits."""
         super().leave()
-        if self._joined:
-            self._joined = False
+        if self.joined:
+            self.joined = False
             group = self._streams.groups[self._key]
             group.remove(self)
             if not group:
                 del self._streams.groups[self._key]
 
     def _join(self) -> None:
-        self._joined = True
+        self.joined = True
         self._streams.groups.setdefault(self._key, []).append(self)
 
     def _message(self, pieces: Iterable[Piece], sequence: int) -> bytes:
@@ -174,10 +177,10 @@ class EventReader(QueueReader):
         quiet_s = readers.limits.heartbeat_ms / 1000
         told_s = clock()
         up_to = readers.sequence
-        while past.sequence < up_to or not self._joined:
+        while past.sequence < up_to or not self.joined:
             if readers.stopping:
                 raise ServerStopping(self.sequence_sent)
-            if not self._joined:
+            if not self.joined:
                 up_to = readers.sequence
                 if up_to - past.sequence <= NEAR_SEQUENCES:
                     self._join()

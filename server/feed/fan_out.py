@@ -24,6 +24,7 @@ Costs: a piece for a reader is an append to a deque and two additions.
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from server.settings import FeedLimits
@@ -104,12 +105,11 @@ class Readers:
 
     def dismiss(self, reader: "Reader", peer: str) -> None:
         """Forget a reader, and its connection with the last one."""
-        self.open.discard(reader)
-        connection = self._connections.get(peer)
-        if connection is not None:
-            connection.readers.discard(reader)
-            if not connection.readers:
-                del self._connections[peer]
+        self.open.remove(reader)
+        readers = self._connections[peer].readers
+        readers.remove(reader)
+        if not readers:
+            del self._connections[peer]
 
     def stop(self) -> None:
         """Take nobody in any more, and end every stream once what waits for it is sent."""
@@ -140,7 +140,7 @@ class Reader:
         self._readers = readers
         self._peer = peer
         self._task = task
-        self._signal: asyncio.Future[bool] | None = None
+        self._signal: asyncio.Future[None] | None = None
         self._connection = readers.admit(self, peer)
 
     def messages(self) -> AsyncGenerator[bytes, None]:
@@ -159,18 +159,17 @@ class Reader:
         """There may be something new."""
         signal = self._signal
         if signal is not None and not signal.done():
-            signal.set_result(True)
+            signal.set_result(None)
 
-    async def news(self) -> bool:
-        """Wait until something may be new: True; or until it is time for a heartbeat: False."""
+    async def news(self) -> None:
+        """Wait until something may be new, or it is time for a heartbeat."""
         if self._readers.stopping:
             raise ServerStopping(self.sequence_sent)
         loop = asyncio.get_running_loop()
-        signal: asyncio.Future[bool] = loop.create_future()
-        self._signal = signal
-        timer = loop.call_later(self._readers.limits.heartbeat_ms / 1000, _quiet, signal)
+        self._signal = loop.create_future()
+        timer = loop.call_later(self._readers.limits.heartbeat_ms / 1000, self.wake)
         try:
-            return await signal
+            await self._signal
         finally:
             timer.cancel()
             self._signal = None
@@ -193,7 +192,7 @@ class QueueReader(Reader):
             self.cut(limits.subscriber_bytes_max)
             return
         if connection.bytes_waiting > limits.connection_bytes_max + connection.bytes_extra:
-            slowest = max(connection.readers, key=_bytes_waiting)
+            slowest = max(connection.readers, key=attrgetter("bytes_waiting"))
             assert isinstance(slowest, QueueReader), "for others nothing waits"
             slowest.cut(limits.connection_bytes_max)
             if slowest is self:
@@ -237,12 +236,3 @@ class QueueReader(Reader):
     def _allow(self, bytes_extra: int) -> None:
         self._connection.bytes_extra += bytes_extra - self._bytes_extra
         self._bytes_extra = bytes_extra
-
-
-def _bytes_waiting(reader: Reader) -> int:
-    return reader.bytes_waiting
-
-
-def _quiet(signal: asyncio.Future[bool]) -> None:
-    if not signal.done():
-        signal.set_result(False)

@@ -67,10 +67,11 @@ LINGER_MS: Final = 50
 LOOK_MESSAGES: Final = 256
 """So many are handed over between two looks at what became of those before."""
 
-Headers = dict[str, str | bytes | None]
-Ready = tuple[str, bytes, bytes, int, Headers]
-"""A message: topic, value, key, partition, headers."""
 Delivered = Callable[[KafkaError | None, Message], None]
+Headers = dict[str, str | bytes | None]
+Ready = tuple[str, bytes, bytes, int, Delivered | None, None, int, Headers]
+"""A message as the producer takes it: topic, value, key, partition, who is told of its delivery,
+nobody else, the time as it is then, headers."""
 
 
 class Place(NamedTuple):
@@ -194,9 +195,15 @@ class Publisher:
         self._encoder = encoder
         self._places: dict[tuple[str, str], Place] = {}
         """By topic and instrument."""
-        self._newest: dict[tuple[str, int], Ready] = {}
+        self._newest: dict[Tail, Ready] = {}
         """What comes last in each partition so far, not yet handed over: the last of all tells
         where it landed, and with that where those before it did."""
+        self._ready: list[Ready] = []
+        """What is handed over next: without somebody to tell, a message costs half as much."""
+        self._begun_sequence = max(
+            tail.mark.sequence for tails in topics.tails.values() for tail in tails
+        )
+        """Of what comes after it, all topics lack everything."""
         self._handed_over = self._acknowledged = 0
         """Messages, as far as was looked."""
         self._beginning: list[Out] = []
@@ -227,18 +234,18 @@ class Publisher:
         """All messages of these that are missing; raises `KafkaFailed`."""
         self._done = None
         self._moved_s = self._looked_s = time.monotonic()
-        for out in self._beginning:
-            self._send(out, records[0].journal.hex().encode())
+        self._send(self._beginning, records[0].journal.hex().encode())
         self._beginning.clear()
         messages = self._encoder.messages
         for record in records:
             journal = record.journal.hex().encode()
+            wanted = self._is_missing if record.first_sequence <= self._begun_sequence else None
             for sequence, events in enumerate(record.events(), record.first_sequence):
-                for out in messages(sequence, record.time_ns, events, self._is_missing):
-                    self._send(out, journal)
-        for ready in self._newest.values():
-            self._hand_over(ready, self._delivered)
+                self._send(messages(sequence, record.time_ns, events, wanted), journal)
+        for topic, value, key, partition, _, _, _, headers in self._newest.values():
+            self._ready.append((topic, value, key, partition, self._delivered, None, 0, headers))
         self._newest.clear()
+        self._hand_over()
         while len(self._producer):
             self._check()
             self._producer.flush(TURN_S)
@@ -275,41 +282,42 @@ class Publisher:
     def _is_missing(self, topic: str, mark: Mark) -> bool:
         return mark > self._place(topic, mark.instrument).tail.mark
 
-    def _send(self, out: Out, journal: bytes) -> None:
-        topic, mark, kind, value = out
-        sequence, number, instrument = mark
-        partition, tail, key = self._place(topic, instrument)
-        tail.mark = mark
-        headers: Headers = {
-            "sequence": b"%d" % sequence,
-            "index": b"%d" % number,
-            "type": kind.encode(),
-            "journal": journal,
-        }
-        before = self._newest.get((topic, partition))
-        self._newest[topic, partition] = topic, value, key, partition, headers
-        if before is not None:
-            tail.under_way += 1
-            self._hand_over(before, None)
+    def _send(self, made: list[Out], journal: bytes) -> None:
+        """Messages of one sequence."""
+        if not made:
+            return
+        at = b"%d" % made[0].mark.sequence
+        places, newest, ready = self._places, self._newest, self._ready
+        for topic, mark, kind, value in made:
+            _, number, instrument = mark
+            place = places.get((topic, instrument)) or self._place(topic, instrument)
+            partition, tail, key = place
+            tail.mark = mark
+            before = newest.get(tail)
+            if before is not None:
+                tail.under_way += 1
+                ready.append(before)
+            index, name = b"%d" % number, kind.encode()
+            headers: Headers = {"sequence": at, "index": index, "type": name, "journal": journal}
+            newest[tail] = (topic, value, key, partition, None, None, 0, headers)
+        if len(ready) >= LOOK_MESSAGES:
+            self._hand_over()
 
-    def _hand_over(self, ready: Ready, delivered: Delivered | None) -> None:
-        topic, value, key, partition, headers = ready
-        if self._handed_over % LOOK_MESSAGES == 0:
-            self._check()
-            self._producer.poll(0)
-        while True:
-            try:
-                if delivered is None:
-                    # Without somebody to tell a message costs half as much.
-                    self._producer.produce(topic, value, key, partition, headers=headers)
+    def _hand_over(self) -> None:
+        self._check()
+        self._producer.poll(0)
+        produce = self._producer.produce
+        for message in self._ready:
+            while True:
+                try:
+                    produce(*message)
+                except BufferError:
+                    self._check()
+                    self._producer.poll(TURN_S)
                 else:
-                    self._producer.produce(topic, value, key, partition, delivered, headers=headers)
-            except BufferError:
-                self._check()
-                self._producer.poll(TURN_S)
-            else:
-                self._handed_over += 1
-                return
+                    self._handed_over += 1
+                    break
+        self._ready.clear()
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:

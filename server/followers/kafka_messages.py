@@ -169,12 +169,14 @@ class Encoder:
         """`books` are those where the journal is taken in from; empty at its beginning."""
         self._encode = encoding.value
         self._with_field = encoding.with_field
+        self._told = OrderEventMessage()
+        """Written over for each: making one costs as much as encoding it."""
         self.books = Books() if books is None else books
 
     def messages(
-        self, sequence: int, time_ns: int, events: Sequence[Event], wanted: Wanted
+        self, sequence: int, time_ns: int, events: Sequence[Event], wanted: Wanted | None = None
     ) -> list[Out]:
-        """Those of one command that are wanted; the state is the same without any."""
+        """Those of one command that are wanted, or all; the state is the same without any."""
         books = self.books
         books.begin()
         made: list[Out] = []
@@ -187,17 +189,18 @@ class Encoder:
                 index += 2
             elif isinstance(event, OrderEvent):
                 books.order(event)
-                if isinstance(event, OrderAccepted | OrderReplaced):
+                kind = type(event)
+                if kind is OrderAccepted or kind is OrderReplaced:
                     price_e8 = event.price_e8
                 mark = _new(Mark, (sequence, index, event.instrument))
                 self._order(made, mark, position, time_ns, event, wanted)
                 index += 1
         number = 0
         for instrument, update in books.updates(sequence, time_ns):
-            parts = _parts(update)
+            parts = _parts(update) if books.changed_count > LEVELS_MAX else [update]
             for place, part in enumerate(parts, number):
                 mark = _new(Mark, (sequence, place, instrument))
-                if wanted(BOOK_UPDATES, mark):
+                if wanted is None or wanted(BOOK_UPDATES, mark):
                     made.append(_new(Out, (BOOK_UPDATES, mark, "delta", self._encode(part))))
             # The next instrument's come behind these in a partition.
             number += len(parts) - 1
@@ -224,9 +227,10 @@ class Encoder:
         position: int,
         time_ns: int,
         event: OrderEvent,
-        wanted: Wanted,
+        wanted: Wanted | None,
     ) -> None:
-        as_order, as_event = wanted(ORDERS, mark), wanted(ORDER_EVENTS, mark)
+        as_order = wanted is None or wanted(ORDERS, mark)
+        as_event = wanted is None or wanted(ORDER_EVENTS, mark)
         if not (as_order or as_event):
             return
         number, name = _KINDS[type(event)]
@@ -236,9 +240,9 @@ class Encoder:
         if as_order:
             made.append(_new(Out, (ORDERS, mark, name, order)))
         if as_event:
-            told = _event(mark.sequence, position, time_ns, number)
-            if event.change_e8:
-                told.change_e8 = event.change_e8
+            told = self._told
+            told.sequence, told.index, told.time_ns = mark.sequence, position, time_ns
+            told.kind, told.change_e8 = number, event.change_e8  # type: ignore[assignment]
             value = self._with_field(self._encode(told), "order", order)
             made.append(_new(Out, (ORDER_EVENTS, mark, name, value)))
 
@@ -251,11 +255,12 @@ class Encoder:
         time_ns: int,
         event: Traded,
         price_e8: int,
-        wanted: Wanted,
+        wanted: Wanted | None,
     ) -> None:
         first = _new(Mark, (sequence, index, event.instrument))
         second = _new(Mark, (sequence, index + 1, event.instrument))
-        as_trade, as_event = wanted(TRADES, first), wanted(ORDER_EVENTS, second)
+        as_trade = wanted is None or wanted(TRADES, first)
+        as_event = wanted is None or wanted(ORDER_EVENTS, second)
         if not (as_trade or as_event):
             return
         message = Trade()
@@ -264,8 +269,12 @@ class Encoder:
         if as_trade:
             made.append(_new(Out, (TRADES, first, "trade", trade)))
         for mark, is_taker in ((first, False), (second, True)):
-            if wanted(ORDER_EVENTS, mark):
-                told = _event(sequence, position, time_ns, _FILLED)
+            if wanted is None or wanted(ORDER_EVENTS, mark):
+                told = OrderEventMessage()
+                told.sequence, told.time_ns = sequence, time_ns
+                if position:
+                    told.index = position
+                told.kind = _FILLED  # type: ignore[assignment]
                 _filled(told.order, event, is_taker, price_e8)
                 value = self._with_field(self._encode(told), "trade", trade)
                 made.append(_new(Out, (ORDER_EVENTS, mark, "filled", value)))
@@ -286,6 +295,11 @@ class Books:
         level = (instrument, side, price_e8)
         self._orders[placed] = level, left_e8
         self._add(level, left_e8)
+
+    @property
+    def changed_count(self) -> int:
+        """Levels that the command touched."""
+        return len(self._before)
 
     def kept(self) -> tuple[list[tuple[int, str, int, int, int]], dict[str, int]]:
         """What `of` needs to have the same again."""
@@ -409,16 +423,6 @@ def _parts(update: StreamOrderBookResponse) -> list[StreamOrderBookResponse]:
         )
         for first in range(0, deepest, LEVELS_MAX)
     ]
-
-
-def _event(sequence: int, position: int, time_ns: int, kind: int) -> OrderEventMessage:
-    into = OrderEventMessage()
-    into.sequence = sequence
-    if position:
-        into.index = position
-    into.time_ns = time_ns
-    into.kind = kind  # type: ignore[assignment]
-    return into
 
 
 def _filled(into: Order, event: Traded, is_taker: bool, price_e8: int) -> None:

@@ -16,6 +16,7 @@ import json
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 from server.core.accounts import Account, FeeAccount
@@ -46,15 +47,21 @@ _TEXTS: Final = frozenset(
 )
 
 
-def _template(event: type[Any]) -> str:
-    """An event as JSON, by `%`."""
-    fields = (f'"{name}":"%s"' if name in _TEXTS else f'"{name}":%d' for name in event._fields)
-    return "{" + ",".join(fields) + "}"
+def _fields(event: type[Any], *left_out: str) -> list[str]:
+    """Its fields in the order in which JSONB keeps them, so that nothing is left to be sorted."""
+    return sorted({*event._fields} - {*left_out}, key=lambda name: (len(name), name))
 
 
-_ORDER: Final = _template(OrderEvent).replace('"post_only":%d', '"post_only":%s')
+def _template(event: type[Any], **said: str) -> str:
+    """An event as JSON, by `%` with the fields of which nothing is said here."""
+    texts = {name: '"%s"' if name in _TEXTS else "%d" for name in event._fields} | said
+    return "{" + ",".join(f'"{name}":{texts[name]}' for name in _fields(event)) + "}"
+
+
+_ORDER: Final = tuple(_template(OrderEvent, post_only=each) for each in ("false", "true"))
+_of_order: Final = itemgetter(*map(OrderEvent._fields.index, _fields(OrderEvent, "post_only")))
 _TRADED: Final = _template(Traded)
-_POST_ONLY: Final = OrderEvent._fields.index("post_only")
+_of_traded: Final = itemgetter(*map(Traded._fields.index, _fields(Traded)))
 
 _FILLED, _REMAINING, _STATUS = 11, 12, 14
 """Places in a standing order."""
@@ -168,9 +175,8 @@ class Batch:
 
     def _ordered(self, event: OrderEvent, index: int) -> None:
         placed_sequence = event.placed_sequence
-        post_only = "true" if event.post_only else "false"
-        values = (*event[:_POST_ONLY], post_only, *event[_POST_ONLY + 1 :])
-        self._row(EVENT_KINDS[type(event)], index, placed_sequence, _ORDER % values)  # type: ignore[index]
+        said = _ORDER[event.post_only] % _of_order(event)
+        self._row(EVENT_KINDS[type(event)], index, placed_sequence, said)  # type: ignore[index]
         ended = event.status in (CANCELLED, FILLED) or event.status > CANCELLED
         standing = [
             *event[:15],
@@ -187,7 +193,7 @@ class Batch:
 
     def _traded(self, event: Traded, index: int) -> None:
         taker_sequence = event.taker_placed_sequence
-        self._row(6, index, taker_sequence, _TRADED % event)
+        self._row(6, index, taker_sequence, _TRADED % _of_traded(event))
         self.trades.append(
             f"{self.sequence}\t{index}\t{self.time}\t{self.time_ns}\t{event.instrument}"
             f"\t{event.price_e8}e-8\t{event.quantity_e8}e-8\t{SIDES[event.aggressor_side]}"

@@ -104,7 +104,7 @@ class Down(Exception):
 
 
 class PastOrder(NamedTuple):
-    """An order as it ended."""
+    """An order as it stands, or as it ended."""
 
     event: OrderEvent
     updated_ns: int

@@ -22,7 +22,7 @@ at once have a connection.
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -194,17 +194,6 @@ class Settlements:
                 connection.terminate()
 
 
-def digest_of(day: date, obligations: Sequence[Obligation]) -> str:
-    """Of rows in order: a line for the day, then one for each, fields separated by tabs."""
-    digest = hashlib.sha256(f"{day}\n".encode())
-    digest.update(_lines(obligations))
-    return digest.hexdigest()
-
-
-def _lines(obligations: Sequence[Obligation]) -> bytes:
-    return "".join("\t".join(map(str, each)) + "\n" for each in obligations).encode()
-
-
 async def _settle(connection: Any, day: date, last_sequence: int) -> Settled:
     await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK, day.toordinal())
     row = await connection.fetchrow(_SETTLED, day)
@@ -253,12 +242,13 @@ async def _first_whole_day(connection: Any) -> date | None:
 
 
 async def _checked(connection: Any, day: date) -> str:
-    """The digest of the rows, which sum to zero."""
+    """The digest of the rows, which sum to zero: of a line for the day, then one for each, fields
+    separated by tabs."""
     sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     digest = hashlib.sha256(f"{day}\n".encode())
     async for page in _pages(connection, day):
-        digest.update(_lines(page))
         for each in page:
+            digest.update(("\t".join(map(str, each)) + "\n").encode())
             totals = sums[each.instrument]
             totals[0] += each.quantity_e8
             totals[1] += each.money_e16

@@ -16,12 +16,12 @@ from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
 
+from server.decimals import E8_PLACES, decimal_text
 from server.journal.export import DOCUMENT, FLAG, NUMBER, TIME, UNITS, WORD, Column, Row
 
 GROUP_ROWS: Final = 65_536
 """Rows of a group in Parquet: some 10 MB while it is made, and few enough groups to read fast."""
 
-E8_PLACES: Final = 8
 _EXACT: Final = Context(prec=60)
 """More digits than any fee has."""
 _NANOSECONDS: Final = 1_000_000_000
@@ -34,13 +34,6 @@ class RowWriter(Protocol):
 
     def write(self, rows: Iterable[Row]) -> None:
         """Write them all."""
-
-
-def units_text(units: int) -> str:
-    """150000000 is `1.5`."""
-    whole, part = divmod(abs(units), 10**E8_PLACES)
-    sign = "-" if units < 0 else ""
-    return f"{sign}{whole}.{part:08d}".rstrip("0").rstrip(".") if part else f"{sign}{whole}"
 
 
 def time_text(time_ns: int) -> str:
@@ -60,7 +53,7 @@ def _as_it_is(value: Any) -> Any:
 
 _IN_CSV: Final[dict[str, Present]] = {
     NUMBER: _as_it_is,
-    UNITS: units_text,
+    UNITS: decimal_text,
     TIME: time_text,
     WORD: _as_it_is,
     FLAG: lambda flag: "true" if flag else "false",

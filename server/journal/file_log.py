@@ -54,17 +54,10 @@ class FileLog:
     `Lost` never comes from it: the lock of the data directory keeps other owners away.
     """
 
-    def __init__(
-        self,
-        segments: Segments,
-        mark: Mark,
-        rules_version: int,
-        segment_bytes: int = SEGMENT_BYTES,
-        room: Room | None = None,
-    ) -> None:
+    def __init__(self, segments: Segments, mark: Mark, rules_version: int) -> None:
         self.segments = segments
-        self.segment_bytes = segment_bytes
-        self.room = room
+        self.segment_bytes = SEGMENT_BYTES
+        self.room: Room | None = None
         """None: the last segment grows without an end."""
         self.append_began_ns = 0
         """Monotonic clock at the beginning of an append that has not ended; 0 otherwise."""

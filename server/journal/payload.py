@@ -13,17 +13,18 @@ a replay compares its events with the recorded ones without decoding either, and
 needs only one half decodes only that. A row with fewer fields than its class comes from an older
 release; the missing fields take their defaults.
 
-Cost: about 1 µs to encode and 0.5 µs to decode an order with its event (130 bytes), in batches.
+Cost: about 0.6 µs to encode an order with its events (150 bytes) and 0.4 µs to decode it alone, in
+batches.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from struct import Struct
-from threading import local
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
+import msgspec
 
 from server.core.commands import COMMAND_KINDS, Command, SetInstrument, SetLimits
 from server.core.events import EVENT_KINDS, Event, InstrumentSet, LimitsSet
@@ -33,15 +34,18 @@ PAYLOAD_BYTES_MAX: Final = 1 << 30
 """1 GiB: several million events in one commit (a cancel-all of every order), and a bound on what
 a damaged length can make a reader fetch."""
 
-_BUFFER_BYTES: Final = 1 << 16
-"""64 KiB: some hundred orders; it grows where more come."""
-_BUFFER_BYTES_MAX: Final = 1 << 22
-"""4 MiB: what a thread keeps between two records."""
-
 _LENGTH: Final = Struct("<I")
 _BIG_INTEGER: Final = 1
 
 Row = tuple[Any, ...]
+
+
+class _Kinds(NamedTuple):
+    """What rows become, by the number of its kind."""
+
+    classes: dict[int, type]
+    plain_fields: dict[int, int]
+    """How many fields the classes have that are made of plain values alone."""
 
 
 class PayloadInvalid(ValueError):
@@ -85,7 +89,7 @@ def decode_commands(payload: bytes) -> list[Command]:
         kinds, rows = document(payload[_LENGTH.size : split], 2)
         if len(kinds) != len(rows):
             raise PayloadInvalid(f"{len(kinds)} kinds for {len(rows)} commands")
-        return [_revive(_COMMANDS, kind, row) for kind, row in zip(kinds, rows, strict=True)]
+        return _revive_all(_COMMANDS, kinds, rows)
 
 
 def decode_events(payload: bytes) -> list[list[Event]]:
@@ -96,7 +100,7 @@ def decode_events(payload: bytes) -> list[list[Event]]:
             raise PayloadInvalid(
                 f"{len(kinds)} kinds for {len(rows)} events, {sum(counts)} announced"
             )
-        flat = iter([_revive(_EVENTS, kind, row) for kind, row in zip(kinds, rows, strict=True)])
+        flat = iter(_revive_all(_EVENTS, kinds, rows))
         return [list(islice(flat, count)) for count in counts]
 
 
@@ -169,11 +173,20 @@ def _skip(unpacker: msgpack.Unpacker, rows: int) -> None:
         unpacker.skip()
 
 
-def _revive(classes: dict[int, type], kind: int, row: Row) -> Any:
+def _revive_all(known: _Kinds, kinds: bytes, rows: Sequence[Row]) -> list[Any]:
+    """Make the values of these kinds from as many rows."""
+    # Nearly all rows are whole and plain, and take a third of the time so.
+    if list(map(len, rows)) == list(map(known.plain_fields.get, kinds)):
+        return list(map(tuple.__new__, map(known.classes.__getitem__, kinds), rows))
+    return [_revive(known, kind, row) for kind, row in zip(kinds, rows, strict=True)]
+
+
+def _revive(known: _Kinds, kind: int, row: Row) -> Any:
     """Make the value of this kind from its row."""
-    cls = classes.get(kind)
+    cls = known.classes.get(kind)
     if cls is None:
-        raise PayloadInvalid(f"kind {kind} is none of {sorted(classes)}; a newer release wrote it")
+        numbers = sorted(known.classes)
+        raise PayloadInvalid(f"kind {kind} is none of {numbers}; a newer release wrote it")
     nested = _NESTED.get(cls)
     if nested is not None:
         row = tuple(None if field is None else nested(*field) for field in row)
@@ -204,24 +217,12 @@ def _revive_integer(code: int, data: bytes) -> int:
 
 def pack(value: object) -> bytes:
     """Plain data (tuples, lists, str, bytes, bool, None, integers of any size) to msgpack."""
-    packed: bytes = _packers.packer.pack(value)
-    if len(packed) > _BUFFER_BYTES_MAX:
-        _packers.renew()
-    return packed
-
-
-class _Packers(local):
-    """A packer for each thread: making one costs as much as ten orders."""
-
-    def __init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        """Give back a buffer that has grown."""
-        self.packer = msgpack.Packer(
-            default=_extend,
-            buf_size=_BUFFER_BYTES,  # type: ignore[call-arg]  # not in the stubs
-        )
+    try:
+        return _encode(value)
+    except (OverflowError, TypeError):
+        # What msgspec can't hold; of all else the two make the same bytes.
+        packed: bytes = msgpack.packb(value, default=_extend)
+        return packed
 
 
 def unpack(data: bytes) -> Any:
@@ -229,12 +230,20 @@ def unpack(data: bytes) -> Any:
     return msgpack.unpackb(data, use_list=False, ext_hook=_revive_integer)
 
 
-_packers: Final = _Packers()
-_COMMANDS: Final[dict[int, type]] = {number: cls for cls, number in COMMAND_KINDS.items()}
-_EVENTS: Final[dict[int, type]] = {number: cls for cls, number in EVENT_KINDS.items()}
+_encode: Final = msgspec.msgpack.Encoder().encode
 _NESTED: Final[dict[type, Callable[..., Instrument | Limits]]] = {
     SetInstrument: Instrument,
     SetLimits: Limits,
     InstrumentSet: Instrument,
     LimitsSet: Limits,
 }
+
+
+def _kinds(numbers: Mapping[type, int]) -> _Kinds:
+    classes: dict[int, Any] = {number: cls for cls, number in numbers.items()}
+    plain = {number: len(cls._fields) for number, cls in classes.items() if cls not in _NESTED}
+    return _Kinds(classes, plain)
+
+
+_COMMANDS: Final = _kinds(COMMAND_KINDS)
+_EVENTS: Final = _kinds(EVENT_KINDS)

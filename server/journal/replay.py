@@ -7,20 +7,15 @@ proves the engine and the engine the journal.
 
 from itertools import zip_longest
 from pathlib import Path
-from typing import Final
 
 from server.core.commands import Command
 from server.core.engine import RULES_VERSION, Engine
 from server.core.events import Event
-from server.core.types import Stamp
 from server.journal.fence import Refused, admit
 from server.journal.log import Mark
 from server.journal.payload import PayloadInvalid, encode_events, event_bytes
 from server.journal.record import BATCH, Record
 from server.journal.refusals import JournalCorrupt, RecordUnreadable, ReplayDiffers, RulesDiffer
-
-# Half the cost of calling the class, once for each command.
-_new: Final = tuple.__new__
 
 
 class Replay:
@@ -60,13 +55,16 @@ class Replay:
         time_ns = record.time_ns
         outcomes: list[list[Event]] = []
         for sequence, command in enumerate(commands, first):
-            outcome = apply(command, _new(Stamp, (sequence, time_ns)))
+            outcome = apply(command, (sequence, time_ns))
             if type(outcome) is not list:
                 raise self._differs(record, commands, outcomes, f"refused: {outcome!r}")
             outcomes.append(outcome)
         if encode_events(outcomes) != recorded:
             raise self._differs(record, commands, outcomes, "nothing")
-        self.engine.take_touched()  # Kept for a feed; nobody has been shown anything yet.
+        # What changed is kept for a feed; nobody has been shown anything yet.
+        for book in self.engine.touched.values():
+            book.touched.clear()
+        self.engine.touched.clear()
         self.command_count += len(commands)
 
     def _corrupt(self, reason: str) -> JournalCorrupt:

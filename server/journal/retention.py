@@ -15,7 +15,6 @@ A file of that name in the archive that is another one stops it: nothing is over
 import filecmp
 import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -27,9 +26,9 @@ KEEP: Final = "keep"
 ARCHIVE: Final = "archive"
 
 
-def needed_sequence(directory: Path, others: Iterable[int]) -> int:
-    """The first sequence that has to stay: the least of the others' and of the older of two whole
-    snapshots; 0 where there are no two."""
+def needed_sequence(directory: Path) -> int:
+    """The first sequence that has to stay for the older of two whole snapshots; 0 where there are
+    no two."""
     whole: list[int] = []
     for path in snapshot_paths(directory):
         try:
@@ -42,7 +41,7 @@ def needed_sequence(directory: Path, others: Iterable[int]) -> int:
         except (SnapshotBad, OSError):
             continue
         if len(whole) == KEPT:
-            return min([whole[-1], *others])
+            return whole[-1]
     return 0
 
 

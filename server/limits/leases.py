@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from server.limits.limiter import CANCELS, KEYS_MAX, ORDERS, QUERIES, Limiter, Verdict, limiters
+from server.limits.limiter import KEYS_MAX, Limiter, Verdict, limiters
 from server.settings import RateLimits
 
 if TYPE_CHECKING:
@@ -75,8 +75,6 @@ class LeasedLimiter(Limiter):
 
     def __init__(self, kind: str, limit: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
         super().__init__(kind, limit, clock)
-        self.kind = kind
-        self.limit = limit
         self.shared = False
         """Whether Redis is there."""
         self.wake: Callable[[], None] = lambda: None
@@ -215,17 +213,6 @@ class LeasedLimiter(Limiter):
         return self._joining and lease is not None and not lease.told
 
 
-def leased_limiters(
-    limits: RateLimits, clock: Callable[[], int] = time.monotonic_ns
-) -> dict[str, LeasedLimiter]:
-    """By kind."""
-    return {
-        ORDERS: LeasedLimiter(ORDERS, limits.orders_per_s, clock),
-        CANCELS: LeasedLimiter(CANCELS, limits.cancels_per_s, clock),
-        QUERIES: LeasedLimiter(QUERIES, limits.queries_per_s, clock),
-    }
-
-
 def shared_limits(
     limits: RateLimits | None, url: str, say: Callable[[str], None]
 ) -> "tuple[Mapping[str, Limiter], RedisLeases | None]":
@@ -234,8 +221,8 @@ def shared_limits(
     if limits is None:
         return {}, None
     if not url:
-        return limiters(limits), None
+        return limiters(limits, Limiter), None
     from server.limits.redis_leases import RedisLeases
 
-    leased = leased_limiters(limits)
+    leased = limiters(limits, LeasedLimiter)
     return leased, RedisLeases(url, leased, say)

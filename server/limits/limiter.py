@@ -16,14 +16,14 @@ peer on this machine is believed about that.
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from server.settings import RateLimits
 
 BURST_NS: Final = 10**9
 """A second's worth at once: a client that reconnects or opens its book is not held up."""
 KEYS_MAX: Final = 50_000
-"""Some 10 MB for all three kinds, and many times the clients of one machine."""
+"""Some 20 MB for all three kinds, twice that with Redis; many times the clients of one machine."""
 
 ORDERS: Final = "orders"
 CANCELS: Final = "cancels"
@@ -48,8 +48,8 @@ class Limiter:
     """All budgets of one kind."""
 
     def __init__(self, kind: str, limit: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self._kind = kind
-        self._limit = limit
+        self.kind = kind
+        self.limit = limit
         self._unit_ns = 10**9 // limit
         self._clock = clock
         self._paid_off_ns: dict[str, int] = {}
@@ -72,7 +72,7 @@ class Limiter:
                 if wait_ns > longest_ns:
                     left = max(0, (BURST_NS - owed_ns) // unit_ns)
                     longest_ns = wait_ns
-                    refused = Verdict(self._kind, holder, self._limit, left, wait_ns)
+                    refused = Verdict(self.kind, holder, self.limit, left, wait_ns)
             elif after_ns > latest_ns:
                 latest_ns, tightest = after_ns, holder
         if refused is not None:
@@ -82,7 +82,10 @@ class Limiter:
         while len(known) > KEYS_MAX:
             del known[next(iter(known))]
         remaining = (BURST_NS - latest_ns) // unit_ns if latest_ns < BURST_NS else 0
-        return Verdict(self._kind, tightest, self._limit, remaining, 0)
+        return Verdict(self.kind, tightest, self.limit, remaining, 0)
+
+
+AnyLimiter = TypeVar("AnyLimiter", bound=Limiter)
 
 
 def refused_count(limiters: Mapping[str, Limiter]) -> int:
@@ -90,12 +93,11 @@ def refused_count(limiters: Mapping[str, Limiter]) -> int:
     return sum(each.refused_count for kind, each in limiters.items() if kind != QUERIES)
 
 
-def limiters(
-    limits: RateLimits, clock: Callable[[], int] = time.monotonic_ns
-) -> dict[str, Limiter]:
-    """By kind."""
-    return {
-        ORDERS: Limiter(ORDERS, limits.orders_per_s, clock),
-        CANCELS: Limiter(CANCELS, limits.cancels_per_s, clock),
-        QUERIES: Limiter(QUERIES, limits.queries_per_s, clock),
+def limiters(limits: RateLimits, make: Callable[[str, int], AnyLimiter]) -> dict[str, AnyLimiter]:
+    """By kind, each made of its kind and limit."""
+    by_kind = {
+        ORDERS: limits.orders_per_s,
+        CANCELS: limits.cancels_per_s,
+        QUERIES: limits.queries_per_s,
     }
+    return {kind: make(kind, limit) for kind, limit in by_kind.items()}

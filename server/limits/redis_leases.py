@@ -38,7 +38,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from server.limits.leases import LeasedLimiter, Wish
-from server.outage_lines import OutageLines
+from server.outage_lines import OutageLines, reason
 
 PREFIX: Final = "exchange:rate:"
 FRONT_ENDS: Final = f"{PREFIX}front-ends"
@@ -94,16 +94,6 @@ whether this one is new, then of each bucket what is granted and what is charged
 the microseconds until it is paid off."""
 
 
-def connect(url: str, answer_s: float) -> Redis:
-    """A client that fails at once instead of trying again by itself."""
-    return Redis.from_url(
-        url,
-        socket_timeout=answer_s,
-        socket_connect_timeout=answer_s,
-        retry=Retry(NoBackoff(), 0),
-    )
-
-
 class RedisLeases:
     """Keeps the limiters of one front end in step with the shared budgets."""
 
@@ -119,7 +109,8 @@ class RedisLeases:
         self._say = OutageLines(say)
         self._front_end = os.urandom(8).hex()
         self._due = asyncio.Event()
-        self._problem = ""
+        self._is_away = False
+        """Whether a line has said so."""
         self._began_s = time.monotonic()
         self._swept_s = 0.0
         self._asked_s = -math.inf
@@ -159,7 +150,13 @@ class RedisLeases:
     async def _run(self) -> None:
         delay_s = DELAY_FIRST_S
         while True:
-            client = connect(self._url, ANSWER_S)
+            # It fails at once instead of trying again by itself.
+            client = Redis.from_url(
+                self._url,
+                socket_timeout=ANSWER_S,
+                socket_connect_timeout=ANSWER_S,
+                retry=Retry(NoBackoff(), 0),
+            )
             renewals = self.renewals
             try:
                 await self._keep(client)
@@ -177,8 +174,8 @@ class RedisLeases:
         script = client.register_script(SCRIPT)
         while True:
             await self._renew(script)
-            if self._problem:
-                self._problem = ""
+            if self._is_away:
+                self._is_away = False
                 self._say("rate limits are shared through redis again")
             if not self._due.is_set():
                 try:
@@ -251,6 +248,6 @@ class RedisLeases:
         self.failures += 1
         if not self.renewals and time.monotonic() - self._began_s < STARTING_S:
             return
-        if not self._problem:
-            self._say(f"rate limits are kept in process: redis is away ({error or type(error)})")
-        self._problem = str(error) or type(error).__name__
+        if not self._is_away:
+            self._is_away = True
+            self._say(f"rate limits are kept in process: redis is away ({reason(error)})")

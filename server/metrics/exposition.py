@@ -1,13 +1,16 @@
 """All figures together.
 
 The hot path adds to plain integers, once for each record; names, labels and text are made when
-somebody asks. Counters begin at 0 with the process, as Prometheus expects. No label holds what a
-client chose freely, an id of an order or a client least of all: each value is a series for ever.
+somebody asks, in turns with everything else: of a thousand instruments that takes 0.2 s. So figures
+of different names may be of different moments. Counters begin at 0 with the process, as Prometheus
+expects. No label holds what a client chose freely, an id of an order or a client least of all: each
+value is a series for ever.
 """
 
 import asyncio
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from server.feed.fan_out import Readers
@@ -39,10 +42,25 @@ class Metrics:
         ProcessCollector(registry=self._registry)
 
     def show(self, collector: Collector) -> None:
-        """The figures of something that not every server has."""
+        """Let it show figures too."""
         self._registry.register(collector)
 
     async def text(self) -> bytes:
         """Everything, in the text format 0.0.4."""
         await asyncio.to_thread(self.connections.look)
-        return generate_latest(self._registry)
+        families = []
+        for family in self._registry.collect():
+            families.append(family)
+            await asyncio.sleep(0)
+        return await asyncio.to_thread(generate_latest, _Collected(families))
+
+
+class _Collected(Collector):
+    """What was collected already."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        """All of it."""
+        return self._families

@@ -19,7 +19,7 @@ from server.core.rejects import RejectReason
 from server.rpc import parse, present
 from server.rpc.calls import Calls
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
-from server.rpc.followers import SNAPSHOTS, Followers, Snapshot
+from server.rpc.followers import SNAPSHOTS, Followers, Snapshot, not_written
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.request_ids import request_id
 from server.rpc.settlement import SettlementCalls
@@ -127,7 +127,10 @@ class AdminService(AdminServiceServicer):
         keep_after = request.sequence
         if request.HasField("keep_after_sequence"):
             keep_after = min(keep_after, request.keep_after_sequence)
-        await self._followers.register(request.follower, keep_after)
+        try:
+            await self._followers.register(request.follower, keep_after)
+        except OSError as error:
+            await refuse(context, not_written(error))
         self._followers.report(request.follower, request.sequence, keep_after)
         if request.HasField("snapshot"):
             written = request.snapshot
@@ -154,7 +157,10 @@ class AdminService(AdminServiceServicer):
             refused = EdgeReject(EdgeReason.FOLLOWER_CONNECTED, "follower", request.follower)
         if refused is not None:
             await refuse(context, refused)
-        sequence = await self._followers.remove(request.follower)
+        try:
+            sequence = await self._followers.remove(request.follower)
+        except OSError as error:
+            await refuse(context, not_written(error))
         _tell("follower removed", context, follower=request.follower, sequence=sequence)
         return messages.RemoveFollowerResponse(sequence=sequence)
 
@@ -210,15 +216,16 @@ class AdminService(AdminServiceServicer):
             )
         return reply
 
-    def is_connected(self, follower: str) -> bool:
-        """Whether it follows the journal, at this moment."""
-        return self._followers.connected[follower] > 0
+    @property
+    def snapshots_connected(self) -> bool:
+        """Whether the snapshot follower follows the journal, at this moment."""
+        return self._followers.connected[SNAPSHOTS] > 0
 
     def degraded(self) -> list[str]:
         """What is not as it should be, at this moment."""
         missing = (
             []
-            if self.is_connected(SNAPSHOTS)
+            if self.snapshots_connected
             else ["the snapshot follower is not connected: a start re-applies ever more"]
         )
         return [*chain.from_iterable(self._start.degraded), *missing]

@@ -90,14 +90,6 @@ def checked(query: Query) -> Query | EdgeReject:
     return query._replace(interval_minutes=minutes)
 
 
-def analytics(engine: Engine, query: Query, now_ns: int) -> Analytics | EdgeReject:
-    """Of a listed instrument, from memory alone."""
-    found = held(engine, query, now_ns)
-    if isinstance(found, EdgeReject):
-        return found
-    return not_kept(found) if found.missing else answer(query, found, [])
-
-
 def not_kept(known: Held) -> EdgeReject:
     """Why it is refused where memory does not cover it and there is no history."""
     return EdgeReject(EdgeReason.NOT_AVAILABLE, "start_time_ns", known.start_ns, known.limit)

@@ -13,9 +13,9 @@ from server.core.types import Repeat
 from server.rpc.deadlines import Deadlines, outcome_unknown
 from server.rpc.errors import EdgeReason, EdgeReject, Refused, not_taken, refuse
 from server.rpc.recent_outcomes import RecentOutcomes
-from server.sequencer.errors import NotServing, Overloaded
+from server.sequencer.errors import NotTaken
 from server.sequencer.sequencer import Sequencer
-from server.sequencer.ticket import Applied, Ticket
+from server.sequencer.ticket import Applied
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class Calls:
             await self.refuse(context, timer_s)
         try:
             ticket = self.sequencer.submit((command,))
-        except (NotServing, Overloaded) as error:
+        except NotTaken as error:
             return await self._remembered(command, context, error, key, render)
         outcome = ticket.outcomes[0]
         if render is not None and not isinstance(outcome, Reject):
@@ -77,12 +77,21 @@ class Calls:
         timer_s = self._deadlines.timer_s(context)
         if isinstance(timer_s, EdgeReject):
             await self.refuse(context, timer_s)
-        ticket = await self._submit(commands, context)
+        try:
+            ticket = self.sequencer.submit(commands)
+        except NotTaken as error:
+            await self.refuse(context, not_taken(error))
         try:
             await ticket.released(timer_s)
         except TimeoutError:
             await self.refuse(context, outcome_unknown(timer_s))
-        return await first_outcomes(self.sequencer, ticket)
+        found: list[tuple[Applied, bool] | Reject] = []
+        for outcome in ticket.outcomes:
+            if isinstance(outcome, Repeat):
+                found.append((await self.sequencer.first_outcome(outcome), True))
+            else:
+                found.append((outcome, False) if isinstance(outcome, Applied) else outcome)
+        return found
 
     async def read(self, view: Callable[[Engine], T], context: ServicerContext[Any, Any]) -> T:
         """What `view` makes of the engine, once all of that is durable."""
@@ -110,7 +119,7 @@ class Calls:
         self,
         command: Command,
         context: ServicerContext[Any, Any],
-        error: NotServing | Overloaded,
+        error: NotTaken,
         key: Hashable,
         render: Callable[[Engine], Any] | None,
     ) -> Committed:
@@ -120,26 +129,3 @@ class Calls:
             await self.refuse(context, not_taken(error))
         views = {} if render is None else {key: await self.sequencer.read(render)}
         return Committed(applied, True, views)
-
-    async def _submit(
-        self, commands: Sequence[Command], context: ServicerContext[Any, Any]
-    ) -> Ticket:
-        try:
-            return self.sequencer.submit(commands)
-        except (NotServing, Overloaded) as error:
-            await self.refuse(context, not_taken(error))
-
-
-async def first_outcomes(
-    sequencer: Sequencer, ticket: Ticket
-) -> list[tuple[Applied, bool] | Reject]:
-    """The outcomes of a released ticket, repeats read back from the journal."""
-    found: list[tuple[Applied, bool] | Reject] = []
-    for outcome in ticket.outcomes:
-        if isinstance(outcome, Applied):
-            found.append((outcome, False))
-        elif isinstance(outcome, Repeat):
-            found.append((await sequencer.first_outcome(outcome), True))
-        else:
-            found.append(outcome)
-    return found

@@ -21,7 +21,7 @@ from grpc.aio import ServicerContext
 from exchange.v1 import types_pb2
 from server.core.rejects import Reject, RejectReason
 from server.decimals import decimal_text
-from server.sequencer.errors import JournalFull, NotServing, Overloaded
+from server.sequencer.errors import JournalFull, NotTaken, Overloaded
 
 DOMAIN: Final = "exchange"
 
@@ -85,7 +85,6 @@ _CONFLICT = StatusCode.ABORTED
 _BUSY = StatusCode.RESOURCE_EXHAUSTED
 _DOWN = StatusCode.UNAVAILABLE
 _LATE = StatusCode.DEADLINE_EXCEEDED
-_LATER = StatusCode.UNIMPLEMENTED
 
 RULES: Final[dict[IntEnum, Rule]] = {
     RejectReason.FIELD_REQUIRED: Rule(_BAD, False, "{field} is required, received {value}: set it"),
@@ -262,7 +261,9 @@ RULES: Final[dict[IntEnum, Rule]] = {
         "{field} {value}: the reader fell further behind than {limit}: resume after that sequence"
         " and read faster",
     ),
-    EdgeReason.NOT_AVAILABLE: Rule(_LATER, False, "{field} {value} is not available: {limit}"),
+    EdgeReason.NOT_AVAILABLE: Rule(
+        StatusCode.UNIMPLEMENTED, False, "{field} {value} is not available: {limit}"
+    ),
     EdgeReason.FOLLOWER_MISSING: Rule(
         _DOWN, True, "{field} {value} is not connected: start it, then try again"
     ),
@@ -295,6 +296,8 @@ _NUMBER: Final = re.compile(r"\b[0-9]+\b")
 
 # Where a field of a command is called otherwise in the request.
 _REQUEST_FIELDS: Final = {"order_type": "type"}
+
+_CODES: Final = {code.value[0]: code for code in StatusCode}
 
 _NAMES: Final = {
     number: name.removeprefix("REJECT_REASON_") for name, number in types_pb2.RejectReason.items()
@@ -359,16 +362,20 @@ def status_of(refused: Refused) -> Status:
 
 async def refuse(context: ServicerContext[Any, Any], refused: Refused) -> NoReturn:
     """End the call with the refusal."""
-    status = status_of(refused)
+    await end(context, status_of(refused))
+
+
+async def end(context: ServicerContext[Any, Any], status: Status) -> NoReturn:
+    """End the call with this status."""
     await context.abort(
-        RULES[refused.reason].code,
+        _CODES[status.code],
         status.message,
         (*(context.trailing_metadata() or ()), (DETAILS_KEY, status.SerializeToString())),
     )
     raise AssertionError("abort always raises")
 
 
-def not_taken(error: NotServing | Overloaded) -> EdgeReject:
+def not_taken(error: NotTaken) -> EdgeReject:
     """The sequencer's own refusals."""
     if isinstance(error, JournalFull):
         return EdgeReject(EdgeReason.JOURNAL_FULL, "journal disk", error.why)

@@ -58,13 +58,13 @@ class Report(NamedTuple):
 class Followers:
     """All of them."""
 
-    def __init__(
-        self, snapshot_sequence: int, directory: Path, clock: Callable[[], int] = time.time_ns
-    ) -> None:
+    def __init__(self, snapshot_sequence: int, directory: Path) -> None:
         self._path = directory / FILE_NAME
         self.positions: dict[str, int] = _kept(self._path)
         """After there the journal is kept for the registered follower of that name."""
         self._keeping = asyncio.Lock()
+        # Who comes under a name while it is being registered shares what becomes of that.
+        self._registering = asyncio.Lock()
         self.reports: dict[str, Report] = {}
         self.connected: Counter[str] = Counter()
         """Open streams by name."""
@@ -72,7 +72,6 @@ class Followers:
         """Of the newest snapshot known, 0 for none."""
         self.wake: Callable[[], None] = lambda: None
         """Called when a snapshot is asked for, to have the streams say so."""
-        self._clock = clock
         self._written: Snapshot | None = None
         self._waiting: list[tuple[int, asyncio.Future[Snapshot | EdgeReject]]] = []
 
@@ -111,21 +110,30 @@ class Followers:
             logs.info("follower gone", follower=name)
 
     async def register(self, name: str, sequence: int) -> None:
-        """Keep the journal after this sequence for a follower; durable on return if it is new."""
-        is_new = name not in self.positions
-        self.positions[name] = min(sequence, self.positions.get(name, sequence))
-        if is_new:
-            try:
-                await self.keep()
-            except OSError:
-                del self.positions[name]
-                raise
+        """Keep the journal after this sequence for a follower; durable on return if it is new, and
+        raises `OSError` where it can't be."""
+        async with self._registering:
+            is_new = name not in self.positions
+            self.positions[name] = min(sequence, self.positions.get(name, sequence))
+            if is_new:
+                try:
+                    await self.keep()
+                except OSError:
+                    self.positions.pop(name, None)
+                    raise
 
     async def remove(self, name: str) -> int:
-        """Keep nothing for it any more: its last position, 0 where it had none."""
-        sequence = self.positions.pop(name, 0)
+        """Keep nothing for it any more: its last position, 0 where it had none. Raises `OSError`,
+        and then it is kept for it as before."""
+        if name not in self.positions:
+            return 0
+        sequence = self.positions.pop(name)
+        try:
+            await self.keep()
+        except OSError:
+            self.positions.setdefault(name, sequence)
+            raise
         self.reports.pop(name, None)
-        await self.keep()
         return sequence
 
     async def keep(self) -> None:
@@ -137,7 +145,7 @@ class Followers:
         """Everything up to there is safe with this follower, which is registered; the journal
         after `keep_after` is kept for it."""
         self.positions[name] = keep_after
-        self.reports[name] = Report(sequence, self._clock())
+        self.reports[name] = Report(sequence, time.time_ns())
 
     def snapshot_written(self, snapshot: Snapshot) -> None:
         """Answer who asked for it."""
@@ -175,16 +183,22 @@ class Followers:
                 self._waiting.remove(entry)
 
 
+def not_written(error: OSError) -> EdgeReject:
+    """Why a call is refused where the positions can't be made durable."""
+    why = f"not to be written: {error.strerror or error}"
+    return EdgeReject(EdgeReason.NOT_SERVING, "file of followers' positions", why)
+
+
 def _kept(path: Path) -> dict[str, int]:
-    """The positions of the file; raises `OSError` and `PositionsDamaged`."""
-    if not path.exists():
-        return {}
+    """The positions of the file; raises `PositionsDamaged`."""
     try:
         found = json.loads(path.read_bytes())
         return {str(name): int(sequence) for name, sequence in found.items()}
-    except (ValueError, TypeError, AttributeError) as error:
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise PositionsDamaged(
-            f"{path}, which says for which followers the journal is kept, is damaged ({error}):"
+            f"{path}, which says for which followers the journal is kept, can't be read ({error}):"
             " put a copy back, or remove it, and only those are known that connect again"
         ) from error
 

@@ -1,4 +1,7 @@
-"""Whether calls are taken, and how they cease to be at a stop.
+"""Whether calls are taken: not too many at once, and none at a stop.
+
+Those over `calls_max` are refused in words, for which gRPC takes twice as many; its own bound says
+neither what it is nor that nothing happened, and would refuse health and figures too.
 
 While gRPC's core shuts down, it ends each call that still comes with a bare CANCELLED, which tells
 its caller neither why nor whether anything happened. So calls are refused in words first
@@ -9,6 +12,7 @@ second and sends no more.
 
 import asyncio
 import time
+from math import inf
 from typing import Final
 
 from server.rpc.errors import EdgeReason, EdgeReject
@@ -20,17 +24,25 @@ QUIET_S: Final = 0.25
 REFUSING_S_MAX: Final = 1.5
 """The gateway looks each second."""
 STOPPING: Final = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
+UNCOUNTED: Final = frozenset({"exchange.http.v1.SystemService", "grpc.health.v1.Health"})
+"""Services that answer also while the others are refused."""
 
 
 class Intake:
     """Open until the server is stopped."""
 
-    def __init__(self) -> None:
+    def __init__(self, calls_max: float = inf) -> None:
         self.closed = False
+        self.calls = 0
+        """In flight, streams included."""
+        self.calls_max = calls_max
         self._last = -QUIET_S
 
     def refusal(self) -> EdgeReject:
-        """For a call that comes after it closed."""
+        """For a call that is one too many, or comes after it closed."""
+        if not self.closed:
+            limit = int(self.calls_max)
+            return EdgeReject(EdgeReason.OVERLOADED, "calls in flight", self.calls, limit)
         self._last = time.monotonic()
         return STOPPING
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from server import logs
+from server.core.requests import Keys
 from server.journal.file_log import FileLog
 from server.journal.headroom import Headroom
 from server.journal.retention import ARCHIVE, KEEP, needed_sequence, trim
@@ -50,7 +51,7 @@ class JournalKeeping:
         followers: Followers,
         health: Health,
         settings: JournalSettings,
-        filled: Sequence[str] = (),
+        filled: Sequence[str],
     ) -> None:
         self.sentences: list[str] = []
         """What is not as it should be, at this moment."""
@@ -66,6 +67,11 @@ class JournalKeeping:
         self._slow = ""
         self._behind = ""
         self._trim_failed = ""
+        self._looked_at = -1
+        """The last forgotten sequence when the oldest key was looked for."""
+        self._oldest = 0
+        self._older = -1, 0
+        """Sequences of the newest snapshot, and of the older one of two that were whole then."""
         self._tasks: list[asyncio.Task[None]] = []
         log.segment_bytes = settings.segment_bytes
         self._headroom = Headroom(self._directory, settings.segment_bytes, self._room_changed)
@@ -99,13 +105,13 @@ class JournalKeeping:
         self._loop.call_soon_threadsafe(self._tell_room, why)
 
     def _tell_room(self, why: str) -> None:
-        self._full = f"journal disk full ({why}): new orders are refused until room is freed"
-        self._full = self._full if why else ""
-        self._say()
+        self._full = ""
         if why:
+            self._full = f"journal disk full ({why}): new orders are refused until room is freed"
             logs.warning("journal disk full", reason=why)
         else:
             logs.info("journal disk has room again")
+        self._say()
 
     async def _watch(self) -> None:
         while True:
@@ -163,25 +169,30 @@ class JournalKeeping:
                     logs.info("journal segments go again")
 
     async def _trim(self) -> None:
-        """Where nothing can go by what is known in memory, no snapshot is read."""
+        """Where nothing can go by what is known in memory, no snapshot is read: the older one of
+        those that were found whole is the same until a newer one is written."""
         segments, followers = self._log.segments, self._followers
         while self._filled:
             if self._filled[-1] not in followers.positions:
                 await followers.register(self._filled[-1], self._log.first_sequence - 1)
             self._filled.pop()
-        oldest_key = next(self._sequencer.engine.keys.rows(), None)
-        needs = list(followers.positions.values())
-        if oldest_key is not None:
-            needs.append(oldest_key[1])
-        needs.append(followers.snapshot_sequence)
+        needs = [*followers.positions.values(), followers.snapshot_sequence]
+        keys = self._sequencer.engine.keys
+        if keys.generations.kept:
+            needs.append(self._oldest_key(keys))
+        newest = followers.snapshot_sequence
+        if self._older[0] == newest:
+            needs.append(self._older[1])
         if not segments.dispensable(min(needs)):
             return
-        needed = await asyncio.to_thread(needed_sequence, self._directory, needs)
+        self._older = newest, await asyncio.to_thread(needed_sequence, self._directory)
+        needed = min(self._older[1], *needs)
         if not segments.dispensable(needed):
             return
         await followers.keep()
-        archive = self._settings.archive_dir
-        gone = await asyncio.to_thread(trim, segments, needed, self._archive(archive))
+        settings = self._settings
+        archive = Path(settings.archive_dir) if settings.retention == ARCHIVE else None
+        gone = await asyncio.to_thread(trim, segments, needed, archive)
         for path in gone:
             logs.info(
                 "journal segment gone",
@@ -190,8 +201,15 @@ class JournalKeeping:
                 first_sequence=self._log.first_sequence,
             )
 
-    def _archive(self, directory: str) -> Path | None:
-        return Path(directory) if self._settings.retention == ARCHIVE else None
+    def _oldest_key(self, keys: Keys) -> int:
+        """The sequence of the oldest key that is remembered. It is another one only once more are
+        forgotten; to look for it holds the loop, for 40 ms where a million are forgotten whose
+        memory is yet to be given back."""
+        forgotten = keys.generations.forgotten_sequence
+        if self._looked_at != forgotten:
+            self._looked_at = forgotten
+            self._oldest = next(keys.rows())[1]
+        return self._oldest
 
     def _say(self) -> None:
         told = (self._full, self._slow, self._behind, self._trim_failed)

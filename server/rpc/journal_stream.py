@@ -2,10 +2,9 @@
 
 A stream takes a message's worth from the log, in a thread where a disk has to be read, and sends
 it; the transport's backpressure is the only queue, so a slow follower holds one message and nothing
-of the server.
-Where nothing more is durable it waits for the next record, and then a little longer: a follower is
-behind by that much, and hundreds of records share the cost of a message. Nothing that isn't durable
-is ever sent: the log doesn't give it.
+of the server. Where nothing more is durable it waits for the next record, and then a little longer:
+a follower is behind by that much, and hundreds of records share the cost of a message. Nothing that
+isn't durable is ever sent: the log doesn't give it.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ from server.core.engine import Engine
 from server.journal.log import Frames, Log, NotKept
 from server.journal.record import step
 from server.rpc.errors import EdgeReason, EdgeReject, Refused
-from server.rpc.followers import SNAPSHOTS, Followers
+from server.rpc.followers import SNAPSHOTS, Followers, not_written
 from server.rpc.intake import STOPPING
 from server.sequencer.ticket import ClosedRecord
 
@@ -28,7 +27,7 @@ MESSAGE_BYTES_MAX: Final = 1 << 20
 default, and large enough that a message's own cost vanishes."""
 
 GATHER_S: Final = 0.05
-"""How long a stream that had everything waits after a new record: at most 50 messages a second."""
+"""How long a stream that had everything waits after a new record: some 20 messages a second."""
 
 
 class JournalStreams:
@@ -74,8 +73,11 @@ class JournalStreams:
         if request.after_sequence + 1 < first:
             return EdgeReject(EdgeReason.NOT_KEPT, "after_sequence", request.after_sequence, first)
         with self._followers.following(request.follower):
-            if request.follower:
-                await self._followers.register(request.follower, request.after_sequence)
+            try:
+                if request.follower:
+                    await self._followers.register(request.follower, request.after_sequence)
+            except OSError as error:
+                return not_written(error)
             try:
                 return await self._send(request, context)
             except NotKept as gone:

@@ -1,5 +1,6 @@
 """Market data: every handler parses, reads or subscribes, and presents."""
 
+import asyncio
 from typing import Any, Final, NoReturn
 
 from grpc.aio import ServicerContext
@@ -127,7 +128,8 @@ class MarketData:
             await _refuse_unknown(context, request.instrument)
         if isinstance(found, EdgeReject):
             await refuse(context, found)
-        return view.analytics(found)
+        # Beside the loop: a week of minutes takes 70 ms.
+        return await asyncio.to_thread(view.analytics, found)
 
     async def GetStatistics(
         self, request: messages.GetStatisticsRequest, context: Context

@@ -1,5 +1,7 @@
 """Figures of one market that several doors show: its 24 hours, and its statistics."""
 
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from server.core.engine import Engine
@@ -23,6 +25,12 @@ class Statistics(NamedTuple):
     done: Done
 
 
+def now_ns(engine: Engine, clock: Callable[[], int] = time.time_ns) -> int:
+    """Where the last 24 hours end: they pass while nothing comes, too. Like the time of commands it
+    doesn't go back with the clock."""
+    return max(clock(), engine.time_ns)
+
+
 def statistics_of(engine: Engine, activity: Activity, instrument: str) -> Statistics:
     """Of a listed instrument. Looks at every level: 0.1 ms for each 1,000."""
     book = engine.book(instrument)
@@ -35,7 +43,7 @@ def statistics_of(engine: Engine, activity: Activity, instrument: str) -> Statis
         sum(level.quantity_e8 for level in bids),
         sum(level.quantity_e8 for level in asks),
         book.best_ask - book.best_bid if bids and asks else 0,
-        engine.ticker(instrument),
+        engine.ticker(instrument, now_ns(engine)),
         activity.of(instrument),
     )
 
@@ -48,15 +56,17 @@ class Days:
     last bar nor the first minute is another.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
         self._closed: dict[str, tuple[tuple[int, int], Ticker]] = {}
 
     def ticker(self, engine: Engine, instrument: str) -> Ticker:
-        """What `engine.ticker` gives."""
+        """What `engine.ticker` gives for now."""
         bars = engine.markets[instrument].bars
-        first = engine.time_ns // MINUTE_NS - WINDOW_MINUTES + 1
+        time_ns = now_ns(engine, self._clock)
+        first = time_ns // MINUTE_NS - WINDOW_MINUTES + 1
         if not bars or bars[-1].minute < first:
-            return engine.ticker(instrument)
+            return engine.ticker(instrument, time_ns)
         last = bars[-1]
         key = (first, last.minute)
         found = self._closed.get(instrument)

@@ -1,5 +1,7 @@
 """What the engine shows of the market, as messages; each says at which sequence it is true."""
 
+import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from exchange.v1 import market_data_pb2 as messages
@@ -12,7 +14,7 @@ from server.feed.activity import Activity
 from server.rpc import present
 from server.rpc.analytics import Analytics, average_e8
 from server.rpc.delimited import delimited
-from server.rpc.market_figures import Days, statistics_of
+from server.rpc.market_figures import Days, now_ns, statistics_of
 
 BOOKS_KEPT_MAX: Final = 1_000
 """Books kept: callers mostly ask for the same few. About 5 kB each at the default of 20 levels."""
@@ -101,20 +103,23 @@ def instruments(engine: Engine) -> messages.ListInstrumentsResponse:
 
 
 class Tickers:
-    """Encoded tickers: each is made once for all who ask for the same at one sequence."""
+    """Encoded tickers: each is made once for all who ask for the same at one sequence, within a
+    minute."""
 
-    def __init__(self) -> None:
-        self._sequence = -1
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        self._at = (-1, -1)
         self._encoded: dict[str, bytes] = {}
-        self._days = Days()
+        self._clock = clock
+        self._days = Days(clock)
 
     def reply(self, engine: Engine, instrument: str) -> bytes | None:
         """An encoded `GetTickerResponse`, None where the instrument is not listed. It is a
         `StreamTickerResponse` too, which has its ticker in the same field."""
         if instrument not in engine.markets:
             return None
-        if engine.sequence != self._sequence:
-            self._sequence = engine.sequence
+        at = (engine.sequence, now_ns(engine, self._clock) // MINUTE_NS)
+        if at != self._at:
+            self._at = at
             self._encoded.clear()
         found = self._encoded.get(instrument)
         if found is None:
@@ -125,7 +130,7 @@ class Tickers:
 
 
 def _ticker(into: messages.Ticker, engine: Engine, instrument: str, found: Ticker) -> None:
-    """Last, best and the 24 hours up to the last command."""
+    """Last, best and the last 24 hours."""
     book = engine.book(instrument)
     into.instrument = instrument
     into.last_price_e8 = found.last_price_e8

@@ -99,9 +99,11 @@ def session_command(
     return EdgeReject(RejectReason.FIELD_REQUIRED, "command", "")
 
 
-def too_many(field: str, count: int, limit: int = COMMANDS_MAX) -> EdgeReject | None:
+def too_many(field: str, count: int) -> EdgeReject | None:
     """What is wrong with a message that holds `count` commands, if anything."""
-    return EdgeReject(EdgeReason.TOO_MANY, field, count, limit) if count > limit else None
+    if count <= COMMANDS_MAX:
+        return None
+    return EdgeReject(EdgeReason.TOO_MANY, field, count, COMMANDS_MAX)
 
 
 def places(request: order_service_pb2.PlaceOrdersRequest) -> list[PlaceOrder] | EdgeReject:

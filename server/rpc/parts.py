@@ -31,6 +31,7 @@ TICK_S: Final = 0.25
 NOTES_MAX: Final = 400
 """Of the durable sequence: at least 100 s."""
 REPORTS_MAX: Final = 16
+"""Looked at in one message: several times the parts that there are."""
 PROBLEM_CHARS_MAX: Final = 200
 """Of a report; what is longer is cut, as a sentence for people may be."""
 NAMES: Final = ("postgres", "kafka", "redis")

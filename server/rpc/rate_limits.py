@@ -20,15 +20,13 @@ from server.core.commands import CancelOrder, CancelOrders, Command, PlaceOrder,
 from server.limits.limiter import CANCELS, ORDERS, QUERIES, Limiter, Verdict
 from server.rpc.errors import EdgeReason, EdgeReject
 
-JSON_PACKAGE: Final = "exchange.http.v1"
-
 LIMITED: Final = frozenset(
     {
         "exchange.v1.OrderService",
         "exchange.v1.MarketData",
         "exchange.v1.AccountService",
-        f"{JSON_PACKAGE}.OrderService",
-        f"{JSON_PACKAGE}.MarketService",
+        "exchange.http.v1.OrderService",
+        "exchange.http.v1.MarketService",
     }
 )
 UNLIMITED_METHODS: Final = frozenset({"CreateSnapshot"})
@@ -50,8 +48,9 @@ COMMANDS: Final[dict[type, str]] = {
 }
 """The same of what a trading session holds."""
 
-CLIENT_ID_CHARACTERS: Final = 65
-"""Longer than any valid one, so that no invalid one draws on its budget."""
+HOLDER_CHARACTERS_MAX: Final = 65
+"""Of a client or an address, remembered before anything has checked it. More than any valid one
+has, so that no invalid one draws on its budget."""
 LOCAL_PEERS: Final = ("ipv4:127.", "ipv6:%5B::1%5D", "ipv6:[::1]", "unix:")
 FORWARDED: Final = "x-forwarded-for"
 
@@ -117,8 +116,8 @@ def _of_many(orders: Any, address: str) -> dict[str, int]:
 
 
 def client(client_id: str) -> str:
-    """Whose budget; cut, since it is remembered before anything has checked it."""
-    return f"client {client_id[:CLIENT_ID_CHARACTERS]}"
+    """Whose budget."""
+    return f"client {client_id[:HOLDER_CHARACTERS_MAX]}"
 
 
 def address_of(peer: str, metadata: Metadata) -> str:
@@ -127,7 +126,8 @@ def address_of(peer: str, metadata: Metadata) -> str:
         for key, value in metadata:
             if key == FORWARDED:
                 # The last one is what the gateway added; those before it are the caller's own.
-                return f"address {str(value).rpartition(',')[2].strip()}"
+                address = str(value).rpartition(",")[2].strip()
+                return f"address {address[:HOLDER_CHARACTERS_MAX]}"
     return f"address {peer.partition(':')[2].rpartition(':')[0]}"
 
 

@@ -8,8 +8,8 @@
 - Calls that end with an error are counted, by method and status; who ends his own call is not, nor
   is there a stack trace for what could no longer be sent to him.
 - What nobody foresaw is told to the log, with its stack, and to the caller in words of ours.
-- Calls over their rate limit, and those that come at a stop, are refused before anything looks at
-  them.
+- Calls over their rate limit, those that are one too many and those that come at a stop are refused
+  before anything looks at them.
 - Bytes that are no message are refused like anything else. Left to grpc.aio they are a failure of
   the server's, status UNKNOWN, with a stack trace in its log for each.
 """
@@ -31,7 +31,7 @@ from server import logs
 from server.limits.limiter import Limiter
 from server.metrics.load import CallErrors
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
-from server.rpc.intake import Intake
+from server.rpc.intake import UNCOUNTED, Intake
 from server.rpc.rate_limits import Judge, address_of, judge_of, metadata_of, refused_of
 from server.rpc.request_ids import REQUEST_ID, name_of, request_id
 
@@ -98,15 +98,18 @@ def _guarded(
     errors: CallErrors,
     intake: Intake,
 ) -> Handler:
-    endpoint = f"{method.containing_service.full_name}/{method.name}"
+    service = method.containing_service.full_name
+    endpoint = f"{service}/{method.name}"
+    counted = service not in UNCOUNTED
 
     async def serve_or_refuse(request: Any, context: ServicerContext[Any, Any]) -> Any:
         began_ns = time.monotonic_ns() if logs.debugging() else 0
         # Each look at metadata is a copy of all of it, and so is each change: one of each.
         metadata = context.invocation_metadata() or ()
         told = ((REQUEST_ID, name_of(metadata)),)
+        intake.calls += counted
         try:
-            if intake.closed:
+            if intake.closed or (counted and intake.calls > intake.calls_max):
                 request = intake.refusal()
             if type(request) is EdgeReject:
                 context.set_trailing_metadata(told)
@@ -133,6 +136,7 @@ def _guarded(
             logs.failure("call failed", endpoint=endpoint, request_id=request_id(context))
             await context.abort(grpc.StatusCode.UNKNOWN, UNFORESEEN)
         finally:
+            intake.calls -= counted
             if began_ns:
                 _tell(endpoint, context, began_ns)
 

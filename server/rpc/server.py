@@ -1,7 +1,7 @@
 """The gRPC server: its limits, standard health and reflection."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import grpc
@@ -48,6 +48,7 @@ class PortTaken(Exception):
 
 def options(limits: GrpcLimits) -> Sequence[tuple[str, Any]]:
     """Channel options; the reasons are with the limits."""
+    pending_max = _taken_max(limits)
     return (
         # A second server on the same port would get half of the calls, without an error.
         ("grpc.so_reuseport", 0),
@@ -58,8 +59,8 @@ def options(limits: GrpcLimits) -> Sequence[tuple[str, Any]]:
         ("grpc.http.overload_protection", 0),
         # gRPC cancels calls, without a word, once 1,000 wait to be taken up: a burst of that many
         # is within the bound on calls, which has a sentence of its own.
-        ("grpc.server.max_pending_requests", limits.calls_max),
-        ("grpc.server.max_pending_requests_hard_limit", limits.calls_max),
+        ("grpc.server.max_pending_requests", pending_max),
+        ("grpc.server.max_pending_requests_hard_limit", pending_max),
         # Without probing, window and write buffer are all that a reader who doesn't read can hold.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", limits.window_bytes),
@@ -75,7 +76,12 @@ def options(limits: GrpcLimits) -> Sequence[tuple[str, Any]]:
 
 def make_server(limits: GrpcLimits) -> grpc.aio.Server:
     """Without services yet, and not listening."""
-    return grpc.aio.server(options=options(limits), maximum_concurrent_rpcs=limits.calls_max)
+    return grpc.aio.server(options=options(limits), maximum_concurrent_rpcs=_taken_max(limits))
+
+
+def _taken_max(limits: GrpcLimits) -> int:
+    """Calls that gRPC takes up, those included that `Intake` then refuses."""
+    return 2 * limits.calls_max
 
 
 def bind(server: grpc.aio.Server, address: str) -> int:
@@ -86,10 +92,10 @@ def bind(server: grpc.aio.Server, address: str) -> int:
         raise PortTaken(address) from error
 
 
-def add_reflection(server: grpc.aio.Server, names: Iterable[str]) -> None:
+def add_reflection(server: grpc.aio.Server) -> None:
     """Let clients ask which services there are."""
     reflection.enable_server_reflection(
-        (*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
     )
 
 
@@ -100,8 +106,7 @@ class Health:
     is told that too, and his call ends, so that the stop doesn't wait for him.
     """
 
-    def __init__(self, server: grpc.aio.Server, names: Iterable[str]) -> None:
-        self._names = ("", *names)
+    def __init__(self, server: grpc.aio.Server) -> None:
         self._statuses: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._stopped = False
@@ -137,7 +142,7 @@ class Health:
     def serving(self, yes: bool) -> None:
         """Tell, also those who watch."""
         status = HealthCheckResponse.SERVING if yes else HealthCheckResponse.NOT_SERVING
-        self._set(dict.fromkeys(self._names, status))
+        self._set(dict.fromkeys(("", *SERVICES), status))
 
     def part_serving(self, name: str, yes: bool) -> None:
         """Tell of an outside part, under its own name; orders are taken without it."""

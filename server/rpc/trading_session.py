@@ -49,7 +49,7 @@ from server.rpc.errors import EdgeReason, EdgeReject, Refused, not_taken, refusa
 from server.rpc.intake import STOPPING
 from server.rpc.rate_limits import SessionBudgets
 from server.rpc.request_ids import request_id
-from server.sequencer.errors import NotServing, Overloaded
+from server.sequencer.errors import NotServing, NotTaken, Overloaded
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import Applied, Outcome, Ticket
 
@@ -214,7 +214,7 @@ class _Session:
         commands = (OpenSession(wish.client_id),) if wish.cancel_on_disconnect else ()
         try:
             ticket = self._sequencer.submit(commands)
-        except (NotServing, Overloaded) as error:
+        except NotTaken as error:
             return not_taken(error)
         for outcome in ticket.outcomes:
             if isinstance(outcome, Reject):
@@ -241,7 +241,7 @@ class _Session:
         left = present.LISTED_MAX
         try:
             ticket = self._sequencer.submit(commands)
-        except (NotServing, Overloaded) as error:
+        except NotTaken as error:
             refused = not_taken(error)
             for item in items:
                 refusal(refused, add(request_id=item.request_id).refused)

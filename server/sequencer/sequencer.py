@@ -39,11 +39,11 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from server.core.commands import CancelOrder, CancelOrders, Command, EndSession, PlaceOrder
 from server.core.engine import Engine
 from server.core.rejects import Reject
-from server.core.types import BUY, LIMIT, MARKET, SELL, Repeat, Stamp
+from server.core.types import BUY, LIMIT, MARKET, SELL, Repeat
 from server.journal.log import Lost, Position, Unknown
 from server.journal.payload import encode_batch
 from server.journal.record import BATCH, IDLE, Record
-from server.sequencer.errors import JournalFull, NotServing, Overloaded
+from server.sequencer.errors import JournalFull, NotServing, NotTaken, Overloaded
 from server.sequencer.stand_in import StandIn
 from server.sequencer.ticket import (
     Applied,
@@ -111,7 +111,7 @@ class Sequencer:
         self.listeners: list[RecordListener] = []
         self.refused: Counter[IntEnum] = Counter()
         """Refusals by reason, since the start."""
-        self.turned_away: Counter[type[Overloaded]] = Counter()
+        self.turned_away: Counter[type[NotTaken]] = Counter()
         """Commands for which there was no room, by why, since the start."""
         self.orders_refused: Counter[tuple[int, int]] = Counter()
         """Refused orders by type and side, 0 for whatever is neither, since the start."""
@@ -135,7 +135,7 @@ class Sequencer:
     # Verbs ------------------------------------------------------------------------------------
 
     def submit(self, commands: Sequence[Command]) -> Ticket:
-        """Stamp and apply `commands` in their order; raises `NotServing` or `Overloaded`."""
+        """Stamp and apply `commands` in their order; raises `NotTaken`."""
         if not self._taking:
             raise NotServing
         if self.journal_full and not _ALWAYS_TAKEN.issuperset(map(type, commands)):
@@ -148,12 +148,12 @@ class Sequencer:
             raise Overloaded(waiting, self._limits.commands_waiting_max)
         engine = self.engine
         apply = engine.apply
-        sequence = engine.sequence
+        sequence = sequence_before = engine.sequence
         time_ns = max(self._clock(), engine.time_ns) if record is None else record.time_ns
         outcomes: list[Outcome] = []
         for command in commands:
             try:
-                result = apply(command, _new(Stamp, (sequence + 1, time_ns)))
+                result = apply(command, (sequence + 1, time_ns))
             except Exception as error:
                 self._taking = False
                 self._on_failure(f"the engine failed on {type(command).__name__}: {error!r}")
@@ -170,7 +170,7 @@ class Sequencer:
                 outcomes.append(result)
                 if isinstance(result, Reject):
                     self._count_refusal(command, result)
-        if record is not None:
+        if record is not None and sequence > sequence_before:
             record.submitted_ns.append(time.monotonic_ns())
         return Ticket(outcomes, record or self._writing, self.engine)
 
@@ -215,13 +215,9 @@ class Sequencer:
         self._thread.start()
         self._taking = True
 
-    def refuse_new(self) -> None:
-        """From now on `submit` raises `NotServing`; what was taken is finished."""
-        self._taking = False
-
     async def stop(self) -> None:
         """Take nothing more, wait until everything is durable and vouched for, end the thread."""
-        self.refuse_new()
+        self._taking = False
         while (record := self._open or self._writing) is not None:
             await record.released()
         self._cancel_quiet()
@@ -321,7 +317,7 @@ class Sequencer:
         self.refused[value.reason if isinstance(value, StandIn) else reject.reason] += 1
         self._count_order(command)
 
-    def _count_turned_away(self, why: type[Overloaded], commands: Sequence[Command]) -> None:
+    def _count_turned_away(self, why: type[NotTaken], commands: Sequence[Command]) -> None:
         self.turned_away[why] += len(commands)
         for command in commands:
             self._count_order(command)

@@ -327,11 +327,13 @@ def _path(name: str, given: Given) -> Path:
 
 
 def _host(name: str, given: Given) -> str:
-    if given.value != "localhost":
-        try:
-            ip_address(str(given.value))
-        except ValueError:
-            raise _wrong(name, given, "an IP address such as 127.0.0.1, or localhost") from None
+    if given.value == "localhost":
+        # gRPC would take what there is of two addresses, and pass over one that is taken.
+        return "127.0.0.1"
+    try:
+        ip_address(str(given.value))
+    except ValueError:
+        raise _wrong(name, given, "an IP address such as 127.0.0.1, or localhost") from None
     return str(given.value)
 
 

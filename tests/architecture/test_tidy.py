@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,6 @@ def hand_written() -> Iterator[Path]:
 
 
 FILES = sorted(path.relative_to(ROOT) for path in hand_written())
-PYTHON = [path for path in FILES if path.suffix == ".py"]
 
 
 def words_of(name: str) -> list[str]:
@@ -70,9 +70,15 @@ def vague_path(path: Path) -> list[str]:
     ]
 
 
+@lru_cache(1)
+def nodes_of(source: str) -> list[ast.AST]:
+    """All nodes, for several who look at the same source."""
+    return list(ast.walk(ast.parse(source)))
+
+
 def bad_names(source: str) -> list[str]:
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.ClassDef):
             name, refused = node.name, VAGUE | WORDS
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -105,7 +111,7 @@ def too_long(source: str) -> list[str]:
     found = []
     if (count := len(source.splitlines())) > FILE_LINES_MAX:
         found.append(f"{count} lines, at most {FILE_LINES_MAX}: give its second concept a file")
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             count = (node.end_lineno or node.lineno) - node.lineno + 1
             if count > FUNCTION_LINES_MAX:
@@ -120,7 +126,7 @@ def long_sleeps(source: str) -> list[str]:
     return [
         f"line {node.lineno}: sleeps {node.args[0].value} s, at most {SLEEP_S_MAX}: "
         "wait for the condition, with a deadline"
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(source)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == "sleep"
@@ -131,16 +137,16 @@ def long_sleeps(source: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_lines_are_clean(path: Path) -> None:
-    assert vague_path(path) + bad_lines((ROOT / path).read_text(encoding="utf-8")) == []
-
-
-@pytest.mark.parametrize("path", PYTHON, ids=str)
-def test_names_and_sizes(path: Path) -> None:
-    source = (ROOT / path).read_text(encoding="utf-8")
-    sleeps = long_sleeps(source) if path.parts[0] == "tests" else []
-    assert bad_names(source) + too_long(source) + sleeps == []
+def test_every_file_is_tidy() -> None:
+    found: dict[Path, list[str]] = {}
+    for path in FILES:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        found[path] = vague_path(path) + bad_lines(source)
+        if path.suffix == ".py":
+            found[path] += bad_names(source) + too_long(source)
+            found[path] += long_sleeps(source) if path.parts[0] == "tests" else []
+    assert {str(path): faults for path, faults in found.items() if faults} == {}
+    assert len(found) > 500, "the tree itself was looked at"
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,9 @@ def test_driver_fails_where_orders_are_refused(tmp_path: Path) -> None:
 def test_percentile_is_a_value_that_was_measured() -> None:
     values = [float(value) for value in range(1, 1_001)]
     random.Random(1).shuffle(values)
-    assert percentiles(values) == [501, 951, 991, 1_000]
+    assert percentiles(values) == [500, 950, 990, 999]
     assert percentiles([2.5]) == [2.5] * 4
+    assert percentiles([2.0, 1.0]) == [1.0, 2.0, 2.0, 2.0]
 
 
 def test_ratio_compares_turn_with_turn() -> None:

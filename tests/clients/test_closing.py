@@ -1,26 +1,32 @@
 """Clients that are closed, cancelled or forked while something goes on: it ends, and says so."""
 
 import asyncio
+import gc
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from importlib import resources
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from clients import sync
 from clients.client import ExchangeClient
-from clients.errors import OutcomeUnknownError
+from clients.errors import ExchangeError, OutcomeUnknownError
 from clients.requests import PlaceOrder
 from clients.retries import Retries
+from clients.session import TradingSession
 from clients.sync import SyncExchangeClient
+from exchange.v1 import order_service_pb2 as orders_pb2
 from tests.clients.fake_exchange import FakeExchange
 from tests.clients.faults import hang
+from tests.clients.test_session import answer_none
 from tests.running import Starter, free_port, until
 
 BUY = PlaceOrder("alice", "BTC-USD", "buy", 1, price=2)
@@ -60,6 +66,117 @@ async def test_what_goes_on_ends_with_an_error_and_not_as_if_cancelled(
     assert caught.value.request.idempotency_key
     with pytest.raises(RuntimeError, match="is not open: use it within `async with`"):
         await exchange.status()
+
+
+@pytest.mark.asyncio
+async def test_memory_of_a_stream_is_free_when_it_is_left(address: str) -> None:
+    """The collector counts objects, of which there are few; what was sent and not read is more."""
+    async with asyncio.timeout(10), ExchangeClient(address) as exchange:
+        gc.collect()
+        gc.disable()
+        try:
+            async with aclosing(exchange.follow_trades()) as messages:
+                async for _ in messages:
+                    break
+            left = [it for it in gc.get_objects() if type(it).__name__ == "UnaryStreamCall"]
+        finally:
+            gc.enable()
+        assert not left
+
+
+async def _connecting(exchange: ExchangeClient, _: TradingSession) -> None:
+    await exchange.connect()
+
+
+async def _sending(_: ExchangeClient, session: TradingSession) -> None:
+    await session.send([BUY])
+
+
+async def _sending_messages(_: ExchangeClient, session: TradingSession) -> None:
+    message = orders_pb2.TradingSessionRequest()
+    message.commands.add(request_id=1)
+    await anext(session.exchange([message]))
+
+
+async def _leaving(_: ExchangeClient, session: TradingSession) -> None:
+    await session.__aexit__(None, None, None)
+
+
+async def _leaving_after_use(exchange: ExchangeClient, session: TradingSession) -> None:
+    with suppress(OutcomeUnknownError):
+        await session.send([BUY])
+    await _leaving(exchange, session)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "work", [_connecting, _sending, _sending_messages, _leaving, _leaving_after_use]
+)
+async def test_sessions_and_connecting_end_with_an_error_too(
+    work: Callable[[ExchangeClient, TradingSession], Coroutine[Any, Any, None]],
+    fake: FakeExchange,
+) -> None:
+    fake.orders.session = answer_none
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        nobody = f"127.0.0.1:{silent.getsockname()[1]}"
+        for turns in (1, 2, 3, 5, 8, 13, 21):  # of the loop: each is closed a little further on
+            async with asyncio.timeout(10), AsyncExitStack() as clients:
+                connecting = await clients.enter_async_context(ExchangeClient(nobody))
+                exchange = await clients.enter_async_context(ExchangeClient(fake.address))
+                session = await exchange.trading_session().__aenter__()
+                working = asyncio.create_task(work(connecting, session))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            (outcome,) = await asyncio.gather(working, return_exceptions=True)
+            assert outcome is None or isinstance(outcome, ExchangeError | RuntimeError)
+
+
+@pytest.mark.asyncio
+async def test_a_send_that_is_cancelled_harms_no_other(address: str) -> None:
+    """gRPC would end the whole session with a task that is cancelled while it writes."""
+    async with (
+        ExchangeClient(address) as exchange,
+        exchange.trading_session(client_id="alice", cancel_on_disconnect=True) as session,
+    ):
+        for turns in range(1, 20):  # of the loop: each is cancelled a little further on
+            sending = asyncio.create_task(session.send([BUY]))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            assert len(await session.send([BUY, BUY])) == 2
+
+
+@pytest.mark.asyncio
+async def test_each_client_has_a_connection_of_its_own_and_straight_to_the_exchange(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its own flow control, and whatever proxy there is for web pages."""
+    for name in ("no_grpc_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("grpc_proxy", f"http://127.0.0.1:{free_port()}")
+    port = int(address.rpartition(":")[2])
+
+    def connections() -> int:
+        every = psutil.Process().net_connections("tcp")
+        return sum(each.raddr and each.raddr.port == port for each in every)
+
+    before = connections()
+    async with ExchangeClient(address) as one, ExchangeClient(address) as other:
+        await asyncio.gather(one.status(), other.status())
+        assert connections() == before + 2
+
+
+@pytest.mark.asyncio
+async def test_sessions_are_opened_once_and_before_they_are_used(fake: FakeExchange) -> None:
+    async with ExchangeClient(fake.address) as exchange:
+        session = exchange.trading_session()
+        with pytest.raises(RuntimeError, match="is not open: use it within `async with`"):
+            await session.send([BUY])
+        async with session:
+            pass
+        with pytest.raises(RuntimeError, match="opened once; ask the client for another one"):
+            await session.__aenter__()
 
 
 @pytest.mark.asyncio

@@ -21,11 +21,14 @@ import psutil
 import pytest
 
 from clients.client import ExchangeClient
+from clients.order_wire import order_of
 from clients.requests import CancelOrder, PlaceOrder
-from clients.terminal import text_of, width_of
-from clients.types import Book, OrderStatus, Side, Trade, TradesMessage
+from clients.terminal import Span, text_of, width_of
+from clients.types import Book, Order, OrderStatus, Side, Trade, TradesMessage
 from clients.watch.screen import aligned, picture
-from clients.watch.view import Change, Interrupted, OrderRow, Restored, Stream, View
+from clients.watch.terminal import Canvas
+from clients.watch.view import ORDERS_MAX, Change, Interrupted, OrderRow, Restored, Stream, View
+from exchange.v1 import types_pb2
 from tests.clients.book_messages import E8, BookServer
 from tests.running import EXCHANGE, Running, Starter, until
 
@@ -109,6 +112,25 @@ def test_trades_of_an_exchange_that_began_anew_are_shown() -> None:
     assert [each for each in told if isinstance(each, Trade)] == [a_trade(9), *view.trades]
 
 
+class ManyOrders:
+    """A client with as many open orders as a view holds; newer ones are filled in part."""
+
+    async def orders(self, *, status: OrderStatus, **_: object) -> AsyncGenerator[Order, None]:
+        first = ORDERS_MAX if status is OrderStatus.PARTIALLY_FILLED else 0
+        for number in reversed(range(first, first + ORDERS_MAX)):
+            order = types_pb2.Order(order_id=f"o-{number}", placed_sequence=number)
+            for field in ("side", "type", "time_in_force", "self_trade_prevention"):
+                setattr(order, field, 1)
+            order.status = int(status is OrderStatus.PARTIALLY_FILLED) + 1  # type: ignore[assignment]
+            yield order_of(order)
+
+
+def test_the_newest_of_very_many_orders_are_shown() -> None:
+    view = View(BTC, "alice", lambda _: None)
+    asyncio.run(view._list_orders(cast("ExchangeClient", ManyOrders())))
+    assert list(view.orders) == [f"o-{number}" for number in range(ORDERS_MAX, 2 * ORDERS_MAX)]
+
+
 def test_wide_picture_has_book_trades_and_orders() -> None:
     lines = shown(a_view(), 90, 20)
     assert lines[0] == "BTC-USD" + "live at sequence 9".rjust(83)
@@ -169,6 +191,13 @@ def test_picture_says_what_is_not_live() -> None:
     view.interruptions.clear()
     view.restarts = 2
     assert "live at sequence 9, started afresh 2 times" in shown(view, 120, 10)[0]
+
+
+def test_no_character_of_a_full_line_is_erased() -> None:
+    """After it the cursor is still on the last one."""
+    canvas = Canvas(coloured=False, redraw=lambda: None, quit_=lambda: None)
+    assert canvas._text((Span("abc"),), 4) == "abc\x1b[K"
+    assert canvas._text((Span("abc"),), 3) == "abc"
 
 
 def test_points_stand_in_a_column() -> None:

@@ -2,17 +2,27 @@
 
 import asyncio
 import random
+import re
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow.parquet
 import pytest
 
 from clients.client import ExchangeClient
-from clients.examples import market_maker, momentum_taker, trade_recorder
+from clients.examples import (
+    kafka_book,
+    kafka_console,
+    market_maker,
+    momentum_taker,
+    redis_trades,
+    trade_recorder,
+)
 from clients.examples.market_maker import MarketMaker
 from clients.examples.mirrored_book import BookDiffersError, MirroredBook
 from clients.examples.momentum_taker import MomentumTaker
@@ -248,7 +258,32 @@ async def test_mirror_that_differs_is_seen() -> None:
         mirrored._compare()
 
 
-def test_from_a_terminal(starter: Starter, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("main", "wrong"),
+    [
+        (momentum_taker.main, ("--quantity", "abc")),
+        (momentum_taker.main, ("--window", "0")),
+        (market_maker.main, ("--price", "NaN")),
+        (market_maker.main, ("--position-max", "0")),
+        (market_maker.main, ("--address", "nowhere")),
+        (market_maker.main, ("--seconds", "-1")),
+        (redis_trades.main, ("--redis-url", "nowhere")),
+    ],
+)
+def test_wrong_options_are_told_in_a_sentence(
+    main: Callable[[list[str]], int], wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(list(wrong))
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert f"argument {wrong[0]}: must be" in said
+    assert f"got {wrong[1]!r}" in said
+
+
+def test_from_a_terminal(
+    starter: Starter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each runs for its seconds and ends well; without an exchange it says so."""
     _, address = starter.server()
     places = ("--address", address, "--seconds", "1")
@@ -263,9 +298,24 @@ def test_from_a_terminal(starter: Starter, tmp_path: Path) -> None:
     ]
     assert [each.wait() for each in running] == [0, 0, 0, 0], [each.lines for each in running]
     assert running[0].line("0 fills, position 0")
-    assert running[2].line("BTC-USD at sequence")
+    assert re.search(
+        r": bid [\d-]\S*, ask [\d-]\S*, ", running[2].line("BTC-USD at sequence") or ""
+    )
     nowhere = starter.run(
         "--address", f"127.0.0.1:{free_port()}", module="clients.examples.market_maker"
     )
     assert nowhere.wait() == 1
     assert nowhere.line("ended: the exchange at")
+    (tmp_path / "file").touch()
+    assert trade_recorder.main(["--address", address, str(tmp_path / "file" / "trades")]) == 1
+    assert "ended: [Errno 20] Not a directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("example", [kafka_console, kafka_book])
+def test_brokers_that_are_not_there_are_told(
+    example: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_console, "ANSWER_S", 0.2)
+    monkeypatch.setattr(sys, "argv", ["example", "--brokers", f"127.0.0.1:{free_port()}"])
+    with pytest.raises(SystemExit, match=r"topic exchange-\S+ can't be read: "):
+        example.main()

@@ -17,9 +17,10 @@ from clients.flow import options as flow_options
 from clients.flow.market import OPENING_ORDERS, RESTING_MAX, Market, Resting
 from clients.flow.plan import Mix, Plan
 from clients.flow.tally import Tally, Traded
-from clients.flow.trading import InstrumentUnknownError, trade
+from clients.flow.trading import InstrumentUnknownError, _Flow, trade
 from clients.loopback import NotLoopbackError, require_loopback
 from clients.requests import CancelOrder, Command, PlaceOrder, ReplaceOrder
+from clients.session import COMMANDS_MAX
 from clients.types import Instrument, SelfTradePrevention, Side
 from tests.running import Running, Starter
 
@@ -117,6 +118,17 @@ def test_what_rests_is_bounded() -> None:
         isinstance(command, PlaceOrder) and not command.client_id.startswith("taker")
         for command in full.commands(20)
     )
+
+
+def test_what_is_drawn_is_sent_also_where_more_is_due_than_a_message_takes() -> None:
+    """What was left out would count as about to be cancelled, and rest, for ever."""
+    drawing = market(1)
+    rests(drawing, 2_000)
+    flow = _Flow(Plan(rate=5_000), [drawing], asyncio.Event(), lambda tally: None)
+    deeds = [deed for _ in range(3) for _, deed in flow._step(0.5)]
+    touched = {deed.order_id for deed in deeds if isinstance(deed, CancelOrder | ReplaceOrder)}
+    assert touched == drawing._asked
+    assert 2_000 < len(deeds) <= 3 * COMMANDS_MAX
 
 
 def test_makers_quote_off_the_price_and_takers_cross_it() -> None:

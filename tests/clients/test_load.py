@@ -12,7 +12,7 @@ import pytest
 
 from clients.client import ExchangeClient
 from clients.errors import UnavailableError
-from clients.load.figures import Figures
+from clients.load.figures import SAID_MAX, Figures
 from clients.load.order_mix import drawn_orders
 from clients.load.over_http import http_body, send_over_http
 from clients.types import OrderType
@@ -97,15 +97,18 @@ def orders_file(path: Path, run: str, count: int = 250) -> Path:
 @pytest.mark.parametrize("via", ["grpc", "http"])
 def test_a_file(via: str, starter: Starter, everything: Everything, tmp_path: Path) -> None:
     path = orders_file(tmp_path / "orders.csv", via)
+    with path.open("a") as file:
+        file.write(f"\n{via}-nothing,client-1,ETH-USD,buy,market,,1,{via}-nothing")
     places = ("--address", everything.grpc, "--url", everything.http, "--clients", "4")
     code, summary = load(starter, path, "--via", via, *places)
     assert code == 0
-    assert (summary["orders"], summary["accepted"], summary["repeated"]) == (250, 250, 0)
+    assert (summary["orders"], summary["accepted"], summary["repeated"]) == (251, 251, 0)
+    assert summary["rejected"] == 1
     assert summary["trades"] > 50
     # The keys of the file make it safe to send again.
     code, again = load(starter, path, "--via", via, *places)
-    assert (code, again["accepted"]) == (0, 250)
-    assert again["repeated"] == (250 if via == "grpc" else 0)
+    assert (code, again["accepted"]) == (0, 251)
+    assert again["repeated"] == (251 if via == "grpc" else 0)
 
     async def stored() -> None:
         async with ExchangeClient(everything.grpc) as exchange:
@@ -129,6 +132,12 @@ def test_refusals_are_counted_by_kind(
     assert (code, summary["accepted"]) == (1, 1)
     assert summary["refused"] == {"HTTP 404": 1, "HTTP 400": 1}
     assert summary["error_rate"] == pytest.approx(2 / 3, abs=1e-5)
+
+
+def test_of_a_long_answer_the_beginning_is_kept() -> None:
+    figures = Figures("")
+    figures.refuse("HTTP 500", "x" * 10_000)
+    assert figures.said == {"HTTP 500": "x" * SAID_MAX}
 
 
 def test_a_killed_server_is_an_unknown_outcome(starter: Starter) -> None:

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from clients.errors import ExchangeError, OutcomeUnknownError, RefusedError, UnavailableError
-from clients.retries import Retries, repeated
+from clients.retries import Delays, Retries, repeated
 
 QUICK = Retries(attempt_s=1.0, overall_s=2.0, delay_first_s=0.001, delay_max_s=0.004)
 UNAVAILABLE = UnavailableError("gone", code=grpc.StatusCode.UNAVAILABLE)
@@ -89,3 +89,14 @@ async def test_attempts_fit_into_the_deadline() -> None:
 def test_times_are_positive() -> None:
     with pytest.raises(ValueError, match="overall_s must be above 0 seconds; got 0"):
         Retries(overall_s=0)
+
+
+def test_delays_grow_to_the_longest_and_nobody_comes_back_in_step() -> None:
+    delays = Delays(Retries(delay_first_s=1.0, delay_max_s=5.0))
+    drawn = []
+    for _ in range(100):
+        drawn.append([delays.next_s() for _ in range(5)])
+        delays.reset()
+    for column, longest in zip(zip(*drawn, strict=True), (1, 2, 4, 5, 5), strict=True):
+        assert longest / 2 <= min(column) < 0.6 * longest
+        assert 0.9 * longest < max(column) <= longest

@@ -14,7 +14,7 @@ from clients.requests import CancelOrders, PlaceOrder
 from clients.session import TradingSession
 from clients.sync import SyncExchangeClient, SyncTradingSession
 from clients.types import EndReason, Placed
-from tests.running import Starter
+from tests.running import Starter, free_port
 
 BTC = "BTC-USD"
 ONLY_ASYNC = {"exchange"}  # raw messages of a session
@@ -118,3 +118,26 @@ def test_closed_client_says_so(address: str) -> None:
         exchange.status()
     trades.close()
     assert not any(thread.name == "exchange" for thread in threading.enumerate())
+
+
+def test_a_generator_that_ends_in_the_thread_of_the_loop_holds_nobody(address: str) -> None:
+    """Where the collector of garbage finds it is not for its user to say."""
+    with SyncExchangeClient(address) as exchange:
+        trades = exchange.follow_trades()
+        next(trades)
+        ended = threading.Event()
+
+        def end() -> None:
+            trades.close()
+            ended.set()
+
+        exchange._loop._loop.call_soon_threadsafe(end)
+        assert ended.wait(10)
+        assert exchange.status().epoch
+
+
+def test_callback_that_calls_the_client_is_told() -> None:
+    with SyncExchangeClient(f"127.0.0.1:{free_port()}") as exchange:
+        trades = exchange.follow_trades(on_interruption=lambda _: [exchange.status()].clear())
+        with pytest.raises(RuntimeError, match="let a callback hand"):
+            next(trades)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from exchange.v1.market_data_pb2 import (
     StreamOrderBookResponse,
 )
 from server.core.commands import CancelOrders, PlaceOrder, SetInstrument
+from server.core.engine import Engine
 from server.core.instruments import Instrument
 from server.core.types import BUY, LIMIT, SELL
+from server.feed import depth
 from server.feed.depth import PAGE_LEVELS
 from tests.feed.market import BTC, ETH, Crowd, Failure, Mirror, depth_of, running, seconds
 
@@ -105,6 +108,35 @@ async def test_what_changes_while_a_message_is_sent_waits_for_no_heartbeat(tmp_p
         assert (mirror.snapshots, mirror.deltas) == (1, 2)
         await messages.aclose()
         reader.close()
+
+
+async def test_who_begins_where_others_do_shares_their_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand who lost the server at once would hold it for seconds when it is back."""
+    made: list[int] = []
+    page_of = depth.page_of
+
+    def make(engine: Engine, instrument: str, after: tuple[int, int] | None) -> depth.Page:
+        made.append(engine.sequence)
+        return page_of(engine, instrument, after)
+
+    monkeypatch.setattr(depth, "page_of", make)
+    async with running(tmp_path) as market:
+
+        async def begin() -> bytes:
+            reader = market.feed.read_book("peer", BTC)
+            async with aclosing(reader.messages()) as messages:
+                first = await anext(messages)
+            reader.close()
+            return first
+
+        for price in (1, 2):
+            await market.commit(PlaceOrder("a", BTC, BUY, LIMIT, 1, price))
+            first, *others = await asyncio.gather(*(begin() for _ in range(20)))
+            assert set(others) == {first}
+            assert len(StreamOrderBookResponse.FromString(first).bids) == price
+            assert made == [market.engine.sequence + at for at in range(1 - price, 1)]
 
 
 async def test_resume_at_random_points(tmp_path: Path) -> None:

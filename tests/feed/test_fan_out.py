@@ -1,12 +1,16 @@
 """The slow-reader rule, without a transport."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
+from server.core.commands import CancelOrder
+from server.feed.event_streams import EventReader, EventStreams, Filter, Wanted
 from server.feed.fan_out import Piece, QueueReader, Readers, ServerStopping, TooManyReaders
+from server.sequencer.ticket import ClosedRecord, OpenRecord
 from server.settings import FeedLimits
 
 pytestmark = pytest.mark.asyncio
@@ -121,7 +125,8 @@ async def test_places_are_bounded_and_come_back() -> None:
     async with stuck(readers, "a", "b", "c") as senders:
         with pytest.raises(TooManyReaders, match="3 streams"):
             QueueReader(readers, "d")
-        senders[0].reader.close()
+        senders[0].task.cancel()
+        await asyncio.wait([senders[0].task])
         QueueReader(readers, "d").close()
 
 
@@ -132,7 +137,7 @@ async def test_stop_wakes_everybody_and_takes_nobody_in() -> None:
     news = asyncio.create_task(reader.news())
     await asyncio.sleep(0)
     readers.stop()
-    assert await news
+    await news
     with pytest.raises(ServerStopping) as ended:
         await reader.news()
     assert ended.value.sequence == 8
@@ -141,12 +146,97 @@ async def test_stop_wakes_everybody_and_takes_nobody_in() -> None:
     reader.close()
 
 
-async def test_quiet_is_told_apart_from_news() -> None:
-    readers = Readers(FeedLimits(heartbeat_ms=10), 0, 0)
-    reader = QueueReader(readers, "a")
-    assert not await reader.news()
+async def test_what_comes_and_a_time_of_quiet_end_the_wait() -> None:
+    reader = QueueReader(Readers(FeedLimits(heartbeat_ms=10), 0, 0), "a")
+    await reader.news()
+    reader.close()
+    reader = QueueReader(Readers(FeedLimits(heartbeat_ms=60_000), 0, 0), "a")
     news = asyncio.create_task(reader.news())
     await asyncio.sleep(0)
     reader.put([piece(1)])
-    assert await news
+    async with asyncio.timeout(20):
+        await news
     reader.close()
+
+
+class Words:
+    """Events of tests: an order's client, and as many bytes as its id has."""
+
+    def entries(
+        self, _sequence: int, _time_ns: int, events: Sequence[Any], wanted: Wanted
+    ) -> Iterator[tuple[Sequence[Filter], bytes]]:
+        for client_id, entry in events:
+            if keys := wanted(client_id, "A-B"):
+                yield keys, entry
+
+    def header(self, _sequence: int, _previous_sequence: int, _restarted: bool) -> bytes:
+        return b""
+
+
+def record(*events: tuple[str, bytes]) -> ClosedRecord:
+    made = OpenRecord(1, 0)
+    made.commands = [CancelOrder("", "")]
+    made.events = [list(events)]  # type: ignore[arg-type]
+    return ClosedRecord(made)
+
+
+@asynccontextmanager
+async def behind_a_gateway(
+    readers: Readers, *client_ids: str
+) -> AsyncIterator[tuple[EventStreams, list[EventReader]]]:
+    """Streams of one connection, each for the events of a client, whose senders are stuck."""
+    streams = EventStreams("words", readers, None, None, Words())  # type: ignore[arg-type]
+    opened = []
+
+    async def send(client_id: str) -> None:
+        reader = streams.open("gateway", client_id, "", None)
+        async with aclosing(reader.messages()) as messages:
+            await anext(messages)
+            opened.append(reader)
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                reader.close()
+
+    senders = [asyncio.create_task(send(client_id)) for client_id in client_ids]
+    await asyncio.sleep(0)
+    yield streams, opened
+    for sender in senders:
+        sender.cancel()
+        with suppress(asyncio.CancelledError):
+            await sender
+    assert streams.groups == {}
+    assert readers.bytes_waiting == 0
+
+
+SHARED = FeedLimits(subscriber_bytes_max=1_000, connection_bytes_max=250)
+
+
+async def test_the_last_reader_of_a_filter_is_cut_before_its_turn() -> None:
+    readers = Readers(SHARED, 0, 0)
+    async with behind_a_gateway(readers, "", "maker", "taker") as (streams, opened):
+        everything, slow, slower = opened
+        streams.publish(record(("maker", b"x" * 80), ("taker", b"x" * 90)))
+        everything.take(1_000)
+        streams.publish(record(("maker", b"x" * 20), ("taker", b"x" * 20)))
+        streams.publish(record(("maker", b"x"), ("taker", b"x")))
+        assert slower.ended is not None
+        assert readers.cut_count == 1
+        assert (everything.bytes_waiting, slow.bytes_waiting) == (42, 101)
+        assert readers.bytes_waiting == 143
+
+
+async def test_who_was_cut_before_its_turn_is_given_nothing_more() -> None:
+    readers = Readers(SHARED, 0, 0)
+    async with behind_a_gateway(readers, "", "taker", "taker") as (streams, opened):
+        everything, slow, slower = opened
+        streams.publish(record(("taker", b"x" * 80)))
+        slow.take(1_000)
+        everything.take(1_000)
+        streams.publish(record(("taker", b"x" * 60)))
+        everything.take(1_000)
+        assert (slow.bytes_waiting, slower.bytes_waiting) == (60, 140)
+        streams.publish(record(("taker", b"x" * 55)))
+        assert slower.ended is not None
+        assert (slow.bytes_waiting, slower.bytes_waiting) == (115, 0)
+        assert readers.cut_count == 1

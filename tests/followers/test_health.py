@@ -19,7 +19,7 @@ from exchange.v1.part_service_pb2 import ListPartsRequest, PartStatus
 from exchange.v1.part_service_pb2_grpc import PartServiceStub
 from server.followers import probes
 from server.followers.following import BREAKER_FAILURES
-from server.limits.limiter import limiters
+from server.limits.limiter import Limiter, limiters
 from server.metrics.outside import OutsideParts
 from server.outage_lines import LINES_MAX, WINDOW_S, OutageLines
 from server.rpc.parts import BEHIND_S, SILENCE_S, PartHealth, Parts
@@ -160,7 +160,8 @@ def test_lines_about_a_part_that_comes_and_goes_are_bounded() -> None:
 
 
 def test_neither_parts_nor_health_draw_on_a_rate() -> None:
-    budgets = limiters(RateLimits(orders_per_s=1, cancels_per_s=1, queries_per_s=1))
+    limits = RateLimits(orders_per_s=1, cancels_per_s=1, queries_per_s=1)
+    budgets = limiters(limits, Limiter)
     for file, name in ((part_service_pb2, "PartService"), (system_service_pb2, "SystemService")):
         service = file.DESCRIPTOR.services_by_name[name]
         assert service.methods

@@ -43,7 +43,7 @@ from gateway.websocket.channels import (
 from gateway.websocket.connection import WAITING_BYTES_MAX, Outgoing, Writer
 from gateway.websocket.figures import Counts
 from gateway.websocket.frames import Frame
-from gateway.websocket.session import Channels, Session
+from gateway.websocket.session import Calls, Channels, Session
 from tests.clients.book_messages import BookServer
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -105,7 +105,7 @@ def order(sequence: int, price: int = 1, **changed: Any) -> Order:
     return replace(standing, **changed)
 
 
-def told(sequence: int, standing: Order | None = None) -> OrderEventsMessage:
+def told(sequence: int, standing: Order | None = None, price: int = 1) -> OrderEventsMessage:
     """A fill, or what an order was at that sequence."""
     kind = OrderEventKind.FILLED if standing is None else OrderEventKind.REPLACED
     event = OrderEvent(
@@ -118,7 +118,7 @@ def told(sequence: int, standing: Order | None = None) -> OrderEventsMessage:
         client_reference="",
         instrument=INSTRUMENT,
         side=Side.BUY,
-        price=ONE,
+        price=Decimal(price) if standing is None else standing.price,
         filled_quantity=ONE,
         remaining_quantity=Decimal(9),
         status=OrderStatus.PARTIALLY_FILLED,
@@ -162,7 +162,9 @@ class Exchange:
     def follow_book_messages(self, instrument: str) -> AsyncGenerator[Any, None]:
         return self.follow_trades(instrument, None)
 
-    async def order(self, _: str) -> Order | None:
+    async def order(self, _: str) -> Order:
+        if self.read is None:
+            raise ExchangeError("it knows none", code=grpc.StatusCode.NOT_FOUND)
         return self.read
 
     async def instruments(self) -> list[Any]:
@@ -264,51 +266,9 @@ def test_past_leaves_the_memory_of_the_present_alone() -> None:
             exchange.told(None, told(11, order(11, price=2)))
             await wire.until("orders")
             await asyncio.wait_for(channel.catch_up(behind, 0), SECONDS)
-            exchange.told(None, told(12))
+            exchange.told(None, told(12, price=2))
             fill = (await wire.until("orders", 2))[-1]["data"]
             assert (fill["price"], fill["status"]) == (2, "partially_filled")
-        task.cancel()
-
-    run(test)
-
-
-def test_past_fill_has_no_later_fields() -> None:
-    """The order was placed before the past that is asked for, and has been cancelled since."""
-
-    async def test() -> None:
-        exchange = Exchange()
-        exchange.read = order(
-            9, price=2, status=OrderStatus.CANCELLED, cancelled_quantity=Decimal(8)
-        )
-        exchange.told(None, OrderEventsMessage(10, 9, (), restarted=False))
-        exchange.told(4, told(5), told(9), OrderEventsMessage(10, 9, (), restarted=False))
-        channel = OrdersChannel(cast("Any", exchange), INSTRUMENT)
-        task = await begun(channel)
-        async with wired() as (wire, outgoing):
-            await asyncio.wait_for(channel.catch_up(outgoing, 4), SECONDS)
-            first, last = [frame["data"] for frame in await wire.until("orders", 2)]
-            assert not first.keys() & {"price", "quantity", "cancelled_quantity", "reject_reason"}
-            assert (first["type"], first["status"]) == ("limit", "partially_filled")
-            assert (last["price"], last["cancelled_quantity"]) == (2, 8)
-        task.cancel()
-
-    run(test)
-
-
-def test_an_order_is_read_anew_after_a_restart() -> None:
-    """It may have been replaced in what was missed, or be another one's of the same id."""
-
-    async def test() -> None:
-        exchange = Exchange()
-        exchange.read = order(20, price=4)
-        exchange.told(None, OrderEventsMessage(10, 9, (), restarted=False))
-        channel = OrdersChannel(cast("Any", exchange), INSTRUMENT)
-        task = await begun(channel)
-        async with wired() as (wire, outgoing):
-            channel.subscribers.add(outgoing)
-            exchange.told(None, told(11, order(11, price=3)), replace(told(20), restarted=True))
-            before, after = await wire.until("orders", 2)
-            assert (before["data"]["price"], after["data"]["price"]) == (3, 4)
         task.cancel()
 
     run(test)
@@ -333,7 +293,7 @@ def test_channel_that_fails_is_told_of_and_opened_anew(
         all_channels = Channels(cast("Any", exchange))
         async with wired() as (wire, outgoing):
             link = cast("Any", SimpleNamespace(address="", channel=grpc.aio.insecure_channel("x")))
-            session = Session(outgoing, all_channels, link)
+            session = Session(outgoing, all_channels, Calls(link))
             frame = json.dumps({"type": "subscribe", "channels": [kind], "request_id": "r"})
             if before:
                 exchange.told(None, trades(11, 10))

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from gateway.websocket import bridge as bridges
 from gateway.websocket.connection import WAITING_BYTES_MAX
 from tests.gateway.door import Market
-from tests.gateway.test_websocket_limits import HANDSHAKE
+from tests.gateway.test_websocket_limits import HANDSHAKE, Nowhere
 from tests.gateway.websocket_client import SECONDS, Client, client_of
 from tests.running import Everything, Starter, free_port, until
 
@@ -100,7 +100,7 @@ def test_connections_are_counted_from_their_handshake(monkeypatch: pytest.Monkey
     monkeypatch.setattr(bridges, "CONNECTIONS_MAX", 3)
 
     async def test() -> None:
-        bridge = bridges.Bridge(cast("Any", None), cast("Any", None))
+        bridge = bridges.Bridge(cast("Any", None), cast("Any", Nowhere()))
 
         async def held(connection: Any) -> None:
             await connection.wait_closed()

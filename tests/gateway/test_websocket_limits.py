@@ -1,10 +1,12 @@
 """What a WebSocket client may do to a bridge: raw bytes to one in this process, its times short."""
 
 import asyncio
+import gc
 import json
 import logging
 import socket
 import struct
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
@@ -366,6 +368,33 @@ def test_who_goes_leaves_his_channels(monkeypatch: pytest.MonkeyPatch) -> None:
         sweeping = asyncio.create_task(here.bridge.sweep())
         await true(lambda: not here.bridge.state().channels)
         sweeping.cancel()
+
+    run(test)
+
+
+@pytest.mark.parametrize("goodbye", [frame(CLOSE), b""], ids=["closed", "cut off"])
+def test_memory_of_who_goes_is_free_at_once(goodbye: bytes) -> None:
+    """A circle would wait for the collector, which comes to old objects late: clients who stay a
+    while and come back took new memory each time."""
+
+    async def test(here: Served) -> None:
+        here.exchange.told(None, trades(1, 1))
+        client = await here.connect()
+        client.writer.write(subscribe("trades"))
+        assert b"subscribed" in await client.until(TEXT)
+        (outgoing,) = here.bridge.outgoing
+        kept = [weakref.ref(it) for it in (outgoing, outgoing.link)]
+        del outgoing
+        gc.disable()
+        try:
+            client.writer.write(goodbye)
+            if goodbye:
+                assert await client.until(CLOSE) == b""
+            client.writer.transport.abort()
+            await gone(here, 0)
+            await true(lambda: not any(it() for it in kept))
+        finally:
+            gc.enable()
 
     run(test)
 

@@ -1,6 +1,7 @@
 """Days settled from a real PostgreSQL, against a plain fold of the journal's trades."""
 
 import asyncio
+import hashlib
 import itertools
 from collections.abc import Callable
 from datetime import date
@@ -18,7 +19,6 @@ from server.history.settlement import (
     Obligation,
     Settled,
     Settlements,
-    digest_of,
 )
 from server.journal.record import Record
 from tests.followers.conftest import PostgresServer
@@ -81,6 +81,11 @@ async def execute(database: str, *statements: str) -> None:
     for statement in statements:
         await connection.execute(statement)
     await connection.close()
+
+
+def digest_of(day: date, obligations: list[Obligation]) -> str:
+    lines = [str(day), *("\t".join(map(str, each)) for each in obligations)]
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
 def assert_balanced(obligations: list[Obligation]) -> None:

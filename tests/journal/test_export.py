@@ -17,13 +17,13 @@ import pytest
 from server.core.commands import CancelOrder, PlaceOrder
 from server.core.events import OrderEvent, Traded
 from server.core.types import E8
+from server.decimals import decimal_text
 from server.journal.export import TABLES, Column, Range
 from server.journal.export_files import (
     CsvWriter,
     NdjsonWriter,
     ParquetWriter,
     time_text,
-    units_text,
 )
 from server.journal.inspect import Tail, directory_frames
 from server.journal.record import Record, decode_frame
@@ -192,7 +192,7 @@ def test_the_three_files_say_the_same(plain_site: Site, tmp_path: Path) -> None:
 def test_money_beyond_64_bits_is_exact(tmp_path: Path) -> None:
     columns = (Column("fee", "units"),)
     units = -(10**37 + 1)
-    text = units_text(units)
+    text = decimal_text(units)
     assert text == "-100000000000000000000000000000.00000001"
     writer = ParquetWriter(columns, tmp_path / "fees.parquet")
     writer.write([(units,)])
@@ -220,7 +220,7 @@ def test_parquet_without_pyarrow_is_an_import_error(
 
 
 def test_decimals_and_times_are_exact() -> None:
-    assert [units_text(units) for units in (0, 1, -1, 150_000_000, 70_000 * E8)] == [
+    assert [decimal_text(units) for units in (0, 1, -1, 150_000_000, 70_000 * E8)] == [
         "0",
         "0.00000001",
         "-0.00000001",

@@ -51,7 +51,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def opened(directory: Path) -> tuple[Recovered, int]:
     """The recovered journal, and the first sequence of it that is needed."""
     recovered = recover(directory)
-    return recovered, needed_sequence(directory, [recovered.engine.sequence])
+    return recovered, needed_sequence(directory)
 
 
 @pytest.mark.parametrize("archiving", [True, False], ids=["archive", "drop"])

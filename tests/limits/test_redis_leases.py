@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from server.limits import redis_leases
-from server.limits.leases import LeasedLimiter, leased_limiters
+from server.limits.leases import LeasedLimiter
+from server.limits.limiter import limiters
 from server.limits.redis_leases import PREFIX, RedisLeases
 from server.outage_lines import LINES_MAX
 from server.settings import RateLimits
@@ -25,7 +26,7 @@ class FrontEnd:
 
     def __init__(self, url: str) -> None:
         self.said: list[str] = []
-        self.limiters = leased_limiters(LIMITS)
+        self.limiters = limiters(LIMITS, LeasedLimiter)
         self.leases = RedisLeases(url, self.limiters, self.said.append)
         self.orders: LeasedLimiter = self.limiters["orders"]
 
@@ -201,7 +202,7 @@ async def test_paused_killed_and_emptied_it_keeps_limiting(
         assert not front.leases.shared
         await until(lambda: front.leases.failures >= 3)
         assert len(front.said) == 1, "said once, not for each attempt"
-        assert front.said[0].startswith("rate limits are kept in process: redis is away")
+        assert front.said[0].startswith("rate limits are kept in process: redis is away (Conn")
         redis.start()
         await until(lambda: front.leases.shared)
         assert front.said[1:] == ["rate limits are shared through redis again"]

@@ -157,17 +157,19 @@ def test_operator_sees_why_no_orders_are_taken(opened: Opener) -> None:
         "status": "down",
         "checks": {"journal": "down", "postgres": "degraded"},
         "degraded": ["the <b>disk</b> is full"],
-        "behind": {"postgres": {"events": 12, "seconds": 3.5}},
+        "behind": {"postgres": {"events": 1234567, "seconds": 318.503}},
     }
 
     def full(page: Page) -> None:
         page.route("**/healthz", lambda route: route.fulfill(status=503, json=answer))
 
-    page = opened(prepare=full)
+    page = opened(prepare=full, **PHONE)
     page.get_by_role("tab", name="Operator").click()
     expect(page.locator("#health")).to_have_text("down")
     expect(page.locator("#parts tr").nth(0)).to_contain_text("journaldown")
-    expect(page.locator("#parts tr").nth(1)).to_contain_text("12 events and 3.5 s behind")
+    expect(page.locator("#parts tr").nth(1)).to_contain_text("1234567 events and 318.503 s behind")
+    table = page.locator("table", has=page.locator("#parts"))
+    assert table.evaluate("it => it.offsetWidth <= it.parentElement.clientWidth"), "all can be read"
     expect(page.locator("#degraded")).to_have_text("the <b>disk</b> is full")
 
 
@@ -205,6 +207,42 @@ def until_lost(page: Page, lost: list[str]) -> None:
             return
         page.wait_for_timeout(20)
     raise AssertionError("no delta came")
+
+
+def test_market_chosen_while_nothing_answers_is_shown_once_something_does(
+    http: httpx.Client, opened: Opener
+) -> None:
+    """Until then it shows nothing, least of all another market."""
+    last = {}
+    for instrument, price in (("BTC-USD", 29), ("ETH-USD", 31)):
+        place(http, "ann", instrument=instrument, side="sell", price=price, quantity=1)
+        place(http, "ben", instrument=instrument, side="buy", price=price, quantity=1)
+        found = http.get("/market/trades", params={"instrument": instrument, "limit": 1}).json()
+        last[instrument] = f"{found['trades'][0]['price']:g}"
+    page = opened(
+        "/#BTC-USD",
+        prepare=lambda page: page.add_init_script(
+            """const send = WebSocket.prototype.send;
+            WebSocket.prototype.send = function (text) {
+              const frame = JSON.parse(text);
+              const fails = frame.instrument === "ETH-USD" && frame.channels[0] === "depth";
+              if (fails && !window.failed) [window.failed, frame.instrument] = [true, "NONE"];
+              send.call(this, JSON.stringify(frame));
+            };"""
+        ),
+    )
+    trades, candle = page.locator("#trades tr"), page.locator("#candle")
+    expect(trades.first).to_contain_text(last["BTC-USD"])
+    expect(candle).to_contain_text(f"close {last['BTC-USD']}")
+    calls = re.compile("/market/(trades|analytics)")
+    page.route(calls, lambda route: route.abort())
+    page.get_by_role("button", name="ETH-USD").click()
+    expect(trades).to_have_count(0)
+    expect(candle).to_be_empty()
+    page.unroute(calls)
+    expect(trades.first).to_contain_text(last["ETH-USD"])
+    expect(candle).to_contain_text(f"close {last['ETH-USD']}")
+    expect(page.locator("#book-state")).to_contain_text("at sequence")
 
 
 def test_without_websocket_the_market_comes_over_http(http: httpx.Client, opened: Opener) -> None:
@@ -324,6 +362,32 @@ def test_fills_beyond_the_newest_trades_and_orders(http: httpx.Client, opened: O
     page.get_by_role("button", name="Older fills").click()
     expect(fills).to_have_count(40)
     expect(page.get_by_role("button", name="Older fills")).to_be_hidden()
+
+
+def test_what_is_kept_of_one_who_trades_all_day_is_bounded(opened: Opener) -> None:
+    outcome = opened().evaluate(
+        """async () => {
+          const {Fills} = await import("/page/fills.js");
+          const fills = new Fills();
+          const real = window.fetch;
+          const numbers = (from, count) => Array.from({length: count}, (_, at) => from + at);
+          for (const from of [0, 60000]) {
+            fills.know(numbers(from, 60000).map((at) => ({order_id: `o${at}`, side: "buy"})));
+          }
+          const market = {fills: new Map(), newest: -1, token: null};
+          for (let page = 0; page < 11; page += 1) {
+            const trades = numbers(page * 1000, 1000).map((at) => (
+              {trade_id: `t${at}`, buy_order_id: `o${at + 60000}`, sequence: `${at}`}));
+            const headers = {"content-type": "application/json"};
+            window.fetch = async (path, how) => path.includes("limit=1000")
+              ? new Response(JSON.stringify({trades}), {headers}) : real(path, how);
+            await fills.readTrades("BTC-USD", market, "");
+          }
+          return [fills.orders.size, fills.orders.has("o119999"), fills.orders.has("o0"),
+            market.fills.size, market.fills.has("t10999 o70999"), market.fills.has("t0 o60000")];
+        }"""
+    )
+    assert outcome == [100_000, True, False, 10_000, True, False]
 
 
 def test_files_are_small() -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -84,6 +85,19 @@ def test_outside_parts_are_told_apart(doctor: Any, monkeypatch: pytest.MonkeyPat
     code, examined = doctor("--redis-url", "redis://a..b:6379", "--postgres", "off")
     assert code == 0
     assert "a..b:6379 does not answer" in examined["redis"]["said"]
+
+
+@pytest.mark.parametrize("url", ["postgresql://u@/d?host={}&port=77", "postgresql://u@{}:77/d"])
+def test_a_database_may_be_a_socket_in_a_directory(doctor: Any, tmp_path: Path, url: str) -> None:
+    given = url.format(quote(str(tmp_path), safe=""))
+    _, examined = doctor("--postgres-url", given)
+    place = f"{tmp_path}/.s.PGSQL.77"
+    assert f"{place} does not answer" in examined["postgres"]["said"]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(place)
+        listener.listen()
+        _, examined = doctor("--postgres-url", given)
+    assert examined["postgres"]["said"] == f"{place} answers"
 
 
 def test_running_and_stopped(doctor: Any, starter: Starter) -> None:

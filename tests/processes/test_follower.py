@@ -236,6 +236,35 @@ async def test_others_go_on_while_a_snapshot_is_written(
     assert [int(path.name[-20:]) for path in snapshot_paths(tmp_path)] == [first]
 
 
+@pytest.mark.asyncio
+async def test_a_snapshot_is_told_of_until_it_is_heard(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked for it would wait for his whole deadline."""
+    monkeypatch.setattr(snapshots, "REPORT_SECONDS", 0.005)
+    follower = SnapshotFollower(tmp_path, interval_s=3600)
+    told: list[int] = []
+    heard = asyncio.Event()
+
+    async def report(sequence: int, snapshot: SnapshotReport | None = None) -> bool:
+        if snapshot is None:
+            return True
+        told.append(snapshot.sequence)
+        if len(told) == 3:
+            heard.set()
+        return heard.is_set()
+
+    reader: Any = Reader(frames_of(site))
+    monkeypatch.setattr(reader, "report", report)
+    engine_use = asyncio.Lock()
+    writing = asyncio.create_task(snapshots._write(follower, reader, engine_use))
+    await snapshots._read(follower, reader, engine_use, lambda: None)
+    await asyncio.wait_for(heard.wait(), 10)
+    writing.cancel()
+    assert len(set(told)) == 1
+    assert follower.untold is None
+
+
 def test_a_snapshot_that_cannot_be_written_is_tried_again(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

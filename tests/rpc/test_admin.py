@@ -26,7 +26,7 @@ from exchange.v1.order_service_pb2 import PlaceOrdersRequest
 from server.core.instruments import Instrument, Limits
 from server.core.types import INT64_MAX
 from server.journal.record import BATCH, decode_frame
-from server.rpc.followers import FOLLOWERS_MAX
+from server.rpc.followers import FOLLOWERS_MAX, Followers, PositionsDamaged
 from server.rpc.server import SERVICES
 from tests.rpc.served import (
     BTC,
@@ -316,6 +316,46 @@ async def test_a_follower_is_not_forgotten_while_it_is_registered(
         await _message(call)
     assert "tape" in followers.positions
     call.cancel()
+
+
+async def test_positions_that_can_t_be_written_change_nothing(served: Served) -> None:
+    """As on a full disk: said in words, and without a stack trace for each attempt."""
+    await served.admin.ReportFollower(ReportFollowerRequest(follower="old", sequence=1))
+    in_the_way = served.exchange.followers._path.with_name("followers.new")
+    in_the_way.mkdir()
+    report, remove = served.admin.ReportFollower, served.admin.RemoveFollower
+    for call in (
+        lambda: report(ReportFollowerRequest(follower="new", sequence=1)),
+        served.admin.StreamJournal(StreamJournalRequest(follower="new")).read,
+        lambda: remove(RemoveFollowerRequest(follower="old")),
+    ):
+        failure, info = await refused(call())
+        assert (failure.code(), info.reason) == (StatusCode.UNAVAILABLE, "NOT_SERVING")
+        assert "followers' positions is \"not to be written: Is a dir" in str(failure.details())
+        assert served.exchange.followers.positions.keys() == {"old"}
+    in_the_way.rmdir()
+    removed = await served.admin.RemoveFollower(RemoveFollowerRequest(follower="old"))
+    assert removed.sequence == 1
+    assert not served.exchange.followers.positions
+
+
+async def test_who_comes_under_a_name_that_can_t_be_registered_is_refused_with_it(
+    served: Served,
+) -> None:
+    """The journal would not be kept for him."""
+    served.exchange.followers._path.with_name("followers.new").mkdir()
+    request = ReportFollowerRequest(follower="new", sequence=1)
+    for _, info in await asyncio.gather(
+        *(refused(served.admin.ReportFollower(request)) for _ in range(3))
+    ):
+        assert info.reason == "NOT_SERVING"
+    assert not served.exchange.followers.positions
+
+
+async def test_positions_that_can_t_be_read_are_for_a_person_to_decide_on(tmp_path: Path) -> None:
+    (tmp_path / "followers").mkdir()
+    with pytest.raises(PositionsDamaged, match=r"can't be read .*Is a directory"):
+        Followers(0, tmp_path)
 
 
 async def test_no_follower_has_what_there_is_not(served: Served) -> None:

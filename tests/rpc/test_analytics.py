@@ -2,19 +2,37 @@
 
 import random
 import re
+import threading
 from collections import defaultdict
 from datetime import datetime
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
+from exchange.http.v1.market_service_pb2 import GetAnalyticsRequest as HttpGetAnalyticsRequest
+from exchange.http.v1.market_service_pb2_grpc import MarketServiceStub
+from exchange.v1.market_data_pb2 import GetAnalyticsRequest
+from exchange.v1.market_data_pb2_grpc import MarketDataStub
 from server.core.commands import PlaceOrder, SetInstrument
 from server.core.engine import Engine
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS, TRADES_MAX
 from server.core.types import BUY, E8, LIMIT, SELL, Stamp
-from server.rpc.analytics import INTERVALS_MAX, Analytics, Query, analytics, average_e8, checked
+from server.rpc import market_view
+from server.rpc.analytics import (
+    INTERVALS_MAX,
+    Analytics,
+    Query,
+    answer,
+    average_e8,
+    checked,
+    held,
+    not_kept,
+)
 from server.rpc.errors import EdgeReject
+from server.rpc.http import present
+from tests.rpc.served import Served
 
 NAME = "BTC-USD"
 BEGIN_NS = 20_000 * 1_440 * MINUTE_NS
@@ -61,6 +79,14 @@ def expected(done: list[Done], query: Query) -> list[tuple[int, ...]]:
         )
         for minute, found in minutes.items()
     ]
+
+
+def analytics(engine: Engine, query: Query, now_ns: int) -> Analytics | EdgeReject:
+    """From memory alone."""
+    found = held(engine, query, now_ns)
+    if isinstance(found, EdgeReject):
+        return found
+    return not_kept(found) if found.missing else answer(query, found, [])
 
 
 def answered(engine: Engine, query: Query) -> Analytics:
@@ -208,3 +234,31 @@ def test_more_intervals_than_a_reply_holds_are_refused_before_they_are_made(
     refused = analytics(engine, query, engine.time_ns)
     assert isinstance(refused, EdgeReject)
     assert (refused.field, refused.limit) == ("intervals", INTERVALS_MAX)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("module", "stub", "request_of"),
+    [
+        (market_view, MarketDataStub, GetAnalyticsRequest),
+        (present, MarketServiceStub, HttpGetAnalyticsRequest),
+    ],
+    ids=["grpc", "http"],
+)
+async def test_many_intervals_are_presented_beside_the_loop(
+    served: Served, monkeypatch: pytest.MonkeyPatch, module: Any, stub: Any, request_of: Any
+) -> None:
+    """Those of a week of minutes would hold it for 0.15 s."""
+    made: list[threading.Thread] = []
+    show = module.analytics
+
+    def shown(*arguments: Any) -> Any:
+        made.append(threading.current_thread())
+        return show(*arguments)
+
+    monkeypatch.setattr(module, "analytics", shown)
+    await served.place("A", SELL, 100)
+    await served.place("B", BUY, 100)
+    reply = await stub(served.channel).GetAnalytics(request_of(instrument=NAME))
+    assert [each.trade_count for each in reply.aggregates] == [1]
+    assert made[0] is not threading.current_thread()

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from exchange.v1.admin_service_pb2 import (
 )
 from exchange.v1.market_data_pb2 import StreamTradesRequest
 from exchange.v1.order_service_pb2 import CancelOrderRequest
+from server.core.instruments import Limits
+from server.core.requests import Keys
+from server.journal.retention import needed_sequence
 from server.journal.snapshots import write_snapshot
 from server.journal.storage import Storage
 from server.rpc import journal_keeping
@@ -169,6 +173,34 @@ async def test_what_nobody_needs_is_dropped_and_the_rest_says_where_it_begins(
         assert await served.admin.StreamJournal(request).read()
 
 
+async def test_snapshots_are_read_once_where_nothing_can_go_by_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many orders they are hundreds of MB, and the look comes each second."""
+    read: list[Path] = []
+
+    def look(directory: Path) -> int:
+        read.append(directory)
+        return needed_sequence(directory)
+
+    monkeypatch.setattr(journal_keeping, "needed_sequence", look)
+    directory = tmp_path / "data"
+    async with serving(directory, journal=DROP) as served:
+        await served.place("alice", BUY, 100)
+        write_snapshot(directory, served.engine, served.exchange._log.mark)
+        await fill(served, directory)
+        older, trim = served.engine.sequence, served.exchange._keeping._trim
+        for _ in range(3):
+            await trim()
+        assert served.exchange._log.first_sequence == 1
+        assert len(read) == 1
+        write_snapshot(directory, served.engine, served.exchange._log.mark)
+        served.exchange.followers.snapshot_sequence = older + 1
+        await trim()
+        assert served.exchange._log.first_sequence > 1
+        assert len(read) == 2
+
+
 async def test_who_is_to_be_filled_has_the_journal_kept_before_he_was_ever_there(
     tmp_path: Path,
 ) -> None:
@@ -221,6 +253,36 @@ async def test_what_a_remembered_key_was_used_for_is_kept(tmp_path: Path) -> Non
         assert served.exchange._log.first_sequence == 1
         again = await served.place("alice", BUY, 100, idempotency_key="k")
         assert (again.repeated, again.sequence) == (True, first.sequence)
+
+
+async def test_the_oldest_key_is_looked_for_once_until_more_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look for it past a million forgotten ones would hold everything up, each second."""
+    looked: list[Keys] = []
+    rows = Keys.rows
+
+    def look(keys: Keys) -> Iterator[tuple[str, int, int]]:
+        looked.append(keys)
+        return rows(keys)
+
+    directory = tmp_path / "data"
+    few = Limits(keys_max=2)
+    async with serving(directory, journal=DROP, engine=few) as served:
+        await served.place("alice", BUY, 100, idempotency_key="k")
+        await fill(served, directory)
+    async with serving(directory, journal=DROP, engine=few) as served:
+        monkeypatch.setattr(Keys, "rows", look)
+        trim = served.exchange._keeping._trim
+        for _ in range(3):
+            await trim()
+        assert served.exchange._log.first_sequence == 1
+        assert len(looked) == 1
+        for number in range(9):
+            await served.place("alice", BUY, 100, idempotency_key=f"k{number}")
+        await trim()
+        assert served.exchange._log.first_sequence > 1
+        assert len(looked) == 2
 
 
 async def test_who_asks_for_the_journal_keeps_it_from_the_earliest_place_that_he_may_need(

@@ -7,7 +7,11 @@ from typing import Any
 import grpc
 import pytest
 from grpc import StatusCode
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from exchange.http.v1.system_service_pb2 import GetHealthRequest, GetMetricsRequest
+from exchange.http.v1.system_service_pb2_grpc import SystemServiceStub
 from exchange.v1.order_service_pb2 import (
     GetOrderRequest,
     PlaceOrdersRequest,
@@ -156,8 +160,19 @@ async def test_too_many_calls_at_once_are_refused(tmp_path: Path) -> None:
             waiting = [asyncio.ensure_future(served.place("A", BUY, 100)) for _ in range(2)]
             await asyncio.to_thread(held.entered.wait)
             await until(lambda: len(served.engine.orders()) == 2)
-            failure, _ = await refused(served.place("A", BUY, 100))
+            failure, info = await refused(served.place("A", BUY, 100))
             assert failure.code() == StatusCode.RESOURCE_EXHAUSTED
+            assert failure.details() == (
+                "calls in flight 3 would pass the limit of 2: try again in a moment"
+            )
+            assert (info.reason, info.metadata["retry_safe"]) == ("OVERLOADED", "true")
+            # The gateway asks for health: it would take the server for gone.
+            health: Any = HealthStub(served.channel)
+            checked = await health.Check(HealthCheckRequest())
+            assert checked.status == HealthCheckResponse.SERVING
+            system = SystemServiceStub(served.channel)
+            assert (await system.GetHealth(GetHealthRequest())).checks.journal == "healthy"
+            assert (await system.GetMetrics(GetMetricsRequest())).data
         await asyncio.gather(*waiting)
         await served.place("A", BUY, 100)
 

@@ -2,15 +2,21 @@
 
 import asyncio
 import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
+from prometheus_client import generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from exchange.v1.market_data_pb2 import StreamOrderBookRequest, StreamTradesRequest
 from exchange.v1.order_service_pb2 import GetOrderRequest, PlaceOrdersRequest
+from server.metrics import exposition
 from server.rpc.registration import UNFORESEEN
 from server.settings import FeedLimits
 from tests.rpc.served import (
@@ -42,6 +48,39 @@ LABELS = {
     "part",
 }
 """Each has few values, none of which a client makes up."""
+
+
+async def test_the_text_is_made_beside_the_loop(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And between two families others have their turn."""
+    made: list[threading.Thread] = []
+    turns = 0
+
+    def make(families: Collector) -> bytes:
+        made.append(threading.current_thread())
+        return generate_latest(families)
+
+    async def turn() -> None:
+        nonlocal turns
+        while not made:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def collected() -> Iterator[Metric]:
+        begun = turns
+        for number in range(10):
+            assert turns - begun >= number
+            yield Metric(f"some_{number}", "Some.", "gauge")
+
+    monkeypatch.setattr(exposition, "generate_latest", make)
+    registry = served.exchange._metrics._registry
+    monkeypatch.setattr(registry, "collect", collected)
+    turning = asyncio.create_task(turn())
+    await served.exchange._metrics.text()
+    await turning
+    assert made
+    assert made[0] is not threading.current_thread()
 
 
 async def test_names_units_and_labels(served: Served) -> None:

@@ -230,6 +230,7 @@ def test_only_a_peer_of_this_machine_is_believed_about_addresses(
     assert address_of(peer, metadata) == f"address {address}"
 
 
-def test_a_client_id_of_any_length_takes_little_memory() -> None:
+def test_a_client_id_or_an_address_of_any_length_takes_little_memory() -> None:
     assert client("c" * 64) == f"client {'c' * 64}"
     assert len(client("c" * 1_000_000)) < 100
+    assert len(address_of("ipv4:127.0.0.1:1", (("x-forwarded-for", "1" * 10_000),))) < 100

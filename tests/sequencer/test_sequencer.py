@@ -302,6 +302,24 @@ async def test_listeners_see_each_record_closing_then_durable_in_order() -> None
     await desk.close()
 
 
+async def test_what_was_refused_has_no_part_in_the_time_that_orders_take() -> None:
+    desk = Desk()
+    submits: list[int] = []
+
+    class Listener:
+        def closing(self, record: ClosedRecord, engine: Engine) -> None:
+            submits.append(len(record.submitted_ns))
+
+        def durable(self, record: ClosedRecord) -> None:
+            pass
+
+    desk.sequencer.listeners.append(Listener())
+    tickets = [desk.sequencer.submit(each) for each in ([place()], [place(price=-1)], [])]
+    await asyncio.gather(*(ticket.released() for ticket in tickets))
+    assert submits == [1]
+    await desk.close()
+
+
 async def test_quiet_that_ends_with_a_command_appends_no_idle_record_before_it() -> None:
     desk = Desk(limits=SequencerLimits(quiet_ms=20))
     await desk.sequencer.submit([place()]).released()

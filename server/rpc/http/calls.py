@@ -10,11 +10,10 @@ from grpc.aio import ServicerContext
 from server.core.rejects import RejectReason
 from server.rpc.calls import Calls
 from server.rpc.errors import (
-    DETAILS_KEY,
-    RULES,
     VALUE_CHARACTERS_MAX,
     EdgeReason,
     Refused,
+    end,
     in_decimals,
     sentence,
     status_of,
@@ -41,10 +40,6 @@ SENTENCES: Final[dict[IntEnum, str]] = {
     RejectReason.INSTRUMENT_UNKNOWN: (
         "{field} {value} is not listed: GET /instruments shows what is"
     ),
-    RejectReason.ORDER_CLOSED: (
-        "{field} {value} names an order that has ended, its status is {limit}: it can no longer be"
-        " changed"
-    ),
 }
 """Where the sentence for all doors would name numbers of enumerations, or gRPC methods."""
 
@@ -53,23 +48,17 @@ class HttpCalls(Calls):
     """Calls whose refusals name the fields, words and decimals of the JSON request."""
 
     async def refuse(self, context: ServicerContext[Any, Any], refused: Refused) -> NoReturn:
-        reason, status = told(refused)
-        await context.abort(
-            RULES[reason].code,
-            status.message,
-            (*(context.trailing_metadata() or ()), (DETAILS_KEY, status.SerializeToString())),
-        )
-        raise AssertionError("abort always raises")
+        await end(context, told(refused))
 
 
-def told(refused: Refused) -> tuple[IntEnum, Status]:
+def told(refused: Refused) -> Status:
     """Why it is refused, in the words of the request."""
     if isinstance(refused.value, Given):
         refused = refused.value.refusal
     refused = worded(refused)
     status = status_of(in_decimals(refused))
     status.message = message_of(refused)
-    return refused.reason, status
+    return status
 
 
 def worded(refused: Refused) -> Refused:

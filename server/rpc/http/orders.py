@@ -57,7 +57,7 @@ class HttpOrders:
         for outcome in await self._calls.commit_all(commands, context):
             into = reply.results.add()
             if isinstance(outcome, Reject):
-                _, status = told(outcome)
+                status = told(outcome)
                 into.error = into.message = status.message
                 into.code = status.code
                 into.details.extend(status.details)

@@ -12,7 +12,6 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from exchange.http.v1 import market_service_pb2, order_service_pb2
 from exchange.http.v1 import system_service_pb2 as messages
 from server.rpc.admin_service import VERSION, AdminService
-from server.rpc.followers import SNAPSHOTS
 from server.rpc.http import present
 from server.rpc.parts import DEGRADED, DISABLED, DOWN, HEALTHY, PartHealth, Parts
 
@@ -49,7 +48,7 @@ class HttpSystem:
     ) -> messages.GetHealthResponse:
         """Waits for nothing, the journal included. While the server doesn't serve at all, the
         gateway says 503 without asking."""
-        snapshots = self._admin.is_connected(SNAPSHOTS)
+        snapshots = self._admin.snapshots_connected
         parts = self._parts.health()
         degraded = self._admin.degraded()
         journal = self._journal()

@@ -4,9 +4,9 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from server.settings import Settings
+from server.settings import Settings, address
 from server.supervisor import embedded_postgres, kafka_broker, redis_server
 from server.supervisor.doctor.finding import Finding, good, note
 
@@ -54,13 +54,29 @@ def _of_full(name: str, url: str, where: Callable[[], Path], settings: Settings)
 
 def _named(name: str, url: str) -> Finding:
     """Whether something listens there; the address is shown without what may be a password."""
-    scheme, places, *_ = urlsplit(url)
-    found = urlsplit(f"//{places.rpartition('@')[2].split(',')[0]}")  # of several the first
-    place = (found.hostname or "127.0.0.1", found.port or FIRST_PORTS.get(scheme, 0))
-    shown = f"{place[0]}:{place[1]}"
+    host, port = _place(url)
+    is_directory = host.startswith("/")
+    shown = f"{host}/.s.PGSQL.{port}" if is_directory else address(host, port)
     try:
-        socket.create_connection(place, ANSWER_SECONDS).close()
+        if is_directory:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(ANSWER_SECONDS)
+                connection.connect(shown)
+        else:
+            socket.create_connection((host, port), ANSWER_SECONDS).close()
     except (OSError, UnicodeError) as failure:  # the second for a name that none can have
         said = f"{shown} does not answer ({failure}): orders are taken without it"
         return note(name, said, "start it, or name another")
     return good(name, f"{shown} answers")
+
+
+def _place(url: str) -> tuple[str, int]:
+    """Host and port, of several the first; for PostgreSQL also the directory of its socket."""
+    scheme, places, _, query, _ = urlsplit(url)
+    asked = dict(parse_qsl(query))  # libpq takes them there too
+    given = unquote((places.rpartition("@")[2] or asked.get("host", "")).split(",")[0])
+    host, _, port = given.rpartition(":")
+    if not port.isdecimal():
+        host, port = given, asked.get("port", "").partition(",")[0]
+    number = int(port) if port.isdecimal() else FIRST_PORTS.get(scheme, 0)
+    return host.strip("[]") or "127.0.0.1", number

@@ -147,7 +147,7 @@ class AdminServiceServicer:
     def SettleDay(self, request, context):
         """Nets the trades of a day that is over into one obligation for each account and instrument,
         stores them in PostgreSQL, and sends them; asked again, sends the same ones. Possible once the
-        tables there hold the whole day: UNAVAILABLE before.
+        tables there hold the whole day: UNAVAILABLE before, UNIMPLEMENTED without PostgreSQL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

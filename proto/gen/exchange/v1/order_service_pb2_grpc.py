@@ -31,10 +31,10 @@ class OrderServiceStub:
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. Deadline: 5 s where the caller sets none, at most 30 s; one that has passed is
-    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown,
-    unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request
-    with the same idempotency key, or read the order by its id.
+    or `cancelled`. Deadline: by default 5 s where the caller sets none, at most 30 s; one that has
+    passed is refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is
+    unknown, unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the
+    request with the same idempotency key, or read the order by its id.
     """
 
     def __init__(self, channel):
@@ -96,10 +96,10 @@ class OrderServiceServicer:
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. Deadline: 5 s where the caller sets none, at most 30 s; one that has passed is
-    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown,
-    unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request
-    with the same idempotency key, or read the order by its id.
+    or `cancelled`. Deadline: by default 5 s where the caller sets none, at most 30 s; one that has
+    passed is refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is
+    unknown, unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the
+    request with the same idempotency key, or read the order by its id.
     """
 
     def PlaceOrder(self, request, context):
@@ -232,10 +232,10 @@ class OrderService:
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. Deadline: 5 s where the caller sets none, at most 30 s; one that has passed is
-    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown,
-    unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request
-    with the same idempotency key, or read the order by its id.
+    or `cancelled`. Deadline: by default 5 s where the caller sets none, at most 30 s; one that has
+    passed is refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is
+    unknown, unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the
+    request with the same idempotency key, or read the order by its id.
     """
 
     @staticmethod

@@ -32,10 +32,10 @@ class OrderServiceStub:
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. Deadline: 5 s where the caller sets none, at most 30 s; one that has passed is
-    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown,
-    unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request
-    with the same idempotency key, or read the order by its id.
+    or `cancelled`. Deadline: by default 5 s where the caller sets none, at most 30 s; one that has
+    passed is refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is
+    unknown, unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the
+    request with the same idempotency key, or read the order by its id.
     """
 
     @_typing.overload
@@ -77,10 +77,10 @@ class OrderServiceAsyncStub(OrderServiceStub):
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. Deadline: 5 s where the caller sets none, at most 30 s; one that has passed is
-    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown,
-    unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request
-    with the same idempotency key, or read the order by its id.
+    or `cancelled`. Deadline: by default 5 s where the caller sets none, at most 30 s; one that has
+    passed is refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is
+    unknown, unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the
+    request with the same idempotency key, or read the order by its id.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -118,10 +118,10 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. Deadline: 5 s where the caller sets none, at most 30 s; one that has passed is
-    refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown,
-    unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request
-    with the same idempotency key, or read the order by its id.
+    or `cancelled`. Deadline: by default 5 s where the caller sets none, at most 30 s; one that has
+    passed is refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is
+    unknown, unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the
+    request with the same idempotency key, or read the order by its id.
     """
 
     @_abc_1.abstractmethod
