@@ -132,8 +132,8 @@ class Exchange:
         self._keeping = JournalKeeping(
             log, self.sequencer, self.followers, self._health, settings.journal, _filled(settings)
         )
-        degraded = (self._degraded, self._keeping.sentences, self._parts.told)
-        start = Start(epoch, report.sentence(), degraded, time.monotonic_ns())
+        found = (lambda: self._degraded, lambda: self._keeping.sentences, self._parts.sentences)
+        start = Start(epoch, report.sentence(), found, time.monotonic_ns())
         rates = settings.rates if settings.rate_limits == "on" else None
         self.rates, self._leases = shared_limits(rates, settings.redis_url, logs.complain)
         self._metrics.orders.limited_count = partial(refused_count, self.rates)

@@ -1,7 +1,7 @@
 """Operation: instruments, fees, snapshots, status, log level, the journal for followers."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from itertools import chain
 from typing import Any, Final, NamedTuple
@@ -36,8 +36,8 @@ class Start(NamedTuple):
     epoch: int
     recovery: str
     """In one sentence."""
-    degraded: Sequence[Sequence[str]]
-    """One sentence for each thing that is not as it should be, from each who tells."""
+    degraded: Sequence[Callable[[], Sequence[str]]]
+    """Each tells, when asked, one sentence for each thing that is not as it should be."""
     monotonic_ns: int
 
 
@@ -228,7 +228,7 @@ class AdminService(AdminServiceServicer):
             if self.snapshots_connected
             else ["the snapshot follower is not connected: a start re-applies ever more"]
         )
-        return [*chain.from_iterable(self._start.degraded), *missing]
+        return [*chain.from_iterable(tell() for tell in self._start.degraded), *missing]
 
 
 def _tell(message: str, context: Context, **fields: object) -> None:

@@ -85,8 +85,6 @@ class Parts:
         self._clock = clock
         self._heard: dict[str, Heard] = {}
         self._notes: list[tuple[float, int]] = [(clock(), durable_sequence())]
-        self.told: list[str] = []
-        """`sentences`, as `watch` found them last."""
 
     def hear(self, name: str, sequence: int, problem: str, *, takes_journal: bool) -> None:
         """The follower process said this."""
@@ -119,7 +117,6 @@ class Parts:
         told: dict[str, bool] = {}
         while True:
             self.note()
-            self.told[:] = self.sentences()
             for name, health in self.health().items():
                 serves = health.state != DOWN
                 if health.state != DISABLED and told.get(name) != serves:
