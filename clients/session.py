@@ -314,7 +314,9 @@ class TradingSession:
     # How it ends.
 
     async def _close(self) -> None:
-        await self._call.done_writing()
+        # Where gRPC can not send that nothing more comes, the stream has ended; below it says how.
+        with suppress(grpc.aio.InternalError):
+            await self._call.done_writing()
         if self._reader is not None:
             await self._reader
             return

@@ -13,12 +13,13 @@ from importlib import resources
 from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import psutil
 import pytest
 
 from clients import sync
 from clients.client import ExchangeClient
-from clients.errors import ExchangeError, OutcomeUnknownError
+from clients.errors import ExchangeError, OutcomeUnknownError, UnavailableError
 from clients.requests import PlaceOrder
 from clients.retries import Retries
 from clients.session import TradingSession
@@ -129,6 +130,24 @@ async def test_sessions_and_connecting_end_with_an_error_too(
                     await asyncio.sleep(0)
             (outcome,) = await asyncio.gather(working, return_exceptions=True)
             assert outcome is None or isinstance(outcome, ExchangeError | RuntimeError)
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_is_closed_while_a_session_says_its_last(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gRPC's threads rarely leave time between the two, so its failure is raised here."""
+    async with asyncio.timeout(10), AsyncExitStack() as clients:
+        exchange = await clients.enter_async_context(ExchangeClient(address))
+        session = await exchange.trading_session().__aenter__()
+
+        async def done_writing() -> None:
+            await clients.aclose()
+            raise grpc.aio.InternalError('Failed "execute_batch"')
+
+        monkeypatch.setattr(session._call, "done_writing", done_writing)
+        with pytest.raises(UnavailableError, match="has been closed"):
+            await session.__aexit__(None, None, None)
 
 
 @pytest.mark.asyncio
