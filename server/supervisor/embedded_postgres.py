@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from server.supervisor.own_address import free_port, password_in, write_privately
-from server.supervisor.parent import die_with_parent
+from server.supervisor.parent import die_with_parent, tied
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -109,12 +109,11 @@ def prepare(data_dir: Path) -> Path:
     initdb += ["--pwfile", str(password), "-E", "UTF8", "--locale=C"]
     initdb += ["--no-sync", "--no-instructions", "--set", MEMORY]
     done = subprocess.run(
-        _ordinary(initdb),
+        tied(_ordinary(initdb)),
         capture_output=True,
         text=True,
         errors="replace",  # It names paths, which can be bytes in no encoding.
         check=False,
-        preexec_fn=die_with_parent,
     )
     if done.returncode:
         raise PostgresMissing(f"initdb failed: {_reason(done.stderr or done.stdout)}")

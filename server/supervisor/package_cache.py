@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from server.supervisor.parent import die_with_parent
+from server.supervisor.parent import tied
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LOCK: Final = ROOT / "requirements-full.lock"
@@ -77,13 +77,11 @@ def install_packages(lock: Path, target: Path, *options: str) -> None:
 def run(command: list[str], environment: Mapping[str, str] | None = None) -> None:
     """Run a program to its end; raises `ToolFailed` with the last that it said."""
     done = subprocess.run(
-        command,
+        tied(command),  # Not to go on once this process is ended, as `up` ends it with all parts.
         env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
         check=False,
-        # Not to go on once this process is ended, as `up` ends it with all parts.
-        preexec_fn=die_with_parent,
     )
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or [str(done.returncode)]

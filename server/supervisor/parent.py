@@ -8,6 +8,10 @@ The same socket takes lines: from the part one, that it serves; to the server th
 process of each part, whenever that changes, so that it can show what they use.
 
 Run by itself, a part has no such variable, follows nobody, and `serving` says nothing.
+
+Run as a module it becomes a program that is not to outlive who started it: `tied`. Python could
+have its child do that between fork and exec, but a copy of a process with threads may do nothing
+there safely, and gRPC's handlers of a fork do much.
 """
 
 import ctypes
@@ -16,7 +20,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 VARIABLE: Final = "EXCHANGE_PARENT"
@@ -70,7 +74,7 @@ class Parent:
 
 
 def die_with_parent() -> None:
-    """In a child that was just forked: SIGKILL once its parent is gone. It survives `exec`."""
+    """Have the kernel send SIGKILL once the parent is gone. It survives `exec`."""
     if _PRCTL is not None:
         _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
@@ -84,3 +88,21 @@ def named_processes(line: bytes) -> dict[str, int]:
     """What `processes_line` made a line of."""
     pairs = (pair.split("=") for pair in line.decode().split())
     return {name: int(process_id) for name, process_id in pairs}
+
+
+def tied(program: Sequence[str]) -> list[str]:
+    """The same program, to be started by this process and to end with it."""
+    return [sys.executable, "-P", "-m", "server.supervisor.parent", str(os.getpid()), *program]
+
+
+def main(arguments: list[str]) -> None:
+    """Become a program that ends with the process of this id, which started this one."""
+    process_id, *program = arguments
+    die_with_parent()
+    if os.getppid() != int(process_id):
+        sys.exit(1)
+    os.execvp(program[0], program)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
