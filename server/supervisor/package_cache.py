@@ -3,18 +3,21 @@
 All data directories share `<cache>/exchange-backend/<name>-<digest>`, where `<cache>` is
 `XDG_CACHE_HOME`, else `~/.cache`, and the digest that of the lists which say what is in it, so
 another release gets another folder. Everything is made in a temporary folder beside it that takes
-its name at the end, so that an installation is there whole or not at all, and two at once do no
-harm. What a process left unfinished that was ended is removed by the next installation.
+its name at the end, so that an installation is there whole or not at all.
+
+One process installs at a time: the tools have folders of their own in which two get in each
+other's way. The others wait, and find it there. What one left unfinished is removed by the next.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +25,10 @@ from server.supervisor.parent import tied
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LOCK: Final = ROOT / "requirements-full.lock"
-UNFINISHED: Final = "installing-"
-"""Begins the name of a folder that is being filled; the process that does it comes next."""
+UNFINISHED: Final = "installing"
+"""The folder that is being filled."""
+TURN: Final = "turn"
+"""The file that the one holds who fills it."""
 
 
 class ToolFailed(Exception):
@@ -42,30 +47,34 @@ def installed(
     """The folder of what is listed; `make` fills it where it is not there yet."""
     directory = place(name, listed)
     cache = directory.parent
-    if not directory.exists():
-        begun_s = time.monotonic()
-        cache.mkdir(parents=True, exist_ok=True)
-        _remove_unfinished(cache)
-        prefix = f"{UNFINISHED}{os.getpid()}-"
-        with tempfile.TemporaryDirectory(dir=cache, prefix=prefix) as making:
-            make(Path(making))
+    if directory.exists():
+        return directory
+    cache.mkdir(parents=True, exist_ok=True)
+    with _turn(cache, say):
+        if not directory.exists():
+            begun_s = time.monotonic()
+            making = cache / UNFINISHED
+            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir()
             try:
-                Path(making).rename(directory)
-            except OSError:
-                if not directory.exists():
-                    raise
-            else:
-                Path(making).mkdir()
-        say(f"{name} is installed, in {time.monotonic() - begun_s:.0f} s")
+                make(making)
+                making.rename(directory)
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
+            say(f"{name} is installed, in {time.monotonic() - begun_s:.0f} s")
     return directory
 
 
-def _remove_unfinished(cache: Path) -> None:
-    """Folders of processes that are gone."""
-    for path in cache.glob(f"{UNFINISHED}*"):
-        process_id = path.name.removeprefix(UNFINISHED).partition("-")[0]
-        if not Path("/proc", process_id).exists():
-            shutil.rmtree(path, ignore_errors=True)
+@contextmanager
+def _turn(cache: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """The kernel gives it on when a process ends, however it ends."""
+    with (cache / TURN).open("wb") as turn:
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another process that installs")
+            fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
 
 
 def install_packages(lock: Path, target: Path, *options: str) -> None:

@@ -1,6 +1,5 @@
 """The embedded Redis: one program, for its owner only, that keeps nothing."""
 
-import os
 import stat
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 from redis import AuthenticationError, Redis
 
 from server.settings import Settings
-from server.supervisor import package_cache, redis_server
+from server.supervisor import redis_server
 from server.supervisor.configuration import ConfigurationWrong, load
 from tests.followers.redis_site import Site
 from tests.running import free_port
@@ -63,33 +62,3 @@ def test_says_what_to_do_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(redis_server, "LOCK", lock)
     with pytest.raises(redis_server.RedisMissing, match="name a server with --redis-url"):
         redis_server.install(print)
-
-
-def test_what_failed_to_install_is_not_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-    def fail(directory: Path) -> None:
-        (directory / "half").touch()
-        raise package_cache.ToolFailed("no")
-
-    with pytest.raises(package_cache.ToolFailed):
-        package_cache.installed("thing", b"1", fail, print)
-    cache = tmp_path / "exchange-backend"
-    assert list(cache.iterdir()) == []
-    ended = cache / f"{package_cache.UNFINISHED}{2**22 + 1}-x"
-    running = cache / f"{package_cache.UNFINISHED}{os.getpid()}-x"
-    for path in (ended / "much", running):
-        path.mkdir(parents=True)
-    said: list[str] = []
-
-    def make(directory: Path) -> None:
-        (directory / "whole").touch()
-
-    made = package_cache.installed("thing", b"1", make, said.append)
-    assert [path.name for path in made.iterdir()] == ["whole"]
-    assert said == ["thing is installed, in 0 s"]
-    assert not ended.exists(), "left by a process that is gone"
-    assert running.exists()
-    assert package_cache.installed("thing", b"1", fail, said.append) == made

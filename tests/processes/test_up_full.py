@@ -2,8 +2,6 @@
 
 import asyncio
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -185,16 +183,3 @@ def test_what_is_named_is_not_started(tmp_path: Path) -> None:
     chosen = own_servers.choose(replace(named, full=True, kafka_brokers=""))
     assert [own.name for own in chosen.servers] == ["kafka"]
     assert chosen.settings.kafka_brokers == f"127.0.0.1:{chosen.servers[0].port}"
-
-
-def test_an_installation_does_not_go_on_without_who_wanted_it(tmp_path: Path) -> None:
-    child = f"import os, time; open({str(tmp_path / 'it')!r}, 'w').write(str(os.getpid()))"
-    program = (
-        "import sys; from server.supervisor.package_cache import run;"
-        f"run([sys.executable, '-c', {child + '; time.sleep(100)'!r}])"
-    )
-    with subprocess.Popen([sys.executable, "-c", program]) as wanted:
-        until(lambda: (tmp_path / "it").exists() and bool((tmp_path / "it").read_text()), 10)
-        wanted.kill()
-    process_id = int((tmp_path / "it").read_text())
-    until(lambda: not is_there(process_id), GONE_S, "the end of the installation")
