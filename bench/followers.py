@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import grpc
@@ -291,20 +291,28 @@ def writer(plan: Plan, count: int = WRITTEN) -> str:
 
 
 async def _written(url: str, sequence: int) -> int:
-    """Wait until the tables are there: where they are."""
+    """Wait until the tables are there: where they are. By one connection: to make one is work."""
+    query = "SELECT sequence FROM follower_positions"
+    connection = await _connected(url)
     deadline = time.monotonic() + CATCH_UP_S
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, asyncpg.PostgresError):
-            connection = await asyncpg.connect(url)
-            try:
-                query = "SELECT sequence FROM follower_positions"
-                reached = await connection.fetchval(query) or 0
-                if reached >= sequence:
-                    return int(reached)
-            finally:
+        with contextlib.suppress(asyncpg.UndefinedTableError):
+            reached = await connection.fetchval(query) or 0
+            if reached >= sequence:
                 await connection.close()
+                return int(reached)
         await asyncio.sleep(0.02)
     raise RuntimeError(f"PostgreSQL was not at sequence {sequence} after {CATCH_UP_S:g} s")
+
+
+async def _connected(url: str) -> Any:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return await asyncpg.connect(url)
+        except (OSError, asyncpg.PostgresError):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
 
 
 def beside(plan: Plan, size: int, rate: float, *, full: bool) -> Beside:
@@ -379,14 +387,7 @@ def history(plan: Plan, trades: int = TRADES) -> Iterator[str]:
 
 
 async def _fill(url: str, trades: int) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            connection = await asyncpg.connect(url)
-            break
-        except (OSError, asyncpg.PostgresError):
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.05)
+    connection = await _connected(url)
     await migrate(connection)
     months = "FOR VALUES FROM ('2023-11-01+00') TO ('2023-12-01+00')"
     await connection.execute(f"CREATE TABLE trades_2023_11 PARTITION OF trades {months}")
