@@ -175,7 +175,9 @@ def away(plan: Plan) -> str:
                     rate=0,
                 )
                 rates[-1][side] = found.rate
-        assert all(map(behind, ports[1:])), "PostgreSQL is not away"
+        for port in ports[1:]:
+            with asked(port) as admin:
+                assert behind(admin), "PostgreSQL is not away"
     # Of the first turn each is cold.
     without, killed, stopped = (
         statistics.median(one[side] / (one[0] if side else 1) for one in rates[1:])
@@ -244,24 +246,31 @@ def everything(directory: Path, *, full: bool) -> Iterator[int]:
         wanted = {"snapshots", "postgres", *(("kafka", "redis") if full else ())}
         part.wait_until(lambda: listens(port))
         deadline = time.monotonic() + START_S
-        while not wanted <= {it.name for it in status(port).followers}:
-            assert time.monotonic() < deadline, f"not all of {wanted} follow after {START_S:g} s"
-            time.sleep(0.1)
+        with asked(port) as admin:
+            while not wanted <= {it.name for it in status(admin).followers}:
+                assert time.monotonic() < deadline, f"not all of {wanted} follow by {START_S:g} s"
+                time.sleep(0.1)
         yield port
 
 
-def status(port: int) -> GetStatusResponse:
-    """What the server says of itself; nothing where it does not answer."""
+@contextlib.contextmanager
+def asked(port: int) -> "Iterator[AdminServiceStub]":
+    """Who asks the server how it is."""
     with grpc.insecure_channel(f"{HOST}:{port}") as channel:
-        try:
-            return AdminServiceStub(channel).GetStatus(GetStatusRequest(), timeout=5)
-        except grpc.RpcError:
-            return GetStatusResponse()
+        yield AdminServiceStub(channel)
 
 
-def behind(port: int) -> int:
+def status(admin: "AdminServiceStub") -> GetStatusResponse:
+    """What the server says of itself; nothing where it does not answer."""
+    try:
+        return admin.GetStatus(GetStatusRequest(), timeout=5)
+    except grpc.RpcError:
+        return GetStatusResponse()
+
+
+def behind(admin: "AdminServiceStub") -> int:
     """Commands that the last follower has not taken in."""
-    said = status(port)
+    said = status(admin)
     return max((said.durable_sequence - it.sequence for it in said.followers), default=0)
 
 
@@ -319,14 +328,15 @@ def beside(plan: Plan, size: int, rate: float, *, full: bool) -> Beside:
     """The same load on a server alone and with followers."""
     measured = Beside([], [], [], [])
     for _ in range(plan.turns):
-        with bench(plan) as directory, exchange(directory) as (_, port):
+        with bench(plan) as directory, exchange(directory) as (_, port), _watched(port):
             measured.alone.append(_loaded(plan, directory, port, size, rate))
         with bench(plan) as directory, everything(directory, full=full) as port:
             with _watched(port) as most:
                 measured.followed.append(_loaded(plan, directory, port, size, rate))
             began = time.monotonic()
-            while behind(port) and time.monotonic() - began < CATCH_UP_S:
-                time.sleep(0.02)
+            with asked(port) as admin:
+                while behind(admin) and time.monotonic() - began < CATCH_UP_S:
+                    time.sleep(0.02)
             measured.behind_s.append(most[0] / measured.followed[-1].rate)
             measured.caught_up_s.append(time.monotonic() - began)
     return measured
@@ -357,12 +367,13 @@ def _loaded(plan: Plan, directory: Path, port: int, size: int, rate: float) -> T
 
 @contextlib.contextmanager
 def _watched(port: int) -> Iterator[list[int]]:
-    """The most that a follower was behind."""
+    """The most that a follower was behind. It looks over one connection: each new one is work."""
     most, ended = [0], threading.Event()
 
     def look() -> None:
-        while not ended.wait(0.05):
-            most[0] = max(most[0], behind(port))
+        with asked(port) as admin:
+            while not ended.wait(0.05):
+                most[0] = max(most[0], behind(admin))
 
     thread = threading.Thread(target=look)
     thread.start()
