@@ -221,7 +221,7 @@ class Settings:
     """One of `SWITCHES`; off: nobody is limited, whatever `rates` says."""
     full: bool = False
     """Whether `exchange up` starts a Redis and a Kafka of its own where none is named."""
-    niceness: int = bounded(10, 0, 19)
+    niceness: int = bounded(19, 0, 19)
     """Of the follower, and of the PostgreSQL, Redis and Kafka that `exchange up` starts: they wait
     while the exchange needs the cores, and catch up afterwards. 0: they are as important as it."""
     log_level: str = field(default="info", metadata={"words": LOG_LEVELS})

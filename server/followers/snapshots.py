@@ -8,9 +8,9 @@ after `interval_s` if there is anything new, and at once when the server says th
 If its events differ from the recorded ones it writes nothing any more and ends with an exit code
 of its own: either engine or journal is wrong, and no restart changes that.
 
-It runs at low priority (nice 10): while the server needs the cores, it waits. It writes in a
-thread, so that the other followers of its process go on; it reads nothing itself meanwhile. The
-server's stream waits, the server does not.
+It runs at low priority: while the server needs the cores, it waits. It writes in a thread, so that
+the other followers of its process go on; it reads nothing itself meanwhile. The server's stream
+waits, the server does not.
 """
 
 import asyncio

@@ -75,7 +75,7 @@ class Part:
                 pass_fds=(there.fileno(),),
                 env={**os.environ, VARIABLE: f"{there.fileno()}:{os.getpid()}"},
                 # Of its own, so that Ctrl-C reaches only the one who stops the parts in order.
-                start_new_session=True,
+                process_group=0,
             )
         except BaseException:
             here.close()

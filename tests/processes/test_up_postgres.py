@@ -83,8 +83,9 @@ def test_follows_restarts_and_goes_with_up(starter: Starter) -> None:
     waiting = [part(exchange, "follower"), found, *found.children()]
     assert len(waiting) > 6
     assert {process.nice() for process in waiting} == {psutil.Process().nice() + 3}
+    assert {os.getsid(process.pid) for process in waiting[:2]} == {os.getsid(exchange.running.pid)}
     until(
-        lambda: {*map(session_niceness, waiting)} <= {3, None},
+        lambda: {*map(session_niceness, found.children())} <= {3, None},
         SEEN_S,
         "the sessions of PostgreSQL's own processes to wait, too",
     )
