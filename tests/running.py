@@ -168,6 +168,14 @@ class Running:
         """Process ids of all that it started."""
         return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
 
+    def command_lines(self) -> dict[int, list[str]]:
+        """Of all that it started, by process id, but those that have gone or are about to."""
+        found = {}
+        for process_id in self.children():
+            with suppress(psutil.NoSuchProcess):
+                found[process_id] = psutil.Process(process_id).cmdline()
+        return {process_id: line for process_id, line in found.items() if line}
+
     def close(self) -> None:
         """Nothing of it is left."""
         for process_id in [*self.children(), self.pid] if self._process.poll() is None else []:

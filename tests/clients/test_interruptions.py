@@ -307,8 +307,7 @@ async def test_parts_killed_behind_the_gateway(starter: Starter) -> None:
 
 def part_of(everything_up: Everything, name: str) -> psutil.Process:
     """The gateway's Envoy, or the process that was started as a part of this name."""
-    for process_id in everything_up.running.children():
-        process = psutil.Process(process_id)
-        if process.name() == name or name in process.cmdline():
-            return process
+    for process_id, line in everything_up.running.command_lines().items():
+        if name in line or Path(line[0]).name == name:
+            return psutil.Process(process_id)
     raise AssertionError(f"no process is a {name}")

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -113,6 +114,10 @@ class Follower:
         self.depth_sequence = frame["sequence"]
         self.checksum = data["checksum"]
 
+    def filled(self) -> float:
+        """Of all orders together, by the newest event of each."""
+        return sum({name: quantity for name, _, _, quantity in list(self.orders)}.values())
+
     def book_checksum(self) -> int:
         """Of its own copy."""
         sides = (sorted(self.bids.items(), reverse=True)[:10], sorted(self.asks.items())[:10])
@@ -175,10 +180,9 @@ def everything(starter: Starter) -> Everything:
 
 def part(everything: Everything, name: str) -> psutil.Process:
     """The process of a part of the exchange."""
-    for each in psutil.Process(everything.running.pid).children():
-        with suppress(psutil.NoSuchProcess):
-            if name in (each.name(), *each.cmdline()[4:6]):
-                return each
+    for process_id, line in everything.running.command_lines().items():
+        if name in (Path(line[0]).name, *line[4:6]):
+            return psutil.Process(process_id)
     raise AssertionError(f"there is no {name}")
 
 
@@ -202,6 +206,8 @@ def test_no_event_is_missed_or_doubled_whoever_dies(
         until(lambda: set(follower.trades) >= trader.trades, PATIENCE_SECONDS, "every trade")
         book = httpx.get(f"{everything.http}/market/orderbook", params={"levels": 100}).json()
         until(lambda: follower.depth_sequence == book["sequence"], PATIENCE_SECONDS, "the book")
+        fills = 2 * sum(trade["quantity"] for trade in follower.trades.values())
+        until(lambda: follower.filled() >= fills, PATIENCE_SECONDS, "both fills of each trade")
     finally:
         follower.close()
     assert follower.missed == []
@@ -217,5 +223,4 @@ def test_no_event_is_missed_or_doubled_whoever_dies(
         filled[name] = quantity
         if status in ("filled", "cancelled"):
             ended.add(name)
-    total = sum(trade["quantity"] for trade in follower.trades.values())
-    assert sum(filled.values()) == 2 * total, "each trade is two fills"
+    assert sum(filled.values()) == follower.filled() == fills

@@ -79,12 +79,7 @@ def said(running: Running, beginning: str) -> bool:
 def processes(exchange: Everything) -> dict[str, int]:
     """Process ids of its parts, by name."""
     found = {}
-    for process_id in exchange.running.children():
-        try:
-            words = psutil.Process(process_id).cmdline()
-        except psutil.NoSuchProcess:
-            # It is gone, or a zombie until the next look.
-            continue
+    for process_id, words in exchange.running.command_lines().items():
         if "--config-yaml" in words:
             found["gateway"] = process_id
         elif "-m" in words:

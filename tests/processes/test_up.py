@@ -61,10 +61,9 @@ def get(exchange: Everything, path: str) -> Any:
 
 def part(exchange: Everything, name: str) -> psutil.Process:
     """The process of one part, or Envoy, which the gateway becomes."""
-    for process_id in exchange.running.children():
-        process = psutil.Process(process_id)
-        if name in process.cmdline() or Path(process.exe()).name == name:
-            return process
+    for process_id, line in exchange.running.command_lines().items():
+        if name in line or Path(line[0]).name == name:
+            return psutil.Process(process_id)
     raise AssertionError(f"no {name}")
 
 
