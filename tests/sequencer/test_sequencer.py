@@ -104,15 +104,18 @@ async def test_one_turn_of_the_loop_is_one_record() -> None:
     await desk.close()
 
 
-async def test_commands_of_neighbouring_turns_share_a_record() -> None:
+async def test_commands_of_neighbouring_turns_share_a_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.sequencer.sequencer.GATHER_S", 3_600.0)
     desk = Desk()
     tickets = []
-    for _ in range(GATHER_TURNS):
+    for _ in range(5):
         tickets.append(desk.sequencer.submit([place()]))
         for _ in range(GATHER_TURNS - 1):
             await asyncio.sleep(0)
     await asyncio.gather(*(ticket.released() for ticket in tickets))
-    assert [len(batch) for batch in desk.journal.batches] == [GATHER_TURNS]
+    assert [len(batch) for batch in desk.journal.batches] == [5]
     await desk.close()
 
 
