@@ -177,6 +177,10 @@ class Following:
 
     async def _follow(self) -> None:
         self.reached = await self._follower.open()
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # A driver that was just there took it for the end of a time limit of its own.
+            raise asyncio.CancelledError
         self._was_there = True
         self._keep_after = None
         self._waiting.clear()

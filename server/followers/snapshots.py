@@ -171,7 +171,8 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # A part that is only just starting may let nobody go for seconds.
+        await asyncio.wait(tasks, timeout=settings.stop.part_s / 2)
         await reader.close()
     # Not to wait for threads that ask a part which doesn't answer: there is nothing to lose.
     logs.flush()

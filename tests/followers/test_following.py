@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -140,6 +140,25 @@ def test_where_it_is_is_reported_though_nothing_happens() -> None:
     report = asyncio.run(run())
     assert (report.follower, report.sequence) == ("postgres", 77)
     assert not report.HasField("keep_after_sequence")
+
+
+def test_it_ends_though_a_driver_took_its_cancellation_for_its_own() -> None:
+    class Deaf(Tables):
+        async def open(self) -> Reached:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return await super().open()
+
+    async def run() -> None:
+        following = Following(Deaf(77), "127.0.0.1:1", lambda _: None)
+        task = asyncio.create_task(following.run())
+        await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=5)
+        assert done
+        assert task.cancelled()
+
+    asyncio.run(run())
 
 
 def test_a_slow_part_holds_back_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
