@@ -35,7 +35,8 @@ _SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274}
 _ATTRIBUTES: Final = Struct("<IIQiIQQQ")
 """Size, policy, flags, niceness, priority, runtime (of an ordinary process: its slice), deadline,
 period."""
-_ORDINARY: Final = 0
+_KEEP_POLICY: Final = 8
+"""A flag: what somebody chose for the whole exchange stays."""
 
 
 def give_way(niceness: int) -> None:
@@ -44,7 +45,7 @@ def give_way(niceness: int) -> None:
     number = _SCHED_SETATTR.get(platform.machine())
     if niceness and platform.system() == "Linux" and number is not None:
         given = _ATTRIBUTES.pack(
-            _ATTRIBUTES.size, _ORDINARY, 0, os.getpriority(os.PRIO_PROCESS, 0), 0, SLICE_NS, 0, 0
+            _ATTRIBUTES.size, 0, _KEEP_POLICY, os.getpriority(os.PRIO_PROCESS, 0), 0, SLICE_NS, 0, 0
         )
         # Where it is refused, by a container's filter, say, niceness is what there is.
         ctypes.CDLL(None).syscall(number, 0, given, 0)
