@@ -70,10 +70,10 @@ def judge_of(method: MethodDescriptor, limiters: Mapping[str, Limiter]) -> Judge
     fields = method.input_type.fields_by_name
     if "orders" in fields and not method.client_streaming:
         return lambda request, address: take(_of_many(request.orders, address))
+    if "user_id" in fields:
+        return lambda request, address: take(_of_one(request.client_id or request.user_id, address))
     if "client_id" in fields and not method.client_streaming:
-        return lambda request, address: take(
-            {address: 1, client(request.client_id): 1} if request.client_id else {address: 1}
-        )
+        return lambda request, address: take(_of_one(request.client_id, address))
     return lambda _, address: take({address: 1})
 
 
@@ -108,6 +108,10 @@ class SessionBudgets:
                 refused = refused_of(verdict)
                 left = [refused if COMMANDS.get(type(each)) == kind else each for each in left]
         return left
+
+
+def _of_one(client_id: str, address: str) -> dict[str, int]:
+    return {address: 1, client(client_id): 1} if client_id else {address: 1}
 
 
 def _of_many(orders: Any, address: str) -> dict[str, int]:

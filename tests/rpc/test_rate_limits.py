@@ -9,6 +9,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from exchange.http.v1 import order_service_pb2
 from exchange.v1.admin_service_pb2 import GetStatusRequest, StreamJournalRequest
 from exchange.v1.order_service_pb2 import (
     CancelOrdersRequest,
@@ -18,8 +19,8 @@ from exchange.v1.order_service_pb2 import (
     TradingSessionRequest,
 )
 from server.limits.leases import shared_limits
-from server.limits.limiter import BURST_NS, KEYS_MAX, Limiter
-from server.rpc.rate_limits import address_of, client
+from server.limits.limiter import BURST_NS, KEYS_MAX, QUERIES, Limiter
+from server.rpc.rate_limits import address_of, client, judge_of
 from server.settings import RateLimits
 from tests.rpc.served import BUY, E8, Served, order, refused, serving, value
 
@@ -67,6 +68,17 @@ def test_more_than_a_burst_passes_when_nothing_is_owed_and_is_paid_off() -> None
     assert wait_ns == 2_100_000_000
     clock.now_ns += wait_ns
     assert not limiter.take({"client a": 1}).retry_after_ns
+
+
+@pytest.mark.parametrize("name", ["client_id", "user_id"])
+def test_a_client_has_one_budget_by_both_of_its_names(name: str) -> None:
+    service = order_service_pb2.DESCRIPTOR.services_by_name["OrderService"]
+    judge = judge_of(service.methods_by_name["ListOrders"], {QUERIES: Limiter(QUERIES, 1, Clock())})
+    assert judge is not None
+    request = order_service_pb2.ListOrdersRequest(**{name: "a"})
+    assert not judge(request, "address x").retry_after_ns
+    assert judge(request, "address y").holder == "client a"
+    assert not judge(order_service_pb2.ListOrdersRequest(), "address z").retry_after_ns
 
 
 def test_who_waits_as_long_as_he_is_told_is_not_refused_again() -> None:
