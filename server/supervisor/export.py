@@ -153,7 +153,7 @@ def _write(options: argparse.Namespace, settings: Settings) -> None:
 
     chosen = _range(options.first, options.last)
     table = export.TABLES[options.table]
-    progress = _Progress(settings.data_dir)
+    progress = _Progress(settings.data_dir, chosen)
     with _output(options, table.columns) as writer, ExitStack() as stack:
         records = _records(settings.data_dir, chosen.first_sequence - 1, stack)
         rows = table.rows(chosen.happened(progress.watched(_begun(records, chosen))))
@@ -216,8 +216,9 @@ def _say(sentence: str) -> None:
 class _Progress:
     """Says once a second, on standard error, how far the export is."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, chosen: "Range") -> None:
         self._directory = directory
+        self._chosen = chosen
         self._began = time.monotonic()
         self._due = self._began + PROGRESS_SECONDS
         self._rows = 0
@@ -225,7 +226,8 @@ class _Progress:
 
     def watched(self, records: "Iterable[Record]") -> "Iterator[Record]":
         for record in records:
-            self._sequence = record.last_sequence
+            if record.time_ns < self._chosen.until_ns:
+                self._sequence = min(record.last_sequence, self._chosen.last_sequence)
             if time.monotonic() >= self._due:
                 self._due = time.monotonic() + PROGRESS_SECONDS
                 self.say(f", {self._percent(record.end)} % of the journal")
