@@ -1,6 +1,7 @@
 """A real PostgreSQL for the tests of followers: one server for all, a database for each test."""
 
 import asyncio
+import contextlib
 import itertools
 import subprocess
 import time
@@ -51,10 +52,11 @@ class PostgresServer:
         await (await asyncpg.connect(self.url)).close()
 
     def signal(self, number: int) -> None:
-        """To all of its processes."""
+        """To all of its processes, of which some end just then."""
         process = psutil.Process(self.process.pid)
         for each in (process, *process.children(recursive=True)):
-            each.send_signal(number)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.send_signal(number)
 
     def kill(self) -> None:
         self.process.kill()
