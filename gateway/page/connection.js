@@ -1,15 +1,15 @@
 // The state of the connection: whether the streams are live, and how long a call takes there and
 // back, measured each two seconds over the whole way to the exchange.
 
-import { get } from "./api.js";
 import { byId } from "./dom.js";
 
 const PROBE_MS = 2_000;
 
 export class Connection {
-  /** `onBack()` is called when the exchange answers again. */
-  constructor(onBack) {
+  /** `ask()` is timed; `onBack()` is called when it answers again, and live is what that has ended for. */
+  constructor(onBack, ask) {
     this.onBack = onBack;
+    this.ask = ask;
     this.streaming = false;
     this.answering = false;
     setInterval(() => this.probe(), PROBE_MS);
@@ -26,9 +26,9 @@ export class Connection {
     this.probing = true;
     const begun = performance.now();
     try {
-      await get("/market/bbo");
+      await this.ask();
       this.delay = performance.now() - begun;
-      if (this.answering === false) this.onBack();
+      if (!this.answering) await this.onBack();
       this.answering = true;
     } catch {
       this.answering = false;

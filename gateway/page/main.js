@@ -47,21 +47,20 @@ const feed = new Feed({
   onTicker: (ticker) => list?.take(ticker),
   onState: (live) => connection.stream(live),
 });
-const connection = new Connection(start);
+const connection = new Connection(start, () => (shown ? get("/market/bbo", { instrument: shown }) : get("/instruments")));
 own.follow(ticket.client);
 
 /** Read what can be traded: at the beginning, and when the exchange is back. */
 async function start() {
-  const { instruments } = await get("/instruments").catch(() => ({ instruments: [] }));
-  if (!instruments.length) return;
+  const { instruments } = await get("/instruments");
   terms = new Map(instruments.map((each) => [each.instrument, each]));
+  if (!terms.size) return;
   list = new InstrumentList(instruments, choose);
   feed.list([...terms.keys()]);
-  const tickers = await Promise.allSettled(instruments.map(({ instrument }) => get("/market/ticker", { instrument })));
-  for (const each of tickers) if (each.status === "fulfilled") list.take(each.value);
   if (!terms.has(shown)) choose(terms.has(location.hash.slice(1)) ? location.hash.slice(1) : instruments[0].instrument);
   else list.choose(shown);
   own.soon();
+  for (const instrument of terms.keys()) get("/market/ticker", { instrument }).then((it) => list.take(it), () => {});
 }
 
 function choose(instrument) {

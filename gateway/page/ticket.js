@@ -82,7 +82,11 @@ export class Ticket {
   }
 
   async place() {
-    if (this.sending || !this.terms) return;
+    if (this.sending) return;
+    if (!this.terms) {
+      tell(this.answer, "what can be traded is not known yet: place it again once the page is live", "refused");
+      return;
+    }
     const order = this.order();
     const wrong = fault(order, this.terms);
     if (wrong) {

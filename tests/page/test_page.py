@@ -115,6 +115,31 @@ def test_phone_and_keyboard(http: httpx.Client, opened: Opener) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+def test_page_is_live_once_it_knows_what_can_be_traded(opened: Opener) -> None:
+    """Where it gets no answer it asks again; who places an order meanwhile is told why not."""
+    asked: list[Route] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 1:
+            route.abort()
+
+    page = opened("/#ETH-USD", prepare=lambda page: page.route("**/instruments", answer))
+    place = page.get_by_role("button", name="Place order")
+    while len(asked) < 2:
+        page.wait_for_timeout(20)
+    page.get_by_label("Quantity", exact=True).fill("1")
+    page.get_by_label("Price", exact=True).fill("80")
+    place.click()
+    expect(page.locator("#ticket-answer")).to_contain_text("not known yet")
+    expect(page.locator("#connection-state")).to_have_text("no answer")
+    # With the route goes what was held: it is answered.
+    page.unroute("**/instruments")
+    expect(page.locator("#connection-state")).to_have_text("live")
+    place.click()
+    expect(page.locator("#ticket-answer")).to_contain_text("open")
+
+
 def test_light_and_dark(opened: Opener) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     dark = opened(color_scheme="dark").evaluate(ground)
