@@ -42,7 +42,8 @@ class Client:
         self.placed: list[Order] = []
         """All orders in placing order, with some forgotten ones among them; always this list."""
         self.forgotten = 0
-        """Number of orders in `placed` whose memory was to be given back."""
+        """Number of orders given back, less those no longer in `placed`: some are taken out of it
+        before it is their turn. With the last order of all it is the length of that list."""
         self.traded = False
 
 
@@ -128,7 +129,7 @@ class Directory:
                 self._drop(client)
             elif client.forgotten >= COMPACT_COUNT and 2 * client.forgotten >= held:
                 client.placed[:] = [each for each in client.placed if not self.is_forgotten(each)]
-                client.forgotten = 0
+                client.forgotten -= held - len(client.placed)
 
     def _drop(self, client: Client) -> None:
         del self.clients[client.client_id]

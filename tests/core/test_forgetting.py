@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
-from server.core.commands import CancelOrder, Command, PlaceOrder, SetInstrument, SetLimits
+import pytest
+
+from server.core.commands import (
+    CancelOrder,
+    CancelOrders,
+    Command,
+    PlaceOrder,
+    SetInstrument,
+    SetLimits,
+)
 from server.core.engine import Engine
 from server.core.instruments import Instrument, Limits
 from server.core.rejects import Reject, RejectReason
 from server.core.state import dump, load, state_hash
-from server.core.types import BUY, E8, IOC, LIMIT, Repeat, Stamp
+from server.core.types import BUY, E8, IOC, LIMIT, OPEN, Repeat, Stamp
 
 HOUR_NS = 3_600 * 10**9
 
@@ -121,6 +131,44 @@ def test_forgotten_clients_leave_nothing() -> None:
     assert len(engine.directory.clients) < 30
     assert len(engine.directory.accounts) == len(engine.directory.clients)
     assert len(engine.directory.orders) < 30
+
+
+@pytest.mark.parametrize("count", [60, 100])
+def test_nor_do_those_with_many_orders(count: int) -> None:
+    """Whose list is compacted while some of its forgotten orders are yet to be given back."""
+    engine = new_engine(closed_orders_max=1_000)
+    for number in range(10_000):
+        apply(engine, ended(number, client_id=f"c{number // count}"))
+    remembered = engine.counts().orders_closed
+    assert len(engine.directory.clients) <= remembered // count + 10
+    assert len(engine.directory.accounts) == len(engine.directory.clients)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_client_with_open_orders_is_never_forgotten(seed: int) -> None:
+    """[I8] Whatever of his was given back when: an engine made of the state has the same of him."""
+    draw = random.Random(seed)
+    engine = new_engine(closed_orders_max=draw.choice([40, 400, 1_000]))
+    resting: dict[str, list[str]] = {"A": [], "B": []}
+    for _ in range(40):
+        client, doing = draw.choice("AB"), draw.random()
+        for _ in range(draw.randint(1, 260)):
+            if doing < 0.75:
+                apply(engine, ended(0, client_id=client, order_id="", time_in_force=0))
+                resting[client].append(f"x-{engine.sequence}")
+            if (doing < 0.5 or doing >= 0.75) and resting[client]:
+                last = 0 if doing >= 0.75 else -1
+                assert len(apply(engine, CancelOrder("", resting[client].pop(last)))) == 1
+        for each, ids in resting.items():
+            assert [it.order_id for it in engine.orders(each, status=OPEN, limit=10_000)] == ids[
+                ::-1
+            ]
+    again = load((name, [tuple(row) for row in rows]) for name, rows in dump(engine))
+    for each, ids in resting.items():
+        cancelled = apply(engine, CancelOrders(each))
+        assert [it.order_id for it in cancelled] == ids
+        assert apply(again, CancelOrders(each)) == cancelled
+    assert state_hash(again) == state_hash(engine)
 
 
 def test_keys_of_the_last_commands_are_remembered() -> None:
