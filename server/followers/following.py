@@ -37,9 +37,11 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
 from server.followers.position import (
+    JournalDiffers,
     JournalEndsBefore,
     JournalNotKept,
     JournalReader,
+    Reached,
     records,
 )
 from server.journal.record import BATCH, HEADER_BYTES, Record
@@ -63,6 +65,11 @@ OTHERWISE: Final = {
     "kafka": ', or set `fill_from = "snapshot"` in section [kafka]',
 }
 """What a person can do where the journal that a follower asks for is no longer kept."""
+AFRESH: Final = {
+    "postgres": "run `exchange rebuild postgres`",
+    "kafka": "delete its topics",
+}
+"""The same where it holds what the journal doesn't."""
 REPORT_S: Final = 0.2
 """Between two reports: a call costs the server as much as an order, and batches may be small."""
 STARTING_S: Final = 3.0
@@ -70,14 +77,6 @@ STARTING_S: Final = 3.0
 this, and are there a little later."""
 BEHIND_S: Final = 1.0
 """Further behind than this is degraded."""
-
-
-class Reached(NamedTuple):
-    """Up to where a part has the journal."""
-
-    sequence: int
-    time_ns: int = 0
-    """Stamp of that sequence; 0 where it is not known."""
 
 
 class FollowerStopped(Exception):
@@ -214,9 +213,15 @@ class Following:
                 f"it is at sequence {self.reached.sequence}, which this exchange has not reached:"
                 " it holds what another journal says; give this exchange one of its own"
             ) from before
+        except JournalDiffers as differs:
+            raise FollowerStopped(
+                f"at sequence {self.reached.sequence} it holds something else than this exchange's"
+                " journal, which was put back from a copy since:"
+                f" {AFRESH.get(self.name, 'give this exchange one of its own')}"
+            ) from differs
 
     async def _read_on(self, reader: JournalReader) -> None:
-        read = self.reached.sequence
+        read = self.reached
         stream = reader.messages(lambda: read, must_be_kept=True)
         async with contextlib.aclosing(stream) as messages:
             async for message in messages:
@@ -224,10 +229,10 @@ class Following:
                     await self._changed.wait_for(lambda: self._waiting_bytes < WAITING_BYTES_MAX)
                     self._durable_sequence = message.durable_sequence
                     for record in records(message):
-                        if record.kind == BATCH and record.last_sequence > read:
+                        if record.kind == BATCH and record.last_sequence > read.sequence:
                             self._waiting.append(record)
                             self._waiting_bytes += HEADER_BYTES + len(record.payload)
-                            read = record.last_sequence
+                            read = Reached(record.last_sequence, record.time_ns)
                     if self.reached.sequence >= self._durable_sequence:
                         self._went_well()
                     self._changed.notify_all()

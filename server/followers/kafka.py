@@ -41,7 +41,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from server.followers import kafka_checkpoint
-from server.followers.following import FollowerStopped, Reached
+from server.followers.following import FollowerStopped
 from server.followers.kafka_checkpoint import NOTHING, Checkpoint
 from server.followers.kafka_messages import (
     Books,
@@ -53,6 +53,7 @@ from server.followers.kafka_messages import (
     books_of,
 )
 from server.followers.kafka_topics import TURN_S, KafkaFailed, Tail, Topics, compare, look
+from server.followers.position import Reached
 from server.journal.record import Record
 from server.journal.snapshots import newest_good
 from server.settings import KafkaSettings

@@ -11,12 +11,12 @@ on from: from then on the server keeps the journal after the follower's position
 until `AdminService.RemoveFollower`. `report` moves the position on, so it is called only with what
 is durable on the follower's side; a stream that asks for less moves it back. A position that lies
 before what is still kept is answered with OUT_OF_RANGE and the first sequence that is there, one
-after the journal's end with INVALID_ARGUMENT.
+after the journal's end, or at which it says another time, with INVALID_ARGUMENT.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
 
@@ -49,12 +49,24 @@ CHANNEL_OPTIONS: Final = (
 )
 
 
+class Reached(NamedTuple):
+    """Up to where the journal was taken in."""
+
+    sequence: int
+    time_ns: int = 0
+    """Stamp of that sequence; 0 where it is not known."""
+
+
 class JournalNotKept(Exception):
     """What comes next is not in the journal any more; the text is the server's."""
 
 
 class JournalEndsBefore(Exception):
     """The position is one that the journal has not reached: it is of another journal."""
+
+
+class JournalDiffers(Exception):
+    """The journal has something else at the position: it was put back from a copy since."""
 
 
 def frames(message: StreamJournalResponse) -> Iterator[bytes]:
@@ -88,19 +100,23 @@ class JournalReader:
         self._follower = follower
 
     async def messages(
-        self, position: Callable[[], int], *, must_be_kept: bool = False
+        self, position: Callable[[], Reached], *, must_be_kept: bool = False
     ) -> AsyncGenerator[StreamJournalResponse, None]:
         """Everything after `position()`, and then what comes; never ends by itself, but raises
-        `JournalNotKept` and `JournalEndsBefore` where asked to."""
+        `JournalNotKept`, `JournalEndsBefore` and `JournalDiffers` where asked to."""
         delay_s = DELAY_FIRST_SECONDS
         told = False
         while True:
-            request = StreamJournalRequest(follower=self._follower, after_sequence=position())
+            after = position()
+            request = StreamJournalRequest(
+                follower=self._follower, after_sequence=after.sequence, after_time_ns=after.time_ns
+            )
             call = self._stub.StreamJournal(request)
             try:
                 async for message in call:
                     if told:
-                        logs.say(f"following {self._address} again after sequence {position()}")
+                        again = f"following {self._address} again after sequence"
+                        logs.say(f"{again} {position().sequence}")
                         told = False
                     delay_s = DELAY_FIRST_SECONDS
                     yield message
@@ -109,7 +125,8 @@ class JournalReader:
                 if must_be_kept and error.code() is grpc.StatusCode.OUT_OF_RANGE:
                     raise JournalNotKept(error.details()) from error
                 if must_be_kept and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
-                    raise JournalEndsBefore from error
+                    differs = str(error.details()).startswith("after_time_ns")
+                    raise (JournalDiffers if differs else JournalEndsBefore) from error
                 why = f"{error.code().name}: {error.details()}"
             finally:
                 call.cancel()

@@ -31,9 +31,10 @@ import asyncpg
 
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS
-from server.followers.following import FollowerStopped, Reached
+from server.followers.following import FollowerStopped
 from server.followers.migrations import SchemaRefused, migrate
 from server.followers.partitions import Partitions
+from server.followers.position import Reached
 from server.followers.rows import Accounts, Batch
 from server.journal.record import Record
 from server.settings import HistorySettings

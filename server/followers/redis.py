@@ -4,7 +4,7 @@ Redis holds no truth, and this never waits for any of it to be there: `FLUSHALL`
 hour without Redis cost nothing that somebody could not ask the exchange for.
 
 - *Publishing* (`redis_messages.py`). How far it is stands in the hash `exchange:feed` (`journal`,
-  `sequence`), written in one script with what is published. A follower that starts takes the newest
+  `sequence`, its `time_ns`), written in one script with what is published. A follower that starts takes the newest
   snapshot for the levels of the books, and the journal after it; it publishes what comes after the
   position that it finds, or, where there is none of this journal, what was stamped since it
   connected. What Redis did not take is kept, one batch at most, and published first when it is
@@ -28,8 +28,8 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from server.followers.following import Reached
 from server.followers.kafka_messages import books_of
+from server.followers.position import Reached
 from server.followers.redis_messages import ALL_CHANNELS, CHANNELS, Feed
 from server.journal.recent_keys import LIFE_NS, entries
 from server.journal.record import Record
@@ -88,7 +88,7 @@ class RedisFollower:
         self._client: Redis | None = None
         self._feed: Feed | None = None
         self._unsent: bytes = b""
-        self._position: tuple[str, int] = ("", 0)
+        self._position: tuple[str, Reached] = ("", Reached(0))
         self._opened_ns = self._opened_monotonic_ns = 0
 
     async def open(self) -> Reached:
@@ -99,11 +99,12 @@ class RedisFollower:
             socket_connect_timeout=ANSWER_S,
             retry=Retry(NoBackoff(), 0),
         )
-        found: Any = await client.hmget(POSITION, ["journal", "sequence"])
+        found: Any = await client.hmget(POSITION, ["journal", "sequence", "time_ns"])
         if self._feed is None:
-            journal, sequence = (each or b"" for each in found)
-            if sequence.isdigit():
-                self._position = (journal.decode(errors="replace"), int(sequence))
+            journal, sequence, time_ns = (each or b"" for each in found)
+            if sequence.isdigit() and time_ns.isdigit():
+                reached = Reached(int(sequence), int(time_ns))
+                self._position = (journal.decode(errors="replace"), reached)
             self._opened_ns, self._opened_monotonic_ns = time.time_ns(), time.monotonic_ns()
             self._feed = await asyncio.to_thread(self._begun)
         await self._send()
@@ -174,15 +175,16 @@ class RedisFollower:
             await asyncio.sleep(0)
         last = records[-1]
         if not self._was_published(last):
-            sequence = str(last.last_sequence)
-            batch.position = ("journal", last.journal.hex(), "sequence", sequence)
+            reached = ("sequence", str(last.last_sequence), "time_ns", str(last.time_ns))
+            batch.position = ("journal", last.journal.hex(), *reached)
             self._unsent = batch.packed()
         await self._send()
 
     def _was_published(self, record: Record) -> bool:
-        journal, sequence = self._position
+        journal, reached = self._position
         if journal == record.journal.hex():
-            return record.last_sequence <= sequence
+            # A journal that was put back from a copy gives sequences again, later.
+            return record.last_sequence <= reached.sequence and record.time_ns <= reached.time_ns
         # Where the clock was set back since then, the moment counts as it would be told now.
         since_ns = time.monotonic_ns() - self._opened_monotonic_ns
         return record.time_ns < min(self._opened_ns, time.time_ns() - since_ns)

@@ -30,7 +30,7 @@ from server.core.engine import Engine
 from server.exits import Exit
 from server.followers.following import Following
 from server.followers.outside import outside_parts
-from server.followers.position import JournalReader, records
+from server.followers.position import JournalReader, Reached, records
 from server.followers.probes import watch, watched
 from server.journal.fence import new_fence
 from server.journal.log import Mark
@@ -186,7 +186,8 @@ async def _read(
     on_serving: Callable[[], None],
 ) -> None:
     serving = False
-    async with contextlib.aclosing(reader.messages(lambda: follower.sequence)) as messages:
+    stream = reader.messages(lambda: Reached(follower.sequence))
+    async with contextlib.aclosing(stream) as messages:
         async for message in messages:
             async with engine_use:
                 follower.hold(message)

@@ -72,6 +72,8 @@ class JournalStreams:
         first = self._log.first_sequence
         if request.after_sequence + 1 < first:
             return EdgeReject(EdgeReason.NOT_KEPT, "after_sequence", request.after_sequence, first)
+        if request.after_time_ns and not await asyncio.to_thread(self._has_given, request):
+            return EdgeReject(EdgeReason.CURSOR_INVALID, "after_time_ns", request.after_time_ns)
         with self._followers.following(request.follower):
             try:
                 if request.follower:
@@ -84,6 +86,13 @@ class JournalStreams:
                 return EdgeReject(
                     EdgeReason.NOT_KEPT, "sequence", gone.sequence, gone.first_sequence
                 )
+
+    def _has_given(self, request: StreamJournalRequest) -> bool:
+        """Whether the sequence was given at that time, as far as the journal still tells."""
+        try:
+            return self._log.read(request.after_sequence).time_ns == request.after_time_ns
+        except (KeyError, FileNotFoundError):
+            return True
 
     async def _send(
         self, request: StreamJournalRequest, context: ServicerContext[Any, Any]

@@ -23,6 +23,7 @@ from server.journal.record import BATCH, Record, encode
 
 BEGINS = "after_sequence 0 lies before the journal that is kept, which begins with sequence 900"
 GONE = f"{BEGINS}: start from there, or afresh"
+OTHER = 'after_time_ns "5" was not given out by this server: start again without it'
 
 
 async def keep_quiet(_request: bytes, _context: Any) -> None:
@@ -94,6 +95,9 @@ async def followed(
         ("kafka", grpc.StatusCode.OUT_OF_RANGE, GONE, (BEGINS, '"snapshot"` in section [kafka]')),
         # It is the database of an exchange that got further than this one has.
         ("postgres", grpc.StatusCode.INVALID_ARGUMENT, "", ("at sequence 77", "one of its own")),
+        # The journal was put back from a copy, and went on otherwise.
+        ("postgres", grpc.StatusCode.INVALID_ARGUMENT, OTHER, ("from a copy", "rebuild postgres")),
+        ("kafka", grpc.StatusCode.INVALID_ARGUMENT, OTHER, ("from a copy", "delete its topics")),
     ],
 )
 def test_what_needs_a_person_is_said_once(

@@ -66,3 +66,24 @@ async def test_what_follows_on_a_clock_that_was_set_back_is_published(
     await follower.close()
     assert isinstance(position, dict)
     assert position[b"sequence"] == b"3"
+
+
+@pytest.mark.asyncio
+async def test_what_follows_on_a_copy_that_was_put_back_is_published(
+    redis: RedisSite, tmp_path: Path
+) -> None:
+    """It has sequences that were published already, of something else."""
+    redis.flush()
+    now_ns = time.time_ns()
+    journal = journal_of(tmp_path / "data", now_ns)
+    position = {"journal": journal[0].journal.hex(), "sequence": 1_000, "time_ns": now_ns - 1}
+    follower = RedisFollower(redis.url, tmp_path)
+    with redis.client() as client, client.pubsub(ignore_subscribe_messages=True) as listener:
+        client.hset("exchange:feed", mapping=position)
+        await follower.open()
+        listener.subscribe(CHANNEL)
+        listener.get_message(timeout=5)
+        await follower.take(journal)
+        assert listener.get_message(timeout=5) is not None
+        assert client.hmget("exchange:feed", ["sequence", "time_ns"]) == [b"3", b"%d" % now_ns]
+    await follower.close()

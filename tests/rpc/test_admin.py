@@ -188,6 +188,18 @@ async def test_the_journal_from_any_sequence(served: Served) -> None:
     assert info.reason == "CURSOR_INVALID"
 
 
+async def test_who_took_in_another_history_is_refused(served: Served) -> None:
+    """Put back from a copy, a journal gives its sequences once more, at other times."""
+    for _ in range(3):
+        await served.place("A", BUY, 100)
+    last, time_ns = served.engine.sequence, served.engine.time_ns
+    assert await journal(served, after_sequence=last, after_time_ns=time_ns) == []
+    request = StreamJournalRequest(after_sequence=last, after_time_ns=time_ns - 1)
+    failure, info = await refused(served.admin.StreamJournal(request).read())
+    assert failure.code() == StatusCode.INVALID_ARGUMENT
+    assert (info.reason, info.metadata["field"]) == ("CURSOR_INVALID", "after_time_ns")
+
+
 async def test_the_journal_as_it_comes_and_never_before_it_is_durable(served: Served) -> None:
     call = served.admin.StreamJournal(StreamJournalRequest(follower="tape"))
     taken: list[int] = []
