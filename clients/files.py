@@ -5,11 +5,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+STANDARD_OUTPUT: Final = "-"
 
 
 def file_to_write(text: str) -> Path:
-    """An option's type: a file, there already or not, in a directory that is."""
+    """An option's type: a file, there already or not, in a directory that is; - stands for none."""
     path = Path(text)
+    if text == STANDARD_OUTPUT:
+        return path
     try:
         if _is_special(path):
             is_possible = not path.is_dir()

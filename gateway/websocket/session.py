@@ -220,6 +220,7 @@ class Session:
                 f"at most {SUBSCRIPTIONS_MAX}: unsubscribe first, or open another",
                 EXHAUSTED,
             )
+        running = self._joined.keys() & wanted.keys()
         opened = {name: self._channels.get(*it) for name, it in wanted.items()}
         for name, channel in opened.items():
             channel.interested.add(self._outgoing)
@@ -229,7 +230,7 @@ class Session:
                 for channel in opened.values():
                     await channel.begun.wait()
         except TimeoutError:
-            for name in opened:
+            for name in opened.keys() - running:
                 self._leave(name)
             raise BadFrame(
                 "the exchange can't be reached at this moment: subscribe again in a second",
@@ -237,7 +238,7 @@ class Session:
             ) from None
         for name, channel in opened.items():
             if channel.failure is not None:
-                for each in opened:
+                for each in opened.keys() - running | {name}:
                     self._leave(each)
                 return ended(name, channel.failure)
         self._outgoing.send(Frame(listed("subscribed", kinds, instruments)))

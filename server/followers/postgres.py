@@ -249,9 +249,9 @@ class PostgresFollower:
         for first in range(0, len(batch.changed), ROWS_MAX):
             part = (column[first : first + ROWS_MAX] for column in columns)
             await connection.execute(_CHANGE, *part)
-        for first in range(0, len(batch.events), ROWS_MAX):
-            await copy(connection, "order_events", "".join(batch.events[first : first + ROWS_MAX]))
-        await copy(connection, "trades", "".join(batch.trades))
+        for table, lines in (("order_events", batch.events), ("trades", batch.trades)):
+            for first in range(0, len(lines), ROWS_MAX):
+                await copy(connection, table, "".join(lines[first : first + ROWS_MAX]))
         if batch.fills:
             await self._positions(connection, batch)
             await self._sums(connection, batch)

@@ -2,7 +2,8 @@
 
 A part that ends is started again after 0.1 s, 0.2 s, 0.4 s and so on, twice as long each time, also
 where that itself fails; having been started again five times within a minute, its next end is the
-end of all, unless the disk is full: then it is tried until somebody has made room. A part whose
+end of all, unless the disk is full: then it is tried until somebody has made room; so is a server
+that finds the journal in the hands of somebody who began to read it while there was none. A part whose
 exit code says that starting again changes nothing (`server/exits.py`) is not started again: the
 exchange ends with it if it can't do without it, and is degraded otherwise.
 A part beside the exchange (the embedded PostgreSQL) is not waited for at a start, never ends it,
@@ -91,7 +92,7 @@ class Watched:
             try:
                 code = await self.part.run()
             except OSError as failure:
-                if not self.settled.is_set():
+                if not self.settled.is_set() and not self._beside:
                     raise
                 # For want of descriptors, memory or processes at this moment: the others go on.
                 code = Exit.FAILED
@@ -103,10 +104,12 @@ class Watched:
                 self._clean = code == Exit.CLEAN or not self._essential or not self._served
                 return
             why = self._reason(code)
-            if code in FINAL:
+            # It had the directory: whoever has it now, has it for as long as he reads.
+            waits = code == Exit.DISK_FULL or (code == Exit.LOCKED and self.settled.is_set())
+            if code in FINAL and not waits:
                 self._missing_for_good(code, why)
                 return
-            await self._pause(why, for_good=code != Exit.DISK_FULL and not self._beside)
+            await self._pause(why, for_good=not waits and not self._beside)
 
     async def _note_serving(self) -> None:
         await self.part.serving.wait()

@@ -412,6 +412,12 @@ def test_exchange_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) 
         here.exchange.told(None, trades(1, 1))
         client.writer.write(subscribe("trades"))
         assert b"subscribed" in await client.until(TEXT)
+        # What it had already goes on.
+        client.writer.write(subscribe("trades", "depth"))
+        await until_error(client)
+        assert here.bridge.state().subscriptions == {"trades": 1, "depth": 0}
+        here.exchange.told(None, trades(2, 2))
+        assert json.loads(await client.until(TEXT))["type"] == "trades"
 
     run(test)
 

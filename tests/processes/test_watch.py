@@ -14,7 +14,7 @@ import pytest_asyncio
 from server.exits import Exit
 from server.supervisor import watch as watching
 from server.supervisor.part import Part
-from server.supervisor.watch import GaveUp, Watch, Watched
+from server.supervisor.watch import RESTARTS_MAX, GaveUp, Watch, Watched
 
 SERVES = """
 import signal, sys
@@ -178,6 +178,44 @@ async def test_a_server_that_cannot_start_is_believed(
         await exchange.watch.start()
     assert (gave_up.value.code, str(gave_up.value)) == (code, "no good")
     assert exchange.said == []
+
+
+@pytest.mark.asyncio
+async def test_a_server_waits_for_who_reads_its_journal_meanwhile(
+    start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Between its end and its next start the directory is anybody's who verifies or exports it."""
+    monkeypatch.setattr(watching, "DELAY_FIRST_SECONDS", 0.001)
+    taken = tmp_path / "taken"
+    locked = f"import os\nif os.path.exists({str(taken)!r}): " + ENDS.format(code=int(Exit.LOCKED))
+    exchange = start(server=locked + SERVES)
+    await exchange.watch.start()
+    taken.touch()
+    exchange.parts["server"].kill()
+    await until(lambda: sum("no good" in line for line in exchange.said) > 2 * RESTARTS_MAX)
+    taken.unlink()
+    await until(lambda: "server is back" in exchange.said)
+
+
+@pytest.mark.asyncio
+async def test_a_part_beside_that_can_not_even_be_begun_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watching, "DELAY_FIRST_SECONDS", 0.001)
+    said: list[str] = []
+    part = Part("postgres", [sys.executable, "-c", SERVES], lambda *_: None, 1.0)
+    begin = part.run
+
+    async def run() -> int:
+        if len(said) < 3:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return await begin()
+
+    monkeypatch.setattr(part, "run", run)
+    watched = Watched(part, said.append, essential=False, beside=True)
+    watched.begin()
+    await until(lambda: "postgres is back" in said)
+    await watched.stop()
 
 
 @pytest.mark.asyncio
