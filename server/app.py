@@ -239,6 +239,9 @@ class Exchange:
         return RecentOutcomes(url, self._log.mark.journal, window)
 
     async def _end_sessions(self) -> None:
+        # Where nothing waits for the journal, any number of them is taken.
+        while self.sequencer.waiting:
+            await self.sequencer.read(lambda _: None)
         commands = [EndSession(each) for each in self.sequencer.engine.open_sessions()]
         await self.sequencer.submit(commands).released()
 

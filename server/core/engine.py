@@ -101,6 +101,9 @@ class Engine(ExchangeState):
         if type(outcome) is list:
             self.sequence = sequence
             self.time_ns = time_ns
+            keys = self.keys.generations
+            if time_ns >= keys.seal_ns and (keys.count or keys.sealed):
+                keys.seal(sequence, time_ns)
         return outcome
 
     def _place(self, command: PlaceOrder, sequence: int, time_ns: int) -> Outcome:

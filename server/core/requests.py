@@ -4,8 +4,9 @@ Keys and closed orders are forgotten by whole **generations**. Entries are count
 generation; it is sealed when it holds a quarter of the capacity or spans a quarter of the window,
 and then the oldest sealed ones are forgotten that are no longer needed: an entry is forgotten only
 if it is older than the window, or if `capacity` newer ones are kept. At most about 5/4 of the
-capacity is kept. Sealing happens only while an entry is added, that is inside an accepted command
-and by its stamp, so that every replay forgets at the same place.
+capacity is kept. Sealing happens only inside an accepted command and by its stamp, so that every
+replay forgets at the same place: of orders while one ends; of keys, since the journal is kept for
+them, inside any.
 
 Forgetting is one number, `forgotten_sequence`: what was entered at that sequence or before no
 longer exists for any lookup, count or dump. Its memory is given back later, two entries for each

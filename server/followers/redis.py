@@ -5,10 +5,10 @@ hour without Redis cost nothing that somebody could not ask the exchange for.
 
 - *Publishing* (`redis_messages.py`). How far it is stands in the hash `exchange:feed` (`journal`,
   `sequence`, its `time_ns`), written in one script with what is published. A follower that starts
-  takes the newest snapshot for the levels of the books, and the journal after it; it publishes what comes after the
-  position that it finds, or, where there is none of this journal, what was stamped since it
-  connected. What Redis did not take is kept, one batch at most, and published first when it is
-  back; meanwhile nothing more is read. So a subscriber finds every message, or a gap in
+  takes the newest snapshot for the levels of the books, and the journal after it; it publishes what
+  comes after the position that it finds, or, where there is none of this journal, what was stamped
+  since it connected. What Redis did not take is kept, one batch at most, and published first when
+  it is back; meanwhile nothing more is read. So a subscriber finds every message, or a gap in
   `previous_sequence`.
 - *Keys.* The outcome of each command that has an idempotency key is kept for the rest of its hour
   (`recent_keys.py`), for front ends.

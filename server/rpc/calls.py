@@ -65,7 +65,7 @@ class Calls:
             await self.refuse(context, outcome_unknown(timer_s))
         repeated = isinstance(outcome, Repeat)
         if isinstance(outcome, Repeat):
-            outcome = await self.sequencer.first_outcome(outcome)
+            (outcome,) = await self.sequencer.first_outcomes([outcome])
         if isinstance(outcome, Reject):
             await self.refuse(context, outcome)
         return Committed(outcome, repeated, ticket.views)
@@ -85,10 +85,12 @@ class Calls:
             await ticket.released(timer_s)
         except TimeoutError:
             await self.refuse(context, outcome_unknown(timer_s))
+        repeats = [each for each in ticket.outcomes if isinstance(each, Repeat)]
+        first = iter(await self.sequencer.first_outcomes(repeats))
         found: list[tuple[Applied, bool] | Reject] = []
         for outcome in ticket.outcomes:
             if isinstance(outcome, Repeat):
-                found.append((await self.sequencer.first_outcome(outcome), True))
+                found.append((next(first), True))
             else:
                 found.append((outcome, False) if isinstance(outcome, Applied) else outcome)
         return found

@@ -266,8 +266,8 @@ class _Session:
             message, ticket, repeats, left = answer
             if ticket is not None:
                 await ticket.released()
-            for into, command, repeat in repeats:
-                applied = await self._sequencer.first_outcome(repeat)
+            first = await self._sequencer.first_outcomes([repeat for _, _, repeat in repeats])
+            for (into, command, _), applied in zip(repeats, first, strict=True):
                 left -= _present(into, command, applied, left, repeated=True)
             await write(message)
 

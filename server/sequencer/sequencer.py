@@ -31,6 +31,7 @@ import asyncio
 import queue
 import threading
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import IntEnum
@@ -193,14 +194,19 @@ class Sequencer:
         result: T = record.views[key]
         return result
 
-    async def first_outcome(self, repeat: Repeat) -> Applied:
-        """What the first command under a repeated key led to, read back from the journal."""
-        while self.durable_sequence < repeat.sequence:
+    async def first_outcomes(self, repeats: Sequence[Repeat]) -> list[Applied]:
+        """What the first commands under repeated keys led to, read back from the journal; each
+        record is read once."""
+        if not repeats:
+            return []
+        sequences = [repeat.sequence for repeat in repeats]
+        while self.durable_sequence < max(sequences):
             record = self._open or self._writing
             assert record is not None
             await record.released()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, self._read_back, repeat.sequence)
+        found = await loop.run_in_executor(None, self._read_back, sorted({*sequences}))
+        return [found[sequence] for sequence in sequences]
 
     @property
     def waiting(self) -> int:
@@ -357,7 +363,19 @@ class Sequencer:
         else:
             self._idle = True
 
-    def _read_back(self, sequence: int) -> Applied:
-        record = self._log.read(sequence)
-        _, events = record.outcome(sequence)
-        return Applied(sequence, record.time_ns, events)
+    def _read_back(self, sequences: Sequence[int]) -> dict[int, Applied]:
+        """In order. One alone is decoded alone, several of a record with all of it."""
+        found: dict[int, Applied] = {}
+        while sequences:
+            record = self._log.read(sequences[0])
+            count = bisect_right(sequences, record.last_sequence)
+            if count == 1:
+                _, events = record.outcome(sequences[0])
+                found[sequences[0]] = Applied(sequences[0], record.time_ns, events)
+            else:
+                all_events = record.events()
+                for sequence in sequences[:count]:
+                    events = all_events[sequence - record.first_sequence]
+                    found[sequence] = Applied(sequence, record.time_ns, events)
+            sequences = sequences[count:]
+        return found

@@ -3,9 +3,9 @@
 A part that ends is started again after 0.1 s, 0.2 s, 0.4 s and so on, twice as long each time, also
 where that itself fails; having been started again five times within a minute, its next end is the
 end of all, unless the disk is full: then it is tried until somebody has made room; so is a server
-that finds the journal in the hands of somebody who began to read it while there was none. A part whose
-exit code says that starting again changes nothing (`server/exits.py`) is not started again: the
-exchange ends with it if it can't do without it, and is degraded otherwise.
+that finds its journal with somebody who began to read it meanwhile. A part whose exit code says
+that starting again changes nothing (`server/exits.py`) is not started again: the exchange ends with
+it if it can't do without it, and is degraded otherwise.
 A part beside the exchange (the embedded PostgreSQL) is not waited for at a start, never ends it,
 is tried without an end, at last every 25 s, and may be ended the hard way without a complaint.
 

@@ -202,6 +202,20 @@ def test_a_key_older_than_the_window_goes_with_later_keys() -> None:
     assert type(apply(engine, ended(0, idempotency_key="k0"))) is list
 
 
+def test_a_key_older_than_the_window_goes_though_no_other_comes() -> None:
+    """The journal is kept for it: one key would keep all that follows."""
+    engine = new_engine()
+    apply(engine, ended(0, idempotency_key="k"))
+    for number in range(1, 5):
+        assert engine.counts().keys == 1
+        apply(engine, ended(number), later_ns=HOUR_NS // 4)
+    apply(engine, ended(5), later_ns=HOUR_NS)
+    assert engine.counts().keys == 0
+    again = load((name, [tuple(row) for row in rows]) for name, rows in dump(engine))
+    assert state_hash(again) == state_hash(engine)
+    assert type(apply(engine, ended(0, order_id="", idempotency_key="k"))) is list
+
+
 def test_a_repeat_is_given_whatever_has_changed() -> None:
     engine = new_engine()
     command = ended(0, time_in_force=0, idempotency_key="k")

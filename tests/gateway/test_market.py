@@ -385,6 +385,8 @@ def test_a_time_is_taken_to_its_nanosecond() -> None:
         ("start_time=yesterday", "start_time"),
         ("end_time=1969-12-31T23:59:59Z", "end_time"),
         ("end_time=2024-13-01T00:00:00Z", "end_time"),
+        ("end_time=9999-12-31T23:59:59-05:00", "end_time"),
+        ("start_time=9999-12-31T23:59:59-05:00", "start_time"),
         ("start_time=2024-01-02T00:00:00Z&end_time=2024-01-02T00:00:00Z", "start_time"),
         ("start_time=2001-01-01T00:00:00Z&include_empty=true", "intervals"),
     ],

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 from grpc import StatusCode
 
+from exchange.v1.order_service_pb2 import TradingSessionOpen, TradingSessionRequest
+from server import app
 from server.rpc import intake
-from tests.rpc.served import BUY, Failure, Served, info_of, serving, until
+from server.settings import SequencerLimits
+from tests.rpc.served import BUY, Failure, HeldJournal, Served, info_of, serving, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -34,6 +37,38 @@ async def test_who_never_ceases_to_call_does_not_hold_up_a_stop(
         stopping = asyncio.ensure_future(served.stop())
         while not stopping.done():
             await _until_refused(served)
+
+
+async def test_sessions_end_with_a_stop_though_the_journal_has_no_room_for_more_to_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that stands still for a moment: it is waited for, and the stop is a clean one."""
+    monkeypatch.setattr(app, "DRAIN_S", 0.05)
+    ending = asyncio.Event()
+    limits = SequencerLimits(commands_waiting_max=1)
+    async with serving(tmp_path / "data", sequencer=limits) as served:
+        end_sessions = served.exchange._end_sessions
+
+        async def end() -> None:
+            ending.set()
+            await end_sessions()
+
+        monkeypatch.setattr(served.exchange, "_end_sessions", end)
+        session = served.orders.TradingSession()
+        opening = TradingSessionOpen(client_id="A", cancel_on_disconnect=True)
+        await session.write(TradingSessionRequest(open=opening))
+        await session.read()
+        with HeldJournal(served) as held:
+            placing = [asyncio.ensure_future(served.place("B", BUY, 1))]
+            await until(held.entered.is_set)
+            placing.append(asyncio.ensure_future(served.place("B", BUY, 2)))
+            await until(lambda: served.exchange.sequencer.waiting == 2)
+            stopping = asyncio.ensure_future(served.stop())
+            await ending.wait()
+        await stopping
+        await asyncio.gather(*placing, return_exceptions=True)
+        assert served.engine.open_sessions() == []
+        assert served.exchange.sequencer.durable_sequence == served.engine.sequence
 
 
 async def _until_refused(served: Served) -> Failure:

@@ -228,9 +228,36 @@ async def test_copies_under_one_key_get_the_first_outcome() -> None:
     outcomes = [ticket.outcomes[0] for ticket in tickets]
     assert isinstance(outcomes[0], Applied)
     assert outcomes[1:] == [Repeat(2)] * 19
-    first = await desk.sequencer.first_outcome(Repeat(2))
+    (first,) = await desk.sequencer.first_outcomes([Repeat(2)])
     assert first.sequence == 2
     assert first.events == outcomes[0].events
+    await desk.close()
+
+
+async def test_first_outcomes_of_many_take_one_look_at_each_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+    first: dict[int, Any] = {}
+    for record in range(3):
+        commands = [place(idempotency_key=f"k{record}-{each}") for each in range(4)]
+        ticket = desk.sequencer.submit(commands)
+        await ticket.released()
+        first |= {it.sequence: it.events for it in ticket.outcomes if isinstance(it, Applied)}
+    looks: list[int] = []
+    read = desk.journal.read
+
+    def look(sequence: int) -> Record:
+        looks.append(sequence)
+        return read(sequence)
+
+    monkeypatch.setattr(desk.journal, "read", look)
+    wanted = [13, 2, 5, 5, 4, 6, 3]
+    found = await desk.sequencer.first_outcomes([Repeat(each) for each in wanted])
+    assert [each.sequence for each in found] == wanted
+    assert [each.events for each in found] == [first[each] for each in wanted]
+    assert looks == [2, 6, 13]
+    assert await desk.sequencer.first_outcomes([]) == []
     await desk.close()
 
 

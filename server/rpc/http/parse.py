@@ -29,6 +29,10 @@ _TIME: Final = re.compile(
 )
 """Of a second up to its nanoseconds, as some languages print them."""
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_DAY: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH).days
+"""What lies behind it in UTC, though not where it was written, has no name."""
+
 _WHOLE: Final = re.compile("[0-9]{1,9}")
 
 _SEQUENCE: Final = re.compile("[0-9]{1,19}")
@@ -135,11 +139,11 @@ def time_of(field: str, text: str) -> int | EdgeReject | None:
             time = datetime.fromisoformat(text.replace(" ", "+"))
             if time.tzinfo is None:
                 time = time.replace(tzinfo=UTC)
-            since = time - datetime(1970, 1, 1, tzinfo=UTC)
-            if since.days >= 0:
+            since = time - _EPOCH
+            if 0 <= since.days <= _LAST_DAY:
                 nanoseconds = int((match[4] or "").ljust(9, "0"))
                 return (since.days * 86_400 + since.seconds) * 10**9 + nanoseconds
-    limit = "an ISO 8601 time from 1970 on, like 2024-01-01T00:00:00Z"
+    limit = "an ISO 8601 time from 1970 to 9999, like 2024-01-01T00:00:00Z"
     return EdgeReject(EdgeReason.NUMBER_INVALID, field, text, limit)
 
 
