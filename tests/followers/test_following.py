@@ -16,8 +16,8 @@ from server.followers.following import (
     FollowerStopped,
     Following,
     Health,
-    Reached,
 )
+from server.followers.position import Reached
 from server.followers.probes import PROBLEM_CHARS_MAX
 from server.journal.record import BATCH, Record, encode
 
