@@ -2,8 +2,9 @@
 
 A request meets, in order: the limits of the connection manager; the routes (`gateway/routes.py`),
 which refuse what the contract does not name; the Lua filter, which names the request and finishes
-the reply; the limit of the body; the one that takes gRPC's own headers out; the transcoder, which
-turns JSON into the messages of `exchange.http.v1`; the router.
+the reply; the limit of the body; the one that refuses what is no JSON; the one that takes gRPC's
+own headers out; the transcoder, which turns JSON into the messages of `exchange.http.v1`; the
+router.
 gRPC calls have routes of their own, on which they are named and passed on.
 
 The server is asked for its health each second: one that is gone, starting or stopping costs a
@@ -20,6 +21,16 @@ import exchange
 from gateway.errors import HEALTH_REPLY_SECONDS, NO_ROUTE, local_replies
 from gateway.headers import FILTER, set_aside, without_call_headers
 from gateway.routes import JsonRoute, grpc_streams, json_routes, json_services, pattern_of
+from gateway.scripts import (
+    CREATING,
+    HTTP_FILTERS,
+    LUA,
+    NAMING,
+    STRICT_JSON,
+    lua,
+    lua_of_route,
+    strict_json,
+)
 from gateway.static_files import FILE_BYTES_MAX, static_routes
 
 KIB: Final = 1024
@@ -65,12 +76,7 @@ HEALTH_TIMEOUT_SECONDS: Final = 5
 """Longer than any pause of a busy machine; a dead server refuses the connection at once."""
 
 HCM: Final = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
-HTTP_FILTERS: Final = "type.googleapis.com/envoy.extensions.filters.http"
 MONITORS: Final = "type.googleapis.com/envoy.extensions.resource_monitors"
-LUA: Final = "envoy.filters.http.lua"
-CREATING, NAMING = "creating", "naming"
-"""Scripts of routes that differ: what finishes the replies of one that creates something, and what
-names requests, which is all that is done to gRPC and to files."""
 BODY_LIMIT: Final = "envoy.filters.http.buffer"
 TRANSCODER: Final = "envoy.filters.http.grpc_json_transcoder"
 DISABLED: Final = {
@@ -189,44 +195,19 @@ def connection_manager() -> dict[str, Any]:
             },
         },
         "local_reply_config": local_replies(),
-        "http_filters": [lua(), body_limit(), without_call_headers(), transcoder(), router()],
+        "http_filters": [
+            lua(),
+            body_limit(),
+            strict_json(),
+            without_call_headers(),
+            transcoder(),
+            router(),
+        ],
         "route_config": {
             "max_direct_response_body_size_bytes": FILE_BYTES_MAX,
             "virtual_hosts": [{"name": "exchange", "domains": ["*"], "routes": routes()}],
         },
     }
-
-
-def lua() -> dict[str, Any]:
-    return {
-        "name": LUA,
-        "typed_config": {
-            "@type": f"{HTTP_FILTERS}.lua.v3.Lua",
-            "default_source_code": {"inline_string": script(creates=False)},
-            # Named, since each route has one: written out they would be longer than all the rest,
-            # and an argument of a command ends at 128 KiB.
-            "source_codes": {
-                CREATING: {"inline_string": script(creates=True)},
-                NAMING: {"inline_string": source("request_ids")},
-            },
-        },
-    }
-
-
-def lua_of_route(name: str) -> dict[str, Any]:
-    return {"@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute", "name": name}
-
-
-def script(*, creates: bool) -> str:
-    """What finishes the replies, for a route that creates something or one that does not."""
-    return (
-        f"local CREATES = {'true' if creates else 'false'}\n"
-        f"{source('replies')}{source('request_ids')}"
-    )
-
-
-def source(name: str) -> str:
-    return (Path(__file__).parent / f"{name}.lua").read_text(encoding="utf-8")
 
 
 def body_limit() -> dict[str, Any]:
@@ -352,9 +333,10 @@ def json_route(route: JsonRoute) -> dict[str, Any]:
         | {"headers": [{"name": ":method", "string_match": {"exact": route.method}}]},
         "route": STREAM if route.streams else HEALTH if route.template == "/healthz" else CALL,
     }
-    if route.creates:
-        entry["typed_per_filter_config"] = {LUA: lua_of_route(CREATING)}
-    return entry
+    own = {LUA: lua_of_route(CREATING)} if route.creates else {}
+    if route.method != "GET":
+        own[STRICT_JSON] = lua_of_route(STRICT_JSON)
+    return entry | {"typed_per_filter_config": own}
 
 
 def wrong_method(template: str, methods: list[str]) -> dict[str, Any]:

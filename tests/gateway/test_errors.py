@@ -155,6 +155,72 @@ def test_json_that_the_parser_refuses(http: httpx.Client, body: bytes) -> None:
     assert (error["code"], error["details"]) == (3, [])
 
 
+ORDER = b'"client_id":"a","side":"buy","type":"limit","price":1,"quantity":1'
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (b"{" + ORDER.replace(b'"', b"'") + b"}", "byte 2"),
+        (b'{client_id:"a"}', "byte 2"),
+        (b"{" + ORDER + b",}", f"byte {len(ORDER) + 3}"),
+        (b'{"x":[1,2,],' + ORDER + b"}", "byte 11"),
+        (b'{"x":"\\q",' + ORDER + b"}", "byte 7"),
+        (b'{"x":"\\u12g4",' + ORDER + b"}", "byte 7"),
+        (b'{"x":"a\nb",' + ORDER + b"}", "byte 8"),
+        (b'{"x":5.,' + ORDER + b"}", "byte 7"),
+        (b'{"x":.5,' + ORDER + b"}", "byte 6"),
+        (b'{"x":05,' + ORDER + b"}", "byte 7"),
+        (b'{"x":+5,' + ORDER + b"}", "byte 6"),
+        (b'{"x":1e,' + ORDER + b"}", "byte 7"),
+        (b'{"x":0x10,' + ORDER + b"}", "byte 7"),
+        (b'{"x":nul,' + ORDER + b"}", "byte 6"),
+        (b'{"x":True,' + ORDER + b"}", "byte 6"),
+        (b'{"x" 5,' + ORDER + b"}", "byte 6"),
+        (b"{" + ORDER + b"} {}", f"byte {len(ORDER) + 4}"),
+        (b"{" + ORDER, "its end"),
+        (b"{" + ORDER + b',"x":"', "its end"),
+        (b'{"x":' * 33 + b"1" + b"}" * 33, "nested deeper than 32"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/orders", "/orders/batch", "/api/v1/orders"])
+def test_what_is_no_json_is_refused_and_leaves_no_trace(
+    http: httpx.Client, body: bytes, place: str, path: str
+) -> None:
+    before = http.get("/orders").json()
+    response = http.post(path, content=body)
+    assert response.status_code == 400
+    error = error_of(response)
+    assert (error["code"], error["details"]) == (3, [])
+    assert place in error["message"]
+    assert http.get("/orders").json() == before
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"x":"\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\xc3\xa9\x7f"',
+        b'"x":[[],{},[{"a":[null,true,false]}], -0 , 1e5 ,-1.25E-3,0.0,"" ]',
+        b' "x" :\t[\r\n1 ] ',
+        b'"x":' + b"[" * 31 + b"]" * 31,
+        b'"orders":[]',
+    ],
+)
+def test_all_of_json_is_taken(http: httpx.Client, more: bytes) -> None:
+    response = http.post("/orders", content=b" \n{" + ORDER + b"," + more + b"}\n")
+    assert response.status_code == 201, response.text
+
+
+@pytest.mark.parametrize("stranger", [b"null", b"[]", b"[{}]", b"5", b'"a"', b"true"])
+def test_what_is_no_order_is_not_left_out_of_a_batch(http: httpx.Client, stranger: bytes) -> None:
+    order = b"{" + ORDER + b"}"
+    before = http.get("/orders").json()
+    response = http.post("/orders/batch", content=b'{"orders":[' + order + b"," + stranger + b"]}")
+    assert response.status_code == 400
+    assert "orders[1] is no object" in error_of(response)["message"]
+    assert http.get("/orders").json() == before
+
+
 def test_empty_body_is_a_request_without_fields(http: httpx.Client) -> None:
     response = http.post("/orders")
     assert response.status_code == 400
