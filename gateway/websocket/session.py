@@ -65,6 +65,8 @@ SUBSCRIPTIONS_MAX: Final = 200
 REQUEST_ID: Final = "x-request-id"
 NAME: Final = re.compile("[!-~]{1,128}", re.ASCII)
 """What metadata can hold; the server takes none that is longer."""
+FROM_SEQUENCE: Final = "from_sequence"
+
 NOT_FOUND: Final = 5
 INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
@@ -385,7 +387,14 @@ def error(sentence: str, code: int, details: list[dict[str, Any]] | None = None)
 def ended(name: str, failure: BaseException) -> dict[str, Any]:
     """An `error` frame: a channel sends nothing any more."""
     if isinstance(failure, ExchangeError):
-        answer = error(failure.message, failure.code.value[0], details_of(failure))
+        message, details = failure.message, details_of(failure)
+        if failure.field == "after_sequence" and failure.value.isdecimal():
+            # Frames name the first sequence that is wanted, calls of gRPC the one before it.
+            first = str(int(failure.value) + 1)
+            message = message.replace(failure.field, FROM_SEQUENCE, 1)
+            message = message.replace(failure.value, first, 1)
+            details[0]["metadata"] |= {"field": FROM_SEQUENCE, "value": first}
+        answer = error(message, failure.code.value[0], details)
     else:
         answer = error(f"the updates of {name} ended by a fault: subscribe again", INTERNAL)
     return answer | {"channel": name}

@@ -59,6 +59,8 @@ async def migrate(connection: Any, wanted: list[Migration] | None = None) -> int
         # What another process did while the lock was waited for is to be seen.
         async with connection.transaction(isolation="read_committed"):
             await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK, timeout=MIGRATE_S)
+            if await connection.fetchval("SELECT current_schema()") is None:
+                await connection.execute("CREATE SCHEMA public")  # Somebody dropped it, for afresh.
             await connection.execute(_TABLE)
             rows = await connection.fetch("SELECT number, sha256 FROM schema_migrations")
             known = {row["number"]: row["sha256"] for row in rows}

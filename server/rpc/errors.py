@@ -330,6 +330,21 @@ def in_decimals(refused: Refused) -> Refused:
     )
 
 
+CHOICES: Final[dict[IntEnum, str]] = {
+    RejectReason.SIDE_INVALID: "1 to 2",
+    RejectReason.TYPE_INVALID: "1 to 2",
+    RejectReason.TIME_IN_FORCE_INVALID: "0 to 3",
+    RejectReason.SELF_TRADE_PREVENTION_INVALID: "0 to 5",
+    EdgeReason.STATUS_INVALID: "0 to 5",
+}
+"""The limit of what is a number of an enumeration, where the refusal names none."""
+
+
+def limit_of(refused: Refused) -> str:
+    """For programs; the sentence says it in words."""
+    return str(refused.limit) or CHOICES.get(refused.reason, "")
+
+
 def refusal(refused: Refused, into: types_pb2.Refusal) -> None:
     """Write the refusal into a reply of many outcomes."""
     rule = RULES[refused.reason]
@@ -337,7 +352,7 @@ def refusal(refused: Refused, into: types_pb2.Refusal) -> None:
     into.code = rule.code.value[0]
     into.message = sentence(refused)
     into.field = field_of(refused)
-    into.limit = str(refused.limit)
+    into.limit = limit_of(refused)
     into.value = str(refused.value)[:VALUE_CHARACTERS_MAX]
     into.retry_safe = rule.retry_safe
 
@@ -350,7 +365,7 @@ def status_of(refused: Refused) -> Status:
         domain=DOMAIN,
         metadata={
             "field": field_of(refused),
-            "limit": str(refused.limit),
+            "limit": limit_of(refused),
             "value": str(refused.value)[:VALUE_CHARACTERS_MAX],
             "retry_safe": "true" if rule.retry_safe else "false",
         },

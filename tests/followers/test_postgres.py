@@ -352,6 +352,14 @@ def test_migrations_twice_and_at_once(database: str, fetch: Fetch, isolation: st
     assert fetch("SELECT count(*) FROM schema_migrations") == [(count,)]
 
 
+def test_a_schema_that_was_dropped_is_made_again(site: Site, database: str, fetch: Fetch) -> None:
+    """By whoever wants all of it afresh."""
+    write(database, [records(site)])
+    fetch("DROP SCHEMA public CASCADE")
+    write(database, [records(site)])
+    assert_fold(fetch, site.engine)
+
+
 def test_a_migration_takes_as_long_as_it_takes(database: str, fetch: Fetch) -> None:
     """One that makes an index of a large table, and another process that waits for it."""
     slow = [Migration(1, "slow", "SELECT pg_sleep(0.6)")]

@@ -205,8 +205,8 @@ def statistics(
     into.orders = done.orders
     into.trades = done.trades
     into.volume = double_of(done.volume_e8)
-    into.orders_per_second = done.recent_orders / seconds
-    into.trades_per_second = done.recent_trades / seconds
+    into.orders_per_second = float(f"{done.recent_orders / seconds:.15g}")
+    into.trades_per_second = float(f"{done.recent_trades / seconds:.15g}")
     into.trades_24h = day.trade_count
     into.volume_24h = double_of(day.volume_e8)
     into.bid_levels = found.bid_levels
