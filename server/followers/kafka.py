@@ -163,7 +163,11 @@ class KafkaFollower:
         if engine is None:
             return NOTHING
         orders, updated = books_of(engine).kept()
-        return Checkpoint("", "", engine.sequence, engine.time_ns, {}, orders, updated)
+        begun = Checkpoint("", "", engine.sequence, engine.time_ns, {}, orders, updated)
+        # Opened again before there is another, it begins here again, whatever snapshots come.
+        with contextlib.suppress(OSError):
+            kafka_checkpoint.write(self._data_dir, begun)
+        return begun
 
     def _judge(self, topics: Topics, journal: str) -> None:
         if topics.journals - {journal}:

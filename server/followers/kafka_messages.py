@@ -211,11 +211,12 @@ class Encoder:
         number = 0
         for instrument in self.books.instruments():
             update = self.books.snapshot(instrument, sequence, time_ns)
+            # Sent now or, where it was begun before, then: what comes next follows on it.
+            self.books.follow(instrument, sequence)
             parts = _parts(update)
             for place, part in enumerate(parts, number):
                 mark = Mark(sequence, place, instrument)
                 if wanted(BOOK_UPDATES, mark):
-                    self.books.follow(instrument, sequence)
                     kind = "snapshot" if part.snapshot else "delta"
                     yield Out(BOOK_UPDATES, mark, kind, self._encode(part))
             number += len(parts) - 1

@@ -1,0 +1,63 @@
+"""Topics that began with a snapshot, opened again before there was a checkpoint of their own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clients.examples.kafka_book import KafkaBook
+from server.core.commands import PlaceOrder, SetInstrument
+from server.core.instruments import Instrument
+from server.core.types import BUY, E8, LIMIT, SELL
+from server.followers.kafka_messages import BOOK_UPDATES, ORDER_EVENTS
+from server.journal.record import BATCH, Record, decode_frame
+from tests.followers.kafka_site import Broker, Writer, row_of, rows_of
+from tests.journal.site import INSTRUMENT, Site, every_command, trade
+
+OTHER = "ETH-USD"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    broker = Broker(tmp_path / "kafka")
+    broker.start()
+    yield broker
+    broker.kill()
+
+
+def bid(instrument: str, price: int) -> PlaceOrder:
+    return PlaceOrder("client-1", instrument, BUY, LIMIT, E8, price * E8)
+
+
+def records_of(site: Site) -> list[Record]:
+    return [it for it in map(decode_frame, site.log.follow(0)) if it.kind == BATCH]
+
+
+def test_they_go_on_from_that_snapshot(broker: Broker, tmp_path: Path) -> None:
+    """[I2] Not from a newer one: what lies between is missing still. The book of an instrument for
+    which nothing came since goes on from it too."""
+    site = Site(tmp_path / "data")
+    every_command(site)
+    site.commit(SetInstrument(Instrument(OTHER)))
+    site.commit(bid(OTHER, 100))
+    trade(site, 20)
+    site.snapshot()
+    begun = site.engine.sequence
+    trade(site, 10, seed=2)
+    writer = Writer(broker, site.directory, fill_from="snapshot", checkpoint_s=10)
+    assert writer.write(records_of(site), whole=False)[0] == begun
+    trade(site, 10, seed=3)
+    site.snapshot()
+    trade(site, 5, seed=4)
+    site.commit(bid(OTHER, 101))
+    site.close()
+    records = records_of(site)
+    assert writer.write(records)[0] == begun
+    wanted = {it[:3] for it in rows_of(records)[ORDER_EVENTS] if it[0] > begun}
+    assert {row_of(it)[:3] for it in broker.messages(ORDER_EVENTS)} == wanted
+    for instrument in (INSTRUMENT, OTHER):
+        book = KafkaBook(instrument)
+        for message in broker.messages(BOOK_UPDATES):
+            book.take(message)
+        assert book.bids == dict(site.engine.book(instrument).depth(BUY, 1_000))
+        assert book.asks == dict(site.engine.book(instrument).depth(SELL, 1_000))
