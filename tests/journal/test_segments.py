@@ -1,5 +1,6 @@
 """Segments read like one file; what is not whole is refused, or found again (rows 8 and 34)."""
 
+import gc
 import io
 import os
 import resource
@@ -367,7 +368,9 @@ def test_row_9_room_is_reserved_and_found_again(
 
 @contextmanager
 def no_descriptor_left() -> Iterator[None]:
-    """As when callers have all of them."""
+    """As when callers have all of them. What tests before left to the collector is closed first."""
+    gc.collect()
+    gc.disable()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(open_file.name) for open_file in Path("/proc/self/fd").iterdir())
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
@@ -381,6 +384,7 @@ def no_descriptor_left() -> Iterator[None]:
         for each in taken:
             os.close(each)
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        gc.enable()
 
 
 def test_row_22_the_next_segment_begins_while_callers_have_every_descriptor(tmp_path: Path) -> None:
@@ -412,13 +416,19 @@ def test_row_22_room_comes_once_callers_have_left_a_descriptor(
     headroom.start(tmp_path / "journal")
     try:
         with no_descriptor_left():
-            room = headroom.take()
-            assert room is not None
+            rooms = [headroom.take()]
+            assert rooms[0] is not None
             tried = headroom._count + 2
-            until(lambda: headroom._count > tried, 10, "another attempt")
-            assert headroom.take() is None
+
+            def refused() -> bool:
+                # A descriptor that somebody else in this process let go is taken too.
+                rooms.append(headroom.take())
+                return rooms[-1] is None and headroom._count > tried
+
+            until(refused, 10, "an attempt without a descriptor")
         until(lambda: headroom._ready is not None, 10, "room for the next segment")
-        room.close()
+        for room in filter(None, rooms):
+            room.close()
     finally:
         headroom.stop()
     assert not told, "no disk is full"
