@@ -33,6 +33,9 @@ FOLLOWERS_MAX: Final = 100
 SNAPSHOTS: Final = "snapshots"
 """The follower that writes snapshots."""
 
+TOLD_AFTER_S: Final = 1.0
+"""Seconds of a stream after which it is said that it is there."""
+
 FILE_NAME: Final = "followers"
 
 
@@ -96,18 +99,27 @@ class Followers:
 
     @contextmanager
     def following(self, name: str) -> Iterator[None]:
-        """While its stream is open; an empty name is nobody's."""
+        """While its stream is open; an empty name is nobody's. One that comes and goes, since its
+        part fails each time, says that itself."""
         if not name:
             yield
             return
+        told: list[str] = []
+
+        def tell() -> None:
+            told.append(name)
+            logs.info("follower connected", follower=name)
+
         self.connected[name] += 1
-        logs.info("follower connected", follower=name)
+        timer = asyncio.get_running_loop().call_later(TOLD_AFTER_S, tell)
         try:
             yield
         finally:
+            timer.cancel()
             # Names without an open stream are left out: there is no end to those that can come.
             self.connected -= Counter((name,))
-            logs.info("follower gone", follower=name)
+            if told:
+                logs.info("follower gone", follower=name)
 
     async def register(self, name: str, sequence: int) -> None:
         """Keep the journal after this sequence for a follower; durable on return if it is new, and
