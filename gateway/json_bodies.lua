@@ -5,16 +5,18 @@
 local DEPTH_MAX = 32
 local LITERALS = { [116] = "^true()", [102] = "^false()", [110] = "^null()" }
 
+-- Whole pieces where they are plain, which they nearly always are: each look at the text costs.
+local BLANKS = "^[ \t\r\n]*()"
+local PLAIN = '^"[^%z\1-\31"\\]*"()'
+local PLAIN_NAME = '^"[^%z\1-\31"\\]*"[ \t\r\n]*:[ \t\r\n]*()'
+local COMMA = "^[ \t\r\n]*,[ \t\r\n]*()"
+
 local byte, match, sub = string.byte, string.match, string.sub
 local wrong_at, wrong
 local value
 
 local function no(at, why)
   wrong_at, wrong = wrong_at or at, wrong or why
-end
-
-local function skip(text, at)
-  return match(text, "^[ \t\r\n]*()", at)
 end
 
 local function quoted(text, at)
@@ -32,57 +34,73 @@ local function quoted(text, at)
 end
 
 local function number(text, at)
-  local after = match(text, "^-?0()", at) or match(text, "^-?[1-9]%d*()", at)
+  local after = match(text, "^-?[1-9]%d*()", at) or match(text, "^-?0()", at)
   if not after then return no(at) end
-  after = match(text, "^%.%d+()", after) or after
+  local found = byte(text, after)
+  if found == 46 then
+    after = match(text, "^%.%d+()", after) or after
+    found = byte(text, after)
+  end
+  if found ~= 101 and found ~= 69 then return after end
   return match(text, "^[eE][+-]?%d+()", after) or after
 end
 
-local function array(text, at, depth, name)
-  at = skip(text, at + 1)
+-- Where the next element begins, or nil and where the list ends, or nil where it is wrong.
+local function following(text, at, closing)
+  local after = match(text, COMMA, at)
+  if after then return after end
+  at = match(text, BLANKS, at)
+  if byte(text, at) ~= closing then return no(at) end
+  return nil, at + 1
+end
+
+local function array(text, at, depth, of_orders)
+  at = match(text, BLANKS, at + 1)
   if byte(text, at) == 93 then return at + 1 end
-  local index = 0
-  while true do
-    if name == '"orders"' and byte(text, at) ~= 123 then
+  local index, ending = 0, nil
+  while at do
+    if of_orders and byte(text, at) ~= 123 then
       return no(at, "orders[" .. index .. "] is no object: give an order there")
     end
     at = value(text, at, depth)
     if not at then return end
-    at = skip(text, at)
-    local found = byte(text, at)
-    if found == 93 then return at + 1 end
-    if found ~= 44 then return no(at) end
-    at, index = skip(text, at + 1), index + 1
+    at, ending = following(text, at, 93)
+    index = index + 1
   end
+  return ending
+end
+
+local function name(text, at)
+  at = quoted(text, at)
+  if not at then return end
+  at = match(text, BLANKS, at)
+  if byte(text, at) ~= 58 then return no(at) end
+  return match(text, BLANKS, at + 1)
 end
 
 local function object(text, at, depth)
-  at = skip(text, at + 1)
+  at = match(text, BLANKS, at + 1)
   if byte(text, at) == 125 then return at + 1 end
-  while true do
-    local after = quoted(text, at)
+  local ending
+  while at do
+    local after = match(text, PLAIN_NAME, at) or name(text, at)
     if not after then return end
-    local name = depth == 1 and sub(text, at, after - 1)
-    at = skip(text, after)
-    if byte(text, at) ~= 58 then return no(at) end
-    at = value(text, skip(text, at + 1), depth, name)
+    local of_orders = depth == 1 and sub(text, at, at + 7) == '"orders"'
+    at = value(text, after, depth, of_orders)
     if not at then return end
-    at = skip(text, at)
-    local found = byte(text, at)
-    if found == 125 then return at + 1 end
-    if found ~= 44 then return no(at) end
-    at = skip(text, at + 1)
+    at, ending = following(text, at, 125)
   end
+  return ending
 end
 
-function value(text, at, depth, name)
+function value(text, at, depth, of_orders)
   local found = byte(text, at)
-  if found == 34 then return quoted(text, at) end
+  if found == 34 then return match(text, PLAIN, at) or quoted(text, at) end
   if found == 123 or found == 91 then
     if depth == DEPTH_MAX then
       return no(at, "it is nested deeper than " .. DEPTH_MAX .. ": no request needs that")
     end
-    return (found == 123 and object or array)(text, at, depth + 1, name)
+    return (found == 123 and object or array)(text, at, depth + 1, of_orders)
   end
   local literal = LITERALS[found]
   if not literal then return number(text, at) end
@@ -91,11 +109,9 @@ end
 
 local function judge(text)
   wrong_at, wrong = nil, nil
-  local at = value(text, skip(text, 1), 0)
-  if at then
-    at = skip(text, at)
-    if at <= #text then no(at) end
-  end
+  local at = value(text, match(text, BLANKS), 0)
+  at = at and match(text, BLANKS, at)
+  if at and at <= #text then no(at) end
   if not wrong_at then return end
   if wrong then return "the request body: " .. wrong end
   local found = wrong_at <= #text and "what stands at byte " .. wrong_at or "its end"
