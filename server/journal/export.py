@@ -94,6 +94,8 @@ def _trades(happened: Iterable[Happened]) -> Iterator[Row]:
     for sequence, time_ns, events in happened:
         for index, event in enumerate(events):
             if type(event) is Traded:
+                bought = event.aggressor_side == Side.BUY
+                orders = (event.taker_order_id, event.maker_order_id)
                 yield (
                     f"T{sequence}-{index}",
                     sequence,
@@ -111,6 +113,7 @@ def _trades(happened: Iterable[Happened]) -> Iterator[Row]:
                     event.taker_reference,
                     event.maker_fee_e8,
                     event.taker_fee_e8,
+                    *(orders if bought else orders[::-1]),
                 )
 
 
@@ -248,6 +251,8 @@ TABLES: Final[dict[str, Table]] = {
             Column("taker_reference", WORD),
             Column("maker_fee", UNITS),
             Column("taker_fee", UNITS),
+            Column("buy_order_id", WORD),
+            Column("sell_order_id", WORD),
         ),
         _trades,
     ),

@@ -51,6 +51,8 @@ def test_trades_are_those_of_the_journal(plain_site: Site) -> None:
         assert (row["sequence"], row["index"]) == (sequence, index)
         assert (row["price"], row["quantity"]) == (event.price_e8, event.quantity_e8)
         assert row["aggressor_side"] == {1: "buy", 2: "sell"}[event.aggressor_side]
+        bought_first = (event.taker_order_id, event.maker_order_id)[:: 3 - 2 * event.aggressor_side]
+        assert (row["buy_order_id"], row["sell_order_id"]) == bought_first
         assert (row["maker_client_id"], row["taker_client_id"]) == (
             event.maker_client_id,
             event.taker_client_id,
