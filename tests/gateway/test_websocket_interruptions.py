@@ -35,7 +35,7 @@ class Follower:
         self.repeated = 0
         self.missed: list[str] = []
         self.connections = 0
-        self.frames = 0
+        self.frames = self.subscribed = 0
         self.bids: dict[float, float] = {}
         self.asks: dict[float, float] = {}
         self.checksum = 0
@@ -70,6 +70,7 @@ class Follower:
                 with suppress(TimeoutError):
                     frame = json.loads(connection.recv(0.05))
                     self.frames += 1
+                    self.subscribed += frame["type"] == "subscribed"
                     if frame["type"] == "error":
                         return
                     if frame["type"] == "resumed":
@@ -189,7 +190,10 @@ def part(everything: Everything, name: str) -> psutil.Process:
 def test_no_event_is_missed_or_doubled_whoever_dies(
     everything: Everything, figures: Callable[[str], None]
 ) -> None:
-    follower, trader = Follower(everything.http), Trader(everything.http)
+    follower = Follower(everything.http)
+    # What one channel has before another begins, that one never has.
+    until(lambda: follower.subscribed == 3, PATIENCE_SECONDS, "three channels")
+    trader = Trader(everything.http)
     try:
         until(lambda: len(follower.trades) > 3, PATIENCE_SECONDS)
         for name in ("server", "websocket", "envoy"):
