@@ -38,8 +38,9 @@ from clients.connection import Connection
 from clients.retries import Retries
 from gateway.websocket.connection import Outgoing, Writer
 from gateway.websocket.figures import Counts, Figures, State, tell, tell_debug
-from gateway.websocket.frames import EXHAUSTED, Frame, now_text
+from gateway.websocket.frames import Frame, now_text
 from gateway.websocket.link import FRAMES_PER_SECOND_MAX, Link, nothing
+from gateway.websocket.requests import EXHAUSTED
 from gateway.websocket.session import Calls, Channels, Session, error
 
 PATH: Final = "/stream"

@@ -1,4 +1,4 @@
-"""The frames of `/stream`: text, one JSON object each.
+"""The frames of `/stream`: text, one JSON object each, from a client 16 KiB at most.
 
 From the client, each with `type`; unknown fields are ignored:
 
@@ -34,9 +34,7 @@ sent a snapshot. `orderbook` and `ticker` are whole states, of which some may be
 """
 
 import json
-import re
 import struct
-import sys
 import zlib
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -45,8 +43,6 @@ from typing import Any, Final
 from clients.decimals import decimal_of_e8
 from clients.types import Order, Ticker, Trade
 
-CHANNELS: Final = ("trades", "orders", "orderbook", "ticker", "depth")
-INSTRUMENT_DEFAULT: Final = "BTC-USD"
 DIGITS: Final = Context(prec=15, rounding=ROUND_HALF_EVEN)
 """A double keeps 15 significant digits; longer sums are rounded to them."""
 RULE_REASONS: Final = frozenset(
@@ -60,23 +56,6 @@ RULE_REASONS: Final = frozenset(
 )
 TEXT: Final = 0x81
 COMPRESSED_TEXT: Final = 0xC1
-BAD_REQUEST: Final = 3
-EXHAUSTED: Final = 8
-SHOWN_MAX: Final = 100
-"""Characters of a wrong value that an error repeats."""
-DOUBLE_MAX: Final = sys.float_info.max
-NUMBERS: Final = ("price", "quantity")
-NUMERIC: Final = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?")
-"""Text that is a number over HTTP too. Python's `float` takes more: blanks, `1_000`, digits of
-other scripts, and of truths makes 1 and 0."""
-
-
-class BadFrame(Exception):
-    """A frame can't be taken; the message is the sentence to show, `code` the gRPC code."""
-
-    def __init__(self, sentence: str, code: int = BAD_REQUEST) -> None:
-        super().__init__(sentence)
-        self.code = code
 
 
 class Frame:
@@ -112,54 +91,6 @@ def framed(first: int, payload: bytes) -> bytes:
     if size < 1 << 16:
         return struct.pack(">BBH", first, 126, size) + payload
     return struct.pack(">BBQ", first, 127, size) + payload
-
-
-def parsed(text: str) -> dict[str, Any]:
-    """The object that a client sent, with the order's type under `order_type`."""
-    try:
-        frame = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
-    except RecursionError:
-        raise BadFrame("the frame is nested too deeply: send one flat JSON object") from None
-    except ValueError as error:
-        raise BadFrame(f"the frame is not JSON ({error}): send one JSON object") from None
-    if not isinstance(frame, dict):
-        raise BadFrame(f"the frame is a JSON {type(frame).__name__}: send an object with a type")
-    kind = frame.get("type")
-    if kind in ("limit", "market"):
-        frame["type"], frame["order_type"] = "order", frame.get("order_type", kind)
-    return frame
-
-
-def check_numbers(frame: dict[str, Any]) -> None:
-    """Raises `BadFrame` where price or quantity is given and no number that a double holds."""
-    for field in NUMBERS:
-        given = frame.get(field)
-        if given is not None and not _is_number(given):
-            raise BadFrame(
-                f"{field} {json.dumps(given)[:SHOWN_MAX]} is not a number: send one such as "
-                "70150.5, with or without quotes"
-            )
-
-
-def _is_number(given: object) -> bool:
-    if isinstance(given, str):
-        return NUMERIC.fullmatch(given) is not None
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        return False
-    return abs(given) <= DOUBLE_MAX
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    types = [value for key, value in pairs if key == "type"]
-    if len(types) > 1:
-        content["type"] = types[0]
-        content.setdefault("order_type", types[-1])
-    return content
-
-
-def _no_number(word: str) -> float:
-    raise ValueError(f"{word} is no JSON number")
 
 
 def now_text() -> str:

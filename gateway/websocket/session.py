@@ -6,15 +6,13 @@ connection are taken one after the other, so their answers have their order.
 """
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
 import grpc
-from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.json_format import MessageToDict, ParseError
 from google.protobuf.message import Message
 
 from clients.client import ExchangeClient
@@ -38,35 +36,30 @@ from gateway.websocket.channels import (
 )
 from gateway.websocket.connection import Outgoing
 from gateway.websocket.figures import LOG, tell
-from gateway.websocket.frames import (
+from gateway.websocket.frames import Frame, now_text, order_json, trade_json
+from gateway.websocket.requests import (
     BAD_REQUEST,
-    CHANNELS,
-    DIGITS,
     EXHAUSTED,
-    INSTRUMENT_DEFAULT,
+    FROM_SEQUENCE,
     NUMBERS,
     SHOWN_MAX,
     BadFrame,
-    Frame,
+    channels_of,
     check_numbers,
-    now_text,
-    order_json,
+    decimal_of,
+    instruments_of,
+    message_of,
+    name_in,
     parsed,
-    trade_json,
+    sequence_of,
 )
 
 CALL_SECONDS: Final = 5.0
 """For one command: the exchange's own default."""
 BEGIN_SECONDS: Final = 5.0
 """For the stream of a channel to begin: as long as a call."""
-INSTRUMENTS_PER_FRAME_MAX: Final = 100
 SUBSCRIPTIONS_MAX: Final = 200
 """Channels of one connection: all of forty instruments."""
-REQUEST_ID: Final = "x-request-id"
-NAME: Final = re.compile("[!-~]{1,128}", re.ASCII)
-"""What metadata can hold; the server takes none that is longer."""
-FROM_SEQUENCE: Final = "from_sequence"
-
 NOT_FOUND: Final = 5
 INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
@@ -373,12 +366,6 @@ def handler_of(frame: dict[str, Any]) -> Handler:
     return handler
 
 
-def name_in(frame: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The client's name for a request as metadata, so that the server's log has it too."""
-    name = frame.get("request_id")
-    return ((REQUEST_ID, name),) if isinstance(name, str) and NAME.fullmatch(name) else ()
-
-
 def error(sentence: str, code: int, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """An `error` frame without its time."""
     return {"type": "error", "error": sentence, "code": code, "details": details or []}
@@ -422,73 +409,3 @@ def listed(kind: str, kinds: list[str], instruments: list[str]) -> dict[str, Any
     if len(instruments) > 1:
         content["instruments"] = instruments
     return content | {"timestamp": now_text()}
-
-
-def channels_of(frame: dict[str, Any]) -> list[str]:
-    """The `channels` of a frame."""
-    given = frame.get("channels")
-    known = ", ".join(CHANNELS)
-    if not isinstance(given, list) or not given:
-        raise BadFrame(
-            f"channels {shown(given)} is not a list of some of {known}: send such a list"
-        )
-    for name in given:
-        if name not in CHANNELS:
-            raise BadFrame(f"channels {shown(name)} is none of {known}: send some of them")
-    return list(dict.fromkeys(given))
-
-
-def instruments_of(frame: dict[str, Any]) -> list[str]:
-    """The `instruments` of a frame, or its `instrument`, or the default one."""
-    if "instruments" in frame:
-        field, given = "instruments", frame["instruments"]
-    else:
-        named = frame.get("instrument")
-        field, given = "instrument", [INSTRUMENT_DEFAULT if named in (None, "") else named]
-    if not isinstance(given, list) or not 1 <= len(given) <= INSTRUMENTS_PER_FRAME_MAX:
-        raise BadFrame(
-            f"{field} {shown(given)} is not a list of 1 to {INSTRUMENTS_PER_FRAME_MAX} names: send "
-            "such a list, or instrument alone"
-        )
-    for name in given:
-        if not isinstance(name, str):
-            raise BadFrame(f"{field} {shown(name)} is not text: send a name such as BTC-USD")
-    return list(dict.fromkeys(given))
-
-
-def sequence_of(frame: dict[str, Any]) -> int | None:
-    """After which sequence a subscription begins; None: now."""
-    given = frame.get("from_sequence")
-    if given is None:
-        return None
-    text = str(given)
-    whole = isinstance(given, int | str) and not isinstance(given, bool)
-    if not whole or not text.isascii() or not text.isdigit() or len(text) > 19:
-        raise BadFrame(
-            f"from_sequence {shown(given)} is not a whole number from 0: send a sequence that you "
-            "were sent"
-        )
-    return max(int(text) - 1, 0)
-
-
-def decimal_of(frame: dict[str, Any], field: str) -> Decimal | str | int | None:
-    """A number of a frame through its shortest decimal form, or as the text that it was."""
-    given = frame.get(field)
-    if not isinstance(given, float):
-        return given
-    decimal = Decimal(repr(given))
-    if decimal != DIGITS.plus(decimal):
-        raise BadFrame(
-            f"{field} {given!r} has more than {DIGITS.prec} significant digits, which not every "
-            "JSON number keeps: send it in quotes"
-        )
-    return decimal
-
-
-def message_of(fields: dict[str, Any], into: Any) -> Any:
-    """The message of the HTTP interface that the fields make."""
-    return ParseDict(fields, into, ignore_unknown_fields=True)
-
-
-def shown(value: object) -> str:
-    return repr(value)[:SHOWN_MAX]

@@ -171,6 +171,7 @@ def end_resting(market: Market, order: Order, reason: int) -> OrderCancelled:
     account.open_e8[level.side.side] -= change_e8
     del account.open[order]
     market.book.remove(order)
+    market.placed_e8 -= change_e8
     order.remaining_e8 = 0
     order.reason = reason
     accepted, quantity_e8, filled_e8 = order.accepted, order.quantity_e8, order.filled_e8
@@ -182,6 +183,7 @@ def end_resting(market: Market, order: Order, reason: int) -> OrderCancelled:
 def end_incoming(order: Order, reason: int) -> OrderCancelled | OrderRejected:
     """End what remains of an order that is not in the book."""
     change_e8 = order.remaining_e8
+    order.account.market.placed_e8 -= change_e8
     order.remaining_e8 = 0
     order.reason = reason
     status = order.ended_status(reason)

@@ -43,6 +43,10 @@ def _check_money(engine: Engine) -> None:
     for market in engine.markets.values():
         accounts = market.accounts
         assert sum(account.net_e8 for account in accounts) == 0, f"I6: {market.name}"
+        held = sum(abs(account.net_e8) for account in accounts)
+        both = (market.book.bids, market.book.asks)
+        held += sum(level.quantity_e8 for side in both for level in side.levels.values())
+        assert market.placed_e8 >= held, f"I3: bounds of {market.name}"
         cash = sum(account.realised_e16 - account.cost_e16 for account in accounts)
         assert cash == 0, f"I6: {market.name}"
         for account in accounts:

@@ -339,3 +339,16 @@ def test_what_a_replace_added_counts_for_the_bounds_of_later_orders(engine: Engi
     assert refused == Reject(R.LEVEL_BOUND_EXCEEDED, "quantity_e8", fits + 1, fits)
     refused = apply(engine, place(price_e8=97 * E8, quantity_e8=E8))
     assert refused == Reject(R.POSITION_BOUND_EXCEEDED, "quantity_e8", E8, 0)
+
+
+def test_what_ended_without_a_trade_no_longer_counts_for_the_bounds(engine: Engine) -> None:
+    market = engine.markets["BTC-USD"]
+    placed_e8 = market.placed_e8
+    huge = place(client_id="C", quantity_e8=INT64_MAX - E8, price_e8=1)
+    for terms in (IOC, FOK):
+        assert type(apply(engine, huge._replace(time_in_force=terms))) is list
+        assert market.placed_e8 == placed_e8
+    [accepted] = apply(engine, huge)
+    assert market.placed_e8 == placed_e8 + INT64_MAX - E8
+    assert type(apply(engine, CancelOrder("C", accepted.order_id))) is list
+    assert market.placed_e8 == placed_e8
