@@ -18,9 +18,16 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import exchange
-from gateway.errors import HEALTH_REPLY_SECONDS, NO_ROUTE, local_replies
+from gateway.errors import HEALTH_REPLY_SECONDS, NO_ROUTE, NOT_PASSED_ON, local_replies
 from gateway.headers import FILTER, set_aside, without_call_headers
-from gateway.routes import JsonRoute, grpc_streams, json_routes, json_services, pattern_of
+from gateway.routes import (
+    OWN_METHODS,
+    JsonRoute,
+    grpc_streams,
+    json_routes,
+    json_services,
+    pattern_of,
+)
 from gateway.scripts import (
     CREATING,
     HTTP_FILTERS,
@@ -262,6 +269,7 @@ def routes() -> list[dict[str, Any]]:
     known = json_routes()
     templates = list(dict.fromkeys(route.template for route in known))
     return [
+        *(not_passed_on(path) for path in OWN_METHODS),
         *(grpc_route({"path": path}, STREAM) for path in grpc_streams()),
         *(
             grpc_route({"prefix": prefix} | match, call)
@@ -346,6 +354,13 @@ def wrong_method(template: str, methods: list[str]) -> dict[str, Any]:
         "match": path_match(template),
         "direct_response": {"status": 405, "body": {"inline_string": body}},
         "response_headers_to_add": [{"header": {"key": "allow", "value": allowed}}],
+    }
+
+
+def not_passed_on(path: str) -> dict[str, Any]:
+    return {
+        "match": {"path": path, "grpc": {}},
+        "direct_response": {"status": 404, "body": {"inline_string": NOT_PASSED_ON}},
     }
 
 

@@ -22,6 +22,7 @@ HEALTH_REPLY_SECONDS: Final = 2
 HEALTH_METHOD: Final = "/exchange.http.v1.SystemService/GetHealth"
 
 NO_ROUTE: Final = "there is no such route; GET / lists those that there are"
+NOT_PASSED_ON: Final = "the gateway keeps this call back: followers use the server's own port"
 
 NUL_IN_PATH: Final = "[^?]*%00.*"
 

@@ -34,6 +34,18 @@ STANDARD_STREAMS: Final = (
 """Streams of the standard services, whose descriptors need not be installed here."""
 
 
+OWN_METHODS: Final = tuple(
+    f"/{service.full_name}/{service.methods_by_name[name].name}"
+    for service, name in (
+        (admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], "StreamJournal"),
+        (admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], "ReportFollower"),
+        (part_service_pb2.DESCRIPTOR.services_by_name["PartService"], "ReportParts"),
+    )
+)
+"""Paths of what the exchange's own processes call, which reach the server directly: by them
+somebody could give up the journal that a follower still needs, or say that a part is down."""
+
+
 class JsonRoute(NamedTuple):
     """One verb on one path."""
 

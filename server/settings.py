@@ -183,7 +183,8 @@ class StopLimits:
 
     server_s: int = bounded(9, 1, 600)
     """Seconds from the signal until the server is ended the hard way: its work in flight takes at
-    most a few, and the whole exchange has to be gone after ten."""
+    most a few, and the whole exchange, whose other parts have their time within this, has to be
+    gone after ten."""
     part_s: int = bounded(2, 1, 600)
     """Seconds for the gateway and the follower, who have nothing to lose."""
 

@@ -18,14 +18,14 @@ A follower is anything with a `name`, a time `gather_s`, and
 - Only records that hold commands are handed on, each once for each `open`, and none up to the
   position that `open` gave. A part that keeps its position with its rows takes each exactly once.
 - Any exception but `FollowerStopped` closes the part and opens it again after a delay that
-  grows from 0.1 s to 5 s, with up to half of it left to chance; after `BREAKER_FAILURES` in a
-  row it is left alone for `BREAKER_S` each time. A line is said when it fails, when it fails
-  for another reason, and when it is back; never for each attempt.
+  grows from 0.1 s to `retry_max_s`, with up to half of it left to chance: what keeps failing is
+  left alone for that long each time. A line is said when it fails, when it fails for another
+  reason, and when it is back; never for each attempt.
 - `FollowerStopped` (the database is of another journal, say, or an emptied one asks for what the
-  journal holds no more) is for a person to decide on: it is said, and tried again at the breaker's
-  pace.
+  journal holds no more) is for a person to decide on: it is said, and tried again at the same
+  pace as what failed `BREAKER_FAILURES` times.
 - A part that was never there has `STARTING_S` before a line is said.
-- `state()` is what is told about it: see `State`.
+- `problem` is why it does not go on. How far behind it is, the server knows.
 """
 
 import asyncio
@@ -33,8 +33,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable
-from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from server.followers.position import (
     JournalDiffers,
@@ -53,13 +52,13 @@ GATHERED_BYTES: Final = 512 << 10
 """Some 1,800 orders: what is gained by more is little."""
 DELAY_FIRST_S: Final = 0.1
 DELAY_MAX_S: Final = 5.0
+DOUBLINGS_MAX: Final = 16
+"""Of the first delay: past any setting."""
 BREAKER_FAILURES: Final = 8
-"""In a row; about 15 s of trying."""
+"""In a row; about 10 s of trying."""
 QUIET_S: Final = 1.0
 """Without anything to take, after which the part is checked: what is taken would show by itself
 that it was wiped."""
-BREAKER_S: Final = 5.0
-"""Between attempts from then on: a part that returns is back within that."""
 OTHERWISE: Final = {
     "postgres": ", or run `exchange rebuild postgres`",
     "kafka": ', or set `fill_from = "snapshot"` in section [kafka]',
@@ -75,8 +74,6 @@ REPORT_S: Final = 0.2
 STARTING_S: Final = 3.0
 """What a part that was never there may take before a line is said of it: one's own start beside
 this, and are there a little later."""
-BEHIND_S: Final = 1.0
-"""Further behind than this is degraded."""
 
 
 class FollowerStopped(Exception):
@@ -104,26 +101,6 @@ class Follower(Protocol):
         """Let go of everything."""
 
 
-class Health(StrEnum):
-    """How a part is."""
-
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"
-    DOWN = "down"
-
-
-class State(NamedTuple):
-    """How a part is, and how far behind."""
-
-    health: Health
-    sequence: int
-    events_behind: int
-    """Commands that are durable and not there yet."""
-    seconds_behind: float
-    problem: str
-    """Why it does not go on; empty when it does."""
-
-
 class Following:
     """One follower, kept going."""
 
@@ -138,9 +115,8 @@ class Following:
         self.reached = Reached(0)
         self._keep_after: int | None = None
         self._durable_sequence = 0
-        self._caught_up_s = time.monotonic()
-        self._problem = self._told = "not connected yet"
-        """What is wrong, and what was last said of it."""
+        self.problem = self._told = "not connected yet"
+        """Why it does not go on, empty when it does; and what was last said of it."""
         self._began_s = time.monotonic()
         self._was_there = False
         self._failures = 0
@@ -151,16 +127,6 @@ class Following:
         self._waiting: list[Record] = []
         self._waiting_bytes = 0
         self._changed = asyncio.Condition()
-
-    def state(self) -> State:
-        """What is told about it."""
-        events = max(0, self._durable_sequence - self.reached.sequence)
-        seconds = time.monotonic() - self._caught_up_s if events else 0.0
-        if self._problem:
-            health = Health.DOWN
-        else:
-            health = Health.DEGRADED if seconds > BEHIND_S else Health.HEALTHY
-        return State(health, self.reached.sequence, events, seconds, self._problem)
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -272,25 +238,21 @@ class Following:
     def _went_well(self) -> None:
         if self._told:
             self._say(f"{self.name} follows from sequence {self.reached.sequence}")
-        self._problem = self._told = ""
+        self.problem = self._told = ""
         self._failures = 0
-        if self.reached.sequence >= self._durable_sequence:
-            self._caught_up_s = time.monotonic()
 
     def _note(self, error: Exception) -> None:
-        self._problem = reason(error)
+        self.problem = reason(error)
         self._failures += 1
         is_starting = not self._was_there and time.monotonic() - self._began_s < STARTING_S
         if isinstance(error, FollowerStopped):
             self._failures = max(self._failures, BREAKER_FAILURES)
             is_starting = False
-        if self._problem != self._told and not is_starting:
-            self._say(f"{self.name} is down ({self._problem}); trying until it is back")
-            self._told = self._problem
+        if self.problem != self._told and not is_starting:
+            self._say(f"{self.name} is down ({self.problem}); trying until it is back")
+            self._told = self.problem
 
     def _delay_s(self) -> float:
-        if self._failures >= BREAKER_FAILURES:
-            longest = min(BREAKER_S, self._retry_max_s)
-        else:
-            longest = min(DELAY_FIRST_S * 2 ** max(0, self._failures - 1), self._retry_max_s)
+        doublings = min(max(0, self._failures - 1), DOUBLINGS_MAX)
+        longest = min(DELAY_FIRST_S * (1 << doublings), self._retry_max_s)
         return longest * (1 - random.random() / 2)

@@ -140,7 +140,7 @@ class Watched:
         return PartReport(
             name=self.name,
             sequence=following.reached.sequence,
-            problem=(problem or following.state().problem)[:PROBLEM_CHARS_MAX],
+            problem=(problem or following.problem)[:PROBLEM_CHARS_MAX],
             takes_journal=True,
         )
 
@@ -169,7 +169,7 @@ class Watched:
 
     def _is_known_to_be_down(self) -> bool:
         """Whether its follower has said so already."""
-        return self._following is not None and bool(self._following.state().problem)
+        return self._following is not None and bool(self._following.problem)
 
     async def _failed(self, problem: str) -> None:
         if not self._failures and not self._is_known_to_be_down():

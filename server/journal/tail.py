@@ -59,11 +59,14 @@ class Cut(NamedTuple):
 
 def judge(storage: Readable, journal: bytes, offset: int, bad: FrameBad, known: int) -> Cut | str:
     """The tail from the bad frame at `offset`, or why it is corruption instead. `known` is the
-    furthest position that a snapshot proves durable."""
+    furthest position that a snapshot or a later segment proves durable."""
     if isinstance(bad, FrameForeign | FrameUnreadable):
         return str(bad)
     if known > offset:
-        return f"{bad}; a snapshot proves that everything before offset {known} was durable"
+        return (
+            f"{bad}; a snapshot or a later file of the journal proves that everything before"
+            f" position {known} was durable"
+        )
     size = storage.size()
     try:
         proof = _proof(storage, journal, offset, size)

@@ -112,14 +112,14 @@ class Parts:
         """One for each part that is not as it should be."""
         return list(filter(None, (health.sentence(name) for name, health in self.health().items())))
 
-    async def watch(self, tell: Callable[[str, bool], None]) -> None:
-        """Until cancelled: note, and tell for each part that is not disabled whether it serves."""
-        told: dict[str, bool] = {}
+    async def watch(self, tell: Callable[[str, bool | None], None]) -> None:
+        """Until cancelled: note, and tell for each part whether it serves; None: it is disabled."""
+        told: dict[str, bool | None] = {}
         while True:
             self.note()
             for name, health in self.health().items():
-                serves = health.state != DOWN
-                if health.state != DISABLED and told.get(name) != serves:
+                serves = None if health.state == DISABLED else health.state != DOWN
+                if told.get(name) != serves:
                     told[name] = serves
                     tell(name, serves)
             await asyncio.sleep(TICK_S)

@@ -29,8 +29,6 @@ LIMITED: Final = frozenset(
         "exchange.http.v1.MarketService",
     }
 )
-UNLIMITED_METHODS: Final = frozenset({"CreateSnapshot"})
-"""The admin's call by another door."""
 KINDS: Final = {
     "PlaceOrder": ORDERS,
     "PlaceOrders": ORDERS,
@@ -61,7 +59,7 @@ Judge = Callable[[Any, str], Verdict]
 
 def judge_of(method: MethodDescriptor, limiters: Mapping[str, Limiter]) -> Judge | None:
     """What judges the calls of a method; None where they are not limited."""
-    if method.containing_service.full_name not in LIMITED or method.name in UNLIMITED_METHODS:
+    if method.containing_service.full_name not in LIMITED:
         return None
     limiter = limiters.get(KINDS.get(method.name, QUERIES))
     if limiter is None:

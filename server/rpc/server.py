@@ -100,7 +100,8 @@ def add_reflection(server: grpc.aio.Server) -> None:
 
 
 class Health:
-    """`grpc.health.v1.Health`: all services serve, or none does.
+    """`grpc.health.v1.Health`: all services serve, or none does; outside parts have names and
+    statuses of their own.
 
     Who watches is told of the newest state as fast as he reads, and holds nobody up; at a stop he
     is told that too, and his call ends, so that the stop doesn't wait for him.
@@ -144,8 +145,13 @@ class Health:
         status = HealthCheckResponse.SERVING if yes else HealthCheckResponse.NOT_SERVING
         self._set(dict.fromkeys(("", *SERVICES), status))
 
-    def part_serving(self, name: str, yes: bool) -> None:
-        """Tell of an outside part, under its own name; orders are taken without it."""
+    def part_serving(self, name: str, yes: bool | None) -> None:
+        """Tell of an outside part, under its own name; orders are taken without it. None: it is
+        disabled, and unknown."""
+        if yes is None:
+            self._statuses.pop(name, None)
+            self._set({})
+            return
         status = HealthCheckResponse.SERVING if yes else HealthCheckResponse.NOT_SERVING
         self._set({name: status})
 

@@ -465,6 +465,11 @@ def _whole(settings: Settings, given: Mapping[str, Given]) -> None:
     if settings.http_port == settings.grpc_port:
         it = given.get("http_port") or given["grpc_port"]
         raise _wrong("http_port", it, f"another port than grpc_port ({settings.grpc_port})")
+    if settings.grpc.deadline_s > settings.grpc.deadline_max_s:
+        raise ConfigurationWrong(
+            f"grpc.deadline_s is {settings.grpc.deadline_s}; it must be at most"
+            f" grpc.deadline_max_s, which is {settings.grpc.deadline_max_s}: set both"
+        )
     if settings.journal.retention == "archive" and not settings.journal.archive_dir:
         raise ConfigurationWrong(
             "journal.retention is 'archive' and journal.archive_dir is '': set it to a directory"

@@ -34,7 +34,8 @@ class Part:
     ) -> None:
         self.name = name
         self._while_running = while_running
-        self._stop_s = stop_s
+        self.stop_s = stop_s
+        """From the signal until it is ended the hard way."""
         self._probe = probe
         self._stop_signal = stop_signal
         self.serving = asyncio.Event()
@@ -112,7 +113,7 @@ class Part:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(self._stop_signal)
         try:
-            await asyncio.wait_for(process.wait(), self._stop_s)
+            await asyncio.wait_for(process.wait(), self.stop_s)
         except TimeoutError:
             self.kill()
             return False

@@ -195,17 +195,17 @@ class Watch:
         await self._until(asyncio.Event().wait())
 
     async def stop(self) -> list[str]:
-        """Stop all in order: the names of those that had to be made to, or complained."""
-        in_order = ((self._follower, self._server), (self._gateway, *self._more, *self._beside))
-        unclean = []
-        for together in in_order:
-            stopped = await asyncio.gather(*(watched.stop() for watched in together))
-            unclean += [
-                watched.part.name
-                for watched, clean in zip(together, stopped, strict=True)
-                if not clean
-            ]
-        return unclean
+        """Stop all in order: the names of those that had to be made to, or complained. Who comes
+        after the server has his time within the server's, so that all are gone when that is over.
+        """
+        later = (self._gateway, *self._more, *self._beside)
+        first = asyncio.gather(self._follower.stop(), self._server.stop())
+        lead_s = self._server.part.stop_s - max(watched.part.stop_s for watched in later)
+        await asyncio.wait([first], timeout=max(0, lead_s))
+        stopped = await asyncio.gather(*(watched.stop() for watched in later))
+        clean = (*await first, *stopped)
+        in_order = (self._follower, self._server, *later)
+        return [it.part.name for it, ended in zip(in_order, clean, strict=True) if not ended]
 
     @property
     def has_gateway(self) -> bool:

@@ -11,11 +11,10 @@ import pytest
 from exchange.v1.admin_service_pb2 import ReportFollowerRequest, StreamJournalResponse
 from server.followers import following as followings
 from server.followers.following import (
-    BREAKER_S,
     DELAY_FIRST_S,
+    DELAY_MAX_S,
     FollowerStopped,
     Following,
-    Health,
 )
 from server.followers.position import Reached
 from server.followers.probes import PROBLEM_CHARS_MAX
@@ -120,8 +119,7 @@ def test_what_needs_a_person_is_said_once(
 
         async with followed(tables, refuse, hear, lambda _: None) as following:
             await heard.wait()
-            assert following.state().health == Health.DOWN
-            assert told[1] in following.state().problem[:PROBLEM_CHARS_MAX]
+            assert told[1] in following.problem[:PROBLEM_CHARS_MAX]
 
     asyncio.run(run())
     assert len(said) == tables.opened == 1
@@ -217,7 +215,7 @@ def test_a_part_that_is_starting_too_is_not_said_to_be_down(
     said: list[str] = []
     following = Following(Tables(0), "127.0.0.1:1", said.append)
     following._note(ConnectionRefusedError("nobody listens"))
-    assert following.state().health == Health.DOWN
+    assert following.problem == "ConnectionRefusedError: nobody listens"
     assert said == []
     # Not so what waits for a person, or is not there after a while.
     following._note(FollowerStopped("of another journal"))
@@ -233,8 +231,18 @@ def test_a_part_that_is_starting_too_is_not_said_to_be_down(
 def test_what_needs_a_person_is_tried_less_often() -> None:
     for error, least_s, most_s in (
         (RuntimeError("gone"), DELAY_FIRST_S / 2, DELAY_FIRST_S),
-        (FollowerStopped("of another journal"), BREAKER_S / 2, BREAKER_S),
+        (FollowerStopped("of another journal"), DELAY_MAX_S / 2, DELAY_MAX_S),
     ):
         following = Following(Tables(0), "127.0.0.1:1", lambda _: None)
         following._note(error)
         assert least_s <= following._delay_s() <= most_s
+
+
+@pytest.mark.parametrize("longest_s", [0.5, DELAY_MAX_S, 600.0])
+def test_delays_double_up_to_the_longest(longest_s: float) -> None:
+    following = Following(Tables(0), "127.0.0.1:1", lambda _: None, longest_s)
+    wanted_s = DELAY_FIRST_S
+    for _ in range(2_000):
+        following._note(RuntimeError("gone"))
+        assert wanted_s / 2 <= following._delay_s() <= wanted_s
+        wanted_s = min(2 * wanted_s, longest_s)

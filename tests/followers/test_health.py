@@ -22,6 +22,7 @@ from server.followers.following import BREAKER_FAILURES
 from server.limits.limiter import Limiter, limiters
 from server.metrics.outside import OutsideParts
 from server.outage_lines import LINES_MAX, WINDOW_S, OutageLines
+from server.rpc import parts
 from server.rpc.parts import BEHIND_S, SILENCE_S, PartHealth, Parts
 from server.rpc.rate_limits import judge_of
 from server.settings import RateLimits
@@ -65,6 +66,33 @@ def test_silence_is_down_and_what_nobody_named_is_disabled() -> None:
     clock.pass_s(SILENCE_S + 0.1)
     assert clock.parts.health()["postgres"].state == "down"
     assert "said nothing for 2 s" in clock.parts.sentences()[0]
+
+
+def test_who_watches_is_told_of_a_part_that_is_disabled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parts, "TICK_S", 0.0)
+    clock = Clock()
+    told: list[tuple[str, bool | None]] = []
+
+    async def watch() -> None:
+        watching = asyncio.create_task(
+            clock.parts.watch(lambda name, serves: told.append((name, serves)))
+        )
+        changes: tuple[Callable[[], None], ...] = (
+            lambda: None,
+            lambda: clock.hear("redis", 0),
+            lambda: clock.hear("redis", 0, "gone"),
+            lambda: clock.pass_s(SILENCE_S + 0.1),
+        )
+        for change in changes:
+            change()
+            for _ in range(3):
+                await asyncio.sleep(0)
+        watching.cancel()
+
+    asyncio.run(watch())
+    assert [serves for name, serves in told if name == "redis"] == [True, False, None]
 
 
 def test_behind_is_told_in_events_and_seconds() -> None:

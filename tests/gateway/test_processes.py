@@ -19,7 +19,7 @@ from exchange.v1.market_data_pb2_grpc import MarketDataStub
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from gateway import envoy
 from gateway.configuration import cluster, configuration, listener
-from gateway.routes import grpc_streams, json_routes, pattern_of
+from gateway.routes import OWN_METHODS, grpc_streams, json_routes, pattern_of
 from gateway.static_files import files
 from tests.gateway.door import Market, error_of
 from tests.running import Everything, Running, Starter, free_port, until
@@ -125,6 +125,15 @@ def test_grpc_passes_through(channel: grpc.Channel, market: Market) -> None:
     with pytest.raises(grpc.RpcError) as unknown:
         cast("Any", channel.unary_unary("/exchange.v2.Nothing/Here"))(b"")
     assert cast("Any", unknown.value).code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("path", OWN_METHODS)
+def test_nobody_speaks_for_a_follower_or_a_part(channel: grpc.Channel, path: str) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        cast("Any", channel.unary_unary(path))(b"", timeout=10)
+    error = cast("Any", refused.value)
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert "own port" in error.details()
 
 
 class Allowed(grpc.GenericRpcHandler):

@@ -263,7 +263,7 @@ def test_row_7_damage_is_refused_where_only_a_snapshot_knows_better(with_snapsho
     older_position = next(end for end, last in site.ends if last == int(older.name[-20:]))
     for size in range(older_position, position, 13):
         with_snapshots.put(with_snapshots.original[:size])
-        assert_refused(with_snapshots, "a snapshot proves", str(position))
+        assert_refused(with_snapshots, "a snapshot", str(position))
 
 
 def test_row_7_nothing_but_a_snapshot_header_vouches(with_snapshots: Copy) -> None:
@@ -274,7 +274,7 @@ def test_row_7_nothing_but_a_snapshot_header_vouches(with_snapshots: Copy) -> No
     data, first = with_snapshots.original, ends[int(older.name[-20:])]
     with_snapshots.put(data[:first] + bytes(len(data) - first))
     known = ends[int(newest.name[-20:])]
-    assert_refused(with_snapshots, f"offset {first}", f"everything before offset {known} was")
+    assert_refused(with_snapshots, f"offset {first}", f"everything before position {known} was")
     newest.unlink()
     cut = recovered_to(with_snapshots, int(older.name[-20:])).report.cut
     assert cut is not None

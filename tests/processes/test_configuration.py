@@ -202,6 +202,7 @@ def test_wrong_option_or_variable_is_named(
         ("[engine]\nkeys_max = 0", "engine.keys_max is 0"),
         ('[grpc]\nreflection = "perhaps"', "true or false"),
         ("[feed]\nsubscribers_max = -1", "from 1 to 100000"),
+        ("[grpc]\ndeadline_max_s = 4", "grpc.deadline_s is 5; it must be at most"),
         ("instruments = []", "[[instruments]]"),
         ('[[instruments]]\ntick = "1"', "instruments.name is ''"),
         ('[[instruments]]\nname = "btc"', "instruments.name is 'btc'"),

@@ -36,11 +36,17 @@ ENDS = "import sys; print('exchange: no good'); sys.exit({code})"
 class Exchange:
     """A watch over three such programs, and what it said."""
 
-    def __init__(self, server: str, gateway: str = SERVES, follower: str = SERVES) -> None:
+    def __init__(
+        self, server: str, gateway: str = SERVES, follower: str = SERVES, server_s: float = 1.0
+    ) -> None:
         self.said: list[str] = []
         self.parts: dict[str, Part] = {
-            name: Part(name, [sys.executable, "-c", source], self.pass_on, 1.0)
-            for name, source in (("server", server), ("gateway", gateway), ("follower", follower))
+            name: Part(name, [sys.executable, "-c", source], self.pass_on, stop_s)
+            for name, source, stop_s in (
+                ("server", server, server_s),
+                ("gateway", gateway, 1.0),
+                ("follower", follower, 1.0),
+            )
         }
         self.watch = Watch(
             self.parts["server"],
@@ -62,8 +68,10 @@ class Exchange:
 async def start() -> AsyncIterator[Callable[..., Exchange]]:
     started: list[Exchange] = []
 
-    def start(server: str = SERVES, gateway: str = SERVES, follower: str = SERVES) -> Exchange:
-        started.append(Exchange(server, gateway, follower))
+    def start(
+        server: str = SERVES, gateway: str = SERVES, follower: str = SERVES, server_s: float = 1.0
+    ) -> Exchange:
+        started.append(Exchange(server, gateway, follower, server_s))
         return started[-1]
 
     yield start
@@ -238,6 +246,18 @@ async def test_one_that_does_not_stop_is_made_to(start: Callable[..., Exchange])
     process_id = exchange.process_id("server")
     assert await exchange.watch.stop() == ["server"]
     assert not is_there(process_id)
+
+
+@pytest.mark.asyncio
+async def test_all_have_their_time_within_that_of_the_server(
+    start: Callable[..., Exchange],
+) -> None:
+    exchange = start(server=DEAF, server_s=3.0)
+    await exchange.watch.start()
+    stopping = asyncio.create_task(exchange.watch.stop())
+    await until(lambda: not exchange.parts["gateway"].running)
+    assert exchange.parts["server"].running
+    assert await stopping == ["server"]
 
 
 @pytest.mark.asyncio

@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from exchange.http.v1 import order_service_pb2
+from exchange.http.v1 import market_service_pb2, order_service_pb2
+from exchange.http.v1.market_service_pb2_grpc import MarketServiceStub
 from exchange.v1.admin_service_pb2 import GetStatusRequest, StreamJournalRequest
 from exchange.v1.order_service_pb2 import (
     CancelOrdersRequest,
@@ -212,6 +213,16 @@ async def test_health_admin_and_the_journal_are_never_limited(tmp_path: Path) ->
             stream = served.admin.StreamJournal(StreamJournalRequest())
             assert await stream.read() is not grpc.aio.EOF
             stream.cancel()
+
+
+@pytest.mark.asyncio
+async def test_a_snapshot_over_http_is_a_query(tmp_path: Path) -> None:
+    async with standing_still(tmp_path) as served:
+        create = cast("Any", MarketServiceStub(served.channel)).CreateSnapshot
+        request = market_service_pb2.CreateSnapshotRequest()
+        codes = [(await outcome(create(request)))[0] for _ in range(4)]
+        assert codes[-1] == "RESOURCE_EXHAUSTED"
+        assert "RESOURCE_EXHAUSTED" not in codes[:-1]
 
 
 @pytest.mark.asyncio

@@ -17,7 +17,7 @@ from server.supervisor.doctor.finding import Finding, bad, good, note
 
 DISTRIBUTION: Final = "exchange-backend"
 PYTHONS: Final = ((3, 11), (3, 12))
-INSTALL: Final = "install what requirements.lock lists: make setup, or `pip install -r` it"
+INSTALL: Final = "install what requirements.lock lists: make clean up, or `pip install -r` it"
 REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)\s*>=\s*([0-9.]+)", re.ASCII)
 OPTIONAL: Final = re.compile(r";.*\bextra\s*==")
 ENVOY_VERSION: Final = re.compile(r"/([0-9]+\.[0-9]+\.[0-9]+)/", re.ASCII)
