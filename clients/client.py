@@ -152,7 +152,7 @@ class ExchangeClient:
         return order_wire.cancelled_all_of(reply)
 
     async def order(self, order_id: str) -> Order:
-        """The newest order that had this id, open or remembered."""
+        """The newest order that had this id: open, remembered, or in the exchange's PostgreSQL."""
         reply = await self._connection.read(
             self._orders.GetOrder, orders_pb2.GetOrderRequest(order_id=order_id)
         )

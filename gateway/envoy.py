@@ -64,7 +64,9 @@ def command(addresses: Addresses, *, json_lines: bool = False) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Judge or show the gateway's configuration.")
+    parser = argparse.ArgumentParser(
+        description="Judge or show the gateway's configuration, for the default addresses."
+    )
     chosen = parser.add_mutually_exclusive_group(required=True)
     chosen.add_argument("--validate", action="store_true", help="let Envoy judge it")
     chosen.add_argument("--show", action="store_true", help="print it as JSON")

@@ -47,15 +47,17 @@ class SequencerLimits:
     """Section `[sequencer]`."""
 
     commands_waiting_max: int = bounded(20_000, 1, 1_000_000)
-    """Commands that wait for the journal: ten messages of 1,000 from each of two clients; a few
-    MB, and well under a second of work. More are refused until some are durable."""
+    """Commands that wait for their turn in the journal, beside those that are being written: ten
+    messages of 1,000 from each of two clients; a few MB, and well under a second of work. More are
+    refused until some are durable; where none waits, a message of any size is taken."""
     quiet_ms: int = bounded(100, 1, 60_000)
     """Milliseconds without a command after which an empty record vouches for the last one."""
 
 
 @dataclass(frozen=True, slots=True)
 class GrpcLimits:
-    """Section `[grpc]`."""
+    """Section `[grpc]`: of the server's own port. The gateway has bounds of its own, fit for these
+    as they are by default, which do not follow them (`gateway/configuration.py`)."""
 
     message_bytes_max: int = bounded(MIB, 1024, 64 * MIB)
     """Largest request: 1,000 commands with the longest ids fit, and little memory for each call."""

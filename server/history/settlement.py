@@ -72,7 +72,7 @@ WITH fills AS (
     FROM fills GROUP BY instrument, account
 )
 INSERT INTO settlements
-    (day, instrument, account, quantity, money, fees, trade_count, through_sequence)
+    (day, instrument, account, quantity, money, fees, fill_count, through_sequence)
 SELECT $1::date, instrument, account, quantity, money, fees, fills, $4::bigint FROM obligations
 UNION ALL
 SELECT $1::date, instrument, 'fees/' || split_part(instrument, '-', 2), 0, sum(fees), -sum(fees),
@@ -81,7 +81,7 @@ FROM obligations GROUP BY instrument"""
 _COUNT: Final = "SELECT count(*) FROM trades WHERE timestamp >= $1 AND timestamp < $2"
 _DONE: Final = "INSERT INTO settled_days VALUES ($1, $2, $3, $4)"
 _ROWS: Final = """
-SELECT instrument, account, quantity * 1e8, money * 1e16, fees * 1e8, trade_count
+SELECT instrument, account, quantity * 1e8, money * 1e16, fees * 1e8, fill_count
 FROM settlements WHERE day = $1 ORDER BY instrument COLLATE "C", account COLLATE "C" """
 
 

@@ -105,12 +105,13 @@ PARTS: Final = {
         (),
     ),
 }
-"""Each with its summary, its description, and the settings that it has no use for."""
+"""Each with its summary, its description, and the settings that it does not take. The others take
+all, whether they have a use for them or not: `up` hands its own on."""
 SETTINGS: Final = tuple(named.name for named in NAMED)
 WITHOUT: Final = {"server": "on this machine", "websocket": "a socket without a port"}
 """What holds where a setting is empty, other than that there is none."""
 OF_UP: Final = ("full",)
-"""Settings that parts have no use for."""
+"""Settings that are not handed on."""
 UNTOLD: Final = 4
 """Of a trading command that was carried out, but whose answer could not be written."""
 UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from exchange.http.v1.order_service_pb2 import PlaceOrderRequest
 from tests.gateway.door import Market
 from tests.gateway.websocket_client import client_of
 from tests.running import Everything
@@ -41,6 +42,14 @@ def test_examples_are_as_their_messages_say(name: str) -> None:
     for example in MESSAGES[name]["examples"]:
         assert example["payload"]["type"] == name
         check(example["payload"])
+
+
+def test_an_order_has_the_fields_of_the_http_interface() -> None:
+    fields = {field.name for field in PlaceOrderRequest.DESCRIPTOR.fields}
+    assert MESSAGES["order"]["payload"]["properties"].keys() == fields | {
+        "order_type",
+        "request_id",
+    }
 
 
 def test_requests_are_answered_as_said(exchange: Everything, market: Market) -> None:

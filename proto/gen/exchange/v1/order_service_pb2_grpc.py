@@ -119,7 +119,7 @@ class OrderServiceServicer:
     def ReplaceOrder(self, request, context):
         """Changes price and/or total quantity of an open order. Same price and no larger total keeps its
         place in the queue; otherwise it comes in again like a new order. A total at or below what is
-        filled cancels it. Refused, the old order stands.
+        filled, or was taken off by self-trade prevention, cancels it. Refused, the old order stands.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,7 +49,7 @@ class OrderServiceStub:
     ReplaceOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ReplaceOrderRequest, _order_service_pb2.ReplaceOrderResponse]
     """Changes price and/or total quantity of an open order. Same price and no larger total keeps its
     place in the queue; otherwise it comes in again like a new order. A total at or below what is
-    filled cancels it. Refused, the old order stands.
+    filled, or was taken off by self-trade prevention, cancels it. Refused, the old order stands.
     """
     CancelOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]
     """Ends an open order."""
@@ -91,7 +91,7 @@ class OrderServiceAsyncStub(OrderServiceStub):
     ReplaceOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ReplaceOrderRequest, _order_service_pb2.ReplaceOrderResponse]  # type: ignore[assignment]
     """Changes price and/or total quantity of an open order. Same price and no larger total keeps its
     place in the queue; otherwise it comes in again like a new order. A total at or below what is
-    filled cancels it. Refused, the old order stands.
+    filled, or was taken off by self-trade prevention, cancels it. Refused, the old order stands.
     """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]  # type: ignore[assignment]
     """Ends an open order."""
@@ -148,7 +148,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_order_service_pb2.ReplaceOrderResponse, _abc.Awaitable[_order_service_pb2.ReplaceOrderResponse]]:
         """Changes price and/or total quantity of an open order. Same price and no larger total keeps its
         place in the queue; otherwise it comes in again like a new order. A total at or below what is
-        filled cancels it. Refused, the old order stands.
+        filled, or was taken off by self-trade prevention, cancels it. Refused, the old order stands.
         """
 
     @_abc_1.abstractmethod
