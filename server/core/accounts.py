@@ -39,9 +39,9 @@ class FeeAccount:
 
     __slots__ = ("balance_e8", "currency")
 
-    def __init__(self, currency: str, balance_e8: int = 0) -> None:
+    def __init__(self, currency: str) -> None:
         self.currency = currency
-        self.balance_e8 = balance_e8
+        self.balance_e8 = 0
 
 
 class Position(NamedTuple):

@@ -88,13 +88,6 @@ class Directory:
             self.accounts[client.client_id, market.name] = account
         return account
 
-    def add(self, order: Order) -> None:
-        """Enter a new order; its id is not that of an open or remembered one."""
-        order_id = order.order_id
-        self.make_way(order_id)
-        self.orders[order_id] = order
-        order.account.placed.append(order)
-
     def make_way(self, order_id: str) -> None:
         """Before an id is used again, a forgotten order goes: the index is in placing order."""
         if self.orders.pop(order_id, None) is not None:

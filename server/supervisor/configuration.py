@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
+from server.core.checks import INSTRUMENT_PATTERN
 from server.core.instruments import Instrument, Limits
 from server.core.types import INT64_MAX, SelfTradePrevention
+from server.decimals import decimal_text
 from server.settings import (
     KAFKA_FORMATS,
     LOG_FORMATS,
@@ -265,9 +267,7 @@ def _instrument(given: Given) -> Instrument:
     for key, it in _table("instruments", given, known).items():
         setting = f"instruments.{key}"
         if key == "name":
-            values["name"] = _matching(
-                setting, it, re.compile("[A-Z0-9]{1,16}-[A-Z0-9]{1,16}", re.ASCII)
-            )
+            values["name"] = _matching(setting, it, re.compile(INSTRUMENT_PATTERN))
         elif key == "self_trade_prevention":
             values[key] = _mode(setting, it)
         elif key in fees:
@@ -282,8 +282,8 @@ def _instrument(given: Given) -> Instrument:
             least, most = getattr(instrument, f"{low}_e8"), getattr(instrument, f"{high}_e8")
             raise _wrong(
                 f"instruments.{low}",
-                Given(_text(least, 8), given.source),
-                f"at most {high} of {instrument.name}, which is {_text(most, 8)}",
+                Given(decimal_text(least, 8), given.source),
+                f"at most {high} of {instrument.name}, which is {decimal_text(most, 8)}",
             )
     return instrument
 
@@ -442,8 +442,8 @@ def _mode(name: str, given: Given) -> int:
 def _decimal(name: str, given: Given, decimals: int, low: int, high: int) -> int:
     """Strictly from text to units of 10^-decimals; a TOML number has been through a float."""
     wanted = (
-        f'a decimal in quotes such as "0.01", from {_text(low, decimals)} to '
-        f"{_text(high, decimals)}, with at most {decimals} decimals"
+        f'a decimal in quotes such as "0.01", from {decimal_text(low, decimals)} to '
+        f"{decimal_text(high, decimals)}, with at most {decimals} decimals"
     )
     found = DECIMAL.fullmatch(given.value) if isinstance(given.value, str) else None
     if not found or len(found[3] or "") > decimals:
@@ -453,11 +453,6 @@ def _decimal(name: str, given: Given, decimals: int, low: int, high: int) -> int
     if not low <= units <= high:
         raise _wrong(name, given, wanted)
     return units
-
-
-def _text(units: int, decimals: int) -> str:
-    whole, rest = divmod(abs(units), 10**decimals)
-    return f"{'-' if units < 0 else ''}{whole}.{rest:0{decimals}}".rstrip("0").rstrip(".")
 
 
 def _whole(settings: Settings, given: Mapping[str, Given]) -> None:
