@@ -22,6 +22,7 @@ RUN uv pip install --system --no-cache --no-deps --no-build-isolation -e . \
 
 USER exchange
 ENV EXCHANGE_DATA_DIR=/var/lib/exchange PYTHONUNBUFFERED=1
-VOLUME /var/lib/exchange
 ENTRYPOINT ["exchange"]
+# On the loopback interface of the container; to be reached through a published port it needs
+# `up --host 0.0.0.0 --insecure-public`, and a volume at /var/lib/exchange to be there tomorrow.
 CMD ["up"]

@@ -22,11 +22,12 @@ import yaml
 
 from server.settings import Settings
 from server.supervisor import embedded_postgres, kafka_broker, main, redis_server
-from server.supervisor.configuration import NAMED, load
+from server.supervisor.configuration import CONFIG_VARIABLE, NAMED, load
 from tests.running import EXCHANGE, Starter, free_port, until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+COMPOSE_TEXT: Final = (ROOT / "docker-compose.yml").read_text()
+COMPOSE: Final[dict[str, Any]] = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
 IMAGE: Final = (ROOT / "Dockerfile").read_text()
 PARTS: Final = ("server", "follower", "websocket", "gateway")
@@ -94,7 +95,7 @@ def test_each_service_is_whole(name: str) -> None:
 def test_every_part_is_there_and_finds_the_others() -> None:
     assert {name for name, it in SERVICES.items() if it["image"] == OWN_IMAGE} == set(PARTS)
     for name in PARTS:
-        known = {named.variable for named in NAMED}
+        known = {CONFIG_VARIABLE, *(named.variable for named in NAMED)}
         assert all(
             it in known or it.startswith(("POSTGRES_", "REDIS_")) for it in environment_of(name)
         )
@@ -109,6 +110,14 @@ def test_every_part_is_there_and_finds_the_others() -> None:
     server, follower = SERVICES["server"], SERVICES["follower"]
     assert server["volumes"] == follower["volumes"], "where snapshots are looked for"
     assert f"EXCHANGE_DATA_DIR={server['volumes'][0].partition(':')[2]}" in IMAGE
+
+
+def test_a_file_of_settings_may_be_named() -> None:
+    (named,) = re.findall(r"EXCHANGE_CONFIG=/etc/exchange/(\S+) docker compose up", COMPOSE_TEXT)
+    assert (ROOT / "deploy" / named).is_file()
+    for name in ("server", "follower"):
+        assert "./deploy:/etc/exchange:ro" in SERVICES[name]["volumes"]
+        assert CONFIG_VARIABLE in environment_of(name)
 
 
 def test_the_servers_are_as_in_the_other_tests() -> None:
