@@ -28,7 +28,7 @@ from clients.presentation import (
     status_lines,
     trades_lines,
 )
-from clients.requests import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder
+from clients.requests import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder, SetInstrument
 from clients.retries import Retries
 from clients.terminal import colours_on, line, text_of
 
@@ -216,6 +216,24 @@ async def _followers(exchange: ExchangeClient, options: argparse.Namespace) -> A
     return Answer(told, followers_lines(status))
 
 
+async def _set_instrument(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
+    instrument = await exchange.set_instrument(
+        SetInstrument(
+            options.instrument,
+            tick=options.tick,
+            lot=options.lot,
+            price_min=options.price_min,
+            price_max=options.price_max,
+            quantity_min=options.quantity_min,
+            quantity_max=options.quantity_max,
+            maker_fee=options.maker,
+            taker_fee=options.taker,
+            self_trade_prevention=options.stp,
+        )
+    )
+    return Answer(instrument, instruments_lines([instrument]))
+
+
 async def _fees(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
     instrument = await exchange.set_fees(options.instrument, options.maker, options.taker)
     return Answer(instrument, instruments_lines([instrument]))
@@ -241,6 +259,7 @@ _ACTIONS = {
     "instruments": _instruments,
     "status": _status,
     "followers": _followers,
+    "set-instrument": _set_instrument,
     "fees": _fees,
     "log-level": _log_level,
 }

@@ -40,6 +40,7 @@ from clients.requests import (
     CancelOrders,
     PlaceOrder,
     ReplaceOrder,
+    SetInstrument,
     keyed,
 )
 from clients.retries import Retries
@@ -256,6 +257,21 @@ class ExchangeClient:
         """How the server is."""
         reply = await self._connection.read(self._admin.GetStatus, admin_pb2.GetStatusRequest())
         return market_wire.status_of(reply)
+
+    async def set_instrument(self, change: SetInstrument) -> Instrument:
+        """Lists an instrument or changes one, which is read before and then set as a whole."""
+        listed = await self._connection.read(
+            self._market.ListInstruments, market_pb2.ListInstrumentsRequest()
+        )
+        definition = market_pb2.Instrument(name=change.name)
+        for instrument in listed.instruments:
+            if instrument.name == change.name:
+                definition = instrument
+        market_wire.change_instrument(definition, change)
+        request = admin_pb2.SetInstrumentRequest(instrument=definition)
+        # To set the same again changes nothing.
+        reply = await self._connection.read(self._admin.SetInstrument, request)
+        return market_wire.instrument_of(reply.instrument)
 
     async def set_fees(
         self, instrument: str, maker: Number | None = None, taker: Number | None = None

@@ -38,6 +38,7 @@ def register(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     _add(subparsers, "instruments", "show what can be traded", "exchange instruments")
     _add(subparsers, "status", "show how the exchange is", "exchange status")
     _add_followers(subparsers)
+    _add_set_instrument(subparsers)
     _add_fees(subparsers)
     _add_log_level(subparsers)
     _add_watch(subparsers)
@@ -225,15 +226,42 @@ def _add_followers(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     )
 
 
+def _add_set_instrument(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    example = "exchange set-instrument BTC-EUR --tick 0.01 --lot 0.0001"
+    parser = _add(
+        subparsers, "set-instrument", "list an instrument while running, or change one", example
+    )
+    parser.add_argument("instrument", metavar="INSTRUMENT", help="e.g. BTC-EUR")
+    for option, meaning in (
+        ("--tick", "of prices; it stays while orders rest"),
+        ("--lot", "of quantities; it stays while orders rest"),
+        ("--price-min", "lowest price"),
+        ("--price-max", "highest price"),
+        ("--quantity-min", "of an order"),
+        ("--quantity-max", "of an order"),
+    ):
+        parser.add_argument(option, type=number, help=f"{meaning} (as it is)")
+    _add_fee_options(parser)
+    parser.add_argument(
+        "--stp",
+        choices=list(map(str, SelfTradePrevention)),
+        help="self-trade prevention of orders that name none (as it is)",
+    )
+
+
 def _add_fees(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     example = "exchange fees BTC-USD --maker -0.0001 --taker 0.0005"
     parser = _add(subparsers, "fees", "change the fees of an instrument while running", example)
     _add_instrument(parser)
+    _add_fee_options(parser)
+    parser.set_defaults(run=_run_fees)
+
+
+def _add_fee_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--maker", type=rate, help="of the resting side, part of the notional (as it is)"
     )
     parser.add_argument("--taker", type=rate, help="of the incoming side (as it is)")
-    parser.set_defaults(run=_run_fees)
 
 
 def _add_log_level(subparsers: "Parsers[argparse.ArgumentParser]") -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from clients.decimals import decimal_of_e8
+from clients.decimals import decimal_of_e8, e6_of, e8_of
 from clients.order_wire import money_of, price_of, time_of, trade_of
+from clients.requests import SetInstrument
 from clients.types import (
     Book,
     BookMessage,
@@ -118,6 +119,21 @@ def instrument_of(instrument: market_data_pb2.Instrument) -> Instrument:
         taker_fee=rate_of_e6(instrument.taker_fee_e6),
         self_trade_prevention=SELF_TRADE_PREVENTIONS.word(instrument.self_trade_prevention),
     )
+
+
+def change_instrument(into: market_data_pb2.Instrument, change: SetInstrument) -> None:
+    """What is not None is written over; raises `NumberInvalidError`, or `ValueError` of a word."""
+    for field in ("tick", "lot", "price_min", "price_max", "quantity_min", "quantity_max"):
+        value = getattr(change, field)
+        if value is not None:
+            setattr(into, f"{field}_e8", e8_of(value, field))
+    for field in ("maker_fee", "taker_fee"):
+        rate = getattr(change, field)
+        if rate is not None:
+            setattr(into, f"{field}_e6", e6_of(rate, field))
+    if change.self_trade_prevention is not None:
+        mode = SELF_TRADE_PREVENTIONS.name(change.self_trade_prevention)
+        into.self_trade_prevention = mode  # type: ignore[assignment]
 
 
 def rate_of_e6(rate_e6: int) -> Decimal:

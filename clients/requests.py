@@ -70,6 +70,25 @@ class CancelOrders:
     side: Side | str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SetInstrument:
+    """An instrument to list, or to change: what is None stays as it is or, of a new one, has its
+    default. Fees are parts of the notional."""
+
+    name: str
+    tick: Number | None = None
+    """Like the lot it stays while orders rest."""
+    lot: Number | None = None
+    price_min: Number | None = None
+    price_max: Number | None = None
+    quantity_min: Number | None = None
+    quantity_max: Number | None = None
+    maker_fee: Number | None = None
+    taker_fee: Number | None = None
+    self_trade_prevention: SelfTradePrevention | str | None = None
+    """Of orders that name none."""
+
+
 Command = PlaceOrder | ReplaceOrder | CancelOrder | CancelOrders
 Request = Command | Sequence[Command]
 Keyed = TypeVar("Keyed", PlaceOrder, ReplaceOrder, CancelOrder)

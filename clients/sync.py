@@ -208,6 +208,7 @@ class SyncExchangeClient:
     statistics = _waiting(ExchangeClient.statistics)
     positions = _waiting(ExchangeClient.positions)
     status = _waiting(ExchangeClient.status)
+    set_instrument = _waiting(ExchangeClient.set_instrument)
     set_fees = _waiting(ExchangeClient.set_fees)
     set_log_level = _waiting(ExchangeClient.set_log_level)
     remove_follower = _waiting(ExchangeClient.remove_follower)

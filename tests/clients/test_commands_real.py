@@ -73,6 +73,25 @@ def test_fees_and_log_level_change_while_running(
     assert json.loads(type_in("log-level info --json"))["previous_level"] == "warning"
 
 
+def test_an_instrument_is_listed_and_changed_while_running(
+    type_in: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = json.loads(type_in("set-instrument BTC-EUR --tick 0.01 --lot 0.0001 --json"))
+    assert (listed["name"], listed["tick"], listed["lot"]) == ("BTC-EUR", "0.01", "0.0001")
+    type_in("place carol buy 0.5 BTC-EUR --price 60000.01")
+    changed = json.loads(
+        type_in("set-instrument BTC-EUR --quantity-max 1 --maker -0.0001 --stp cancel_both --json")
+    )
+    assert changed == listed | {
+        "quantity_max": "1",
+        "maker_fee": "-0.000100",
+        "self_trade_prevention": "cancel_both",
+    }
+    assert type_in("instruments").count("BTC-EUR") == 1
+    type_in("set-instrument BTC-EUR --tick 1", code=1)
+    assert "while orders rest" in capsys.readouterr().err
+
+
 def test_followers_are_listed_and_forgotten(
     address: str, type_in: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
