@@ -2,7 +2,7 @@
 
 A table is a list of columns and a function that makes rows of a range of the journal, in one pass,
 in the journal's order; whoever writes them down decides how a column looks (`UNITS`: integers of
-10^-8, `TIME`: ns since 1970 UTC). The names are those that the client's types have.
+10^-8, `TIME`: ns since 1970 UTC). The names are those of HTTP replies and of the tables.
 
 - *trades*: each trade, as it happened. The append-only log of trades, in other words.
 - *orders*: each order that was placed in the range, as it stood at the end of the range. Those that
@@ -238,7 +238,7 @@ TABLES: Final[dict[str, Table]] = {
             Column("trade_id", WORD),
             Column("sequence", NUMBER),
             Column("index", NUMBER),
-            Column("time", TIME),
+            Column("timestamp", TIME),
             Column("instrument", WORD),
             Column("price", UNITS),
             Column("quantity", UNITS),
@@ -275,8 +275,8 @@ TABLES: Final[dict[str, Table]] = {
             Column("status", WORD),
             Column("end_reason", WORD),
             Column("placed_sequence", NUMBER),
-            Column("created_time", TIME),
-            Column("updated_time", TIME),
+            Column("created_at", TIME),
+            Column("updated_at", TIME),
         ),
         _orders,
     ),
@@ -284,7 +284,7 @@ TABLES: Final[dict[str, Table]] = {
         (
             Column("sequence", NUMBER),
             Column("index", NUMBER),
-            Column("time", TIME),
+            Column("timestamp", TIME),
             Column("kind", WORD),
             Column("instrument", WORD),
             Column("order_id", WORD),

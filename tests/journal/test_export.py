@@ -80,7 +80,7 @@ def test_orders_stand_as_the_engine_has_them(plain_site: Site) -> None:
         ] == row["quantity"]  # fmt: skip
         assert (row["end_reason"] is None) == (event.status < 4)
         assert row["price"] == (event.price_e8 if event.order_type == 1 else None)
-        assert row["updated_time"] == order.updated_ns
+        assert row["updated_at"] == order.updated_ns
     assert len(found) == engine.counts().orders_open + engine.counts().orders_closed
     statuses = {row["status"] for row in found}
     assert statuses >= {"partially_filled", "filled", "cancelled"}
@@ -134,10 +134,10 @@ def test_a_range_of_sequences_has_both_ends(plain_site: Site, first: int, last: 
 
 def test_a_range_of_times_has_its_beginning_only(plain_site: Site) -> None:
     everything = rows(plain_site, "events")
-    moments = sorted({row["time"] for row in everything})
+    moments = sorted({row["timestamp"] for row in everything})
     first, last = moments[2], moments[6]
     within = rows(plain_site, "events", Range(from_ns=first, until_ns=last))
-    assert within == [row for row in everything if first <= row["time"] < last]
+    assert within == [row for row in everything if first <= row["timestamp"] < last]
     assert within
 
 
