@@ -234,16 +234,28 @@ def combination_reject(
 def change_numbers(
     order: Order | None, price_e8: int | None, quantity_e8: int | None
 ) -> Reject | None:
-    """Numbers of a replace; without an order, those that hold for every instrument."""
+    """Numbers of a replace; without an order, those that hold for every instrument.
+
+    An order that comes in again is judged whole, like a new one. One that stays in its place is not
+    for its price nor for being too large still, and one that ends not for being too small.
+    """
     definition = order.account.market.definition if order is not None else ANY_INSTRUMENT
+    if order is not None and not order.closed_sequence:
+        price_new_e8 = order.price_e8 if price_e8 is None else price_e8
+        quantity_new_e8 = order.quantity_e8 if quantity_e8 is None else quantity_e8
+        added_e8 = quantity_new_e8 - order.quantity_e8
+        if added_e8 + order.remaining_e8 <= 0:
+            definition = definition._replace(quantity_min_e8=1, quantity_max_e8=INT64_MAX)
+        elif price_new_e8 == order.price_e8 and added_e8 <= 0:
+            price_e8 = None
+            definition = definition._replace(quantity_max_e8=INT64_MAX)
+        else:
+            price_e8, quantity_e8 = price_new_e8, quantity_new_e8
     reject = price_reject(definition, price_e8) if price_e8 is not None else None
     if reject is None and quantity_e8 is not None:
         reject = quantity_reject(definition, quantity_e8)
     if reject is not None or order is None or order.closed_sequence:
         return reject
-    price_new_e8 = order.price_e8 if price_e8 is None else price_e8
-    quantity_new_e8 = order.quantity_e8 if quantity_e8 is None else quantity_e8
-    added_e8 = quantity_new_e8 - order.quantity_e8
     moved_e8 = order.remaining_e8 if price_new_e8 != order.price_e8 else 0
     return bounds_reject(
         order.account.market.book,

@@ -60,7 +60,7 @@ from server.core.types import (
     Repeat,
 )
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 """Version of everything that decides what a command does; a journal names its own."""
 
 Outcome = list[Event] | Reject | Repeat

@@ -352,3 +352,39 @@ def test_what_ended_without_a_trade_no_longer_counts_for_the_bounds(engine: Engi
     assert market.placed_e8 == placed_e8 + INT64_MAX - E8
     assert type(apply(engine, CancelOrder("C", accepted.order_id))) is list
     assert market.placed_e8 == placed_e8
+
+
+@pytest.mark.parametrize(
+    ("price_e8", "quantity_e8", "refused"),
+    [
+        # It comes in again, with the price or the quantity that it had.
+        (1_050, None, (R.QUANTITY_ABOVE_MAXIMUM, "quantity_e8", 100, 60)),
+        (None, 110, (R.PRICE_BELOW_MINIMUM, "price_e8", 1_000, 1_050)),
+        (1_050, 60, None),
+        # It stays where it is.
+        (None, 90, None),
+        (1_000, 90, None),
+        (None, 50, (R.QUANTITY_BELOW_MINIMUM, "quantity_e8", 50, 60)),
+        (None, 75, (R.QUANTITY_OFF_LOT, "quantity_e8", 75, 10)),
+        # It ends: as much is filled.
+        (None, 40, None),
+        (None, 20, None),
+        (2_000, 30, None),
+        (1_040, 30, (R.PRICE_BELOW_MINIMUM, "price_e8", 1_040, 1_050)),
+        (None, 0, (R.QUANTITY_NOT_POSITIVE, "quantity_e8", 0, 0)),
+        (None, 35, (R.QUANTITY_OFF_LOT, "quantity_e8", 35, 10)),
+    ],
+)
+def test_a_replace_after_the_limits_have_changed(
+    engine: Engine,
+    price_e8: int | None,
+    quantity_e8: int | None,
+    refused: tuple[R, str, int, int] | None,
+) -> None:
+    apply(engine, CancelOrder("B", "sol"))
+    [accepted] = apply(engine, strict())
+    apply(engine, strict(client_id="B", side=SELL, quantity_e8=40))
+    limits = STRICT._replace(price_min_e8=1_050, quantity_min_e8=60, quantity_max_e8=60)
+    assert type(apply(engine, SetInstrument(limits))) is list
+    outcome = apply(engine, ReplaceOrder("A", accepted.order_id, price_e8, quantity_e8))
+    assert outcome == Reject(*refused) if refused else type(outcome) is list

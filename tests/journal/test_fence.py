@@ -87,7 +87,7 @@ def test_the_overtaken_writer_is_refused_and_the_new_one_is_not() -> None:
     [
         lambda r: r._replace(payload=b"paxload"),
         lambda r: r._replace(time_ns=10),
-        lambda r: r._replace(rules_version=2),
+        lambda r: r._replace(rules_version=r.rules_version + 1),
         lambda r: r._replace(chain=bytes(16)),
     ],
 )

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from server.journal.recovery import recover
+from server.journal.refusals import RulesDiffer
 from tests.journal.site import Site, every_command, trade
 from tests.journal.test_segments import Files
 
 WRITTEN = Path(__file__).parents[1] / "data" / "journal"
+UNDER_RULES_1 = WRITTEN.with_name("journal_of_rules_1")
 LAST_SEQUENCE = 59
-STATE_HASH = "64d5c8e33b667e61c2bd088a36bc34826bb16bc1118e4ce37f6de8901e11ae14"
+STATE_HASH = "2a15c7fcbe5e3c967d0ac563998d040f7e17c2d1f72f83a725357042592884b8"
 SEGMENT_BYTES = 6_000
 
 
@@ -47,6 +49,15 @@ def test_i8_what_was_written_before_is_read(tmp_path: Path, snapshots: int) -> N
     assert (report.snapshot_sequence is None) == (snapshots == 0)
     assert (report.last_sequence, report.cut) == (LAST_SEQUENCE, None)
     assert report.state_hash.hex() == STATE_HASH
+
+
+def test_what_was_written_under_other_rules_is_refused_untouched(tmp_path: Path) -> None:
+    """It was not stopped cleanly: there are commands behind its newest snapshot."""
+    directory = shutil.copytree(UNDER_RULES_1, tmp_path / "data")
+    before = {path: path.read_bytes() for path in directory.rglob("journal*")}
+    with pytest.raises(RulesDiffer, match="rules version 1, this release has 2"):
+        recover(directory)
+    assert {path: path.read_bytes() for path in directory.rglob("journal*")} == before
 
 
 def test_what_was_written_before_is_written_now(tmp_path: Path) -> None:

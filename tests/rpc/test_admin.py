@@ -47,7 +47,7 @@ async def test_status(served: Served) -> None:
     status = await served.admin.GetStatus(GetStatusRequest())
     sequence = served.engine.sequence
     assert (status.applied_sequence, status.durable_sequence) == (sequence, sequence)
-    assert (status.rules_version, status.epoch, status.version) == (1, 1, "0.1.0")
+    assert (status.rules_version, status.epoch, status.version) == (2, 1, "0.1.0")
     assert (status.open_orders, status.keys, status.closed_orders) == (1, 1, 0)
     assert status.keys_guaranteed == Limits().keys_max
     assert status.window_ns == Limits().window_ns
