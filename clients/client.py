@@ -103,6 +103,8 @@ class ExchangeClient:
         traceback: TracebackType | None,
     ) -> None:
         connection, self._open = self._connection, None
+        # Each holds the channel, which a process that is forked later could not live with.
+        del self._orders, self._market, self._accounts, self._admin
         await connection.close()
 
     @property
@@ -188,10 +190,10 @@ class ExchangeClient:
         self, *, client_id: str = "", cancel_on_disconnect: bool = False
     ) -> TradingSession:
         """A two-way stream of commands and outcomes: `async with` opens it."""
-        address = self._connection.address
+        connection = self._connection
         return TradingSession(
             self._orders.TradingSession,
-            address,
+            connection,
             client_id=client_id,
             cancel_on_disconnect=cancel_on_disconnect,
         )

@@ -41,8 +41,9 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 
 CLOSED = "this client has been closed; open another one"
 FORKED = (
-    "this process was forked while a client was open, which gRPC does not survive: have it started "
-    "by multiprocessing's `spawn` or `forkserver`, or open the first client after the fork"
+    "this process was forked while a client was open, or a session or stream of one was kept, "
+    "which gRPC does not survive: have it started by multiprocessing's `spawn` or `forkserver`, or "
+    "open the first client after the fork"
 )
 
 Q = TypeVar("Q")
@@ -67,20 +68,19 @@ class Connection:
     """Made within a running event loop, and belongs to it."""
 
     def __init__(self, address: str, retries: Retries) -> None:
-        if any(each.process_id != os.getpid() for each in _open):
+        if any(each.process_id != os.getpid() for each in _held):
             raise RuntimeError(FORKED)
         self.process_id: int = os.getpid()
         self.address = address
         self.retries = retries
         self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         self._is_closed = False
-        _open.add(self)
+        _held.add(self)
 
     async def close(self) -> None:
         """Ends whatever goes on over it."""
         self._is_closed = True
         await self.channel.close()
-        _open.discard(self)
 
     async def connect(self, timeout_s: float) -> None:
         """Connects now, or raises UnavailableError."""
@@ -161,8 +161,9 @@ class Connection:
         )
 
 
-_open: WeakSet[Connection] = WeakSet()
-"""Also those that were open in the process that this one was forked from."""
+_held: WeakSet[Connection] = WeakSet()
+"""Also those of the process that this one was forked from. One that is closed stays while anything
+holds it, and with it what gRPC has beside the channel."""
 
 
 def _readable(message: M) -> M:

@@ -36,7 +36,7 @@ from typing import Protocol, Self
 
 import grpc
 
-from clients.connection import is_cancelled
+from clients.connection import Connection, is_cancelled
 from clients.errors import ExchangeError, OutcomeUnknownError, UnavailableError, error_of
 from clients.order_wire import Outcome, session_command, session_outcome_of
 from clients.requests import Command
@@ -86,13 +86,14 @@ class TradingSession:
     def __init__(
         self,
         open_stream: SessionStream,
-        address: str,
+        connection: Connection,
         *,
         client_id: str = "",
         cancel_on_disconnect: bool = False,
     ) -> None:
         self._open_stream = open_stream
-        self._address = address
+        self._connection = connection  # held for as long as the stream, by which a fork is seen
+        self._address = connection.address
         self._first = Request()
         self._first.open.client_id = client_id
         self._first.open.cancel_on_disconnect = cancel_on_disconnect

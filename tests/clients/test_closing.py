@@ -297,6 +297,49 @@ def test_a_forked_process_is_told_instead_of_waiting_for_ever(address: str) -> N
     assert version
 
 
+FORKING_LATER = """
+import asyncio, os, sys
+from clients.client import ExchangeClient
+from clients.sync import SyncExchangeClient
+
+async def asked():
+    async with ExchangeClient(sys.argv[1]) as exchange, exchange.trading_session() as session:
+        await exchange.status()
+    return exchange, session
+
+with SyncExchangeClient(sys.argv[1]) as exchange:
+    exchange.status()
+    trades = exchange.follow_trades()
+    next(trades)
+other, session = asyncio.run(asked())
+for _ in range(2):
+    child = os.fork()
+    if not child:
+        try:
+            with SyncExchangeClient(sys.argv[1]) as own:
+                print(own.status().version, flush=True)
+        except RuntimeError as error:
+            print(error, flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    session = None
+"""
+
+
+def test_a_process_forked_after_its_clients_were_closed_opens_its_own(address: str) -> None:
+    """What keeps a part of gRPC alive is told of: it would end the process at its first call."""
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKING_LATER, address],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    kept, version = run.stdout.splitlines()
+    assert "a session or stream of one was kept" in kept
+    assert version
+
+
 @pytest.mark.parametrize("package", ["clients", "exchange"])
 def test_type_checkers_of_other_programs_read_the_types(package: str) -> None:
     assert (resources.files(package) / "py.typed").is_file()
