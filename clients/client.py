@@ -88,6 +88,8 @@ class ExchangeClient:
         self._open: Connection | None = None
 
     async def __aenter__(self) -> Self:
+        if self._open is not None:
+            raise RuntimeError("this client is open already; open another one")
         self._open = Connection(self.address, self.retries)
         channel = self._open.channel
         self._orders = OrderServiceStub(channel)

@@ -161,8 +161,13 @@ class SyncExchangeClient:
         self._running: _Loop | None = None
 
     def __enter__(self) -> Self:
-        self._running = _Loop()
-        self._loop.run(self._client.__aenter__())
+        loop = _Loop()
+        try:
+            loop.run(self._client.__aenter__())
+        except BaseException:
+            loop.close()
+            raise
+        self._running = loop
         return self
 
     @property

@@ -199,6 +199,26 @@ async def test_sessions_are_opened_once_and_before_they_are_used(fake: FakeExcha
 
 
 @pytest.mark.asyncio
+async def test_a_client_that_is_open_is_not_opened_again(fake: FakeExchange) -> None:
+    """Who has it open would lose his connection to who opens it then."""
+    async with ExchangeClient(fake.address) as exchange:
+        with pytest.raises(RuntimeError, match="is open already; open another one"):
+            await exchange.__aenter__()
+        assert (await exchange.place(BUY)).order.order_id
+
+
+def test_a_client_for_threads_that_is_open_is_not_opened_again(address: str) -> None:
+    exchange = SyncExchangeClient(address)
+    for _ in range(2):  # one that was closed is opened anew
+        with exchange:
+            before = threading.active_count()
+            with pytest.raises(RuntimeError, match="is open already; open another one"):
+                exchange.__enter__()
+            assert exchange.status().epoch
+            assert threading.active_count() == before
+
+
+@pytest.mark.asyncio
 async def test_a_task_that_is_cancelled_stays_cancelled(fake: FakeExchange) -> None:
     fake.orders.losses = [hang]
     async with ExchangeClient(fake.address) as exchange:
