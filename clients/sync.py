@@ -60,18 +60,23 @@ class _Loop:
         self._is_closed = False
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
+        ended = threading.Event()
+        telling = _telling(work, ended)
         try:
             if self.is_here:
                 raise RuntimeError(CALLED_BACK)
             with self._turn:
-                future = self._begun(work)
+                future = self._begun(telling)
         except RuntimeError:
+            telling.close()
             work.close()
             raise
         try:
             return future.result()
         except BaseException as error:  # of the work, or Ctrl-C in the thread that waits for it
             future.cancel()
+            # A generator can't be closed, or a client, while the work is still at it.
+            ended.wait()
             if isinstance(error, CancelledError):
                 # Who closes has the turn until that is known.
                 with self._turn:
@@ -100,6 +105,13 @@ class _Loop:
         if not self._thread.is_alive():
             raise RuntimeError(FORKED)
         return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+async def _telling(work: Coroutine[Any, Any, T], ended: threading.Event) -> T:
+    try:
+        return await work
+    finally:
+        ended.set()
 
 
 async def _end_all() -> None:

@@ -2,16 +2,17 @@
 
 import asyncio
 import gc
+import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, aclosing, suppress
 from importlib import resources
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import psutil
@@ -277,6 +278,27 @@ def test_threads_that_read_or_wait_for_another_attempt_are_told(
             assert begun.acquire(timeout=10)
     until(lambda: len(ends) == len(threads), 10)
     assert all(end.startswith(CLOSED) for end in ends)
+
+
+def test_ctrl_c_ends_what_a_generator_waits_for_before_the_generator() -> None:
+    main = threading.main_thread()
+
+    async def ending_slowly(_: ExchangeClient) -> AsyncGenerator[int, None]:
+        waiting = threading.Condition.wait.__code__
+        while sys._current_frames()[cast("int", main.ident)].f_code is not waiting:
+            await asyncio.sleep(0)
+        signal.pthread_kill(cast("int", main.ident), signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+            yield 1
+        finally:
+            for _ in range(10):  # turns of the loop, such as the end of a call takes
+                await asyncio.sleep(0)
+
+    with SyncExchangeClient(f"127.0.0.1:{free_port()}") as exchange:
+        values = sync._generating(ending_slowly)(exchange)
+        with pytest.raises(KeyboardInterrupt):
+            next(values)
 
 
 FORKING = """
