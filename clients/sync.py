@@ -23,7 +23,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from clients import ADDRESS
 from clients.client import ExchangeClient
@@ -58,10 +58,11 @@ class _Loop:
         # The collector may close a generator, which has its turn, in the middle of another one.
         self._turn = threading.RLock()
         self._is_closed = False
+        self._works: set[asyncio.Task[Any]] = set()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         ended = threading.Event()
-        telling = _telling(work, ended)
+        telling = self._telling(work, ended)
         try:
             if self.is_here:
                 raise RuntimeError(CALLED_BACK)
@@ -92,7 +93,7 @@ class _Loop:
     def close(self) -> None:
         """Nothing is left waiting for it."""
         with self._turn:
-            ended = self._begun(_end_all())
+            ended = self._begun(_end_all(self._works))
             self._is_closed = True
         ended.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -106,20 +107,24 @@ class _Loop:
             raise RuntimeError(FORKED)
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
+    async def _telling(self, work: Coroutine[Any, Any, T], ended: threading.Event) -> T:
+        task = cast("asyncio.Task[T]", asyncio.current_task())
+        self._works.add(task)
+        try:
+            return await work
+        finally:
+            self._works.discard(task)
+            ended.set()
 
-async def _telling(work: Coroutine[Any, Any, T], ended: threading.Event) -> T:
-    try:
-        return await work
-    finally:
-        ended.set()
 
-
-async def _end_all() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
+async def _end_all(works: set[asyncio.Task[Any]]) -> None:
+    for task in works:
         task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.gather(*works, return_exceptions=True)
     await asyncio.get_running_loop().shutdown_asyncgens()
+    # gRPC's own wait for the ends of calls, which it would tell a loop that is closed.
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
 
 
 def _waiting(

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import AsyncExitStack, aclosing, suppress
 from importlib import resources
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import grpc
 import psutil
@@ -281,24 +281,44 @@ def test_threads_that_read_or_wait_for_another_attempt_are_told(
 
 
 def test_ctrl_c_ends_what_a_generator_waits_for_before_the_generator() -> None:
-    main = threading.main_thread()
+    main = cast("int", threading.main_thread().ident)
 
     async def ending_slowly(_: ExchangeClient) -> AsyncGenerator[int, None]:
         waiting = threading.Condition.wait.__code__
-        while sys._current_frames()[cast("int", main.ident)].f_code is not waiting:
+        while sys._current_frames()[main].f_code is not waiting:  # noqa: ASYNC110 - a thread's
             await asyncio.sleep(0)
-        signal.pthread_kill(cast("int", main.ident), signal.SIGINT)
+        signal.pthread_kill(main, signal.SIGINT)
         try:
             await asyncio.Event().wait()
             yield 1
         finally:
-            for _ in range(10):  # turns of the loop, such as the end of a call takes
+            for _turn in range(10):  # of the loop, such as the end of a call takes
                 await asyncio.sleep(0)
 
     with SyncExchangeClient(f"127.0.0.1:{free_port()}") as exchange:
         values = sync._generating(ending_slowly)(exchange)
         with pytest.raises(KeyboardInterrupt):
             next(values)
+
+
+def test_tasks_of_grpc_that_wait_for_the_end_of_a_call_see_it() -> None:
+    """What came later another client's loop would hand to the closed one, and print a failure."""
+    tasks: list[asyncio.Task[Literal[True]]] = []
+
+    async def called(_: ExchangeClient) -> AsyncGenerator[int, None]:
+        ended = asyncio.Event()
+        tasks.append(asyncio.create_task(ended.wait()))
+        try:
+            yield 1
+        finally:
+            ended.set()
+
+    with SyncExchangeClient(f"127.0.0.1:{free_port()}") as exchange:
+        values = sync._generating(called)(exchange)
+        next(values)
+    (task,) = tasks
+    assert not task.cancelled()
+    assert task.result()
 
 
 FORKING = """
