@@ -25,6 +25,9 @@ _DETAILS_KEY = "grpc-status-details-bin"
 # gRPC's own words for a call that no connection could be found for: nothing was sent.
 _NEVER_SENT = "failed to connect to all addresses"
 
+# gRPC's own words for a message that it could not send, until it knows how the stream ended.
+_NOT_SENT = "Internal error from Core"
+
 # Given by gRPC or the exchange before a request is applied, whoever gives them.
 _NOTHING_HAPPENED = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -100,7 +103,8 @@ def error_of(error: grpc.aio.AioRpcError, address: str, request: Request | None)
         kind = OutcomeUnknownError
         message = said if details.reason else _unresolved(address, code, said)
     else:
-        kind = UnavailableError if code in _NOT_ANSWERED else ExchangeError
+        is_lost = code in _NOT_ANSWERED or (code, said) == (grpc.StatusCode.INTERNAL, _NOT_SENT)
+        kind = UnavailableError if is_lost else ExchangeError
         message = f"no answer from {address} ({code.name}: {said})"
     return kind(
         message,

@@ -54,6 +54,12 @@ def failed(
         (failed(Code.DEADLINE_EXCEEDED), OutcomeUnknownError, UnavailableError),
         (failed(Code.RESOURCE_EXHAUSTED), OutcomeUnknownError, ExchangeError),
         (failed(Code.INTERNAL), OutcomeUnknownError, ExchangeError),
+        # A message of a session that finds its line gone.
+        (
+            failed(Code.INTERNAL, "Internal error from Core"),
+            OutcomeUnknownError,
+            UnavailableError,
+        ),
         (failed(Code.UNKNOWN), OutcomeUnknownError, ExchangeError),
     ],
 )
