@@ -208,6 +208,8 @@ class TradingSession:
         early ends the session.
         """
         self._require_open()
+        if self._end:
+            raise self._ended()
         assert self._reader is None, "this session sends typed commands; open another for messages"
         flow = _Flow(self._call, unanswered_max)
         writer = asyncio.create_task(flow.write_all(messages))
@@ -259,12 +261,7 @@ class TradingSession:
         await self._room.acquire()
         if self._end:
             self._room.release()
-            self._end_told = True
-            raise UnavailableError(
-                f"the session with {self._address} has ended ({self._end}): nothing was sent; "
-                "open a new one",
-                code=grpc.StatusCode.UNAVAILABLE,
-            )
+            raise self._ended()
         self._waiting.update((batch.first_id + i, batch) for i in range(len(batch.commands)))
         if self._reader is None:
             self._reader = asyncio.create_task(self._read_outcomes())
@@ -331,6 +328,14 @@ class TradingSession:
             await self._call.initial_metadata(),
             await self._call.trailing_metadata(),
             details=await self._call.details(),
+        )
+
+    def _ended(self) -> UnavailableError:
+        self._end_told = True
+        return UnavailableError(
+            f"the session with {self._address} has ended ({self._end}): nothing was sent; "
+            "open a new one",
+            code=grpc.StatusCode.UNAVAILABLE,
         )
 
     def _unknown(self, why: str, lost: Sequence[Command]) -> OutcomeUnknownError:

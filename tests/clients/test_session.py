@@ -322,6 +322,22 @@ async def test_raw_session_that_is_lost(fake: FakeExchange, exchange: ExchangeCl
             await anext(answers)
 
 
+async def test_session_that_was_left_sends_nothing(
+    fake: FakeExchange, exchange: ExchangeClient
+) -> None:
+    async with exchange.trading_session() as session:
+        pass
+    with pytest.raises(
+        UnavailableError, match=r"it was closed\): nothing was sent; open a new one"
+    ):
+        await session.send([buy("a")])
+    with pytest.raises(
+        UnavailableError, match=r"it was closed\): nothing was sent; open a new one"
+    ):
+        await anext(session.exchange([raw(0, 1)]))
+    assert fake.orders.requests == []
+
+
 async def test_silent_exchange_at_the_end(
     fake: FakeExchange, exchange: ExchangeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
