@@ -113,7 +113,7 @@ def _place(options: argparse.Namespace, via: str) -> tuple[str, int]:
         host, port, parts = None, None, urlsplit("")
     if via == "http" and (parts.scheme != "http" or parts.path not in ("", "/") or parts.query):
         host = None
-    if not host or (via == "grpc" and not port):
+    if not host or port == 0 or (via == "grpc" and port is None):
         wanted = "like http://127.0.0.1:3000" if via == "http" else "HOST:PORT"
         given = options.url if via == "http" else options.address
         name = "--url (BASE_URL)" if via == "http" else "--address"

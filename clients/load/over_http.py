@@ -72,18 +72,24 @@ async def send_over_http(
     """Sends until the bodies or the seconds are over, or `stop` is set; waits for the answers."""
     allow_files(clients)
     run = _Run(host, port, bodies, figures)
+    connecting = asyncio.create_task(run.connect(clients))
+    stopped = asyncio.create_task(stop.wait())
     try:
-        await run.connect(clients)
+        await asyncio.wait({connecting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            return
+        connecting.result()
         began = time.perf_counter()
         run.begin()
-        stopped: asyncio.Future[object] = asyncio.ensure_future(stop.wait())
         run.finished.add_done_callback(lambda _: stop.set())
         await asyncio.wait({stopped}, timeout=seconds)
-        stopped.cancel()
         run.end()
         await run.finished
         figures.seconds = time.perf_counter() - began
     finally:
+        stopped.cancel()
+        connecting.cancel()
+        await asyncio.wait({connecting})
         run.close()
 
 
@@ -132,16 +138,21 @@ class _Run:
 
         # The first alone: where nobody is there, one attempt says so.
         for count in (1, clients - 1):
-            opened = await asyncio.gather(*(one() for _ in range(count)), return_exceptions=True)
-            for error in opened:
-                # A name that none can have is refused by Python's own look-up.
-                if isinstance(error, OSError | UnicodeError):
-                    raise UnavailableError(
-                        f"http://{self._authority} took {len(self._connections):,} of "
-                        f"{clients:,} connections ({error or 'no answer'}); check that the "
-                        "exchange runs there, and that it allows so many",
-                        code=grpc.StatusCode.UNAVAILABLE,
-                    ) from None
+            opening = [self._loop.create_task(one()) for _ in range(count)]
+            try:
+                await asyncio.gather(*opening)
+            # A name that none can have is refused by Python's own look-up.
+            except (OSError, UnicodeError) as error:
+                raise UnavailableError(
+                    f"http://{self._authority} took {len(self._connections):,} of "
+                    f"{clients:,} connections ({str(error) or 'no answer'}); check that the "
+                    "exchange runs there, and that it allows so many",
+                    code=grpc.StatusCode.UNAVAILABLE,
+                ) from None
+            finally:
+                for task in opening:
+                    task.cancel()
+                await asyncio.gather(*opening, return_exceptions=True)
 
     async def _open(self) -> "_Connection":
         async with asyncio.timeout(CONNECT_S):

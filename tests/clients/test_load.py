@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 from collections.abc import Awaitable, Callable
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from clients.client import ExchangeClient
 from clients.errors import UnavailableError
+from clients.load import over_http
 from clients.load.figures import SAID_MAX, Figures
 from clients.load.order_mix import drawn_orders
 from clients.load.over_http import http_body, send_over_http
@@ -177,6 +178,7 @@ def test_ctrl_c_ends_it_with_its_summary(starter: Starter, everything: Everythin
         (["--via", "grpc", "--address", "example.org:1"], 2, "'example.org' is not a loopback"),
         (["--url", "https://127.0.0.1"], 2, "--url (BASE_URL) must be like http://127.0.0.1:3000"),
         (["--url", "http://127.0.0.1:99999"], 2, "--url (BASE_URL) must be like"),
+        (["--url", "http://127.0.0.1:0"], 2, "--url (BASE_URL) must be like"),
         (["--via", "grpc", "--address", "127.0.0.1"], 2, "--address must be HOST:PORT"),
         (["no-such-file"], 2, "no-such-file can't be read"),
         (["--via", "grpc", "--address", "127.0.0.1:1"], 3, "is not reachable"),
@@ -279,6 +281,45 @@ async def test_a_lost_connection_and_an_unreadable_reply_are_no_answers() -> Non
     figures = await sent_to(behaviour, total=5)
     assert figures.accepted == 1
     assert figures.failed == {"connection lost": 1, "unreadable reply": 3}
+
+
+async def sent_where(
+    opened: Callable[[int], Awaitable[None]], clients: int, stop: asyncio.Event
+) -> Figures:
+    """By connections of which each is opened as it is told by its number."""
+    figures = Figures("to nobody")
+    numbers = count(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(over_http._Run, "_open", lambda _: opened(next(numbers)))
+        async with asyncio.timeout(20):
+            await send_over_http(
+                "127.0.0.1", 1, iter(()), figures, clients=clients, seconds=15, stop=stop
+            )
+    return figures
+
+
+@pytest.mark.asyncio
+async def test_ctrl_c_while_it_connects_ends_it() -> None:
+    stop = asyncio.Event()
+
+    async def opened(number: int) -> None:
+        if number > 1:
+            stop.set()
+            await asyncio.Event().wait()
+
+    assert (await sent_where(opened, 10, stop)).sent == 0
+
+
+@pytest.mark.asyncio
+async def test_connections_end_with_the_first_that_fails() -> None:
+    async def opened(number: int) -> None:
+        if number > 2:
+            await asyncio.Event().wait()
+        if number == 2:
+            raise TimeoutError
+
+    with pytest.raises(UnavailableError, match=r"of 500 connections \(no answer\); check"):
+        await sent_where(opened, 500, asyncio.Event())
 
 
 @pytest.mark.asyncio
