@@ -1,4 +1,4 @@
-"""Numbers and addresses of a command line, within stated bounds."""
+"""Numbers, addresses and texts of a command line, within stated bounds."""
 
 import argparse
 from collections.abc import Callable
@@ -42,6 +42,13 @@ def number(text: str) -> str:
 def rate(text: str) -> str:
     """An option's type: a part of the notional, likewise."""
     return _checked(text, e6_of)
+
+
+def refuse_bytes(options: argparse.Namespace) -> None:
+    """What was typed and is not text can't be sent; a locale without UTF-8 makes it of umlauts."""
+    for name, value in vars(options).items():
+        if isinstance(value, str) and any("\udc80" <= char <= "\udcff" for char in value):
+            options.refuse_usage(f"{name} must be text as the locale encodes it; got {value!a}")
 
 
 def _checked(text: str, units_of: Callable[[str, str], int]) -> str:

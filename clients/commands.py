@@ -8,7 +8,7 @@ import argparse
 import os
 
 from clients import ADDRESS
-from clients.bounds import host_port, number, rate, whole
+from clients.bounds import host_port, number, rate, refuse_bytes, whole
 from clients.completion import SHELLS, script
 from clients.files import file_to_write
 from clients.flow import options as flow_options
@@ -304,19 +304,12 @@ def _run_keyed(options: argparse.Namespace, *_: object) -> int:
 def _run_watch(options: argparse.Namespace, *_: object) -> int:
     from clients.watch import command
 
-    _refuse_bytes(options)
+    refuse_bytes(options)
     return command.run(options)
 
 
 def _run(options: argparse.Namespace, *_: object) -> int:
     from clients import actions
 
-    _refuse_bytes(options)
+    refuse_bytes(options)
     return actions.run(options)
-
-
-def _refuse_bytes(options: argparse.Namespace) -> None:
-    """What was typed and is not text can't be sent; a locale without UTF-8 makes it of umlauts."""
-    for name, value in vars(options).items():
-        if isinstance(value, str) and any("\udc80" <= char <= "\udcff" for char in value):
-            options.refuse_usage(f"{name} must be text as the locale encodes it; got {value!a}")

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from clients import ADDRESS
-from clients.bounds import whole
+from clients.bounds import refuse_bytes, whole
 
 CLIENTS_MAX = 10_000  # connections: the most that one address has room for beside others
 TOTAL_MAX = 5_000_000  # orders of one load: their times are kept
@@ -99,10 +99,11 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--allow-remote", action="store_true", help="send to another machine's exchange too"
     )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    parser.set_defaults(run=_run, command="load")
+    parser.set_defaults(run=_run, command="load", refuse_usage=parser.error)
 
 
 def _run(options: argparse.Namespace, *_: object) -> int:
     from clients.load import command
 
+    refuse_bytes(options)
     return command.run(options)

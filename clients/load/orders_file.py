@@ -49,6 +49,13 @@ FIELDS = (*TEXTS, *WORDS, *NUMBERS, "post_only")
 Fields = dict[str, Any]
 
 
+class _Number(str):
+    """A number of JSON, as it is written; one of a text's fields is told apart by it."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
 class FileWrongError(ValueError):
     """A file can't be sent; the message says where and why."""
 
@@ -87,7 +94,7 @@ def order_of(fields: Fields) -> PlaceOrder:
         if name not in given:
             raise ValueError(f"{name} is needed in every order")
     for name in TEXTS:
-        if not isinstance(given.setdefault(name, ""), str):
+        if not _is_text(given.setdefault(name, "")):
             raise ValueError(f"{name} must be text; got {_shown(given[name])}")
     for name, words in WORDS.items():
         if name in given and given[name] not in list(words):
@@ -96,8 +103,19 @@ def order_of(fields: Fields) -> PlaceOrder:
     for name in NUMBERS:
         if name in given:
             e8_of(given[name], name)
+            given[name] = str(given[name])
     given["instrument"] = given["instrument"] or DEFAULT_INSTRUMENT
     return PlaceOrder(**(given | {"post_only": _truth(given.get("post_only", False))}))
+
+
+def _is_text(value: object) -> bool:
+    if not isinstance(value, str) or isinstance(value, _Number):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # JSON can name half a character
+        return False
+    return True
 
 
 def _truth(value: object) -> bool:
@@ -182,8 +200,8 @@ def _json(text: str) -> Any:
         # Numbers as they are written: a float would change them.
         return json.loads(
             text,
-            parse_float=str,
-            parse_int=str,
+            parse_float=_Number,
+            parse_int=_Number,
             parse_constant=refuse,
             object_pairs_hook=_fields,
         )

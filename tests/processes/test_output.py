@@ -67,9 +67,9 @@ def test_a_device_is_written_to_and_not_replaced(starter: Starter, tmp_path: Pat
     assert list(tmp_path.glob("*.part")) == []
 
 
-@pytest.mark.parametrize("command", ["order", "watch"])
+@pytest.mark.parametrize("command", ["order", "watch", "load --instrument"])
 def test_what_is_no_text_is_refused_before_it_is_sent(command: str) -> None:
-    code, said = ended(command, os.fsdecode(b"b\xff"), output=subprocess.DEVNULL)
+    code, said = ended(*command.split(), os.fsdecode(b"b\xff"), output=subprocess.DEVNULL)
     assert code == Exit.CONFIGURATION
     assert said.splitlines()[-1].endswith("must be text as the locale encodes it; got 'b\\udcff'")
 
