@@ -24,8 +24,11 @@ EPILOG = (
 Parsers = argparse._SubParsersAction  # its public name does not exist
 
 
-def register(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
-    """Adds the trading commands; each sets `run`, which takes the parsed options."""
+def register(
+    subparsers: "Parsers[argparse.ArgumentParser]", program: argparse.ArgumentParser
+) -> None:
+    """Adds the trading commands to the program's others; each sets `run`, which takes the parsed
+    options."""
     _add_place(subparsers)
     _add_replace(subparsers)
     _add_cancel(subparsers)
@@ -45,7 +48,7 @@ def register(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     _add_settle(subparsers)
     flow_options.register(subparsers)
     load_options.register(subparsers)
-    _add_completion(subparsers)
+    _add_completion(subparsers, program)
 
 
 def _add(
@@ -175,7 +178,9 @@ def _add_watch(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     parser.set_defaults(run=_run_watch)
 
 
-def _add_completion(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+def _add_completion(
+    subparsers: "Parsers[argparse.ArgumentParser]", program: argparse.ArgumentParser
+) -> None:
     parser = subparsers.add_parser(
         "completion",
         help="print what a shell needs to complete this command",
@@ -187,7 +192,7 @@ def _add_completion(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     parser.add_argument("shell", choices=SHELLS)
 
     def run(options: argparse.Namespace, *_: object) -> int:
-        print(script(options.shell, parser.prog.split()[0], subparsers), end="")
+        print(script(options.shell, program), end="")
         return 0
 
     parser.set_defaults(run=run)

@@ -37,30 +37,30 @@ class Node:
     takes_file: bool = False
 
 
-def script(shell: str, program: str, commands: "argparse._SubParsersAction") -> str:  # type: ignore[type-arg]
-    """What the shell has to read; `commands` are those of the whole program."""
-    root = Node("", (), _meanings(commands))
-    nodes = [root, *_below("", commands)]
+def script(shell: str, parser: argparse.ArgumentParser) -> str:
+    """What the shell has to read; `parser` is that of the whole program."""
     makers = {"bash": _bash, "zsh": _zsh, "fish": _fish}
-    return "\n".join(makers[shell](program, nodes)) + "\n"
+    return "\n".join(makers[shell](parser.prog, list(_nodes("", parser)))) + "\n"
 
 
-def _below(at: str, commands: "argparse._SubParsersAction") -> Iterator[Node]:  # type: ignore[type-arg]
-    for name, parser in commands.choices.items():
-        here = f"{at} {name}"
-        options: list[Option] = []
-        words: dict[str, str] = {}
-        takes_file = False
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                words |= _meanings(action)
-                yield from _below(here, action)
-            elif action.option_strings:
-                options.append(_option(parser, action))
-            else:
-                words |= dict.fromkeys(map(str, action.choices or ()), action.dest)
-                takes_file |= action.metavar in FILES
-        yield Node(here, tuple(options), words, takes_file)
+def _nodes(at: str, parser: argparse.ArgumentParser) -> Iterator[Node]:
+    """A command, then those below it."""
+    options: list[Option] = []
+    words: dict[str, str] = {}
+    takes_file = False
+    below: dict[str, argparse.ArgumentParser] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            words |= _meanings(action)
+            below |= action.choices
+        elif action.option_strings:
+            options.append(_option(parser, action))
+        else:
+            words |= dict.fromkeys(map(str, action.choices or ()), action.dest)
+            takes_file |= action.metavar in FILES
+    yield Node(at, tuple(options), words, takes_file)
+    for name, command in below.items():
+        yield from _nodes(f"{at} {name}", command)
 
 
 def _meanings(commands: "argparse._SubParsersAction") -> dict[str, str]:  # type: ignore[type-arg]
@@ -92,7 +92,7 @@ def _bash(program: str, nodes: list[Node]) -> Iterator[str]:
     yield "        esac"
     yield "    done"
     yield '    COMPREPLY=() && case "$at$previous" in'
-    files = 'compopt -o filenames; COMPREPLY=($(compgen -f -- "$word"))'
+    files = 'compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$word")'
     for node in nodes:
         for option in node.options:
             if option.takes_value:

@@ -184,7 +184,7 @@ def _parser(*, with_trading: bool) -> argparse.ArgumentParser:
     if with_trading:
         from clients.commands import register
 
-        register(commands)
+        register(commands, parser)
     return parser
 
 

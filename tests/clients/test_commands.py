@@ -28,7 +28,7 @@ class Printed(NamedTuple):
 
 def run(line: str, address: str) -> int:
     parser = argparse.ArgumentParser("exchange")
-    commands.register(parser.add_subparsers(required=True))
+    commands.register(parser.add_subparsers(required=True), parser)
     try:
         options = parser.parse_args([*line.split(), "--address", address])
         code: int = options.run(options, None)

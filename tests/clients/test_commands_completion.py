@@ -3,6 +3,7 @@
 import argparse
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +17,9 @@ _exchange; printf '%s\\n' "${COMPREPLY[@]}"
 
 
 @pytest.fixture
-def commands() -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+def program() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("exchange")
+    parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(required=True)
     place = commands.add_parser("place", help="place an order: it's easy")
     place.add_argument("client", metavar="CLIENT")
@@ -31,13 +33,13 @@ def commands() -> "argparse._SubParsersAction[argparse.ArgumentParser]":
     level = verify.add_argument("--log-level", metavar="LEVEL")
     vars(level)["words"] = ("debug", "info")
     journal.add_parser("show").add_argument("file", metavar="FILE")
-    return commands
+    return parser
 
 
 @pytest.mark.parametrize(
     ("typed", "proposed"),
     [
-        ("", ["place", "journal"]),
+        ("", ["place", "journal", "--help", "--version"]),
         ("pl", ["place"]),
         ("place ", ["buy", "sell", "--help", "--tif", "--price", "--post-only"]),
         ("place alice b", ["buy"]),
@@ -52,17 +54,18 @@ def commands() -> "argparse._SubParsersAction[argparse.ArgumentParser]":
         ("journal verify --d", ["--data-dir"]),
         ("journal verify --log-level ", ["debug", "info"]),
         ("journal show --h", ["--help"]),
-        ("unknown ", ["place", "journal"]),
+        ("--v", ["--version"]),
+        ("unknown ", ["place", "journal", "--help", "--version"]),
     ],
 )
 def test_bash_proposes(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    program: argparse.ArgumentParser,
     typed: str,
     proposed: list[str],
 ) -> None:
     words = typed.split(" ")
     asked = subprocess.run(
-        ["bash", "-c", script("bash", "exchange", commands) + ASK, "-", "exchange", *words],
+        ["bash", "-c", script("bash", program) + ASK, "-", "exchange", *words],
         capture_output=True,
         text=True,
         check=True,
@@ -72,10 +75,40 @@ def test_bash_proposes(
     assert asked.stdout.split() == proposed
 
 
+def test_bash_proposes_names_with_blanks_whole(
+    program: argparse.ArgumentParser, tmp_path: Path
+) -> None:
+    names = ["my orders.csv", "my  other $orders.csv"]
+    for name in names:
+        (tmp_path / name).touch()
+    # Outside of a completion bash has no options of one.
+    stand_in = "compopt() { :; }\n"
+    words = ("exchange", "journal", "show", "my")
+    asked = subprocess.run(
+        ["bash", "-c", stand_in + script("bash", program) + ASK, "-", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert asked.stderr == ""
+    assert sorted(asked.stdout.splitlines()) == sorted(names)
+
+
 @pytest.mark.skipif("zsh" not in INSTALLED, reason="there is no zsh")
 @pytest.mark.parametrize(
     ("typed", "proposed"),
     [
+        (
+            "-",
+            [
+                "place:place an order: it's easy",
+                "journal:read a journal",
+                "--help:show this help message and exit",
+                "--version:print the version",
+            ],
+        ),
         ("place --tif ", ["gtc", "ioc"]),
         ("place --tif=i", ["gtc", "ioc"]),
         ("place --price=1", []),
@@ -84,7 +117,7 @@ def test_bash_proposes(
     ],
 )
 def test_zsh_offers(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    program: argparse.ArgumentParser,
     typed: str,
     proposed: list[str],
 ) -> None:
@@ -95,7 +128,7 @@ def test_zsh_offers(
     """
     words = "words=(exchange ${=1}); [[ $1 == *' ' ]] && words+=(''); CURRENT=$#words; _exchange"
     asked = subprocess.run(
-        ["zsh", "-fc", f"{ask}{script('zsh', 'exchange', commands)}{words}", "-", typed],
+        ["zsh", "-fc", f"{ask}{script('zsh', program)}{words}", "-", typed],
         capture_output=True,
         text=True,
         check=True,
@@ -106,20 +139,18 @@ def test_zsh_offers(
 
 
 @pytest.mark.parametrize("shell", INSTALLED)
-def test_script_is_well_formed(
-    shell: str, commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
-) -> None:
-    text = script(shell, "exchange", commands)
+def test_script_is_well_formed(shell: str, program: argparse.ArgumentParser) -> None:
+    text = script(shell, program)
     subprocess.run([shell, "-n"], input=text, text=True, check=True, timeout=30)
 
 
 def test_meanings_are_quoted(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    program: argparse.ArgumentParser,
 ) -> None:
-    zsh = script("zsh", "exchange", commands)
+    zsh = script("zsh", program)
     assert """'place:place an order: it'"'"'s easy'""" in zsh
     assert "'--tif:100 % of $HOME `x`'" in zsh
-    fish = script("fish", "exchange", commands)
+    fish = script("fish", program)
     assert "-a 'place' -d 'place an order: it\\'s easy'" in fish
     assert "-l tif -d '100 % of $HOME `x`' -x -a 'gtc ioc'" in fish
     assert "-l data-dir -d '' -r -F" in fish

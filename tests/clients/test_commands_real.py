@@ -22,7 +22,7 @@ def address(module_starter: Starter) -> str:
 @pytest.fixture
 def type_in(address: str, capsys: pytest.CaptureFixture[str]) -> Any:
     parser = argparse.ArgumentParser("exchange")
-    commands.register(parser.add_subparsers(required=True))
+    commands.register(parser.add_subparsers(required=True), parser)
 
     def typed(line: str, code: int = 0) -> str:
         options = parser.parse_args([*line.split(), "--address", address])

@@ -49,7 +49,7 @@ def rows_of(settlement: Settlement) -> list[tuple[object, ...]]:
 
 def typed(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     parser = argparse.ArgumentParser("exchange")
-    commands.register(parser.add_subparsers(required=True))
+    commands.register(parser.add_subparsers(required=True), parser)
     options = parser.parse_args(shlex.split(line))
     code = options.run(options, None)
     return code, capsys.readouterr().out
