@@ -183,7 +183,7 @@ RULES: Final[dict[IntEnum, Rule]] = {
         " which is {limit}: send no more than that",
     ),
     RejectReason.PRICE_REQUIRED: Rule(
-        _BAD, False, "{field} is required for a limit order, received {value}: set it"
+        _BAD, False, "{field} is required for a limit order, received nothing: set it"
     ),
     RejectReason.PRICE_NOT_ALLOWED: Rule(
         _BAD, False, "{field} {value} does not go with a market order: leave it out"
@@ -191,8 +191,8 @@ RULES: Final[dict[IntEnum, Rule]] = {
     RejectReason.TIME_IN_FORCE_NOT_ALLOWED: Rule(
         _BAD,
         False,
-        "{field} {value} does not go with that type of order, the limit is {limit}: market orders"
-        " are immediate-or-cancel or fill-or-kill",
+        "{field} good-till-cancel ({value}) goes with {limit} only: market orders are"
+        " immediate-or-cancel or fill-or-kill",
     ),
     RejectReason.POST_ONLY_NOT_ALLOWED: Rule(
         _BAD,
@@ -315,9 +315,14 @@ def sentence(refused: Refused) -> str:
     field = field_of(refused)
     return RULES[refused.reason].sentence.format(
         field=field.removesuffix("_e8"),
-        value=_shown(field, refused.value, quote='"'),
+        value=_shown(field, in_words(refused).value, quote='"'),
         limit=_shown(field, _told(field, refused.limit), quote=""),
     )
+
+
+def in_words(refused: Refused) -> Refused:
+    """The same with a truth as it is sent, which is a number in the core."""
+    return refused._replace(value="true") if refused.field == "post_only" else refused
 
 
 def in_decimals(refused: Refused) -> Refused:
@@ -353,7 +358,7 @@ def refusal(refused: Refused, into: types_pb2.Refusal) -> None:
     into.message = sentence(refused)
     into.field = field_of(refused)
     into.limit = limit_of(refused)
-    into.value = str(refused.value)[:VALUE_CHARACTERS_MAX]
+    into.value = str(in_words(refused).value)[:VALUE_CHARACTERS_MAX]
     into.retry_safe = rule.retry_safe
 
 
@@ -366,7 +371,7 @@ def status_of(refused: Refused) -> Status:
         metadata={
             "field": field_of(refused),
             "limit": limit_of(refused),
-            "value": str(refused.value)[:VALUE_CHARACTERS_MAX],
+            "value": str(in_words(refused).value)[:VALUE_CHARACTERS_MAX],
             "retry_safe": "true" if rule.retry_safe else "false",
         },
     )

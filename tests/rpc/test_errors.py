@@ -9,7 +9,9 @@ from grpc import StatusCode
 
 from exchange.v1 import types_pb2
 from server.core import types
+from server.core.checks import combination_reject
 from server.core.rejects import Reject, RejectReason
+from server.core.types import GTC, IOC, LIMIT, MARKET
 from server.rpc.errors import (
     RULES,
     VALUE_CHARACTERS_MAX,
@@ -108,6 +110,25 @@ def test_of_a_total_it_is_said_what_it_can_still_take(reason: RejectReason) -> N
     text = sentence(Reject(reason, "quantity_e8", 150_000_000, 0))
     assert text.startswith("quantity 1.5 is more than ")
     assert text.endswith(" can still take, which is 0: send no more than that")
+
+
+@pytest.mark.parametrize(
+    ("order_type", "price_e8", "time_in_force", "post_only", "said", "value"),
+    [
+        (LIMIT, 0, GTC, False, "price is required for a limit order, received nothing: ", "0"),
+        (MARKET, 0, GTC, False, "time_in_force good-till-cancel (1) goes with limit orders", "1"),
+        (LIMIT, 1, IOC, True, 'post_only "true" goes with limit good-till-cancel orders', "true"),
+    ],
+)
+def test_what_does_not_go_together_is_told_as_it_was_given(
+    order_type: int, price_e8: int, time_in_force: int, post_only: bool, said: str, value: str
+) -> None:
+    rejected = combination_reject(order_type, price_e8, time_in_force, post_only)
+    assert rejected is not None
+    among = types_pb2.Refusal()
+    refusal(rejected, among)
+    assert among.message.startswith(said)
+    assert among.value == value
 
 
 def test_limits_in_words_have_the_unit_of_the_value() -> None:

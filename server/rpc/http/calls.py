@@ -15,6 +15,7 @@ from server.rpc.errors import (
     Refused,
     end,
     in_decimals,
+    in_words,
     sentence,
     status_of,
 )
@@ -69,9 +70,7 @@ def worded(refused: Refused) -> Refused:
         return refused._replace(field="start_time", value=time_text(refused.value))
     if refused.field == "after_sequence":
         return refused._replace(field="from_sequence", value=int(refused.value) + 1)
-    if refused.field == "post_only":
-        return refused._replace(value="true")
-    return refused
+    return in_words(refused)
 
 
 def message_of(refused: Refused) -> str:
