@@ -57,8 +57,8 @@ def _print(answer: Answer, *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def failed(options: argparse.Namespace, error: ExchangeError) -> int:
-    """Say why there is no answer: the exit code."""
+def failed(options: argparse.Namespace, error: ExchangeError, indent: int | None = 2) -> int:
+    """Say why there is no answer: the exit code. The indent is that of JSON, as in `json_of`."""
     unknown = isinstance(error, OutcomeUnknownError)
     key = getattr(error.request, "idempotency_key", "") if unknown else ""
     hint = f" (the key is {key})" if key else ""
@@ -71,7 +71,7 @@ def failed(options: argparse.Namespace, error: ExchangeError) -> int:
         "message": error.message,
         "idempotency_key": key,
     }
-    _tell_why(options, f"{error}{hint}", details)
+    _tell_why(options, f"{error}{hint}", details, indent)
     return REFUSED if isinstance(error, RefusedError) else NO_ANSWER
 
 
@@ -81,10 +81,13 @@ def usage_wrong(options: argparse.Namespace, wrong: ValueError) -> int:
     return USAGE
 
 
-def _tell_why(options: argparse.Namespace, sentence: str, details: dict[str, str]) -> None:
+def _tell_why(
+    options: argparse.Namespace, sentence: str, details: dict[str, str], indent: int | None = 2
+) -> None:
     print(f"exchange {options.command}: {sentence}", file=sys.stderr)
     if options.json:
-        print(json_of({"error": {name: value for name, value in details.items() if value}}))
+        given = {name: value for name, value in details.items() if value}
+        print(json_of({"error": given}, indent))
 
 
 async def _ask(options: argparse.Namespace) -> Answer:

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         asyncio.run(_watch(options))
     except ExchangeError as error:
-        return failed(options, error)
+        return failed(options, error, indent=None)
     return DONE
 
 

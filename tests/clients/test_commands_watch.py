@@ -335,6 +335,13 @@ def test_what_can_not_be_watched(
     assert ended.lines[-1].startswith(said)
 
 
+def test_with_json_a_refusal_is_one_line_as_all_else(starter: Starter, address: str) -> None:
+    ended = starter.run("watch", "NO-SUCH", "--json", "--address", address)
+    assert ended.wait() == 1
+    (document,) = [json.loads(line) for line in ended.lines if line.startswith("{")]
+    assert document["error"]["reason"] == "INSTRUMENT_UNKNOWN"
+
+
 class Terminal:
     """A terminal in which `exchange watch` runs."""
 
