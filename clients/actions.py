@@ -204,7 +204,7 @@ async def _status(exchange: ExchangeClient, _: argparse.Namespace) -> Answer:
 
 
 async def _followers(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
-    if options.remove:
+    if options.remove is not None:
         sequence = await exchange.remove_follower(options.remove)
         at = f"at sequence {sequence}" if sequence else "not known, or had read nothing"
         return Answer(

@@ -10,6 +10,7 @@ from decimal import Decimal
 from clients import ADDRESS
 from clients.bounds import host_port, number, whole
 from clients.client import ExchangeClient
+from clients.decimals import NumberInvalidError
 from clients.errors import ExchangeError
 from clients.following import Interruption
 
@@ -59,7 +60,7 @@ def run(work: Callable[[ExchangeClient], Awaitable[None]], options: argparse.Nam
     code = DONE
     try:
         asyncio.run(limited())
-    except* (ExchangeError, OSError) as errors:
+    except* (ExchangeError, NumberInvalidError, OSError) as errors:
         print(f"ended: {_first(errors)}", file=sys.stderr)
         code = FAILED
     except* KeyboardInterrupt:

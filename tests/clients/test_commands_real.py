@@ -115,6 +115,8 @@ def test_followers_are_listed_and_forgotten(
     assert "reports is forgotten" in type_in("followers --remove reports")
     assert "it was not known, or" in type_in("followers --remove reports")
     assert type_in("followers") == "no followers\n"
+    assert type_in("followers --remove=", 1) == ""
+    assert 'follower "" is not of the form' in capsys.readouterr().err
 
 
 def test_status_tells_what_is_degraded_first(type_in: Any) -> None:
