@@ -3,14 +3,25 @@
 The first batch of a process, and the first of each day, makes the partition of its month and of the
 next one, so that a month begins without any. By the time of that batch, which is the
 journal's and not the clock's, it drops the months that ended longer ago than they are kept.
+
+Nobody who reads a table holds a batch up: a month is made as a table of its own, then attached,
+which goes together with reading. What is not needed yet, the next month and the end of old ones, is
+given up where something is in its way for `WAIT_MS`, and tried again with the next minute's batch.
+
+Who calls this holds the position's row, so that no two are at it at once.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
+import asyncpg
+
+from server.core.market import MINUTE_NS
 from server.settings import HistorySettings
 
-DAY_NS = 86_400_000_000_000
+DAY_NS: Final = 86_400_000_000_000
+WAIT_MS: Final = 100
+"""For who uses a table of which a month is dropped; who comes meanwhile waits behind that."""
 
 
 class Partitions:
@@ -18,36 +29,51 @@ class Partitions:
 
     def __init__(self, kept: HistorySettings) -> None:
         self._keep_days = {"trades": kept.trades_keep_days, "order_events": kept.events_keep_days}
-        self._made: int | None = None
-        """The day, in days since 1970 UTC."""
+        self.due_ns = 0
+        """Batches before this time need nothing."""
 
-    def forget(self) -> None:
-        """Look anew with the next batch."""
-        self._made = None
+    async def make(self, connection: Any, time_ns: int) -> int:
+        """What a batch of this time needs, and what can be done at once of the rest: `due_ns` once
+        the transaction is committed."""
+        if time_ns < self.due_ns:
+            return self.due_ns
+        for table in self._keep_days:
+            await _make_month(connection, table, month_of(time_ns))
+        try:
+            async with connection.transaction():
+                await self.settle(connection, time_ns, WAIT_MS)
+        except asyncpg.LockNotAvailableError:
+            return (time_ns // MINUTE_NS + 1) * MINUTE_NS
+        return (time_ns // DAY_NS + 1) * DAY_NS
 
-    def made(self, time_ns: int) -> None:
-        """The transaction of `make` was committed."""
-        self._made = time_ns // DAY_NS
-
-    async def make(self, connection: Any, time_ns: int) -> None:
-        """What a batch of this time needs."""
-        if time_ns // DAY_NS == self._made:
-            return
+    async def settle(self, connection: Any, time_ns: int, wait_ms: int) -> None:
+        """Just the months that there are to be at this time; `LockNotAvailableError` where what is
+        in the way stays there."""
+        await connection.execute(f"SET LOCAL lock_timeout = {wait_ms}")
         month = month_of(time_ns)
-        following = next_month(month)
         for table, days in self._keep_days.items():
-            for first in (month, following):
-                await connection.execute(
-                    f"CREATE TABLE IF NOT EXISTS {table}_{first:%Y_%m} PARTITION OF {table}"
-                    f" FOR VALUES FROM ('{first:%Y-%m-%d}+00')"
-                    f" TO ('{next_month(first):%Y-%m-%d}+00')"
-                )
+            for first in (month, next_month(month)):
+                await _make_month(connection, table, first)
             if days:
                 oldest = month_of(max(time_ns - days * DAY_NS, 0))
-                await drop_before(connection, table, f"{table}_{oldest:%Y_%m}")
+                await _drop_before(connection, table, f"{table}_{oldest:%Y_%m}")
+        await connection.execute("SET LOCAL lock_timeout TO DEFAULT")
 
 
-async def drop_before(connection: Any, table: str, name: str) -> None:
+async def make_partition(connection: Any, table: str, name: str, bound: str) -> None:
+    """Unless it is there."""
+    query = "SELECT to_regclass(quote_ident(current_schema()) || '.' || $1) IS NOT NULL"
+    if not await connection.fetchval(query, name):
+        await connection.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
+        await connection.execute(f"ALTER TABLE {table} ATTACH PARTITION {name} {bound}")
+
+
+async def _make_month(connection: Any, table: str, first: datetime) -> None:
+    bound = f"FOR VALUES FROM ('{first:%Y-%m-%d}+00') TO ('{next_month(first):%Y-%m-%d}+00')"
+    await make_partition(connection, table, f"{table}_{first:%Y_%m}", bound)
+
+
+async def _drop_before(connection: Any, table: str, name: str) -> None:
     """Drop the partitions whose month is before that of this one."""
     rows = await connection.fetch(
         """SELECT relname AS name, inhrelid::regclass::text AS quoted

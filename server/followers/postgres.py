@@ -147,7 +147,7 @@ class PostgresFollower:
             NAME,
         )
         self._accounts.forget()
-        self._partitions.forget()
+        self._partitions.due_ns = 0
         self._journal, self._sequence, self._time_ns = tuple(row) if row else ("", 0, 0)
         forgetful = await connection.fetchval("SHOW synchronous_commit") == "off"
         self._settled = self._sequence if forgetful else None
@@ -205,7 +205,7 @@ class PostgresFollower:
             if settles:
                 await connection.execute(_WAITED_FOR)
             await self._lock_position(connection, records[0].journal.hex())
-            await self._partitions.make(connection, records[0].time_ns)
+            due_ns = await self._partitions.make(connection, records[0].time_ns)
             if self._sequence and records[0].time_ns // MINUTE_NS > self._time_ns // MINUTE_NS:
                 await connection.execute(_LEVELS + _BOOKS, self._sequence, self._time_ns)
             await self._rows(connection, batch)
@@ -215,7 +215,7 @@ class PostgresFollower:
                 batch.sequence,
                 batch.time_ns,
             )
-        self._partitions.made(records[0].time_ns)
+        self._partitions.due_ns = due_ns
         self._sequence, self._time_ns = batch.sequence, batch.time_ns
         if settles:
             self._settled, self._settle_s = batch.sequence, time.monotonic() + SETTLE_S

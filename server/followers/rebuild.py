@@ -27,7 +27,7 @@ from server.core.engine import Engine
 from server.core.market import MINUTE_NS
 from server.core.types import INT64_MAX
 from server.followers.migrations import SchemaRefused, migrate
-from server.followers.partitions import Partitions
+from server.followers.partitions import Partitions, make_partition
 from server.followers.postgres import NAME, PostgresFollower
 from server.followers.rebuild_seed import seed
 from server.followers.rebuild_sql import SCHEMA, TABLES, Table, copies
@@ -37,6 +37,8 @@ from server.settings import HistorySettings
 LOCK: Final = 0x52425544
 """Of `pg_try_advisory_lock`: one rebuild at a time."""
 END: Final = INT64_MAX
+READERS_MS: Final = 5_000
+"""For those who read a table of which months are dropped; others wait behind that."""
 TAKEN: Final = 200
 """Records handed on together."""
 
@@ -267,7 +269,13 @@ class Rebuild:
             return
         for path in (self._home, f"{SCHEMA}, {self._home}"):
             await connection.execute(f"SET LOCAL search_path = {path}")
-            await Partitions(self._kept).make(connection, time_ns)
+            try:
+                await Partitions(self._kept).settle(connection, time_ns, READERS_MS)
+            except asyncpg.LockNotAvailableError as held:
+                raise RebuildRefused(
+                    "months whose time is over can't be dropped while somebody reads or locks"
+                    " their tables: run it again after that"
+                ) from held
         await connection.execute(f"SET LOCAL search_path = {self._home}")
         for row in await connection.fetch(
             """SELECT relname, split_part(inhparent::regclass::text, '.', 2) AS parent,
@@ -275,10 +283,7 @@ class Rebuild:
             WHERE relnamespace = $1::regnamespace AND relkind = 'r'""",
             SCHEMA,
         ):
-            await connection.execute(
-                f"CREATE TABLE IF NOT EXISTS {row['relname']} PARTITION OF"
-                f" {row['parent']} {row['bound']}"
-            )
+            await make_partition(connection, row["parent"], row["relname"], row["bound"])
 
     async def _proof(self, connection: Any, table: Table) -> Proof:
         return Proof(table.name, *await connection.fetchrow(table.compared(self._bound(table))))

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ WHERE table_schema = 'public'
 UNION ALL SELECT indexdef, '', '', '' FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2"""
 TO_THE_FIRST_SCHEMA = (
     "DELETE FROM schema_migrations WHERE number > 1",
+    "ALTER TABLE settlements RENAME COLUMN fill_count TO trade_count",
     "ALTER TABLE minute_bars DROP COLUMN price_sum",
     "DROP TABLE settled_days",
     "DROP INDEX orders_by_client, orders_by_instrument, orders_by_status",
@@ -237,53 +237,6 @@ def test_a_snapshot_at_the_end_of_each_minute(tmp_path: Path, database: str, fet
     assert [row[:2] for row in rows] == [(2, rows[0][1]), *ends[:-1]]
     assert rows[1][2] == '[["1.00000000", "2.00000000"]]'
     assert rows[2][2] == '[["2.00000000", "3.00000000"], ["1.00000000", "2.00000000"]]'
-
-
-@pytest.mark.parametrize("days", [(0, 31), (48, 47)])
-def test_months_are_made_ahead_and_dropped_when_their_time_is_over(
-    tmp_path: Path, database: str, fetch: Fetch, days: tuple[int, int]
-) -> None:
-    """On 20 March 31 days ago is February, 48 days ago January; however the database writes its
-    names."""
-    site = Site(tmp_path / "months")
-    times = [datetime(2026, *day, tzinfo=UTC) for day in ((1, 31), (2, 15), (3, 20))]
-    for command in settings():
-        site.commit(command, time_ns=int(times[0].timestamp()) * 10**9)
-    for time in times:
-        for side in (1, 2):
-            order = PlaceOrder(f"c{side}", INSTRUMENT, side, 1, E8, E8)
-            site.commit(order, time_ns=int(time.timestamp()) * 10**9)
-    site.close()
-    write(f"{database}?quote_all_identifiers=on", [records(site)], HistorySettings(*days))
-
-    def months(table: str) -> list[str]:
-        rows = fetch(
-            f"SELECT inhrelid::regclass::text FROM pg_inherits"
-            f" WHERE inhparent = '{table}'::regclass ORDER BY 1"
-        )
-        return [row[0].removeprefix(f"{table}_") for row in rows]
-
-    assert months("trades") == ["2026_01", "2026_02", "2026_03", "2026_04"]
-    assert fetch("SELECT count(*) FROM trades") == [(3,)]
-    assert months("order_events") == ["2026_02", "2026_03", "2026_04"]
-    assert fetch("SELECT count(*) FROM order_events") == [(6,)]
-
-
-def test_a_month_goes_within_a_day_of_the_end_of_its_time(
-    tmp_path: Path, database: str, fetch: Fetch
-) -> None:
-    """On 1 March 30 days ago is January, two days later February."""
-    site = Site(tmp_path / "days")
-    times = [datetime(2026, *day, tzinfo=UTC) for day in ((1, 31), (3, 1), (3, 1), (3, 3))]
-    for command, time in zip([*settings(), *settings()], times, strict=True):
-        site.commit(command, time_ns=int(time.timestamp()) * 10**9)
-    site.close()
-    kept = HistorySettings(0, 30)
-    write(database, [records(site)[:3]], kept)
-    assert fetch("SELECT min(sequence), max(sequence) FROM order_events") == [(1, 3)]
-    fetch("TRUNCATE follower_positions, orders, trades, order_events, orderbook_snapshots")
-    write(database, [records(site)], kept)
-    assert fetch("SELECT min(sequence), max(sequence) FROM order_events") == [(2, 4)]
 
 
 def test_a_statement_is_bounded_however_many_orders_a_command_ends(

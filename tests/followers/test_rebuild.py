@@ -9,12 +9,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from server.followers import rebuild as rebuild_module
 from server.followers.partitions import DAY_NS
 from server.followers.rebuild import Rebuild, RebuildRefused, Result, Source
 from server.journal.record import BATCH
 from server.settings import HistorySettings
 from server.supervisor import main
-from tests.followers.test_postgres import Fetch, assert_events, assert_fold, records, write
+from tests.followers.test_postgres import KEPT, Fetch, assert_events, assert_fold, records, write
 from tests.journal.site import START_NS, Site, every_command, settings, trade
 
 TAMPERED = {
@@ -287,3 +288,31 @@ def test_a_check_drops_no_month(tmp_path: Path, database: str, fetch: Fetch) -> 
         rebuild = Rebuild(database, kept, source, lambda _: None)
         assert not [it for it in asyncio.run(rebuild.run(mend=mend)).found if it.wrong]
         assert fetch("SELECT count(*) FROM order_events") == [(count,)]
+
+
+def test_a_month_that_somebody_reads_is_not_waited_for(
+    tmp_path: Path, database: str, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads after that would wait as well; without a month to drop nobody is in the way."""
+    monkeypatch.setattr(rebuild_module, "READERS_MS", 50)
+    site = Site(tmp_path / "months")
+    for number, command in enumerate(settings()):
+        site.commit(command, time_ns=START_NS + number * 100 * DAY_NS)
+    site.close()
+    all_records = records(site)
+    write(database, [all_records[:1]])
+    source = Source(all_records[0].journal.hex(), 1, lambda _: iter(all_records), lambda: None)
+
+    async def run() -> None:
+        reader = await asyncpg.connect(database)
+        async with reader.transaction():
+            await reader.fetch("SELECT FROM trades, order_events")
+            everything = Rebuild(database, KEPT, source, lambda _: None)
+            assert (await everything.run(mend=True)).sequence == all_records[-1].last_sequence
+            short = HistorySettings(events_keep_days=1)
+            with pytest.raises(RebuildRefused, match="while somebody reads"):
+                await Rebuild(database, short, source, lambda _: None).run(mend=True)
+        await reader.close()
+
+    asyncio.run(run())
+    assert fetch("SELECT count(*) FROM order_events") == [(2,)]
