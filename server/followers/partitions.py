@@ -17,6 +17,7 @@ from typing import Any, Final
 import asyncpg
 
 from server.core.market import MINUTE_NS
+from server.followers.following import FollowerStopped
 from server.settings import HistorySettings
 
 DAY_NS: Final = 86_400_000_000_000
@@ -34,7 +35,7 @@ class Partitions:
 
     async def make(self, connection: Any, time_ns: int) -> int:
         """What a batch of this time needs, and what can be done at once of the rest: `due_ns` once
-        the transaction is committed."""
+        the transaction is committed. Raises `FollowerStopped` where a month can't be made."""
         if time_ns < self.due_ns:
             return self.due_ns
         for table in self._keep_days:
@@ -42,7 +43,7 @@ class Partitions:
         try:
             async with connection.transaction():
                 await self.settle(connection, time_ns, WAIT_MS)
-        except asyncpg.LockNotAvailableError:
+        except (asyncpg.LockNotAvailableError, FollowerStopped):
             return (time_ns // MINUTE_NS + 1) * MINUTE_NS
         return (time_ns // DAY_NS + 1) * DAY_NS
 
@@ -61,11 +62,22 @@ class Partitions:
 
 
 async def make_partition(connection: Any, table: str, name: str, bound: str) -> None:
-    """Unless it is there."""
-    query = "SELECT to_regclass(quote_ident(current_schema()) || '.' || $1) IS NOT NULL"
-    if not await connection.fetchval(query, name):
+    """Unless it is there. A table of that name that is no partition is not taken for one."""
+    is_partition = await connection.fetchval(
+        """SELECT coalesce(inhparent = $1::regclass, FALSE)
+        FROM pg_class LEFT JOIN pg_inherits ON inhrelid = oid
+        WHERE relname = $2 AND relnamespace = quote_ident(current_schema())::regnamespace""",
+        table,
+        name,
+    )
+    if is_partition is None:
         await connection.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
         await connection.execute(f"ALTER TABLE {table} ATTACH PARTITION {name} {bound}")
+    elif not is_partition:
+        raise FollowerStopped(
+            f"the table {name} is no partition of {table} and has the name of one that is needed:"
+            " attach it again, rename it or drop it"
+        )
 
 
 async def _make_month(connection: Any, table: str, first: datetime) -> None:

@@ -26,6 +26,7 @@ import asyncpg
 from server.core.engine import Engine
 from server.core.market import MINUTE_NS
 from server.core.types import INT64_MAX
+from server.followers.following import FollowerStopped
 from server.followers.migrations import SchemaRefused, migrate
 from server.followers.partitions import Partitions, make_partition
 from server.followers.postgres import NAME, PostgresFollower
@@ -116,8 +117,11 @@ class Rebuild:
                 found, sequence = await self._compare(connection, copy, mend=mend)
             finally:
                 await copy.close()
-            await connection.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
+                if not connection.is_closed():
+                    await connection.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
             return Result(self._source.first_sequence, sequence, found)
+        except FollowerStopped as stopped:
+            raise RebuildRefused(str(stopped)) from stopped
         finally:
             await connection.close()
 
@@ -141,8 +145,9 @@ class Rebuild:
                 f" {self._source.journal}: name the database of this exchange, or an empty one"
             )
         try:
-            for statement in copies():
-                await connection.execute(statement)
+            async with connection.transaction():
+                for statement in copies():
+                    await connection.execute(statement)
         except asyncpg.InsufficientPrivilegeError as denied:
             raise RebuildRefused(
                 f"{denied}; the copies of the rows are in a schema of their own, {SCHEMA}: grant"
@@ -194,18 +199,20 @@ class Rebuild:
         if there + 1 < self._source.first_sequence:
             return
         table = PostgresFollower(self._url, self._kept)
-        with suppress(asyncpg.PostgresError, RuntimeError):
-            there = (await table.open()).sequence
-            records: list[Record] = []
-            for record in self._source.records(there):
-                if record.last_sequence > self._copied:
-                    break
-                records.append(record)
-                if len(records) == TAKEN:
-                    await table.take(records)
-                    records = []
-            await table.take(records)
-        await table.close()
+        try:
+            with suppress(asyncpg.PostgresError, RuntimeError):
+                there = (await table.open()).sequence
+                records: list[Record] = []
+                for record in self._source.records(there):
+                    if record.last_sequence > self._copied:
+                        break
+                    records.append(record)
+                    if len(records) == TAKEN:
+                        await table.take(records)
+                        records = []
+                await table.take(records)
+        finally:
+            await table.close()
 
     async def _compare(
         self, connection: Any, copy: PostgresFollower, *, mend: bool

@@ -10,6 +10,7 @@ import pytest
 from server.core.commands import PlaceOrder
 from server.core.types import E8
 from server.followers import postgres
+from server.followers.following import FollowerStopped
 from server.followers.postgres import PostgresFollower
 from server.settings import HistorySettings
 from tests.followers.test_postgres import Fetch, records, write
@@ -107,3 +108,27 @@ def test_who_reads_for_long_holds_up_no_batch_of_a_new_month(
     for table in ("trades", "order_events"):
         assert months(fetch, table) == ["2026_02", "2026_03", "2026_04"]
     assert fetch("SELECT count(*) FROM trades") == [(2,)]
+
+
+def test_a_month_that_was_detached_is_told_of_once_it_is_needed(
+    tmp_path: Path, database: str, fetch: Fetch
+) -> None:
+    """And goes on once it is attached again."""
+    site = Site(tmp_path / "detached")
+    times = [datetime(2026, month, 3, tzinfo=UTC) for month in (1, 2, 3)]
+    for command in settings():
+        site.commit(command, time_ns=int(times[0].timestamp()) * 10**9)
+    trade_at(site, *times)
+    site.close()
+    *before, needed, last = records(site)
+    write(database, [before[:-2]])
+    fetch("CREATE TABLE trades_2026_03 (LIKE trades)")
+    write(database, [before[-2:]])
+    assert fetch("SELECT count(*) FROM trades") == [(2,)]
+    said = "trades_2026_03 is no partition of trades .*: attach it again, rename it or drop it"
+    with pytest.raises(FollowerStopped, match=said):
+        write(database, [[needed, last]])
+    bound = "FROM ('2026-03-01+00') TO ('2026-04-01+00')"
+    fetch(f"ALTER TABLE trades ATTACH PARTITION trades_2026_03 FOR VALUES {bound}")
+    write(database, [[needed, last]])
+    assert fetch("SELECT count(*) FROM trades") == [(3,)]

@@ -316,3 +316,23 @@ def test_a_month_that_somebody_reads_is_not_waited_for(
 
     asyncio.run(run())
     assert fetch("SELECT count(*) FROM order_events") == [(2,)]
+
+
+def test_a_month_that_was_detached_is_told_of_and_no_copies_stay(
+    site: Site,
+    database: str,
+    fetch: Fetch,
+    rebuild: Callable[..., int],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    write(database, [records(site)])
+    ((month,),) = fetch("SELECT min(tableoid::regclass::text) FROM trades")
+    fetch(f"ALTER TABLE trades DETACH PARTITION {month}")
+    for options in ((), ("--check",)):
+        assert rebuild(*options) == 1
+        assert f"the table {month} is no partition of trades" in capfd.readouterr().err
+        assert fetch("SELECT FROM pg_namespace WHERE nspname = 'exchange_rebuild'") == []
+    fetch(f"ALTER TABLE {month} RENAME TO put_aside")
+    assert rebuild() == 0
+    assert_fold(fetch, site.engine)
+    assert_events(fetch, records(site))
