@@ -5,6 +5,9 @@ be complete for its answer to be whole; where they are not, or the database can'
 says so instead of a short answer. What is asked for has ended long before and no longer changes,
 so nothing needs to be read in one transaction with the position.
 
+Tables that were rebuilt from a journal without its beginning say after which time they are whole.
+What lies before is not answered from the rows that happen to be there: `NotWhole`.
+
 After a failure nothing is tried for `PAUSE_S`: callers are refused at once meanwhile. So no caller
 may be able to cause one: names that nobody can have, some of which the database takes for an error,
 are answered without it, and a question that takes too long is refused alone.
@@ -14,6 +17,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from server.core.checks import is_id
@@ -38,7 +42,7 @@ _TIMES: Final = {"gtc": 1, "ioc": 2, "fok": 3}
 _STATUSES: Final = {each.name.lower(): int(each) for each in OrderStatus}
 
 _POSITION: Final = """
-SELECT sequence, time_ns, journal FROM follower_positions WHERE follower = 'postgres'"""
+SELECT sequence, time_ns, begins_ns, journal FROM follower_positions WHERE follower = 'postgres'"""
 _ORDERS: Final = """
 SELECT order_id, client_id, client_reference, instrument, side::text, type::text,
     time_in_force::text, post_only, self_trade_prevention, price * 1e8, quantity * 1e8,
@@ -87,11 +91,11 @@ FROM span"""
 _PRICE_BEFORE: Final = """
 SELECT coalesce(
     (SELECT price FROM trades WHERE instrument = $1 AND sequence <= $2 AND time_ns < $3
-        AND timestamp >= to_timestamp($4::bigint * 60)
+        AND time_ns > $5 AND timestamp >= to_timestamp($4::bigint * 60)
         AND timestamp < to_timestamp($4::bigint * 60 + 60)
         ORDER BY sequence DESC, event_index DESC LIMIT 1),
     (SELECT close FROM minute_bars WHERE instrument = $1 AND minute < $4
-        ORDER BY minute DESC LIMIT 1), 0) * 1e8"""
+        AND minute > $6 ORDER BY minute DESC LIMIT 1), 0) * 1e8"""
 _DROPPED: Final = """
 SELECT EXISTS (SELECT FROM minute_bars WHERE instrument = $1 AND minute = $2)
 AND NOT EXISTS (SELECT FROM trades WHERE instrument = $1
@@ -103,6 +107,24 @@ class Down(Exception):
     """History can't be read now; the text says why."""
 
 
+class NotWhole(Down):
+    """The tables have lost what was before; from `from_ns` on, a whole minute, they have it all."""
+
+    def __init__(self, whole_after_ns: int) -> None:
+        self.from_ns = (whole_after_ns // MINUTE_NS + 1) * MINUTE_NS
+        moment = datetime.fromtimestamp(self.from_ns // 10**9, UTC)
+        super().__init__(f"whole only from {moment:%Y-%m-%dT%H:%M:%SZ} on")
+
+
+class Position(NamedTuple):
+    """Of the tables."""
+
+    sequence: int
+    time_ns: int
+    begins_ns: int
+    """They are whole after this time; 0: from the beginning."""
+
+
 class PastOrder(NamedTuple):
     """An order as it stands, or as it ended."""
 
@@ -110,16 +132,16 @@ class PastOrder(NamedTuple):
     updated_ns: int
 
 
-async def position(connection: Any, journal: str = "") -> tuple[int, int]:
-    """Up to which sequence and time the tables are complete; raises `Down` where they are of
-    another journal than this. Without a journal they are taken for the right ones."""
+async def position(connection: Any, journal: str = "") -> Position:
+    """From when, and up to which sequence and time, the tables are complete; raises `Down` where
+    they are of another journal than this. Without a journal they are taken for the right ones."""
     row = await connection.fetchrow(_POSITION, timeout=CONNECT_S)
     if row is None:
-        return 0, 0
-    sequence, time_ns, there = row
+        return Position(0, 0, 0)
+    *reached, there = row
     if journal not in ("", there):
         raise Down(f"that of another exchange, whose journal is {there}")
-    return sequence, time_ns
+    return Position(*reached)
 
 
 class History:
@@ -132,6 +154,8 @@ class History:
         self._opening = asyncio.Lock()
         self._turns = asyncio.Semaphore(CONNECTIONS_MAX)
         self._resume_s = 0.0
+        self.whole_after_ns = -1
+        """What the tables say of times up to this one may be short, as last asked."""
 
     @property
     def configured(self) -> bool:
@@ -150,6 +174,8 @@ class History:
             return None
         async with self._reading(through_sequence) as connection:
             rows = await connection.fetch(_NEWEST_OF_ID, through_sequence, order_id)
+        if not rows and self.whole_after_ns >= 0:
+            raise NotWhole(self.whole_after_ns)
         return _order(rows[0]) if rows else None
 
     async def orders(
@@ -162,7 +188,8 @@ class History:
         limit: int,
         through_sequence: int,
     ) -> list[PastOrder]:
-        """Newest first by placing sequence, those that had ended at that sequence."""
+        """Newest first by placing sequence, those that had ended at that sequence. Of the ones that
+        were placed up to `whole_after_ns` some may be missing."""
         if not all(is_id(name) for name in (client_id, instrument) if name):
             return []
         asked: list[Any] = [through_sequence]
@@ -191,17 +218,18 @@ class History:
         self, instrument: str, before: tuple[int, int], limit: int
     ) -> list[RecentTrade]:
         """Newest first, from before this (sequence, index). Only what a page shows is filled in:
-        references, and how the orders stood, are not kept with trades."""
+        references, and how the orders stood, are not kept with trades. None up to `whole_after_ns`,
+        of which some may be missing."""
         async with self._reading(before[0]) as connection:
             rows = await connection.fetch(_TRADES, instrument, *before, limit)
-        return [_trade(row) for row in rows]
+        return [_trade(row) for row in rows if row["time_ns"] > self.whole_after_ns]
 
     async def minutes(
         self, instrument: str, first: int, last: int, step: int, limit: int
     ) -> list[Bar]:
         """Bars of these minutes but for the last, `step` of them as one; each begins with the
         first minute in which something traded."""
-        async with self._reading(INT64_MAX, last * MINUTE_NS) as connection:
+        async with self._reading(INT64_MAX, last * MINUTE_NS, first * MINUTE_NS) as connection:
             asked = (instrument, first, last, limit)
             if step == 1:
                 rows = await connection.fetch(_MINUTES, *asked)
@@ -212,7 +240,7 @@ class History:
     async def within(self, instrument: str, start_ns: int, end_ns: int, sequence: int) -> list[Bar]:
         """The trades of a part of a minute, up to this sequence, as a bar."""
         minute = start_ns // MINUTE_NS
-        async with self._reading(sequence, end_ns) as connection:
+        async with self._reading(sequence, end_ns, start_ns) as connection:
             if await connection.fetchval(_DROPPED, instrument, minute):
                 raise Down(f"without the trades of {start_ns} ns, whose time to be kept is over")
             row = await connection.fetchrow(
@@ -223,16 +251,21 @@ class History:
     async def price_before(self, instrument: str, time_ns: int, sequence: int) -> int:
         """Of the last trade before that time, 0 where there was none. Of a minute whose trades were
         dropped it is the one before that minute."""
-        async with self._reading(sequence, time_ns) as connection:
-            minute = time_ns // MINUTE_NS
-            asked = (instrument, sequence, time_ns, minute)
-            return int(await connection.fetchval(_PRICE_BEFORE, *asked))
+        async with self._reading(sequence, time_ns, time_ns) as connection:
+            after_ns = self.whole_after_ns
+            minutes = (time_ns // MINUTE_NS, after_ns, after_ns // MINUTE_NS)
+            asked = (instrument, sequence, time_ns, *minutes)
+            price_e8 = int(await connection.fetchval(_PRICE_BEFORE, *asked))
+        if not price_e8 and after_ns >= 0:
+            raise NotWhole(after_ns)
+        return price_e8
 
     @asynccontextmanager
     async def _reading(
-        self, through_sequence: int, through_ns: int = INT64_MAX
+        self, through_sequence: int, through_ns: int = INT64_MAX, from_ns: int = INT64_MAX
     ) -> AsyncIterator[Any]:
-        """A connection to tables that are complete through that sequence, or that time."""
+        """A connection to tables that are complete through that sequence, or that time, and from
+        the other on."""
         import asyncpg  # Late: a server without PostgreSQL doesn't wait for it at its start.
 
         # Not the pool's to wait for: its time-out is that of a database that can't be reached.
@@ -242,7 +275,10 @@ class History:
             try:
                 pool = await self._opened()
                 async with pool.acquire(timeout=CONNECT_S) as connection:
-                    sequence, time_ns = await position(connection, self._journal)
+                    sequence, time_ns, begins_ns = await position(connection, self._journal)
+                    self.whole_after_ns = begins_ns or -1
+                    if from_ns <= self.whole_after_ns:
+                        raise NotWhole(self.whole_after_ns)
                     if sequence < through_sequence and time_ns < through_ns:
                         behind = (
                             through_sequence if through_sequence < INT64_MAX else f"{through_ns} ns"

@@ -45,7 +45,6 @@ SELECT through_sequence, trade_count, digest FROM settled_days WHERE day = $1"""
 _FIRST_MONTH: Final = r"""
 SELECT min(substring(pg_get_expr(relpartbound, oid) from '\(''(\d{4}-\d\d-\d\d)')::date)
 FROM pg_class JOIN pg_inherits ON inhrelid = oid WHERE inhparent = 'trades'::regclass"""
-_BEGINS: Final = "SELECT begins_ns FROM follower_positions WHERE follower = 'postgres'"
 _DIFFERENT: Final = """
 WITH traded AS (
     SELECT instrument, count(*) AS count, sum(quantity) AS quantity, sum(price * quantity) AS money
@@ -214,10 +213,10 @@ async def _made(connection: Any, day: date, last_sequence: int) -> Settled:
     end = begin + timedelta(days=1)
     # Held against the follower, which drops whole months of trades when their time is over.
     await connection.execute("LOCK TABLE trades IN ACCESS SHARE MODE")
-    sequence, time_ns = await position(connection)
+    sequence, time_ns, begins_ns = await position(connection)
     if time_ns < int(end.timestamp()) * 10**9 and sequence < last_sequence:
         raise Down(f"at sequence {sequence}, and the day is complete at {last_sequence}")
-    first = await _first_whole_day(connection)
+    first = await _first_whole_day(connection, begins_ns)
     if first is None or day < first:
         raise NotKept(first)
     minute = int(begin.timestamp()) // 60
@@ -232,10 +231,9 @@ async def _made(connection: Any, day: date, last_sequence: int) -> Settled:
     return Settled(day, sequence, trades, await _checked(connection, day))
 
 
-async def _first_whole_day(connection: Any) -> date | None:
+async def _first_whole_day(connection: Any, begins_ns: int) -> date | None:
     """Of trades; None where there is none."""
     first: date | None = await connection.fetchval(_FIRST_MONTH)
-    begins_ns = await connection.fetchval(_BEGINS)
     if first is None or not begins_ns:
         return first
     return max(first, datetime.fromtimestamp(begins_ns // 10**9, UTC).date() + timedelta(days=1))

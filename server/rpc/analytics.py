@@ -91,8 +91,13 @@ def checked(query: Query) -> Query | EdgeReject:
 
 
 def not_kept(known: Held) -> EdgeReject:
-    """Why it is refused where memory does not cover it and there is no history."""
+    """Why it is refused where neither memory nor history covers it."""
     return EdgeReject(EdgeReason.NOT_AVAILABLE, "start_time_ns", known.start_ns, known.limit)
+
+
+def kept_from(time_ns: int) -> str:
+    """What is kept where history has lost what was before, in words."""
+    return f"kept are whole minutes from {_time_text(time_ns)} on"
 
 
 def held(engine: Engine, query: Query, now_ns: int) -> Held | EdgeReject:

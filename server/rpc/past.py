@@ -4,12 +4,13 @@ Memory holds every open order and those that ended after `forgotten_sequence`; h
 the others, which ended at that sequence or before. So each order is in exactly one of them, however
 far history is behind, as long as it has come through that sequence. Without history what is
 forgotten is unknown; with it, but out of reach, a call that needs it is refused as UNAVAILABLE.
-A page that memory fills doesn't need it.
+A page that memory fills doesn't need it. Where history has lost its beginning, lists go as far back
+as it is whole, and the page after that is refused; so is an order that isn't found.
 """
 
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from grpc.aio import ServicerContext
 
@@ -17,7 +18,7 @@ from server.core.engine import Engine
 from server.core.market import MINUTE_NS, TRADES_MAX, Bar, RecentTrade
 from server.core.rejects import RejectReason
 from server.core.types import OrderStatus
-from server.history.reader import Down, History, PastOrder
+from server.history.reader import Down, History, NotWhole, PastOrder
 from server.rpc import analytics
 from server.rpc.analytics import INTERVALS_MAX, Analytics, Held, Query
 from server.rpc.calls import Calls
@@ -91,15 +92,18 @@ class Past:
             unknown = EdgeReject(RejectReason.INSTRUMENT_UNKNOWN, "instrument", query.instrument)
             await self._calls.refuse(context, unknown)
         orders, sequence, forgotten = held
+        more = len(orders) > query.limit
         if self._history.configured and _needs_history(orders, query, forgotten):
             orders += await self._asked(
                 lambda: self._history.orders(*wanted, through_sequence=forgotten), context
             )
+            after_ns = self._history.whole_after_ns
+            orders = [each for each in orders if each.event.created_ns > after_ns]
             orders.sort(key=lambda order: order.event.placed_sequence, reverse=True)
-        token = ""
-        if len(orders) > query.limit:
-            token = str(orders[query.limit - 1].event.placed_sequence)
-        return OrdersPage(orders[: query.limit], token, sequence)
+            more = await self._goes_on(orders, query.limit, context)
+        page = orders[: query.limit]
+        token = str(page[-1].event.placed_sequence) if more else ""
+        return OrdersPage(page, token, sequence)
 
     async def trades(
         self,
@@ -132,11 +136,21 @@ class Past:
             trades += await self._asked(
                 lambda: self._history.trades(instrument, earlier, missing), context
             )
-            more = len(trades) > limit
-        token = ""
-        if more:
-            token = "{}-{}".format(*trades[limit - 1][:2])
-        return TradesPage(trades[:limit], token, sequence)
+            more = await self._goes_on(trades, limit, context)
+        page = trades[:limit]
+        token = "{}-{}".format(*page[-1][:2]) if more else ""
+        return TradesPage(page, token, sequence)
+
+    async def _goes_on(
+        self, found: Sequence[Any], limit: int, context: ServicerContext[Any, Any]
+    ) -> bool:
+        """Whether another page follows one that history was asked for: also where history has lost
+        what is next, and then that one is refused."""
+        if self._history.whole_after_ns < 0:
+            return len(found) > limit
+        if not found:
+            await self._refuse(NotWhole(self._history.whole_after_ns), context)
+        return True
 
     async def analytics(
         self, query: Query, context: ServicerContext[Any, Any]
@@ -173,12 +187,15 @@ class Past:
         return found
 
     async def _with_history(self, query: Query, known: Held) -> Analytics | EdgeReject:
-        found = await self._bars(query, known)
-        if known.price_before_e8 is None and analytics.begins_empty(query, known, found):
-            price_e8 = await self._history.price_before(
-                query.instrument, known.start_ns, known.sequence
-            )
-            known = known._replace(price_before_e8=price_e8)
+        try:
+            found = await self._bars(query, known)
+            if known.price_before_e8 is None and analytics.begins_empty(query, known, found):
+                price_e8 = await self._history.price_before(
+                    query.instrument, known.start_ns, known.sequence
+                )
+                known = known._replace(price_before_e8=price_e8)
+        except NotWhole as lost:
+            return analytics.not_kept(known._replace(limit=analytics.kept_from(lost.from_ns)))
         return analytics.answer(query, known, found)
 
     async def _asked(
@@ -187,8 +204,11 @@ class Past:
         try:
             return await self._calls.within(question, context)
         except Down as down:
-            refused = EdgeReject(EdgeReason.NOT_SERVING, "history in PostgreSQL", str(down))
-            await self._calls.refuse(context, refused)
+            await self._refuse(down, context)
+
+    async def _refuse(self, down: Down, context: ServicerContext[Any, Any]) -> NoReturn:
+        refused = EdgeReject(EdgeReason.NOT_SERVING, "history in PostgreSQL", str(down))
+        await self._calls.refuse(context, refused)
 
 
 def _needs_history(orders: list[PastOrder], query: OrdersQuery, forgotten: int) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import re
 from typing import Any
 
 import asyncpg
@@ -159,3 +160,47 @@ def test_parts_of_minutes_whose_trades_were_dropped(
     assert rows(found) == expected(done, whole)
     with pytest.raises(Refusal, match="time to be kept is over"):
         answered(site, History(database), whole._replace(start_ns=begin, end_ns=begin + 1))
+
+
+def test_what_the_tables_have_lost_is_not_taken_for_nothing(
+    traded: tuple[Written, list[Done]], database: str
+) -> None:
+    """As after a rebuild from a journal without its beginning."""
+    site, done = traded
+    asyncio.run(site.fill(database))
+    begins_ns = done[100][0]
+
+    async def lose() -> None:
+        connection = await asyncpg.connect(database)
+        await connection.execute("UPDATE follower_positions SET begins_ns = $1", begins_ns)
+        await connection.execute("DELETE FROM trades WHERE time_ns < $1", begins_ns)
+        await connection.execute(
+            "DELETE FROM minute_bars WHERE minute < $1", begins_ns // MINUTE_NS - 1
+        )
+        await connection.close()
+
+    asyncio.run(lose())
+    first_ns = (begins_ns // MINUTE_NS + 1) * MINUTE_NS
+    from_then = Query(NAME, first_ns, done[300][0], 1, with_empty=False)
+    part = from_then._replace(start_ns=begins_ns + 1)
+    for query in (from_then, part):
+        found = answered(site, History(database), query)
+        assert isinstance(found, Analytics)
+        assert rows(found) == expected(done, query)
+    kept = "kept are whole minutes from 20..-..-..T..:..:00.000Z on"
+    for query in (
+        from_then._replace(start_ns=first_ns - MINUTE_NS),
+        part._replace(start_ns=begins_ns),
+        Query(NAME, BEGIN_NS - 9 * MINUTE_NS, BEGIN_NS, 1, with_empty=False),
+    ):
+        refused = answered(site, History(database), query)
+        assert isinstance(refused, EdgeReject)
+        assert (refused.field, refused.value) == ("start_time_ns", query.start_ns)
+        assert re.fullmatch(kept, str(refused.limit))
+    # Nothing traded between then and this time, so that the price before it is not known.
+    quiet = Query(NAME, begins_ns + 1, begins_ns + 2, 1, with_empty=True)
+    assert isinstance(answered(site, History(database), quiet), EdgeReject)
+    at_a_price = Query(NAME, done[101][0] + 1, done[101][0] + 2, 1, with_empty=True)
+    found = answered(site, History(database), at_a_price)
+    assert isinstance(found, Analytics)
+    assert found.intervals[0].close_e8 == done[101][1]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import date
 from typing import Any, NoReturn
 
@@ -23,6 +23,7 @@ from server.rpc.errors import EdgeReject
 from server.rpc.parse import OrdersQuery
 from server.rpc.past import Past
 from tests.followers.conftest import PostgresServer
+from tests.followers.test_postgres import Fetch
 from tests.history.pooler import pooled
 from tests.history.written import JOURNAL, Written
 
@@ -32,6 +33,15 @@ KEPT = 40
 
 class Refusal(Exception):
     """What a call is refused with."""
+
+
+@contextlib.contextmanager
+def refusals(said: list[str]) -> Iterator[None]:
+    """Ends what is refused, and keeps why."""
+    try:
+        yield
+    except Refusal as refused:
+        said.append(refused.args[1])
 
 
 class DirectCalls:
@@ -288,6 +298,54 @@ def test_rather_nothing_than_a_short_answer(site: Written, database: str) -> Non
         assert await past_of(site.engine, History("")).order("s0", None) is None  # type: ignore[arg-type]
         await history.close()
         await behind.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("remains", [False, True])
+def test_lists_go_back_as_far_as_the_tables_are_whole_then_are_refused(
+    site: Written, database: str, fetch: Fetch, *, remains: bool
+) -> None:
+    """As after a rebuild from a journal without its beginning, whatever is left from before."""
+    begins_ns = site.records[150].time_ns
+
+    async def pages(past: Past) -> tuple[list[int], list[int], list[str]]:
+        """Sequences of orders and trades, and what refused the page after."""
+        orders, trades, refused = list[int](), list[int](), list[str]()
+        token, before = "", None
+        with refusals(refused):
+            while not orders or token:
+                query = OrdersQuery("a", NAME, 0, 0, int(token or 0), 170)
+                page = await past.orders(query, None)  # type: ignore[arg-type]
+                orders += [each.event.placed_sequence for each in page.orders]
+                token = page.next_page_token
+        with refusals(refused):
+            while not trades or token:
+                found = await past.trades(NAME, 300, before, None)  # type: ignore[arg-type]
+                assert found is not None
+                trades += [each[0] for each in found.trades]
+                before, token = found.trades[-1][:2], found.next_page_token
+        return orders, trades, refused
+
+    async def run() -> None:
+        await site.fill(database)
+        history = History(database)
+        past = past_of(site.engine, history)
+        orders, trades, refused = await pages(past)
+        assert refused == []
+        lose = f"UPDATE follower_positions SET begins_ns = {begins_ns}"
+        await asyncio.to_thread(fetch, lose)
+        if not remains:
+            for table, column in (("orders", "created_ns"), ("trades", "time_ns")):
+                lose = f"DELETE FROM {table} WHERE {column} < {begins_ns}"
+                await asyncio.to_thread(fetch, lose)
+        first = site.records[151].first_sequence
+        kept = ([it for it in orders if it >= first], [it for it in trades if it >= first])
+        assert await pages(past) == (*kept, ["whole only from 2023-11-14T22:14:00Z on"] * 2)
+        with pytest.raises(Refusal, match="whole only from"):
+            await past.order("never", None)  # type: ignore[arg-type]
+        assert await past.order(f"s{TRADES_MAX}", None)  # type: ignore[arg-type]
+        await history.close()
 
     asyncio.run(run())
 

@@ -114,7 +114,7 @@ class MarketDataServicer:
 
     def ListTrades(self, request, context):
         """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
-        holds, and PostgreSQL is out of reach or behind.
+        holds, and PostgreSQL is out of reach, behind, or has lost them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,7 +129,8 @@ class MarketDataServicer:
 
     def GetAnalytics(self, request, context):
         """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
-        UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none.
+        UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none or it has
+        lost them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

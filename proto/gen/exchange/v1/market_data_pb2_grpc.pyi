@@ -41,13 +41,14 @@ class MarketDataStub:
     """Up to 100 books, all at one sequence. One unknown instrument refuses the call."""
     ListTrades: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.ListTradesRequest, _market_data_pb2.ListTradesResponse]
     """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
-    holds, and PostgreSQL is out of reach or behind.
+    holds, and PostgreSQL is out of reach, behind, or has lost them.
     """
     GetTicker: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]
     """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
-    UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none.
+    UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none or it has
+    lost them.
     """
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]
     """Orders, trades, depth and rates."""
@@ -73,13 +74,14 @@ class MarketDataAsyncStub(MarketDataStub):
     """Up to 100 books, all at one sequence. One unknown instrument refuses the call."""
     ListTrades: _aio.UnaryUnaryMultiCallable[_market_data_pb2.ListTradesRequest, _market_data_pb2.ListTradesResponse]  # type: ignore[assignment]
     """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
-    holds, and PostgreSQL is out of reach or behind.
+    holds, and PostgreSQL is out of reach, behind, or has lost them.
     """
     GetTicker: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]  # type: ignore[assignment]
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
     """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
-    UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none.
+    UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none or it has
+    lost them.
     """
     GetStatistics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """Orders, trades, depth and rates."""
@@ -126,7 +128,7 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.ListTradesResponse, _abc.Awaitable[_market_data_pb2.ListTradesResponse]]:
         """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
-        holds, and PostgreSQL is out of reach or behind.
+        holds, and PostgreSQL is out of reach, behind, or has lost them.
         """
 
     @_abc_1.abstractmethod
@@ -144,7 +146,8 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.GetAnalyticsResponse, _abc.Awaitable[_market_data_pb2.GetAnalyticsResponse]]:
         """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
-        UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none.
+        UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none or it has
+        lost them.
         """
 
     @_abc_1.abstractmethod
