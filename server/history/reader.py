@@ -10,7 +10,8 @@ What lies before is not answered from the rows that happen to be there: `NotWhol
 
 After a failure nothing is tried for `PAUSE_S`: callers are refused at once meanwhile. So no caller
 may be able to cause one: names that nobody can have, some of which the database takes for an error,
-are answered without it, and a question that takes too long is refused alone.
+are answered without it, and a question that takes too long, or is given up by the database, is
+refused alone.
 """
 
 import asyncio
@@ -28,8 +29,9 @@ from server.core.types import BUY, INT64_MAX, SELL, OrderStatus, Side
 CONNECTIONS_MAX: Final = 4
 """Questions at once; others wait within their deadline."""
 CONNECT_S: Final = 2.0
-COMMAND_S: Final = 5.0
-"""As long as a call without a deadline may take."""
+COMMAND_S: Final = 4.0
+"""For a question and the wait for its turn: less than a call without a deadline may take, so that
+its caller is told why."""
 PAUSE_S: Final = 1.0
 SESSION: Final = "SET random_page_cost = 1.1"
 """A page's rows are fetched one by one. Were that taken to be dear, as by default, a client or
@@ -268,29 +270,40 @@ class History:
         the other on."""
         import asyncpg  # Late: a server without PostgreSQL doesn't wait for it at its start.
 
-        # Not the pool's to wait for: its time-out is that of a database that can't be reached.
-        async with self._turns:
-            if time.monotonic() < self._resume_s:
-                raise Down("can't be reached")
-            try:
-                pool = await self._opened()
-                async with pool.acquire(timeout=CONNECT_S) as connection:
-                    sequence, time_ns, begins_ns = await position(connection, self._journal)
-                    self.whole_after_ns = begins_ns or -1
-                    if from_ns <= self.whole_after_ns:
-                        raise NotWhole(self.whole_after_ns)
-                    if sequence < through_sequence and time_ns < through_ns:
-                        behind = (
-                            through_sequence if through_sequence < INT64_MAX else f"{through_ns} ns"
-                        )
-                        raise Down(f"at sequence {sequence}, behind {behind}")
-                    try:
-                        yield connection
-                    except TimeoutError as error:
-                        raise Down(f"without an answer within {COMMAND_S:g} s") from error
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                self._resume_s = time.monotonic() + PAUSE_S
-                raise Down("can't be reached") from error
+        own = (
+            asyncpg.QueryCanceledError,
+            asyncpg.LockNotAvailableError,
+            asyncpg.TransactionRollbackError,
+        )
+        try:
+            # Not the pool's turns to wait for: its time-out is that of a database out of reach.
+            async with asyncio.timeout(COMMAND_S), self._turns:
+                if time.monotonic() < self._resume_s:
+                    raise Down("can't be reached")
+                try:
+                    pool = await self._opened()
+                    async with pool.acquire(timeout=CONNECT_S) as connection:
+                        await self._look(connection, through_sequence, through_ns, from_ns)
+                        try:
+                            yield connection
+                        except own as error:
+                            raise Down(f"without an answer ({type(error).__name__})") from error
+                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as it:
+                    self._resume_s = time.monotonic() + PAUSE_S
+                    raise Down("can't be reached") from it
+        except TimeoutError as error:
+            raise Down(f"without an answer within {COMMAND_S:g} s") from error
+
+    async def _look(
+        self, connection: Any, through_sequence: int, through_ns: int, from_ns: int
+    ) -> None:
+        sequence, time_ns, begins_ns = await position(connection, self._journal)
+        self.whole_after_ns = begins_ns or -1
+        if from_ns <= self.whole_after_ns:
+            raise NotWhole(self.whole_after_ns)
+        if sequence < through_sequence and time_ns < through_ns:
+            behind = through_sequence if through_sequence < INT64_MAX else f"{through_ns} ns"
+            raise Down(f"at sequence {sequence}, behind {behind}")
 
     async def _opened(self) -> Any:
         import asyncpg
@@ -302,7 +315,6 @@ class History:
                     min_size=0,
                     max_size=CONNECTIONS_MAX,
                     timeout=CONNECT_S,
-                    command_timeout=COMMAND_S,
                     server_settings={"application_name": "exchange server"},
                     init=_begin,
                     reset=_keep,

@@ -17,8 +17,8 @@ from server.history.reader import History
 from server.rpc.analytics import Analytics, Query
 from server.rpc.errors import EdgeReject
 from tests.followers.conftest import PostgresServer
-from tests.history.test_past import NAME, Refusal, past_of
-from tests.history.written import Written
+from tests.history.test_past import Refusal, past_of
+from tests.history.written import NAME, Written
 from tests.rpc.test_analytics import BEGIN_NS, Done, expected, rows
 
 TRADES = TRADES_MAX + 1_500

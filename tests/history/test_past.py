@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import signal
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import date
 from typing import Any, NoReturn
@@ -11,9 +10,9 @@ from typing import Any, NoReturn
 import asyncpg
 import pytest
 
-from server.core.commands import CancelOrder, PlaceOrder, SetInstrument, SetLimits
+from server.core.commands import PlaceOrder, SetInstrument
 from server.core.engine import Engine
-from server.core.instruments import Instrument, Limits
+from server.core.instruments import Instrument
 from server.core.market import TRADES_MAX, RecentTrade
 from server.core.types import BUY, E8, LIMIT, SELL, OrderStatus
 from server.history import reader
@@ -22,13 +21,9 @@ from server.history.settlement import Settlements
 from server.rpc.errors import EdgeReject
 from server.rpc.parse import OrdersQuery
 from server.rpc.past import Past
-from tests.followers.conftest import PostgresServer
 from tests.followers.test_postgres import Fetch
 from tests.history.pooler import pooled
-from tests.history.written import JOURNAL, Written
-
-NAME = "BTC-USD"
-KEPT = 40
+from tests.history.written import JOURNAL, NAME, Written
 
 
 class Refusal(Exception):
@@ -64,27 +59,6 @@ def past_of(engine: Engine, history: History) -> Past:
     return Past(DirectCalls(engine), history)  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module")
-def site() -> Written:
-    """Two clients' orders, most of them ended and forgotten, and more trades than are kept."""
-    site = Written()
-    site.commit(SetInstrument(Instrument(NAME)))
-    site.commit(SetLimits(Limits(closed_orders_max=KEPT, window_ns=1)))
-    for number in range(TRADES_MAX + 200):
-        quantity_e8 = (number % 7 + 1) * E8
-        site.commit(
-            PlaceOrder("a", NAME, SELL, LIMIT, quantity_e8, 100 * E8, order_id=f"s{number}"),
-            PlaceOrder("b", NAME, BUY, LIMIT, quantity_e8, 100 * E8, order_id=f"b{number}"),
-        )
-        if number % 50 == 0:
-            site.commit(
-                PlaceOrder("a", NAME, BUY, LIMIT, E8, E8, order_id=f"open{number}"),
-                PlaceOrder("a", NAME, BUY, LIMIT, E8, 2 * E8, order_id=f"gone{number}"),
-                CancelOrder("a", f"gone{number}"),
-            )
-    return site
-
-
 async def all_trades(past: Past) -> list[RecentTrade]:
     """By pages of 300."""
     found: list[RecentTrade] = []
@@ -97,24 +71,6 @@ async def all_trades(past: Past) -> list[RecentTrade]:
             return found
         sequence, _, index = page.next_page_token.partition("-")
         before = (int(sequence), int(index))
-
-
-@pytest.fixture(scope="module")
-def filled(site: Written, postgres: PostgresServer) -> str:
-    """The address of a database with all of it, and a client who has come no more."""
-    url = postgres.database()
-
-    async def fill() -> None:
-        await site.fill(url)
-        connection = await asyncpg.connect(url)
-        await connection.execute(
-            "UPDATE orders SET client_id = 'early' WHERE client_id = 'a' AND placed_sequence < 800"
-        )
-        await connection.execute("VACUUM ANALYZE")
-        await connection.close()
-
-    asyncio.run(fill())
-    return url
 
 
 def test_every_order_is_on_one_page_and_found_by_its_id(site: Written, database: str) -> None:
@@ -369,124 +325,3 @@ def test_tables_of_another_exchange_answer_nothing(site: Written, filled: str) -
         await other.close()
 
     asyncio.run(run())
-
-
-def test_a_database_that_is_gone_is_left_alone_for_a_while(
-    site: Written, unused: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reader, "PAUSE_S", 60.0)
-
-    async def run() -> None:
-        history = History(unused)
-        past = past_of(site.engine, history)
-        for _ in range(3):
-            with pytest.raises(Refusal, match="can't be reached"):
-                await past.order("s0", None)  # type: ignore[arg-type]
-            # Whoever asks now is not to be asked.
-            monkeypatch.setattr(history, "_opened", None)
-        await history.close()
-
-    asyncio.run(run())
-
-
-def test_a_database_that_is_silent_holds_nobody_up(
-    site: Written, postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Paused, it is found out well within a call's time, then left alone; and asked again after."""
-    monkeypatch.setattr(reader, "CONNECT_S", 0.2)
-    monkeypatch.setattr(reader, "PAUSE_S", 0.1)
-
-    async def run() -> None:
-        await site.fill(database)
-        history = History(database)
-        past = past_of(site.engine, history)
-        assert await past.order("s0", None) is not None  # type: ignore[arg-type]
-        postgres.signal(signal.SIGSTOP)
-        try:
-            async with asyncio.timeout(5):
-                for _ in range(3):
-                    with pytest.raises(Refusal, match="can't be reached"):
-                        await past.order("s0", None)  # type: ignore[arg-type]
-        finally:
-            postgres.signal(signal.SIGCONT)
-        async with asyncio.timeout(30):
-            found = None
-            while found is None:
-                with contextlib.suppress(Refusal):
-                    found = await past.order("s0", None)  # type: ignore[arg-type]
-                await asyncio.sleep(0.02)
-        await history.close()
-
-    asyncio.run(run())
-
-
-def test_a_question_that_takes_too_long_is_refused_alone(
-    site: Written, filled: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reader, "COMMAND_S", 0.3)
-
-    async def run() -> None:
-        history = History(filled)
-        past = past_of(site.engine, history)
-        connection = await asyncpg.connect(filled)
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE orders")
-            with pytest.raises(Refusal, match="without an answer"):
-                await past.order("s0", None)  # type: ignore[arg-type]
-            page = await past.trades(NAME, 9, (300, 0), None)  # type: ignore[arg-type]
-            assert page is not None
-            assert len(page.trades) == 9
-        assert await past.order("s0", None) is not None  # type: ignore[arg-type]
-        await connection.close()
-        await history.close()
-
-    asyncio.run(run())
-
-
-def test_more_questions_than_connections_wait_for_their_turn(
-    site: Written, filled: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """That many ask is no sign that the database is away."""
-    monkeypatch.setattr(reader, "CONNECT_S", 0.5)
-
-    async def run() -> None:
-        history = History(filled)
-        past = past_of(site.engine, history)
-        connection = await asyncpg.connect(filled)
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE orders")
-            asked = [
-                asyncio.create_task(past.order("s0", None))  # type: ignore[arg-type]
-                for _ in range(reader.CONNECTIONS_MAX + 1)
-            ]
-            assert await asyncio.wait(asked, timeout=2 * reader.CONNECT_S) == (set(), set(asked))
-        assert None not in await asyncio.gather(*asked)
-        await connection.close()
-        await history.close()
-
-    asyncio.run(run())
-
-
-def test_a_name_that_nobody_can_have_is_no_failure(site: Written, database: str) -> None:
-    """One that the database refuses would have history left alone, for every caller."""
-
-    async def run() -> None:
-        await site.fill(database)
-        history = History(database)
-        past = past_of(site.engine, history)
-        for name in ("\0", "a\0b", "s0\n", "\u0660", "x" * 65):
-            assert await past.order(name, None) is None  # type: ignore[arg-type]
-            page = await past.orders(OrdersQuery(name, "", 0, 0, 0, 9), None)  # type: ignore[arg-type]
-            assert page.orders == []
-            with pytest.raises(Refusal, match="instrument"):
-                await past.orders(OrdersQuery("", name, 0, 0, 0, 9), None)  # type: ignore[arg-type]
-            assert await past.order("s0", None) is not None  # type: ignore[arg-type]
-        await history.close()
-
-    asyncio.run(run())
-
-
-@pytest.fixture
-def unused() -> str:
-    """An address at which nothing listens."""
-    return "postgresql://nobody@127.0.0.1:1/none"

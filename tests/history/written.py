@@ -8,6 +8,7 @@ from server.journal.record import BATCH, Record
 from tests.journal.site import START_NS, applied
 
 JOURNAL = b"j" * 16
+NAME = "BTC-USD"
 
 
 class Written:

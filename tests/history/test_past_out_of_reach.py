@@ -1,0 +1,178 @@
+"""History that is away, silent, slow or asked too much: who asks is told so, in time."""
+
+import asyncio
+import contextlib
+import signal
+
+import asyncpg
+import pytest
+
+from server.history import reader
+from server.history.reader import History
+from server.rpc.parse import OrdersQuery
+from server.settings import GrpcLimits
+from tests.followers.conftest import PostgresServer
+from tests.history.test_past import Refusal, past_of
+from tests.history.written import NAME, Written
+from tests.running import START_SECONDS
+
+
+def test_a_database_that_is_gone_is_left_alone_for_a_while(
+    site: Written, unused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "PAUSE_S", 60.0)
+
+    async def run() -> None:
+        history = History(unused)
+        past = past_of(site.engine, history)
+        for _ in range(3):
+            with pytest.raises(Refusal, match="can't be reached"):
+                await past.order("s0", None)  # type: ignore[arg-type]
+            # Whoever asks now is not to be asked.
+            monkeypatch.setattr(history, "_opened", None)
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_a_database_that_is_silent_holds_nobody_up(
+    site: Written, postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paused, it is found out well within a call's time, then left alone; and asked again after."""
+    monkeypatch.setattr(reader, "CONNECT_S", 0.2)
+    monkeypatch.setattr(reader, "PAUSE_S", 0.1)
+
+    async def run() -> None:
+        await site.fill(database)
+        history = History(database)
+        past = past_of(site.engine, history)
+        assert await past.order("s0", None) is not None  # type: ignore[arg-type]
+        postgres.signal(signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(5):
+                for _ in range(3):
+                    with pytest.raises(Refusal, match="can't be reached"):
+                        await past.order("s0", None)  # type: ignore[arg-type]
+        finally:
+            postgres.signal(signal.SIGCONT)
+        async with asyncio.timeout(30):
+            found = None
+            while found is None:
+                with contextlib.suppress(Refusal):
+                    found = await past.order("s0", None)  # type: ignore[arg-type]
+                await asyncio.sleep(0.02)
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_a_question_that_takes_too_long_is_refused_alone(
+    site: Written, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "COMMAND_S", 0.3)
+
+    async def run() -> None:
+        history = History(filled)
+        past = past_of(site.engine, history)
+        connection = await asyncpg.connect(filled)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE orders")
+            with pytest.raises(Refusal, match="without an answer"):
+                await past.order("s0", None)  # type: ignore[arg-type]
+            page = await past.trades(NAME, 9, (300, 0), None)  # type: ignore[arg-type]
+            assert page is not None
+            assert len(page.trades) == 9
+        assert await past.order("s0", None) is not None  # type: ignore[arg-type]
+        await connection.close()
+        await history.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("setting", ["statement_timeout", "lock_timeout"])
+def test_a_question_that_the_database_gives_up_is_refused_alone(
+    site: Written, filled: str, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setattr(reader, "PAUSE_S", 60.0)
+
+    async def run() -> None:
+        history = History(f"{filled}?{setting}=200")
+        past = past_of(site.engine, history)
+        connection = await asyncpg.connect(filled)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE orders")
+            with pytest.raises(Refusal, match="without an answer"):
+                await past.order("s0", None)  # type: ignore[arg-type]
+            assert await past.trades(NAME, 9, (300, 0), None)  # type: ignore[arg-type]
+        await connection.close()
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_a_caller_is_told_of_a_slow_database_before_his_time_is_over(
+    site: Written, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one for whom no turn came."""
+    assert GrpcLimits().deadline_s - 1 >= reader.COMMAND_S
+    monkeypatch.setattr(reader, "COMMAND_S", 0.3)
+
+    async def run() -> None:
+        history = History(filled)
+        async with contextlib.AsyncExitStack() as turns, asyncio.timeout(START_SECONDS):
+            for _ in range(reader.CONNECTIONS_MAX):
+                await turns.enter_async_context(history._turns)
+            with pytest.raises(Refusal, match=r"without an answer within 0\.3 s"):
+                await past_of(site.engine, history).order("s0", None)  # type: ignore[arg-type]
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_more_questions_than_connections_wait_for_their_turn(
+    site: Written, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That many ask is no sign that the database is away."""
+    monkeypatch.setattr(reader, "CONNECT_S", 0.5)
+
+    async def run() -> None:
+        history = History(filled)
+        past = past_of(site.engine, history)
+        connection = await asyncpg.connect(filled)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE orders")
+            asked = [
+                asyncio.create_task(past.order("s0", None))  # type: ignore[arg-type]
+                for _ in range(reader.CONNECTIONS_MAX + 1)
+            ]
+            assert await asyncio.wait(asked, timeout=2 * reader.CONNECT_S) == (set(), set(asked))
+        assert None not in await asyncio.gather(*asked)
+        await connection.close()
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_a_name_that_nobody_can_have_is_no_failure(site: Written, database: str) -> None:
+    """One that the database refuses would have history left alone, for every caller."""
+
+    async def run() -> None:
+        await site.fill(database)
+        history = History(database)
+        past = past_of(site.engine, history)
+        for name in ("\0", "a\0b", "s0\n", "\u0660", "x" * 65):
+            assert await past.order(name, None) is None  # type: ignore[arg-type]
+            page = await past.orders(OrdersQuery(name, "", 0, 0, 0, 9), None)  # type: ignore[arg-type]
+            assert page.orders == []
+            with pytest.raises(Refusal, match="instrument"):
+                await past.orders(OrdersQuery("", name, 0, 0, 0, 9), None)  # type: ignore[arg-type]
+            assert await past.order("s0", None) is not None  # type: ignore[arg-type]
+        await history.close()
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def unused() -> str:
+    """An address at which nothing listens."""
+    return "postgresql://nobody@127.0.0.1:1/none"
