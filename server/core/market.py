@@ -50,6 +50,16 @@ class Bar:
         self.price_sum_e8 = 0
         self.count = 0
 
+    def add(self, price_e8: int, quantity_e8: int) -> None:
+        """Count one more trade."""
+        self.high_e8 = max(self.high_e8, price_e8)
+        self.low_e8 = min(self.low_e8, price_e8)
+        self.close_e8 = price_e8
+        self.volume_e8 += quantity_e8
+        self.notional_e16 += quantity_e8 * price_e8
+        self.price_sum_e8 += price_e8
+        self.count += 1
+
     def row(self) -> tuple[int, ...]:
         """As plain data."""
         return (

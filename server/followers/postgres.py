@@ -298,7 +298,7 @@ class PostgresFollower:
         )
 
     async def _sums(self, connection: Any, batch: Batch) -> None:
-        bars = [(*key, *bar.values()) for key, bar in batch.bars.items()]
+        bars = [(instrument, *bar.row()) for (instrument, _), bar in batch.bars.items()]
         columns = list(zip(*bars, strict=True))
         await connection.execute(
             """INSERT INTO minute_bars AS bar
@@ -317,8 +317,8 @@ class PostgresFollower:
             columns[1],
             *([f"{value}e-8" for value in column] for column in columns[2:7]),
             [f"{value}e-16" for value in columns[7]],
-            columns[8],
-            [f"{value}e-8" for value in columns[9]],
+            columns[9],
+            [f"{value}e-8" for value in columns[8]],
         )
         await connection.execute(
             """INSERT INTO fees SELECT currency, balance::numeric

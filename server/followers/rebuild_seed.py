@@ -3,7 +3,7 @@
 from typing import Any
 
 from server.core.engine import Engine
-from server.core.types import CANCELLED, FILLED
+from server.core.types import FILLED
 from server.followers.postgres import copy, write_instruments
 from server.followers.rebuild_sql import SCHEMA
 from server.followers.rows import Batch
@@ -18,7 +18,7 @@ async def seed(connection: Any, engine: Engine, first_sequence: int, home: str) 
     for order in engine.orders(limit=1 << 62):
         if order.placed_sequence < first_sequence:
             event = engine.order_event(order)
-            reason = event.reason if event.status >= CANCELLED and event.status != FILLED else 0
+            reason = event.reason if event.status >= FILLED else 0
             changed = order.closed_sequence or order.placed_sequence
             batch.placed[order.placed_sequence] = [
                 *event[:15], reason, event.session_id, event.created_ns, order.updated_ns, changed

@@ -30,8 +30,8 @@ from server.core.events import (
     Traded,
 )
 from server.core.instruments import Instrument
-from server.core.market import MINUTE_NS, Market
-from server.core.types import BUY, CANCELLED, FILLED, PARTIALLY_FILLED
+from server.core.market import MINUTE_NS, Bar, Market
+from server.core.types import BUY, FILLED, PARTIALLY_FILLED
 from server.journal.record import Record
 
 SIDES: Final = ("", "buy", "sell")
@@ -63,32 +63,9 @@ _of_order: Final = itemgetter(*map(OrderEvent._fields.index, _fields(OrderEvent,
 _TRADED: Final = _template(Traded)
 _of_traded: Final = itemgetter(*map(Traded._fields.index, _fields(Traded)))
 
+_TRADED_KIND: Final = EVENT_KINDS[Traded]
 _FILLED, _REMAINING, _STATUS = 11, 12, 14
 """Places in a standing order."""
-
-
-class MinuteBar:
-    """The trades of one minute, in sums; what is there already is added to by the database."""
-
-    __slots__ = (
-        "close_e8",
-        "count",
-        "high_e8",
-        "low_e8",
-        "notional_e16",
-        "open_e8",
-        "price_sum_e8",
-        "volume_e8",
-    )
-
-    def __init__(self, open_e8: int) -> None:
-        self.open_e8 = self.high_e8 = self.low_e8 = self.close_e8 = open_e8
-        self.volume_e8 = self.notional_e16 = self.price_sum_e8 = self.count = 0
-
-    def values(self) -> tuple[int, ...]:
-        """In the order of the table."""
-        prices = (self.open_e8, self.high_e8, self.low_e8, self.close_e8)
-        return (*prices, self.volume_e8, self.notional_e16, self.count, self.price_sum_e8)
 
 
 class Accounts:
@@ -124,7 +101,8 @@ class Batch:
         self.changed: dict[int, list[Any]] = {}
         """The same layout for orders from before; those that only traded have two fields."""
         self.instruments: dict[str, tuple[Instrument, int]] = {}
-        self.bars: dict[tuple[str, int], MinuteBar] = {}
+        self.bars: dict[tuple[str, int], Bar] = {}
+        """The trades of these records only; what is there already is added to by the database."""
         self.fees_e8: dict[str, int] = {}
         self.fills: list[tuple[Traded, int]] = []
         """Trades with their time, for the positions."""
@@ -177,10 +155,9 @@ class Batch:
         placed_sequence = event.placed_sequence
         said = _ORDER[event.post_only] % _of_order(event)
         self._row(EVENT_KINDS[type(event)], index, placed_sequence, said)  # type: ignore[index]
-        ended = event.status in (CANCELLED, FILLED) or event.status > CANCELLED
         standing = [
             *event[:15],
-            event.reason if ended else 0,
+            event.reason if event.status >= FILLED else 0,
             event.session_id,
             event.created_ns,
             self.time_ns,
@@ -193,7 +170,7 @@ class Batch:
 
     def _traded(self, event: Traded, index: int) -> None:
         taker_sequence = event.taker_placed_sequence
-        self._row(6, index, taker_sequence, _TRADED % _of_traded(event))
+        self._row(_TRADED_KIND, index, taker_sequence, _TRADED % _of_traded(event))
         self.trades.append(
             f"{self.sequence}\t{index}\t{self.time}\t{self.time_ns}\t{event.instrument}"
             f"\t{event.price_e8}e-8\t{event.quantity_e8}e-8\t{SIDES[event.aggressor_side]}"
@@ -213,14 +190,8 @@ class Batch:
         minute, price_e8 = self.time_ns // MINUTE_NS, event.price_e8
         bar = self.bars.get((event.instrument, minute))
         if bar is None:
-            bar = self.bars[event.instrument, minute] = MinuteBar(price_e8)
-        bar.high_e8 = max(bar.high_e8, price_e8)
-        bar.low_e8 = min(bar.low_e8, price_e8)
-        bar.close_e8 = price_e8
-        bar.volume_e8 += event.quantity_e8
-        bar.notional_e16 += event.quantity_e8 * price_e8
-        bar.price_sum_e8 += price_e8
-        bar.count += 1
+            bar = self.bars[event.instrument, minute] = Bar(minute, price_e8)
+        bar.add(price_e8, event.quantity_e8)
 
     def _filled(self, placed_sequence: int, filled_e8: int, remaining_e8: int) -> None:
         standing = self.placed.get(placed_sequence) or self.changed.get(placed_sequence)

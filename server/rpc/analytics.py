@@ -192,13 +192,7 @@ def _bars_of(market: Market, start_ns: int, end_ns: int) -> list[Bar]:
         minute, price_e8 = time_ns // MINUTE_NS, trade.price_e8
         if not found or found[-1].minute != minute:
             found.append(Bar(minute, price_e8))
-        bar = found[-1]
-        bar.low_e8, bar.high_e8 = min(bar.low_e8, price_e8), max(bar.high_e8, price_e8)
-        bar.close_e8 = price_e8
-        bar.volume_e8 += trade.quantity_e8
-        bar.notional_e16 += price_e8 * trade.quantity_e8
-        bar.price_sum_e8 += price_e8
-        bar.count += 1
+        found[-1].add(price_e8, trade.quantity_e8)
     return found
 
 
