@@ -5,36 +5,25 @@ and compares the events with the recorded ones. So a snapshot costs the server n
 reading of its journal, and each one is a proof that the journal gives this state. It writes one
 after `interval_s` if there is anything new, and at once when the server says that one is wanted.
 
-If its events differ from the recorded ones it writes nothing any more and ends with an exit code
-of its own: either engine or journal is wrong, and no restart changes that.
+If its events differ from the recorded ones it writes nothing any more, and its process ends.
 
-It runs at low priority: while the server needs the cores, it waits. It writes in a thread, so that
-the other followers of its process go on; it reads nothing itself meanwhile. The server's stream
-waits, the server does not.
+It writes in a thread, so that the other followers of its process go on; it reads nothing itself
+meanwhile. The server's stream waits, the server does not.
 """
 
 import asyncio
 import contextlib
-import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NoReturn
-
-import uvloop
+from typing import Final
 
 from exchange.v1.admin_service_pb2 import SnapshotReport, StreamJournalResponse
-from server import collector, logs
+from server import logs
 from server.core.engine import Engine
-from server.exits import Exit
-from server.followers.following import Following
-from server.followers.outside import outside_parts
 from server.followers.position import JournalReader, Reached, records
-from server.followers.probes import watch, watched
 from server.journal.fence import new_fence
 from server.journal.log import Mark
-from server.journal.refusals import JournalRefused
 from server.journal.replay import Replay
 from server.journal.segments import FILE_NAME
 from server.journal.snapshots import (
@@ -44,8 +33,6 @@ from server.journal.snapshots import (
     read_snapshot_header,
     write_snapshot,
 )
-from server.outage_lines import OutageLines
-from server.settings import Settings
 
 NAME: Final = "snapshots"
 RETRY_SECONDS: Final = 10.0
@@ -135,56 +122,13 @@ class SnapshotFollower:
         return self.written
 
 
-def main(settings: Settings, on_serving: Callable[[], None]) -> int:
-    """Follow until SIGTERM or SIGINT: the exit code."""
-    try:
-        uvloop.run(_follow(settings, on_serving))
-    except JournalRefused as refused:
-        logs.last_word(f"the snapshot follower can't go on: {refused}")
-        os._exit(Exit.DIVERGED)
-
-
-async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoReturn:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    follower = SnapshotFollower(settings.data_dir, settings.snapshots.interval_s)
-    collector.settle()
-    reader = JournalReader(settings.server_address, NAME)
-    engine_use = asyncio.Lock()
-    retry_max_s = settings.followers.retry_max_ms / 1_000
-    followings = [
-        Following(part, settings.server_address, OutageLines(logs.complain), retry_max_s)
-        for part in outside_parts(settings)
-    ]
-    watch(watched(settings, followings, logs.complain), settings.server_address)
-    tasks = [
-        asyncio.create_task(stop.wait()),
-        asyncio.create_task(_read(follower, reader, engine_use, on_serving)),
-        asyncio.create_task(_write(follower, reader, engine_use)),
-        *(asyncio.create_task(following.run()) for following in followings),
-    ]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        # A part that is only just starting may let nobody go for seconds.
-        await asyncio.wait(tasks, timeout=settings.stop.part_s / 2)
-        await reader.close()
-    # Not to wait for threads that ask a part which doesn't answer: there is nothing to lose.
-    logs.flush()
-    os._exit(Exit.CLEAN)
-
-
-async def _read(
+async def read(
     follower: SnapshotFollower,
     reader: JournalReader,
     engine_use: asyncio.Lock,
     on_serving: Callable[[], None],
 ) -> None:
+    """Take the journal in until it is cancelled; raises as `SnapshotFollower.take` does."""
     serving = False
     stream = reader.messages(lambda: Reached(follower.sequence))
     async with contextlib.aclosing(stream) as messages:
@@ -199,9 +143,10 @@ async def _read(
                     await _write_one(follower, reader)
 
 
-async def _write(
+async def write(
     follower: SnapshotFollower, reader: JournalReader, engine_use: asyncio.Lock
 ) -> None:
+    """Write snapshots and tell the server, until it is cancelled; raises like `read`."""
     reported = -1
     while True:
         async with engine_use:

@@ -25,7 +25,7 @@ def server(settings: Settings, parent: Parent) -> int:
 
 def follower(settings: Settings, parent: Parent) -> int:
     """Until SIGTERM or SIGINT."""
-    from server.followers.snapshots import main
+    from server.followers.process import main
 
     give_way(settings.niceness)
     return main(settings, parent.serving)

@@ -222,8 +222,8 @@ async def test_others_go_on_while_a_snapshot_is_written(
     monkeypatch.setattr(follower, "write", write_slowly)
     engine_use = asyncio.Lock()
     reader: Any = Reader(frames_of(site))
-    reading = asyncio.create_task(snapshots._read(follower, reader, engine_use, lambda: None))
-    writing = asyncio.create_task(snapshots._write(follower, reader, engine_use))
+    reading = asyncio.create_task(snapshots.read(follower, reader, engine_use, lambda: None))
+    writing = asyncio.create_task(snapshots.write(follower, reader, engine_use))
     assert await asyncio.to_thread(begun.wait, 10)
     first = follower.sequence
     assert 0 < first < site.engine.sequence
@@ -257,8 +257,8 @@ async def test_a_snapshot_is_told_of_until_it_is_heard(
     reader: Any = Reader(frames_of(site))
     monkeypatch.setattr(reader, "report", report)
     engine_use = asyncio.Lock()
-    writing = asyncio.create_task(snapshots._write(follower, reader, engine_use))
-    await snapshots._read(follower, reader, engine_use, lambda: None)
+    writing = asyncio.create_task(snapshots.write(follower, reader, engine_use))
+    await snapshots.read(follower, reader, engine_use, lambda: None)
     await asyncio.wait_for(heard.wait(), 10)
     writing.cancel()
     assert len(set(told)) == 1
