@@ -5,7 +5,7 @@ command changed, 0 for gone, and names the update before it; very many are sever
 same sequence. A repeat, which there may be after an outage, is known by its sequence and index and
 passed over; a gap ends the program.
 
-The names and values of all topics are described in `server/followers/kafka_messages.py`. Needs
+The names and values of all topics are described in `server/followers/messages.py`. Needs
 messages in protobuf, which is the default.
 """
 

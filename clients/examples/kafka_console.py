@@ -4,7 +4,7 @@
 
 Each line has the sequence of the command and the index within it, which together tell repeats, the
 type, the instrument, and the value as JSON. Which topic holds what is described in
-`server/followers/kafka_messages.py`. Messages in protobuf and in JSON are both understood.
+`server/followers/messages.py`. Messages in protobuf and in JSON are both understood.
 """
 
 import argparse

@@ -15,7 +15,7 @@ continuation: after an outage, a topic that was deleted, or another Kafka.
   is bounded; full, it is waited for. When nothing has been acknowledged for `delivery_ms` the
   producer is closed, and everything begins again from what the topics then hold. No message is ever
   given up alone, since those behind it would be sent and leave a gap. A message whose fate was
-  unknown may be there twice then; its headers tell (`kafka_messages.py`).
+  unknown may be there twice then; its headers tell (`messages.py`).
 - A batch whose last message does not land as many offsets behind the last one as it has messages
   shows a topic that was emptied behind the producer's back: closed, and begun again, too. While
   there is nothing to send the ends are compared instead.
@@ -43,7 +43,8 @@ from confluent_kafka.admin import AdminClient
 from server.followers import kafka_checkpoint
 from server.followers.following import FollowerStopped
 from server.followers.kafka_checkpoint import NOTHING, Checkpoint
-from server.followers.kafka_messages import (
+from server.followers.kafka_topics import TURN_S, KafkaFailed, Tail, Topics, compare, look
+from server.followers.messages import (
     Books,
     Encoder,
     Json,
@@ -52,7 +53,6 @@ from server.followers.kafka_messages import (
     Protobuf,
     books_of,
 )
-from server.followers.kafka_topics import TURN_S, KafkaFailed, Tail, Topics, compare, look
 from server.followers.position import Reached
 from server.journal.record import Record
 from server.journal.snapshots import newest_good

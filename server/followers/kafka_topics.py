@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
-from server.followers.kafka_messages import TOPICS, Mark
+from server.followers.messages import TOPICS, Mark
 
 PARTITIONS: Final = 3
 """Of a topic that is made here: a few consumers can share it."""

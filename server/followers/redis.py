@@ -28,7 +28,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from server.followers.kafka_messages import books_of
+from server.followers.messages import books_of
 from server.followers.position import Reached
 from server.followers.redis_messages import ALL_CHANNELS, CHANNELS, Feed
 from server.journal.recent_keys import LIFE_NS, entries

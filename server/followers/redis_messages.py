@@ -26,7 +26,8 @@ from typing import Final
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse, StreamTradesResponse
 from exchange.v1.order_service_pb2 import StreamOrderEventsResponse
 from server.core.events import Event, OrderEvent, Traded
-from server.followers.kafka_messages import (
+from server.event_messages import delimited
+from server.followers.messages import (
     BOOK_UPDATES,
     ORDER_EVENTS,
     TRADES,
@@ -35,7 +36,6 @@ from server.followers.kafka_messages import (
     Mark,
     Out,
     Protobuf,
-    varint,
 )
 from server.journal.record import Record
 
@@ -49,8 +49,8 @@ ALL_CHANNELS: Final = "exchange:*"
 EVENTS_MAX: Final = 500
 """Trades or events in a message, unless one command has more: some 100 KB."""
 
-_ITEM_TAG: Final = b"\x1a"
-"""Field 3 of both responses, `trades` and `events`, as it is encoded."""
+_ITEM: Final = StreamTradesResponse.TRADES_FIELD_NUMBER
+"""Of an element: in the one response `trades`, in the other `events`."""
 
 Message = tuple[str, bytes]
 """A channel and what is published on it."""
@@ -159,7 +159,7 @@ def _builder(
 ) -> Build:
     def build(sequence: int, previous: int, _: int) -> bytes:
         head = response(sequence=sequence, previous_sequence=previous).SerializeToString()
-        return head + b"".join(_ITEM_TAG + varint(len(item)) + item for item in items)
+        return head + b"".join(delimited(_ITEM, item) for item in items)
 
     return build
 

@@ -10,10 +10,10 @@ from server.core.engine import Engine
 from server.core.market import MINUTE_NS, Ticker
 from server.core.types import BUY, SELL
 from server.decimals import E16_PLACES, decimal_text
+from server.event_messages import delimited
 from server.feed.activity import Activity
 from server.rpc import present
 from server.rpc.analytics import Analytics, average_e8
-from server.rpc.delimited import delimited
 from server.rpc.market_figures import Days, now_ns, statistics_of
 
 BOOKS_KEPT_MAX: Final = 1_000

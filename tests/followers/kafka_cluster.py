@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import ElectionType
 from confluent_kafka.admin import AdminClient
 
-from server.followers.kafka_messages import TOPICS
+from server.followers.messages import TOPICS
 from server.supervisor.kafka_broker import (
     CLUSTER_ID,
     CONFIGURATION,

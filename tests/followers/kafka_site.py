@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from server.followers.kafka import KafkaFollower
-from server.followers.kafka_messages import TOPICS, Encoder, Mark, Protobuf
+from server.followers.messages import TOPICS, Encoder, Mark, Protobuf
 from server.journal.record import Record
 from server.settings import KafkaSettings
 from server.supervisor.kafka_broker import KafkaMissing, command, install, prepare

@@ -31,7 +31,8 @@ from exchange.v1.part_service_pb2_grpc import PartServiceStub
 from server.followers import kafka, kafka_checkpoint
 from server.followers.following import FollowerStopped
 from server.followers.kafka import KafkaFollower
-from server.followers.kafka_messages import (
+from server.followers.kafka_topics import KEPT, KafkaFailed
+from server.followers.messages import (
     BOOK_UPDATES,
     ORDER_EVENTS,
     ORDERS,
@@ -43,7 +44,6 @@ from server.followers.kafka_messages import (
     Json,
     Protobuf,
 )
-from server.followers.kafka_topics import KEPT, KafkaFailed
 from server.followers.position import frames
 from server.journal.record import BATCH, Record, decode_frame
 from server.settings import KafkaSettings

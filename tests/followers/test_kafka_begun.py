@@ -9,7 +9,7 @@ from clients.examples.kafka_book import KafkaBook
 from server.core.commands import PlaceOrder, SetInstrument
 from server.core.instruments import Instrument
 from server.core.types import BUY, E8, LIMIT, SELL
-from server.followers.kafka_messages import BOOK_UPDATES, ORDER_EVENTS
+from server.followers.messages import BOOK_UPDATES, ORDER_EVENTS
 from server.journal.record import BATCH, Record, decode_frame
 from tests.followers.kafka_site import Broker, Writer, row_of, rows_of
 from tests.journal.site import INSTRUMENT, Site, every_command, trade

@@ -7,8 +7,8 @@ import pytest
 
 from server.followers import kafka
 from server.followers.kafka import LOOK_MESSAGES, Publisher
-from server.followers.kafka_messages import TOPICS, TRADES, Encoder, Mark, Out, Protobuf
 from server.followers.kafka_topics import KafkaFailed, Tail, Topics
+from server.followers.messages import TOPICS, TRADES, Encoder, Mark, Out, Protobuf
 from server.journal.record import Record
 from tests.history.written import Written
 from tests.journal.site import INSTRUMENT, settings

@@ -11,7 +11,7 @@ from server.core.engine import Engine
 from server.core.instruments import Instrument
 from server.core.types import BUY, SELL, Stamp
 from server.followers import redis_messages
-from server.followers.kafka_messages import books_of
+from server.followers.messages import books_of
 from server.followers.redis_messages import CHANNELS, Feed, Message
 from server.journal.payload import encode_batch
 from server.journal.record import BATCH, Record

@@ -15,7 +15,7 @@ from server.core.commands import PlaceOrder, SetInstrument
 from server.core.engine import Engine
 from server.core.instruments import Instrument
 from server.core.types import Stamp
-from server.rpc.delimited import delimited
+from server.event_messages import delimited
 from server.rpc.http import present
 from server.rpc.http.doubles import E16, double_of, e8_of
 from server.rpc.http.encoded_depth import encoded_depth

@@ -3,7 +3,7 @@
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from server.rpc.delimited import delimited
+from server.event_messages import delimited
 
 
 @pytest.mark.parametrize("length", [0, 127, 128, 0x3FFF, 0x4000, 2**21 - 1, 2**21])

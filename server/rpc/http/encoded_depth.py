@@ -13,7 +13,7 @@ from typing import Final
 from exchange.http.v1 import order_service_pb2, types_pb2
 from server.core.book import Book
 from server.core.types import BUY, E8, SELL
-from server.rpc.delimited import LENGTH_DELIMITED, delimited
+from server.event_messages import LENGTH_DELIMITED, delimited
 from server.rpc.http.doubles import EXACT, double_of
 
 FIXED64: Final = 1

@@ -1,4 +1,5 @@
-"""The journal's events as messages of Kafka topics.
+"""The journal's events as messages: those of Kafka's topics, of which `redis_messages.py` makes the
+ones of Redis' channels.
 
 Key: the instrument. Headers, ASCII: `sequence` of the command; `index`, rising within
 the command; `type`; `journal`, the identity of the journal, hexadecimal. Value: protobuf, or the
@@ -43,14 +44,12 @@ from server.core.engine import Engine
 from server.core.events import (
     Event,
     OrderAccepted,
-    OrderCancelled,
     OrderEvent,
     OrderReduced,
-    OrderRejected,
     OrderReplaced,
     Traded,
 )
-from server.core.types import BUY, FILLED, PARTIALLY_FILLED, SELL
+from server.core.types import BUY
 
 ORDERS: Final = "exchange-orders"
 TRADES: Final = "exchange-trades"
@@ -61,14 +60,10 @@ TOPICS: Final = (ORDERS, TRADES, ORDER_EVENTS, BOOK_UPDATES)
 LEVELS_MAX: Final = 5_000
 """A side, in one message: at most 750 kB, as JSON too. Brokers and clients take 1 MB."""
 
-_KINDS: Final[dict[type, tuple[int, str]]] = {
-    OrderAccepted: (OrderEventKind.ORDER_EVENT_KIND_ACCEPTED, "accepted"),
-    OrderReplaced: (OrderEventKind.ORDER_EVENT_KIND_REPLACED, "replaced"),
-    OrderReduced: (OrderEventKind.ORDER_EVENT_KIND_REDUCED, "reduced"),
-    OrderCancelled: (OrderEventKind.ORDER_EVENT_KIND_CANCELLED, "cancelled"),
-    OrderRejected: (OrderEventKind.ORDER_EVENT_KIND_REJECTED, "rejected"),
+_KINDS: Final = {
+    event: (kind, OrderEventKind.Name(kind).removeprefix("ORDER_EVENT_KIND_").lower())
+    for event, kind in event_messages.KINDS.items()
 }
-_FILLED: Final = int(OrderEventKind.ORDER_EVENT_KIND_FILLED)
 _new: Final = tuple.__new__
 
 Level = tuple[str, int, int]
@@ -112,7 +107,7 @@ class Protobuf:
 
     def with_field(self, value: bytes, name: str, inner: bytes) -> bytes:
         """Fields of a message follow one another."""
-        return value + _TAGS[name] + varint(len(inner)) + inner
+        return value + event_messages.delimited(_FIELDS[name], inner)
 
 
 class Json:
@@ -127,25 +122,7 @@ class Json:
         return b'%s, "%s": %s}' % (value[:-1], name.encode(), inner)
 
 
-def varint(number: int) -> bytes:
-    """An integer as protobuf has it."""
-    if number < 0x4000:
-        return bytes((number & 0x7F | 0x80, number >> 7) if number > 0x7F else (number,))
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
-_MESSAGE: Final = 2
-"""The wire type of a message inside another."""
-_TAGS: Final = {
-    field.name: varint(field.number << 3 | _MESSAGE)
-    for field in OrderEventMessage.DESCRIPTOR.fields
-    if field.message_type is not None
-}
+_FIELDS: Final = {field.name: field.number for field in OrderEventMessage.DESCRIPTOR.fields}
 
 Wanted = Callable[[str, Mark], bool]
 """Whether the message of a topic with this mark is to be made."""
@@ -243,7 +220,7 @@ class Encoder:
         if as_event:
             told = self._told
             told.sequence, told.index, told.time_ns = mark.sequence, position, time_ns
-            told.kind, told.change_e8 = number, event.change_e8  # type: ignore[assignment]
+            told.kind, told.change_e8 = number, event.change_e8
             value = self._with_field(self._encode(told), "order", order)
             made.append(_new(Out, (ORDER_EVENTS, mark, name, value)))
 
@@ -275,8 +252,8 @@ class Encoder:
                 told.sequence, told.time_ns = sequence, time_ns
                 if position:
                     told.index = position
-                told.kind = _FILLED  # type: ignore[assignment]
-                _filled(told.order, event, is_taker, price_e8)
+                told.kind = event_messages.FILLED_KIND
+                event_messages.filled(told.order, event, is_taker, price_e8)
                 value = self._with_field(self._encode(told), "trade", trade)
                 made.append(_new(Out, (ORDER_EVENTS, mark, "filled", value)))
 
@@ -424,30 +401,3 @@ def _parts(update: StreamOrderBookResponse) -> list[StreamOrderBookResponse]:
         )
         for first in range(0, deepest, LEVELS_MAX)
     ]
-
-
-def _filled(into: Order, event: Traded, is_taker: bool, price_e8: int) -> None:
-    """What a trade tells of one of its orders; the taker's own price is not in it."""
-    (
-        into.instrument, traded_at_e8, _, side,
-        order_id, client_id, reference, placed, filled_e8, remaining_e8, _,
-        taker_id, taker_client_id, taker_reference, taker_placed, taker_filled_e8, taker_left_e8, _,
-    ) = event  # fmt: skip
-    if is_taker:
-        order_id, client_id, reference = taker_id, taker_client_id, taker_reference
-        placed, filled_e8, remaining_e8 = taker_placed, taker_filled_e8, taker_left_e8
-    else:
-        # It trades at its own price.
-        side, price_e8 = BUY + SELL - side, traded_at_e8
-    into.order_id = order_id
-    into.client_id = client_id
-    if reference:
-        into.client_reference = reference
-    into.side = side  # type: ignore[assignment]
-    if price_e8:
-        into.price_e8 = price_e8
-    into.filled_quantity_e8 = filled_e8
-    if remaining_e8:
-        into.remaining_quantity_e8 = remaining_e8
-    into.placed_sequence = placed
-    into.status = PARTIALLY_FILLED if remaining_e8 else FILLED  # type: ignore[assignment]

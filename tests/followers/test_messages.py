@@ -1,4 +1,4 @@
-"""Messages and checkpoints of the Kafka follower, without any Kafka."""
+"""The messages of topics and channels, and checkpoints of the Kafka follower, without any Kafka."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +17,10 @@ from server.core.commands import CancelOrders, PlaceOrder, SetInstrument
 from server.core.engine import Engine
 from server.core.instruments import Instrument
 from server.core.types import BUY, E8, INT64_MAX, LIMIT, SELL, Stamp
-from server.followers import kafka_checkpoint, kafka_messages
+from server.event_messages import varint
+from server.followers import kafka_checkpoint, messages
 from server.followers.kafka_checkpoint import NOTHING, Checkpoint
-from server.followers.kafka_messages import (
+from server.followers.messages import (
     BOOK_UPDATES,
     LEVELS_MAX,
     ORDER_EVENTS,
@@ -33,7 +34,6 @@ from server.followers.kafka_messages import (
     Out,
     Protobuf,
     books_of,
-    varint,
 )
 from server.journal.record import BATCH, Record, decode_frame
 from tests.history.written import Written
@@ -169,7 +169,7 @@ def books_of_topic(outs: list[Out]) -> dict[str, KafkaBook]:
 
 def test_updates_of_many_levels_are_several_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several instruments in one command too; each goes on wherever it was cut."""
-    monkeypatch.setattr(kafka_messages, "LEVELS_MAX", 3)
+    monkeypatch.setattr(messages, "LEVELS_MAX", 3)
     written, names = Written(), ("A-USD", "B-USD", "C-USD")
     for name in names:
         written.commit(SetInstrument(Instrument(name)))
