@@ -20,7 +20,7 @@ server that dies leaves the session open in the journal, and the next start ends
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from grpc.aio import ServicerContext
 
@@ -147,37 +147,34 @@ class _Session:
         self._sequencer = sequencer
         self._context = context
         self._answers: asyncio.Queue[_Answer | None] = asyncio.Queue(messages_max)
-        self._reading: asyncio.Task[Refused | None] | None = None
+        self._waiting: asyncio.Task[Any] | None = None
+        """The reading loop, while it waits for a message."""
         self._stopped = False
 
     async def run(self) -> Refused | None:
         """Serve until the stream ends; gives what it is to be refused with, if anything."""
-        self._reading = reading = asyncio.create_task(self._read_all())
+        reading = asyncio.create_task(self._read_all())
         writing = asyncio.create_task(self._write_all())
-        writing.add_done_callback(lambda _: reading.cancel())
         try:
-            refused = await self._refused(reading)
-            await self._answers.put(None)
-            await writing
+            refused, _ = await asyncio.gather(reading, writing)
         finally:
+            # Where one of them failed, the other one has nothing to wait for.
+            reading.cancel()
             writing.cancel()
         return refused
 
     def stop(self) -> None:
         """End the reading loop; what was taken is still answered."""
         self._stopped = True
-        if self._reading is not None:
-            self._reading.cancel()
-
-    async def _refused(self, reading: asyncio.Task[Refused | None]) -> Refused | None:
-        try:
-            return await reading
-        except asyncio.CancelledError:
-            if not self._stopped:
-                raise
-            return STOPPING
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     async def _read_all(self) -> Refused | None:
+        refused = await self._take_all()
+        await self._answers.put(None)
+        return refused
+
+    async def _take_all(self) -> Refused | None:
         message = await self._next()
         if not isinstance(message, TradingSessionRequest):
             return message
@@ -204,8 +201,21 @@ class _Session:
             answer, ticket = TradingSessionResponse(), None
 
     async def _next(self) -> TradingSessionRequest | Refused | None:
-        """The next message, None where the client has no more; or what is no message."""
-        message: object = await self._context.read()
+        """The next message, None where the client has no more; or what is no message, or comes
+        after a stop."""
+        waiting = self._waiting = asyncio.current_task()
+        assert waiting is not None
+        try:
+            if self._stopped:
+                return STOPPING
+            message: object = await self._context.read()
+        except asyncio.CancelledError:
+            # By `stop`, unless the caller has gone at the same moment.
+            if not self._stopped or waiting.uncancel():
+                raise
+            return STOPPING
+        finally:
+            self._waiting = None
         return message if isinstance(message, TradingSessionRequest | EdgeReject) else None
 
     def _begin(self, wish: TradingSessionOpen, answer: TradingSessionResponse) -> Ticket | Refused:

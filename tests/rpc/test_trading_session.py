@@ -1,8 +1,10 @@
 """Trading sessions: order of outcomes, bounds, and cancel on disconnect."""
 
 import asyncio
+import errno
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from exchange.v1.order_service_pb2 import (
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from server.core.commands import OpenSession
 from server.rpc import parse
+from server.rpc.registration import UNFORESEEN
 from server.settings import SequencerLimits
 from tests.clients.cut_line import cut_line
 from tests.rpc.served import (
@@ -161,6 +164,32 @@ async def test_a_repeat_gives_the_first_answer(served: Served) -> None:
         again.placed.repeated = False
         assert again.placed == first.placed
     call.cancel()
+
+
+async def test_a_first_answer_that_can_not_be_read_back_ends_the_session_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """[I11] Though answers wait behind it for which there is no more room."""
+    let_go = threading.Event()
+
+    def read(sequence: int) -> None:
+        let_go.wait()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    keyed = order("A", BUY, 100, idempotency_key="k")
+    async with serving(tmp_path / "data", grpc={"session_messages_max": 1}) as served:
+        await served.orders.PlaceOrder(keyed)
+        monkeypatch.setattr(served.exchange._log, "read", read)
+        call = served.orders.TradingSession()
+        await call.write(places(keyed))
+        for name in ("a1", "a2"):
+            await call.write(places(order("A", BUY, 100, order_id=name)))
+        await until(lambda: served.engine.order("a2") is not None)
+        let_go.set()
+        failure = await failure_of(call)
+        assert (failure.code(), failure.details()) == (StatusCode.UNKNOWN, UNFORESEEN)
+        assert "call failed" in caplog.messages
+        await until(lambda: not served.exchange._sessions._open)
 
 
 async def test_no_more_is_read_while_many_answers_wait(tmp_path: Path) -> None:
@@ -328,6 +357,27 @@ async def test_a_stopping_server_ends_its_sessions(tmp_path: Path) -> None:
         ended = served.engine.order("a1")
         assert ended is not None
         assert ended.reason == words.END_REASON_SESSION_ENDED
+
+
+async def test_a_stop_answers_also_what_was_taken_while_no_answer_had_room(
+    tmp_path: Path,
+) -> None:
+    """To what is refused then nothing has happened."""
+    async with serving(tmp_path / "data", grpc={"session_messages_max": 2}) as served:
+        call = served.orders.TradingSession()
+        messages = [places(order("A", BUY, 100, order_id=f"a{number}")) for number in range(4)]
+        with HeldJournal(served):
+            for message in messages:
+                await call.write(message)
+            await until(lambda: served.engine.order("a3") is not None)
+            stopping = asyncio.ensure_future(served.stop())
+            await until(lambda: served.exchange._sessions._stopped)
+        answers = await replies(call, 4)
+        assert [each.outcomes[0].placed.order.order_id for each in answers] == [
+            "a0", "a1", "a2", "a3",
+        ]  # fmt: skip
+        assert info_of(await failure_of(call)).reason == "NOT_SERVING"
+        await stopping
 
 
 BAD_BEGINNINGS: list[tuple[str, Sequence[TradingSessionRequest], str, str]] = [
