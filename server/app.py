@@ -190,13 +190,13 @@ class Exchange:
         port = bind(self._server, self._settings.grpc_address)
         self._metrics.connections.ports["grpc"] = port
         self.sequencer.start()
+        self._health.serving(True)
         await self._keeping.start()
         await self._end_sessions()
         await self._configure()
         if self._leases is not None:
             self._leases.start()
         await self._server.start()
-        self._health.serving(True)
         self._watching = asyncio.create_task(self._parts.watch(self._health.part_serving))
         logs.info("serving", port=port, sequence=self.sequencer.durable_sequence)
         return port

@@ -28,6 +28,7 @@ from exchange.v1.order_service_pb2 import CancelOrderRequest
 from server.core.instruments import Limits
 from server.core.requests import Keys
 from server.journal.retention import needed_sequence
+from server.journal.segments import Segments
 from server.journal.snapshots import write_snapshot
 from server.journal.storage import Storage
 from server.rpc import journal_keeping
@@ -113,6 +114,24 @@ async def test_row_11_a_slow_disk_turns_health_and_a_fast_one_turns_it_back(
         await becomes(served, health_pb2.HealthCheckResponse.SERVING)
         assert not served.exchange._keeping.sentences
         assert (await journal_of(served))[1] == "healthy"
+
+
+async def test_row_11_a_disk_that_is_slow_from_the_start_is_told_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = Segments.fdatasync
+
+    def slow(segments: Segments) -> None:
+        time.sleep(0.01)
+        sound(segments)
+
+    monkeypatch.setattr(Segments, "fdatasync", slow)
+    async with serving(tmp_path / "data", journal=JournalSettings(sync_slow_ms=1)) as served:
+        assert await health_of(served) == health_pb2.HealthCheckResponse.NOT_SERVING
+        monkeypatch.undo()
+        # Until the last slow one is forgotten.
+        monkeypatch.setattr(journal_keeping, "SLOW_FORGOTTEN_S", 0.01)
+        await becomes(served, health_pb2.HealthCheckResponse.SERVING)
 
 
 async def fill(served: Served, directory: Path) -> None:
