@@ -70,8 +70,9 @@ from server.rpc.journal_stream import JournalStreams
 from server.rpc.order_service import OrderService
 from server.rpc.parts import Parts, PartService
 from server.rpc.recent_outcomes import RecentOutcomes
+from server.rpc.reflection import REFLECTION, Reflection
 from server.rpc.registration import register
-from server.rpc.server import Health, PortTaken, add_reflection, bind, make_server
+from server.rpc.server import Health, PortTaken, bind, make_server
 from server.rpc.settlement import SettlementCalls
 from server.rpc.trading_session import TradingSessions
 from server.sequencer.configured import differences
@@ -127,8 +128,8 @@ class Exchange:
         calls = Calls(self.sequencer, deadlines, self._recent)
         self._history = History(settings.postgres_url, log.mark.journal.hex())
         self._server = server = make_server(limits)
-        self._health = Health(server)
         self._intake = Intake(limits.calls_max)
+        self._health = Health(server, self._intake)
         self._keeping = JournalKeeping(
             log, self.sequencer, self.followers, self._health, settings.journal, _filled(settings)
         )
@@ -138,6 +139,7 @@ class Exchange:
         self.rates, self._leases = shared_limits(rates, settings.redis_url, logs.complain)
         self._metrics.orders.limited_count = partial(refused_count, self.rates)
         self._sessions = TradingSessions(self.sequencer, limits.session_messages_max, self.rates)
+        self._reflection = Reflection()
         if self._leases is not None:
             self._metrics.show(Leases(self._leases))
         if self._recent is not None:
@@ -179,7 +181,7 @@ class Exchange:
         )
         add(part_service_pb2.DESCRIPTOR.services_by_name["PartService"], PartService(self._parts))
         if self._settings.grpc.reflection:
-            add_reflection(server)
+            add(REFLECTION, self._reflection)
 
     def show_parts(self, process_ids: ProcessIds) -> None:
         """Show also what the processes of the other parts use."""
@@ -210,6 +212,7 @@ class Exchange:
         self._journal_streams.stop()
         self.feed.stop()
         self._sessions.stop()
+        self._reflection.stop()
         await self._intake.close()
         await self._server.stop(DRAIN_S)
         if self._leases is not None:

@@ -24,8 +24,10 @@ QUIET_S: Final = 0.25
 REFUSING_S_MAX: Final = 1.5
 """The gateway looks each second."""
 STOPPING: Final = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
-UNCOUNTED: Final = frozenset({"exchange.http.v1.SystemService", "grpc.health.v1.Health"})
-"""Services that answer also while the others are refused."""
+HEALTH: Final = "grpc.health.v1.Health"
+"""It answers at a stop too, that nothing is served."""
+UNCOUNTED: Final = frozenset({"exchange.http.v1.SystemService", HEALTH})
+"""Services whose calls, though not their streams, are taken also while there are too many."""
 
 
 class Intake:

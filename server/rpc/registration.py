@@ -31,7 +31,7 @@ from server import logs
 from server.limits.limiter import Limiter
 from server.metrics.load import CallErrors
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
-from server.rpc.intake import UNCOUNTED, Intake
+from server.rpc.intake import HEALTH, UNCOUNTED, Intake
 from server.rpc.rate_limits import Judge, address_of, judge_of, metadata_of, refused_of
 from server.rpc.request_ids import REQUEST_ID, name_of, request_id
 
@@ -100,7 +100,8 @@ def _guarded(
 ) -> Handler:
     service = method.containing_service.full_name
     endpoint = f"{service}/{method.name}"
-    counted = service not in UNCOUNTED
+    counted = service not in UNCOUNTED or method.server_streaming
+    refused_at_stop = service != HEALTH
 
     async def serve_or_refuse(request: Any, context: ServicerContext[Any, Any]) -> Any:
         began_ns = time.monotonic_ns() if logs.debugging() else 0
@@ -109,7 +110,8 @@ def _guarded(
         told = ((REQUEST_ID, name_of(metadata)),)
         intake.calls += counted
         try:
-            if intake.closed or (counted and intake.calls > intake.calls_max):
+            too_many = counted and intake.calls > intake.calls_max
+            if too_many or (refused_at_stop and intake.closed):
                 request = intake.refusal()
             if type(request) is EdgeReject:
                 context.set_trailing_metadata(told)

@@ -1,4 +1,4 @@
-"""The gRPC server: its limits, standard health and reflection."""
+"""The gRPC server: its limits, and standard health."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,8 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc.aio import ServicerContext
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_reflection.v1alpha import reflection
 
 from exchange.v1 import (
     account_service_pb2,
@@ -19,6 +18,7 @@ from exchange.v1 import (
     order_service_pb2,
     part_service_pb2,
 )
+from server.rpc.intake import Intake
 from server.rpc.registration import register
 from server.settings import GrpcLimits
 
@@ -92,13 +92,6 @@ def bind(server: grpc.aio.Server, address: str) -> int:
         raise PortTaken(address) from error
 
 
-def add_reflection(server: grpc.aio.Server) -> None:
-    """Let clients ask which services there are."""
-    reflection.enable_server_reflection(
-        (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
-    )
-
-
 class Health:
     """`grpc.health.v1.Health`: all services serve, or none does; outside parts have names and
     statuses of their own.
@@ -107,11 +100,11 @@ class Health:
     is told that too, and his call ends, so that the stop doesn't wait for him.
     """
 
-    def __init__(self, server: grpc.aio.Server) -> None:
+    def __init__(self, server: grpc.aio.Server, intake: Intake) -> None:
         self._statuses: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._stopped = False
-        register(server, HEALTH, self)
+        register(server, HEALTH, self, intake=intake)
 
     async def Check(
         self, request: HealthCheckRequest, context: ServicerContext[Any, Any]

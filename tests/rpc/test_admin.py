@@ -353,6 +353,28 @@ async def test_reflection_can_be_turned_off(tmp_path: Path, on: bool) -> None:
         assert set(SERVICES) <= {each.name for each in reply.list_services_response.service}
 
 
+async def test_a_stopping_server_ends_reflection(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as served:
+        make_stub: Any = reflection_pb2_grpc.ServerReflectionStub
+        call = make_stub(served.channel).ServerReflectionInfo()
+        await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+        assert await call.read()
+        failing = asyncio.ensure_future(failure_of(call))
+        await served.stop()
+        failure = await failing
+        assert failure.code() == StatusCode.UNAVAILABLE
+        assert info_of(failure).reason == "NOT_SERVING"
+
+
+async def test_bytes_that_are_no_question_to_reflection_are_refused(served: Served) -> None:
+    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    ask: Any = served.channel.stream_stream(path)
+    call = ask(iter([b"\xff"]))
+    failure = await failure_of(call)
+    assert failure.code() == StatusCode.INVALID_ARGUMENT
+    assert info_of(failure).reason == "MESSAGE_INVALID"
+
+
 async def test_what_the_configuration_changed_is_applied_at_the_next_start(
     tmp_path: Path,
 ) -> None:

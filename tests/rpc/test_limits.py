@@ -9,6 +9,8 @@ import pytest
 from grpc import StatusCode
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from exchange.http.v1.system_service_pb2 import GetHealthRequest, GetMetricsRequest
 from exchange.http.v1.system_service_pb2_grpc import SystemServiceStub
@@ -174,6 +176,36 @@ async def test_too_many_calls_at_once_are_refused(tmp_path: Path) -> None:
             assert (await system.GetHealth(GetHealthRequest())).checks.journal == "healthy"
             assert (await system.GetMetrics(GetMetricsRequest())).data
         await asyncio.gather(*waiting)
+        await served.place("A", BUY, 100)
+
+
+@pytest.mark.parametrize("kind", ["health", "reflection"])
+async def test_streams_of_the_standard_services_are_calls_in_flight_like_others(
+    tmp_path: Path, kind: str
+) -> None:
+    """They last for as long as their callers like."""
+    async with serving(tmp_path / "data", grpc={"calls_max": 2}) as served:
+        health: Any = HealthStub(served.channel)
+        make_stub: Any = ServerReflectionStub
+        reflection = make_stub(served.channel)
+
+        async def opened() -> Any:
+            if kind == "health":
+                return health.Watch(HealthCheckRequest())
+            stream = reflection.ServerReflectionInfo()
+            await stream.write(ServerReflectionRequest(list_services=""))
+            return stream
+
+        streams = [await opened() for _ in range(2)]
+        for stream in streams:
+            assert await stream.read()
+        for call in ((await opened()).read(), served.place("A", BUY, 100)):
+            failure, info = await refused(call)
+            assert (failure.code(), info.reason) == (StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        assert (await health.Check(HealthCheckRequest())).status == HealthCheckResponse.SERVING
+        for stream in streams:
+            stream.cancel()
+        await until(lambda: not served.exchange._intake.calls)
         await served.place("A", BUY, 100)
 
 

@@ -2,9 +2,12 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from grpc import StatusCode
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from exchange.v1.order_service_pb2 import TradingSessionOpen, TradingSessionRequest
 from server import app
@@ -27,6 +30,20 @@ async def test_calls_that_come_at_a_stop_are_refused_in_words(
         failures = [each.result() for each in calling]
     assert {each.code() for each in failures} == {StatusCode.UNAVAILABLE}
     assert {info_of(each).reason for each in failures} == {"NOT_SERVING"}
+
+
+async def test_health_answers_while_other_calls_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "IDLE_S", 0.5)
+    async with serving(tmp_path / "data") as served:
+        health: Any = HealthStub(served.channel)
+        assert (await health.Check(HealthCheckRequest())).status == HealthCheckResponse.SERVING
+        stopping = asyncio.ensure_future(served.stop())
+        await until(lambda: served.exchange._intake.closed)
+        answer = await health.Check(HealthCheckRequest())
+        assert answer.status == HealthCheckResponse.NOT_SERVING
+        await stopping
 
 
 async def test_who_never_ceases_to_call_does_not_hold_up_a_stop(
