@@ -6,7 +6,8 @@ for the one line `ready` that a script may wait for.
 
 A JSON line has `time`, `level`, `part` and `message`; what belongs to a call has the caller's
 `request_id`, if he gave one. At `info` there is a line for each decision that an operator would
-want, none for each order; `debug` has one for each call. Lines of libraries look the same.
+want, none for each order; `debug` has one for each call. Lines of libraries look the same; what
+callers make them say (`OF_CALLERS`), who may send secrets, is not written.
 
 Nobody waits for a line, nor for a paused terminal: they are queued, and a thread writes them, past
 the interpreter's own buffer, whose lock would hold up the end of the process. When `LINES_MAX`
@@ -37,6 +38,12 @@ FLUSH_SECONDS: Final = 1.0
 ERROR_PREFIX: Final = "exchange: "
 """A part that can't go on says why in one line, which begins with this or is at level `LAST`."""
 LAST: Final = "critical"
+
+OF_CALLERS: Final = {
+    # A reply that could not be sent: its caller has gone. Metadata that is no text.
+    "grpc._cython.cygrpc": ("ExecuteBatchError raised in core by ", "Invalid encoding on "),
+}
+"""How such lines begin, by logger."""
 
 _LOG: Final = logging.getLogger("exchange")
 
@@ -217,6 +224,10 @@ class Lines(QueueHandler):
         self._part = part
         self._out = out
         threading.Thread(target=self._write_all, name="logs", daemon=True).start()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is to be written."""
+        return not str(record.msg).startswith(OF_CALLERS.get(record.name, ()))
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """A line needs no copy: nothing changes it."""

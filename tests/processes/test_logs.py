@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.market_data_pb2 import Instrument
 from server import logs
 from server.exits import Exit
+from tests.gateway.test_websocket_faults import h2_frame
 from tests.gateway.websocket_client import client_of
 from tests.running import Everything, Running, Starter, free_port, is_there, until
 
@@ -303,6 +305,41 @@ def test_a_line_whose_values_do_not_fit_is_told_and_is_not_the_last() -> None:
     lines.flush()
     told = [json.loads(line)["message"] for line in out.getvalue().splitlines()]
     assert told == ["%d calls ('many',)", "7 calls"]
+
+
+def test_what_callers_cause_in_a_library_is_not_written() -> None:
+    out = io.StringIO()
+    lines = logs.Lines("server", out)
+    for text, values in (
+        ("ExecuteBatchError raised in core by servicer method [/a/B]", ()),
+        ("Invalid encoding on %s", (b"secret\xff",)),
+        ("A mistake", ()),
+    ):
+        for name in ("grpc._cython.cygrpc", "another"):
+            lines.handle(logging.LogRecord(name, logging.ERROR, "", 0, text, values, None))
+    lines.flush()
+    written = [json.loads(line) for line in out.getvalue().splitlines()]
+    of_grpc = [each["message"] for each in written if each["logger"] == "grpc._cython.cygrpc"]
+    assert of_grpc == ["A mistake"]
+    assert len(written) == 4
+
+
+def test_metadata_that_is_no_text_does_not_get_into_the_log(starter: Starter) -> None:
+    server, address = starter.server(None, LOG_LEVEL="debug")
+    method = b"/exchange.v1.AdminService/GetStatus"
+    fields = {b":method": b"POST", b":scheme": b"http", b":path": method, b":authority": b"x"}
+    fields |= {b"content-type": b"application/grpc", b"te": b"trailers", b"token": b"secret\xff"}
+    headers = b"".join(
+        bytes((0, len(name))) + name + bytes((len(value),)) + value
+        for name, value in fields.items()
+    )
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as link:
+        link.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(4, 0, 0, b""))
+        link.sendall(h2_frame(1, 4, 1, headers) + h2_frame(0, 1, 1, bytes(5)))
+        told(server, "call", endpoint=method.decode()[1:])
+    assert server.terminate() == Exit.CLEAN
+    assert not [line for line in server.lines if "secret" in line or "encoding" in line]
 
 
 class HeldOutput(io.StringIO):
