@@ -276,11 +276,13 @@ def main(settings: Settings, on_serving: Callable[[], None], process_ids: Proces
     with lock:
         try:
             recovered = recover(settings.data_dir, lambda progress: logs.say(progress.sentence()))
+            logs.say(recovered.report.sentence())
+            # For the cancels that are taken though the disk is full.
+            recovered.log.segments.reserve(settings.journal.segment_bytes)
         except JournalRefused as refused:
             return _refused(Exit.JOURNAL_CORRUPT, str(refused))
         except OSError as error:
             return _unusable(settings.data_dir, error)
-        logs.say(recovered.report.sentence())
 
         def on_ready(port: int) -> None:
             lock.announce(address(reachable(settings.host), port))

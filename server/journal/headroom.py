@@ -1,17 +1,17 @@
 """Room for what is to come: the file of the next segment, reserved before it is needed.
 
-A thread of its own reserves the room of the segment that is written to, and makes an empty file
-with the room of a whole segment, `journal.next-<number>`, whenever there is none. The journal's
-thread takes it when it begins the next segment, gives it its name, and never waits for it. Such
-files that a crash left behind are removed by the next start.
+A thread of its own makes an empty file with the room of a whole segment, `journal.next-<number>`,
+whenever there is none. The journal's thread takes it when it begins the next segment, gives it its
+name, and never waits for it. Such files that a crash left behind are removed by the next start.
 
 Where room can't be had the journal is *full*, and that is told at once: at that moment most of a
-segment is still reserved, which is for cancels and whatever else must go on. It is tried again each
-`RETRY_SECONDS`, and told when it succeeds, so that freed room is found without anybody's doing.
-What was reserved only in part is given back. Where no file can be opened, because callers have
-every descriptor, it is tried again too, but nothing is told: the segment grows meanwhile. Known
-limit: a file system that can't reserve gives no headroom; a full disk then ends the process at the
-write that fails.
+segment is still reserved, which is for cancels and whatever else must go on; a server that can't
+reserve the segment which it finds doesn't start. It is tried again each `RETRY_SECONDS`, and told
+when it succeeds, so that freed room is found without anybody's doing. What was reserved only in
+part is given back. Where no file can be opened, because callers have every descriptor, it is tried
+again too, but nothing is told: the segment grows meanwhile. Known limit: a file
+system that can't reserve gives no headroom; a full disk then ends the process at the write that
+fails.
 """
 
 import threading
@@ -41,17 +41,13 @@ class Headroom:
         self._segment_bytes = segment_bytes
         self._on_change = on_change
         self._ready: Storage | None = None
-        self._written_to: Path | None = None
         self._lock = threading.Lock()
         self._wanted = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="headroom", daemon=True)
 
-    def start(self, written_to: Path) -> None:
-        """Reserve the room of the segment that is written to and of the next, and go on so."""
-        for left_over in self._directory.glob(f"{FILE_NAME}.next-*"):
-            left_over.unlink()
-        self._written_to = written_to
+    def start(self) -> None:
+        """Reserve the room of the next segment, and go on so."""
         self._attempt()
         self._thread.start()
 
@@ -97,13 +93,6 @@ class Headroom:
     def _reserve(self) -> None:
         if self._ready is not None:
             return
-        if self._written_to is not None:
-            current = Storage.open(self._written_to)
-            try:
-                current.reserve(self._segment_bytes)
-            finally:
-                current.close()
-            self._written_to = None
         self._count += 1
         room = create(self._directory / f"{FILE_NAME}.next-{self._count}")
         try:
@@ -114,3 +103,9 @@ class Headroom:
             raise
         with self._lock:
             self._ready = room
+
+
+def drop_left_over(directory: Path) -> None:
+    """Remove what a crash left of this."""
+    for path in directory.glob(f"{FILE_NAME}.next-*"):
+        path.unlink()

@@ -26,6 +26,7 @@ from server.core.engine import RULES_VERSION, Engine
 from server.core.state import state_hash
 from server.journal.file_log import FileLog
 from server.journal.frames import FrameReader
+from server.journal.headroom import drop_left_over
 from server.journal.log import Mark
 from server.journal.payload import PayloadInvalid
 from server.journal.record import FrameBad
@@ -147,6 +148,7 @@ def _recover(directory: Path, pace: _Pace, shard: int) -> Recovered:
         segments.close()
         raise
     drop_unfinished(directory)
+    drop_left_over(directory)
     engine = replay.engine
     report = Report(
         None if found.header is None else found.header.mark.fence.last_sequence,

@@ -302,6 +302,10 @@ class Segments:
         remove(segment.path)
         sync_directory(segment.path.parent)
 
+    def reserve(self, size: int) -> None:
+        """Have room for so many bytes of the last segment; raises `OSError` where there is none."""
+        self._last.reserve(size)
+
     def give_back(self) -> None:
         """Give back the room reserved behind the end."""
         self._last.give_back()

@@ -85,8 +85,7 @@ class JournalKeeping:
     async def start(self) -> None:
         """Have room, then look after it all."""
         self._loop = asyncio.get_running_loop()
-        written_to = self._log.segments.all[-1].path
-        await asyncio.to_thread(self._headroom.start, written_to)
+        await asyncio.to_thread(self._headroom.start)
         self._log.room = self._headroom
         self._tasks = [asyncio.create_task(self._watch())]
         if self._settings.retention != KEEP:

@@ -1,12 +1,14 @@
 """`exchange` with a disk of its own, of SMALL_DISK_BYTES, mounted at SMALL_DISK for it alone.
 
-The disk goes with the process. BALLAST, if set, is how much of it something else takes at first;
-from outside it is reached through /proc/<pid>/root. DELAY_FIRST_SECONDS, if set, is what `up` waits
-before it starts a part again for the first time.
+The disk goes with the process; SMALL_DISK_OF, if set, is the directory whose files it has at first.
+BALLAST, if set, is how much of it something else takes at first; from outside it is reached through
+/proc/<pid>/root. DELAY_FIRST_SECONDS, if set, is what `up` waits before it starts a part again for
+the first time.
 """
 
 import ctypes
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -44,6 +46,8 @@ def fill(directory: Path, byte_count: int = 1 << 30) -> None:
 if __name__ == "__main__":
     disk = Path(os.environ["SMALL_DISK"])
     mount(disk, int(os.environ["SMALL_DISK_BYTES"]))
+    if os.environ.get("SMALL_DISK_OF"):
+        shutil.copytree(os.environ["SMALL_DISK_OF"], disk, dirs_exist_ok=True)
     if os.environ.get("BALLAST"):
         fill(disk, int(os.environ["BALLAST"]))
     from server.supervisor import watch

@@ -215,3 +215,35 @@ def test_a_start_on_a_full_disk_is_tried_until_there_is_room(
     (disk_of(running, data) / BALLAST_NAME).unlink()
     running.wait_line("ready", 40)
     assert running.terminate() == 0
+
+
+@needs_root
+def test_a_start_without_room_for_cancels_is_tried_until_there_is(
+    starter: Starter, tmp_path: Path
+) -> None:
+    """A clean stop gave back what was reserved, and something else took it."""
+    config, data, stopped = configured(tmp_path), starter.data_dir, tmp_path / "stopped"
+    server, address = starter.server(None, "--config", config)
+    with grpc.insecure_channel(address) as channel:
+        for number in range(20):
+            OrderServiceStub(channel).PlaceOrder(bid(number))
+    assert server.terminate() == 0
+    data.rename(stopped)
+    grpc_port = free_port()
+    running = starter.run(
+        *("up", "--data-dir", str(data), "--config", config),
+        *("--http-port", str(free_port()), "--grpc-port", str(grpc_port)),
+        module=MODULE,
+        SMALL_DISK=str(data),
+        SMALL_DISK_OF=str(stopped),
+        SMALL_DISK_BYTES=str(DISK_BYTES),
+        BALLAST=str(DISK_BYTES * 2),
+        DELAY_FIRST_SECONDS="0.02",
+    )
+    running.wait_line("degraded: server is being started again: journal disk full", 40)
+    (disk_of(running, data) / BALLAST_NAME).unlink()
+    running.wait_line("ready", 40)
+    with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+        for number in range(20):
+            OrderServiceStub(channel).CancelOrder(CancelOrderRequest(order_id=f"o-{number}"))
+    assert running.terminate() == 0
