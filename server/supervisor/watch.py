@@ -66,7 +66,7 @@ class Watched:
         self._essential = essential
         self._stopping = False
         self._clean = True
-        self._served = False
+        """How it ended the last time."""
         self._restarts: deque[float] = deque()
 
     def begin(self) -> None:
@@ -87,7 +87,6 @@ class Watched:
     async def _run(self) -> None:
         """Until it is stopped, or is missing for good; GaveUp when the exchange has to end."""
         while True:
-            self._served = False
             serving = asyncio.create_task(self._note_serving())
             try:
                 code = await self.part.run()
@@ -99,13 +98,14 @@ class Watched:
                 self.part.sentence = f"the {self.part.name} can't be started: {failure}"
             finally:
                 serving.cancel()
+            # Before it ever served it has nothing to lose, and may not be listening yet.
+            has_served = self.settled.is_set()
+            self._clean = code == Exit.CLEAN or not self._essential or not has_served
             if self._stopping:
-                # Before it serves it has nothing to lose, and may not be listening yet.
-                self._clean = code == Exit.CLEAN or not self._essential or not self._served
                 return
             why = self._reason(code)
             # It had the directory: whoever has it now, has it for as long as he reads.
-            waits = code == Exit.DISK_FULL or (code == Exit.LOCKED and self.settled.is_set())
+            waits = code == Exit.DISK_FULL or (code == Exit.LOCKED and has_served)
             if code in FINAL and not waits:
                 self._missing_for_good(code, why)
                 return
@@ -113,7 +113,6 @@ class Watched:
 
     async def _note_serving(self) -> None:
         await self.part.serving.wait()
-        self._served = True
         if self.missing:
             self._say(f"{self.part.name} is back")
         self.missing = ""

@@ -49,6 +49,13 @@ def contents(running: Running) -> list[dict[str, Any]]:
     return [json.loads(line) for line in list(running.lines) if line.startswith("{")]
 
 
+def is_well(exchange: Everything) -> bool:
+    """Whether its server is there, and all of it."""
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{exchange.http}/healthz", timeout=5).status_code == 200
+    return False
+
+
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_a_full_disk_below_the_log_stops_nothing(starter: Starter, log_format: str) -> None:
     """[I11] Fault 9: not the start, nor what is told while it runs, nor the exit code."""
@@ -59,16 +66,10 @@ def test_a_full_disk_below_the_log_stops_nothing(starter: Starter, log_format: s
         module="tests.processes.full_log",
     )
     everything = Everything(running, http_port, grpc_port)
-
-    def is_well() -> bool:
-        with suppress(httpx.TransportError):
-            return httpx.get(f"{everything.http}/healthz", timeout=5).status_code == 200
-        return False
-
-    until(is_well, 30, "a whole exchange")
+    until(lambda: is_well(everything), 30, "a whole exchange")
     server = processes(everything)["server"]
     psutil.Process(server).kill()
-    until(lambda: not is_there(server) and is_well(), 30, "a server that is back")
+    until(lambda: not is_there(server) and is_well(everything), 30, "a server that is back")
     assert running.terminate() == Exit.CLEAN
     assert not [line for line in running.lines if "Traceback" in line], running.lines
 
@@ -378,7 +379,7 @@ def test_a_paused_terminal_stops_neither_the_watch_nor_the_end(starter: Starter)
             http.get("/orders/none")
     server = processes(exchange)["server"]
     psutil.Process(server).kill()
-    until(lambda: processes(exchange).get("server", server) != server, 20, "another server")
+    until(lambda: not is_there(server) and is_well(exchange), 30, "a server that is back")
     running.signal(signal.SIGTERM)
     until(lambda: not is_there(running.pid), 20, "the end")
     held.let_go.set()

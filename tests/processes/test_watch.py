@@ -281,6 +281,26 @@ async def test_stopped_while_one_waits_to_be_started_again(start: Callable[..., 
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("is_back", [False, True], ids=["waits", "recovers"])
+async def test_a_stop_after_the_server_was_killed_is_not_clean(
+    start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_back: bool
+) -> None:
+    """Its next process, which has yet to recover, changes nothing."""
+    monkeypatch.setattr(watching, "DELAY_FIRST_SECONDS", 0.001 if is_back else 60.0)
+    killed = tmp_path / "killed"
+    recovers = f"import os, signal\nif os.path.exists({str(killed)!r}): signal.pause()\n"
+    exchange = start(server=recovers + SERVES)
+    await exchange.watch.start()
+    killed.touch()
+    before = exchange.process_id("server")
+    exchange.parts["server"].kill()
+    await until(lambda: any("server is being started again" in line for line in exchange.said))
+    if is_back:
+        await until(lambda: exchange.parts["server"].process_id not in (None, before))
+    assert await exchange.watch.stop() == ["server"]
+
+
+@pytest.mark.asyncio
 async def test_lines_are_prefixed_and_long_ones_cut(start: Callable[..., Exchange]) -> None:
     exchange = start(server="print('recovered'); print('x' * 200_000)" + SERVES)
     await exchange.watch.start()
