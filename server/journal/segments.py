@@ -45,6 +45,7 @@ journal of a thousand files takes no descriptors, and one that is dropped is clo
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -165,6 +166,8 @@ class Segments:
 
     def __init__(self, all_segments: Sequence[Segment], last: Storage) -> None:
         self._all = tuple(all_segments)
+        self._changing = threading.Lock()
+        """For `_all`, of which `roll` and `forget` each make another."""
         self._last = last
         self._directory = os.open(last.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         self.path = last.path.parent / FILE_NAME
@@ -277,10 +280,9 @@ class Segments:
         fields = (last.journal, fence.shard, now, last.number + 1, position, *fence[1:], bytes(12))
         write_all(room, _checked(_LATER.pack(MAGIC, 0, FORMAT_LATER, 0, *fields)))
         publish(room, path, self._directory)
-        self._all = (
-            *self._all,
-            Segment(path, last.journal, last.number + 1, position, _LATER.size, fence),
-        )
+        segment = Segment(path, last.journal, last.number + 1, position, _LATER.size, fence)
+        with self._changing:
+            self._all = (*self._all, segment)
         full, self._last = self._last, room
         with suppress(OSError):
             # Without either nothing is wrong: more room is held, and less would be noticed.
@@ -298,7 +300,8 @@ class Segments:
         """Do without the first segment from now on, and remove its file."""
         assert len(self._all) > 1, segment
         assert segment == self._all[0], segment
-        self._all = self._all[1:]
+        with self._changing:
+            self._all = self._all[1:]
         remove(segment.path)
         sync_directory(segment.path.parent)
 

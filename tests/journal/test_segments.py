@@ -6,9 +6,11 @@ import os
 import resource
 import shutil
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ from server.journal.record import decode_frame
 from server.journal.recovery import recover
 from server.journal.refusals import JournalCorrupt
 from server.journal.retention import needed_sequence, trim
-from server.journal.segments import Segments, segment_paths
+from server.journal.segments import Segment, Segments, segment_paths
 from server.journal.storage import Storage, create
 from tests.journal.site import Site, assert_recovered, settings, trade
 from tests.journal.test_crashes import GIVEN_BACK, every_crash
@@ -325,6 +327,27 @@ def test_an_archive_is_never_overwritten(directory: Path, tmp_path: Path) -> Non
         trim(segments, 60, archive)
     assert (directory / "journal").exists()
     segments.close()
+
+
+def test_the_first_segment_goes_while_the_next_one_begins(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads: neither undoes what the other one did."""
+    log = recover(directory).log
+    segments, mark = log.segments, log.mark
+    before = segments.all
+
+    def made(*fields: Any) -> Segment:
+        forgetting = threading.Thread(target=segments.forget, args=(before[0], Path.unlink))
+        forgetting.start()
+        forgetting.join()
+        return Segment(*fields)
+
+    monkeypatch.setattr("server.journal.segments.Segment", made)
+    segments.roll(create(directory / "journal.next-1"), mark.position, mark.fence)
+    assert segments.all[:-1] == before[1:]
+    assert segments.all[-1].number == before[-1].number + 1
+    log.close()
 
 
 def test_row_9_room_is_reserved_and_found_again(
