@@ -1,10 +1,10 @@
 """Envoy's configuration: one listener that serves HTTP JSON and passes gRPC through.
 
 A request meets, in order: the limits of the connection manager; the routes (`gateway/routes.py`),
-which refuse what the contract does not name; the Lua filter, which names the request and finishes
-the reply; the limit of the body; the one that refuses what is no JSON; the one that takes gRPC's
-own headers out; the transcoder, which turns JSON into the messages of `exchange.http.v1`; the
-router.
+which refuse what the contract does not name; the Lua filter, which names the request, refuses what
+the transcoder would misread, and finishes the reply; the limit of the body; the one that refuses
+what is no JSON; the one that takes gRPC's own headers out; the transcoder, which turns JSON into
+the messages of `exchange.http.v1`; the router.
 gRPC calls have routes of their own, on which they are named and passed on.
 
 The server is asked for its health each second: one that is gone, starting or stopping costs a
@@ -35,6 +35,7 @@ from gateway.scripts import (
     NAMING,
     STRICT_JSON,
     lua,
+    lua_knowing,
     lua_of_route,
     strict_json,
 )
@@ -341,7 +342,7 @@ def json_route(route: JsonRoute) -> dict[str, Any]:
         | {"headers": [{"name": ":method", "string_match": {"exact": route.method}}]},
         "route": STREAM if route.streams else HEALTH if route.template == "/healthz" else CALL,
     }
-    own = {LUA: lua_of_route(CREATING)} if route.creates else {}
+    own = {LUA: lua_of_route(CREATING) if route.creates else lua_knowing(route.path_names)}
     if route.method != "GET":
         own[STRICT_JSON] = lua_of_route(STRICT_JSON)
     return entry | {"typed_per_filter_config": own}

@@ -4,7 +4,7 @@
 local GIVEN = "x-given-request-id"
 local CHARACTERS_MAX = 128
 
-function envoy_on_request(handle)
+local function name_request(handle)
   local headers = handle:headers()
   local given = headers:get(GIVEN)
   if not given then return end

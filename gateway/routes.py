@@ -34,6 +34,9 @@ STANDARD_STREAMS: Final = (
 """Streams of the standard services, whose descriptors need not be installed here."""
 
 
+VARIABLE: Final = r"\{[^}]*\}"
+"""In a path template."""
+
 OWN_METHODS: Final = tuple(
     f"/{service.full_name}/{service.methods_by_name[name].name}"
     for service, name in (
@@ -52,6 +55,8 @@ class JsonRoute(NamedTuple):
     method: str
     template: str
     """As annotated, e.g. `/orders/{order_id}`."""
+    path_names: tuple[str, ...]
+    """Of what the path holds, each name that a query could call it by: `order_id`, `orderId`."""
     creates: bool
     """Whether success is 201 instead of 200."""
     streams: bool
@@ -67,13 +72,15 @@ def json_routes() -> list[JsonRoute]:
     """Every annotated route, in the order of the contract."""
     return [
         JsonRoute(
-            *verb_of(rule),
+            verb,
+            template,
+            path_names(method, template),
             creates=method.name == "PlaceOrder",
             streams=method.server_streaming,
         )
         for service in services(JSON_FILES)
         for method in service.methods
-        for rule in rules_of(method)
+        for verb, template in map(verb_of, rules_of(method))
     ]
 
 
@@ -89,7 +96,7 @@ def grpc_streams() -> list[str]:
 
 def pattern_of(template: str) -> str:
     """The regular expression of a path template: a variable is one segment, whatever it holds."""
-    parts = re.split(r"\{[^}]*\}", template)
+    parts = re.split(VARIABLE, template)
     return "[^/]+".join(re.escape(part) for part in parts)
 
 
@@ -109,3 +116,9 @@ def verb_of(rule: HttpRule) -> tuple[str, str]:
     verb = rule.WhichOneof("pattern")
     assert verb in {"get", "post", "delete"}, f"no route is known for {rule}"
     return verb.upper(), getattr(rule, verb)
+
+
+def path_names(method: MethodDescriptor, template: str) -> tuple[str, ...]:
+    variables = [found[1:-1] for found in re.findall(VARIABLE, template)]
+    fields = [method.input_type.fields_by_name[name] for name in variables]
+    return tuple(name for field in fields for name in (field.name, field.json_name))

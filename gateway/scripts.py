@@ -6,8 +6,8 @@ from typing import Any, Final
 HTTP_FILTERS: Final = "type.googleapis.com/envoy.extensions.filters.http"
 LUA: Final = "envoy.filters.http.lua"
 CREATING, NAMING = "creating", "naming"
-"""Scripts of routes that differ: what finishes the replies of one that creates something, and what
-names requests, which is all that is done to gRPC and to files."""
+"""Scripts of routes that differ: that of one that creates something, and what names requests, which
+is all that is done to gRPC and to files."""
 STRICT_JSON: Final = "exchange.strict_json"
 
 
@@ -16,12 +16,14 @@ def lua() -> dict[str, Any]:
         "name": LUA,
         "typed_config": {
             "@type": f"{HTTP_FILTERS}.lua.v3.Lua",
-            "default_source_code": {"inline_string": script(creates=False)},
+            "default_source_code": {"inline_string": json_script(creates=False)},
             # Named, since each route has one: written out they would be longer than all the rest,
             # and an argument of a command ends at 128 KiB.
             "source_codes": {
-                CREATING: {"inline_string": script(creates=True)},
-                NAMING: {"inline_string": source("request_ids")},
+                CREATING: {"inline_string": json_script(creates=True)},
+                NAMING: {
+                    "inline_string": f"{source('request_ids')}envoy_on_request = name_request"
+                },
             },
         },
     }
@@ -31,12 +33,16 @@ def lua_of_route(name: str) -> dict[str, Any]:
     return {"@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute", "name": name}
 
 
-def script(*, creates: bool) -> str:
-    """What finishes the replies, for a route that creates something or one that does not."""
-    return (
-        f"local CREATES = {'true' if creates else 'false'}\n"
-        f"{source('replies')}{source('request_ids')}"
-    )
+def lua_knowing(path_names: tuple[str, ...]) -> dict[str, Any]:
+    """The script of all JSON routes, told what is in the path of one."""
+    context = dict.fromkeys(path_names, True)
+    return {"@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute", "filter_context": context}
+
+
+def json_script(*, creates: bool) -> str:
+    """What looks at calls and finishes replies, for a route that creates something or doesn't."""
+    parts = (source(name) for name in ("replies", "request_ids", "json_calls"))
+    return f"local CREATES = {'true' if creates else 'false'}\n{''.join(parts)}"
 
 
 def source(name: str) -> str:

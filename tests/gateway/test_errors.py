@@ -240,6 +240,36 @@ def test_unknown_query_parameter_is_refused(http: httpx.Client) -> None:
         assert str(response.request.url.params).partition("=")[0] in error["message"]
 
 
+@pytest.mark.parametrize("name", ["order_id", "orderId", "%6frder_id", "order%5fid", "order%49d"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/orders/{}"),
+        ("DELETE", "/api/v1/orders/{}"),
+        ("POST", "/orders/{}/cancel"),
+        ("GET", "/orders/{}"),
+        ("GET", "/api/v1/orders/{}"),
+    ],
+)
+def test_the_path_says_which_order(market: Market, method: str, path: str, name: str) -> None:
+    here, other = (f"{market.prefix}{which}" for which in ("here", "other"))
+    for order_id in (here, other):
+        market.placed("buy", 1, 100, order_id=order_id)
+    response = market.http.request(method, f"{path.format(here)}?{name}={other}")
+    assert response.status_code == 400
+    error = error_of(response)
+    assert (error["code"], error["details"]) == (3, [])
+    assert "is in the path" in error["message"]
+    for order_id in (here, other):
+        assert market.get_order(order_id)["status"] == "open"
+
+
+def test_the_path_says_whose_positions(http: httpx.Client) -> None:
+    response = http.get("/market/positions/a?client_id=b")
+    assert response.status_code == 400
+    assert "client_id" in error_of(response)["message"]
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
