@@ -86,8 +86,11 @@ OWN_ERRORS: Final = (
         "the request body is too large: at most 1048576 bytes are taken; send less at once",
     ),
     OwnError(
-        status_is("EQ", 403), 7, "a connection can be upgraded at /stream only: leave `upgrade` out"
+        both(status_is("EQ", 403), header("upgrade", present_match=True)),
+        7,
+        "a connection can be upgraded at /stream only: leave `upgrade` out",
     ),
+    OwnError(status_is("EQ", 403), 7),
     OwnError(
         both(
             status_is("EQ", 404), header(":path", string_match={"prefix": "/"}, invert_match=True)

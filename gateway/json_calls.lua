@@ -1,5 +1,9 @@
 -- Looks at a call of JSON before anything else does. Refuses a query parameter that stands for an id
--- of the path: the transcoder would put its value in the place of that id.
+-- of the path: the transcoder would put its value in the place of that id. Refuses too what a page
+-- of another origin has a browser do: without asking, it sends orders and cancels as forms.
+
+local COMMANDS = { POST = true, DELETE = true }
+local OTHER_SITES = { ["cross-site"] = true, ["same-site"] = true }
 
 local function refuse(handle, status, why)
   handle:respond({ [":status"] = status }, why)
@@ -21,10 +25,21 @@ local function named_again(handle)
   end
 end
 
+-- Origins are compared as the WebSocket bridge compares them.
+local function is_of_another_origin(headers)
+  if OTHER_SITES[headers:get("sec-fetch-site")] then return true end
+  local origin = headers:get("origin")
+  return origin and string.match(origin, "://(.*)") ~= headers:get(":authority")
+end
+
 function envoy_on_request(handle)
   name_request(handle)
   local again = named_again(handle)
   if again then
     return refuse(handle, "400", "the query parameter " .. again .. " is in the path: leave it out")
+  end
+  local headers = handle:headers()
+  if COMMANDS[headers:get(":method")] and is_of_another_origin(headers) then
+    return refuse(handle, "403", "the page is from another origin than the exchange")
   end
 end

@@ -96,3 +96,52 @@ def test_what_only_looks_like_grpc_gets_json(http: httpx.Client) -> None:
     response = http.post(path, content=json.dumps({}), headers=headers)
     assert response.status_code == 404
     assert error_of(response)["code"] == 5
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "http://elsewhere.example"},
+        {"origin": "http://127.0.0.1"},
+        {"origin": "http://127.0.0.1:1"},
+        {"origin": "null"},
+        {"origin": "http://EXCHANGE.example", "host": "exchange.example"},
+        {"origin": "http://exchange.example", "host": "exchange.example:80"},
+    ],
+    ids=str,
+)
+def test_pages_of_others_can_only_read(market: Market, headers: dict[str, str]) -> None:
+    """What a browser sends for any page without asking, at both doors."""
+    order_id = market.placed("buy", 1, 100)["order"]["order_id"]
+    order = {"client_id": "a", "instrument": market.instrument, "side": "buy", "type": "limit"}
+    body = json.dumps(order | {"price": 100, "quantity": 1})
+    sent = {**headers, "content-type": "text/plain"}
+    for method, path in (
+        ("POST", "/orders"),
+        ("POST", "/api/v1/orders"),
+        ("POST", "/orders/batch"),
+        ("POST", "/market/orderbook/snapshot"),
+        ("POST", f"/orders/{order_id}/cancel"),
+        ("DELETE", f"/orders/{order_id}"),
+    ):
+        content = body if path.endswith("/orders") else ""
+        response = market.http.request(method, path, content=content, headers=sent)
+        assert response.status_code == 403
+        error = error_of(response)
+        assert (error["code"], error["details"]) == (7, [])
+        assert "another origin" in error["message"]
+    assert market.get("/market/bbo")["bid_quantity"] == 1
+    assert market.http.get(f"/orders/{order_id}", headers=headers).status_code == 200
+    if "origin" in headers:
+        upgrade = {"connection": "upgrade", "upgrade": "websocket"}
+        assert market.http.get("/stream", headers=upgrade | headers).status_code == 403
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_own_pages_can_do_all(market: Market, site: str) -> None:
+    own = {"origin": str(market.http.base_url).rstrip("/"), "sec-fetch-site": site}
+    order = {"client_id": "a", "instrument": market.instrument, "side": "buy", "type": "limit"}
+    body = order | {"price": 100, "quantity": 1}
+    assert market.http.post("/orders", json=body, headers=own).status_code == 201
