@@ -2,10 +2,11 @@
 
 A request meets, in order: the limits of the connection manager; the routes (`gateway/routes.py`),
 which refuse what the contract does not name; the Lua filter, which names the request, refuses what
-the transcoder would misread, and finishes the reply; the limit of the body; the one that refuses
-what is no JSON; the one that takes gRPC's own headers out; the transcoder, which turns JSON into
-the messages of `exchange.http.v1`; the router.
-gRPC calls have routes of their own, on which they are named and passed on.
+the transcoder would misread, leaves out headers that nobody reads, and finishes the reply; the
+limit of the body; the one that refuses what is no JSON; the transcoder, which turns JSON into the
+messages of `exchange.http.v1`; the router.
+gRPC calls have routes of their own, on which they are named and passed on, without the headers that
+nobody reads.
 
 The server is asked for its health each second: one that is gone, starting or stopping costs a
 caller a 503 at once instead of a wait. A second gateway on the same port must fail to start, so the
@@ -19,7 +20,7 @@ from typing import Any, Final, Protocol
 
 import exchange
 from gateway.errors import HEALTH_REPLY_SECONDS, NO_ROUTE, NOT_PASSED_ON, local_replies
-from gateway.headers import FILTER, set_aside, without_call_headers
+from gateway.headers import set_aside
 from gateway.routes import (
     OWN_METHODS,
     JsonRoute,
@@ -29,13 +30,13 @@ from gateway.routes import (
     pattern_of,
 )
 from gateway.scripts import (
-    CREATING,
+    GRPC,
     HTTP_FILTERS,
     LUA,
     NAMING,
     STRICT_JSON,
     lua,
-    lua_knowing,
+    lua_of_json_route,
     lua_of_route,
     strict_json,
 )
@@ -207,7 +208,6 @@ def connection_manager() -> dict[str, Any]:
             lua(),
             body_limit(),
             strict_json(),
-            without_call_headers(),
             transcoder(),
             router(),
         ],
@@ -295,8 +295,8 @@ def grpc_route(match: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
     return {
         "match": match | {"grpc": {}},
         "route": call,
-        "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, FILTER, TRANSCODER), DISABLED)
-        | {LUA: lua_of_route(NAMING)},
+        "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED)
+        | {LUA: lua_of_route(GRPC)},
     }
 
 
@@ -342,7 +342,7 @@ def json_route(route: JsonRoute) -> dict[str, Any]:
         | {"headers": [{"name": ":method", "string_match": {"exact": route.method}}]},
         "route": STREAM if route.streams else HEALTH if route.template == "/healthz" else CALL,
     }
-    own = {LUA: lua_of_route(CREATING) if route.creates else lua_knowing(route.path_names)}
+    own = {LUA: lua_of_json_route(route)}
     if route.method != "GET":
         own[STRICT_JSON] = lua_of_route(STRICT_JSON)
     return entry | {"typed_per_filter_config": own}

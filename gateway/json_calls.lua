@@ -1,6 +1,7 @@
 -- Looks at a call of JSON before anything else does. Refuses a query parameter that stands for an id
 -- of the path: the transcoder would put its value in the place of that id. Refuses too what a page
--- of another origin has a browser do: without asking, it sends orders and cancels as forms.
+-- of another origin has a browser do: without asking, it sends orders and cancels as forms. A path
+-- that is not ASCII is refused over HTTP/1.1 already; the transcoder makes a header of it.
 
 local COMMANDS = { POST = true, DELETE = true }
 local OTHER_SITES = { ["cross-site"] = true, ["same-site"] = true }
@@ -15,13 +16,13 @@ local function decoded(text)
   end))
 end
 
-local function named_again(handle)
-  local query = string.match(handle:headers():get(":path"), "%?(.*)")
+local function named_again(handle, path)
+  local query = string.match(path, "%?(.*)")
   if not query then return end
-  local in_path = handle:filterContext()
+  local in_path = handle:filterContext():get("in_path") or {}
   for name in string.gmatch(query, "([^&=]+)[^&]*") do
     name = decoded(name)
-    if in_path:get(name) then return name end
+    if in_path[name] then return name end
   end
 end
 
@@ -34,12 +35,17 @@ end
 
 function envoy_on_request(handle)
   name_request(handle)
-  local again = named_again(handle)
+  local headers = handle:headers()
+  local path = headers:get(":path") or "" -- CONNECT has none.
+  if string.find(path, "[\128-\255]") then
+    return refuse(handle, "400", "the path has bytes that are no ASCII: send each as %XX")
+  end
+  local again = named_again(handle, path)
   if again then
     return refuse(handle, "400", "the query parameter " .. again .. " is in the path: leave it out")
   end
-  local headers = handle:headers()
   if COMMANDS[headers:get(":method")] and is_of_another_origin(headers) then
     return refuse(handle, "403", "the page is from another origin than the exchange")
   end
+  leave_out_unread(headers, false)
 end

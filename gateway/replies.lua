@@ -41,7 +41,7 @@ function envoy_on_response(handle)
       handle:headers():remove(NAMED_STATUS)
       handle:headers():replace(":status", named)
     end
-    if CREATES then handle:headers():replace(":status", "201") end
+    if handle:filterContext():get("creates") then handle:headers():replace(":status", "201") end
     show_rate_limits(handle)
     return
   end

@@ -3,24 +3,29 @@
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.routes import JsonRoute
+
 HTTP_FILTERS: Final = "type.googleapis.com/envoy.extensions.filters.http"
 LUA: Final = "envoy.filters.http.lua"
-CREATING, NAMING = "creating", "naming"
-"""Scripts of routes that differ: that of one that creates something, and what names requests, which
-is all that is done to gRPC and to files."""
+GRPC, NAMING = "grpc", "naming"
+"""Scripts of routes that differ: that of gRPC, and what names requests, which is all that is done
+to files and to WebSockets."""
 STRICT_JSON: Final = "exchange.strict_json"
 
 
 def lua() -> dict[str, Any]:
+    json = sources("replies", "request_ids", "request_headers", "json_calls")
     return {
         "name": LUA,
         "typed_config": {
             "@type": f"{HTTP_FILTERS}.lua.v3.Lua",
-            "default_source_code": {"inline_string": json_script(creates=False)},
+            # A request stays on the route that it came by.
+            "clear_route_cache": False,
+            "default_source_code": {"inline_string": json},
             # Named, since each route has one: written out they would be longer than all the rest,
             # and an argument of a command ends at 128 KiB.
             "source_codes": {
-                CREATING: {"inline_string": json_script(creates=True)},
+                GRPC: {"inline_string": sources("request_ids", "request_headers", "grpc_calls")},
                 NAMING: {
                     "inline_string": f"{source('request_ids')}envoy_on_request = name_request"
                 },
@@ -33,16 +38,14 @@ def lua_of_route(name: str) -> dict[str, Any]:
     return {"@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute", "name": name}
 
 
-def lua_knowing(path_names: tuple[str, ...]) -> dict[str, Any]:
-    """The script of all JSON routes, told what is in the path of one."""
-    context = dict.fromkeys(path_names, True)
+def lua_of_json_route(route: JsonRoute) -> dict[str, Any]:
+    """The script of all of them, told what it has to know of this one."""
+    context = {"creates": route.creates, "in_path": dict.fromkeys(route.path_names, True)}
     return {"@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute", "filter_context": context}
 
 
-def json_script(*, creates: bool) -> str:
-    """What looks at calls and finishes replies, for a route that creates something or doesn't."""
-    parts = (source(name) for name in ("replies", "request_ids", "json_calls"))
-    return f"local CREATES = {'true' if creates else 'false'}\n{''.join(parts)}"
+def sources(*names: str) -> str:
+    return "".join(map(source, names))
 
 
 def source(name: str) -> str:

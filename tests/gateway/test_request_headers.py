@@ -1,0 +1,112 @@
+"""What the server is sent of a caller's headers: those that it reads, and no secret."""
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+from typing import Any, cast
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+from tests.running import Starter, free_port, until
+
+ODD = "José".encode("latin-1")
+"""Which gRPC in Python can't read: it tells the log so, with the value."""
+HEADERS = [
+    (b"authorization", b"Bearer secret"),
+    (b"cookie", ODD),
+    (b"user-agent", ODD),
+    (b"x-forwarded-for", b"192.0.2.1, " + ODD),
+    (b"x-request-id", b"mine"),
+    (b"grpc-anything", b"1"),
+    (b"anything-bin", b"!"),
+]
+METADATA = (("authorization", "secret"), ("x-request-id", "mine"), ("anything-bin", b"\xff"))
+OF_TRANSCODER = {"x-envoy-original-path", "x-envoy-original-method"}
+
+
+class Heard(grpc.GenericRpcHandler):
+    """A server that answers each call, being healthy, and keeps its metadata."""
+
+    def __init__(self) -> None:
+        self.metadata: dict[str, dict[str, str | bytes]] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        details = cast("Any", handler_call_details)
+        self.metadata[details.method] = dict(details.invocation_metadata)
+        reply = HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString()
+        return grpc.unary_unary_rpc_method_handler(lambda _request, _context: reply)
+
+
+@pytest.fixture(scope="module")
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture(scope="module")
+def address(heard: Heard, module_starter: Starter) -> Iterator[str]:
+    """Of a gateway before it."""
+    server = grpc.server(ThreadPoolExecutor(1), [heard])
+    behind = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    address = f"127.0.0.1:{free_port()}"
+    module_starter.run("gateway", "--http-port", address.rpartition(":")[2], "--server", behind)
+    until(lambda: serves(address), 30, "a healthy server")
+    yield address
+    server.stop(None)
+
+
+def serves(address: str) -> bool:
+    try:
+        return httpx.get(f"http://{address}/instruments").status_code != 503
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_json(heard: Heard, address: str, method: str) -> None:
+    heard.metadata.clear()
+    httpx.request(method, f"http://{address}/orders", headers=HEADERS)
+    name = {"GET": "ListOrders", "POST": "PlaceOrder"}[method]
+    metadata = heard.metadata[f"/exchange.http.v1.OrderService/{name}"]
+    check({key: metadata[key] for key in metadata.keys() - OF_TRANSCODER})
+
+
+def test_a_path_that_is_not_ascii_goes_no_further(heard: Heard, address: str) -> None:
+    """HTTP/2 by hand, since clients write it with per cent signs."""
+    heard.metadata.clear()
+    host, _, port = address.partition(":")
+    head = b"".join(
+        b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+        for name, value in (
+            (b":method", b"GET"),
+            (b":scheme", b"http"),
+            (b":authority", b"exchange"),
+            (b":path", b"/orders?client_id=" + ODD),
+        )
+    )
+    # Settings; headers that end the request.
+    frames = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, len(head), 1, 5, 0, 0, 0, 1]) + head
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frames)
+        with connection.makefile("rb") as replies:
+            while not (line := replies.readline()).endswith(b"}\n"):
+                assert line
+    assert b'"code":3' in line
+    assert heard.metadata.keys() <= {"/grpc.health.v1.Health/Check"}
+
+
+def test_grpc(heard: Heard, address: str) -> None:
+    path = "/exchange.v1.MarketData/ListInstruments"
+    with grpc.insecure_channel(address) as channel:
+        cast("Any", channel.unary_unary(path))(b"", metadata=METADATA, timeout=10)
+    check(heard.metadata[path])
+
+
+def check(metadata: dict[str, str | bytes]) -> None:
+    assert metadata.pop("x-request-id") == "mine"
+    assert ip_address(metadata.pop("x-forwarded-for")), "the one that the gateway saw"
+    assert metadata == {}
