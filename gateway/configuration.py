@@ -284,7 +284,7 @@ def routes() -> list[dict[str, Any]]:
         ),
         *(json_route(route) for route in known),
         *(
-            wrong_method(template, [route.method for route in known if route.template == template])
+            wrong_method(template, [route for route in known if route.template == template])
             for template in templates
         ),
         unknown_route(),
@@ -337,9 +337,10 @@ def websocket_routes() -> list[dict[str, Any]]:
 
 
 def json_route(route: JsonRoute) -> dict[str, Any]:
+    methods = {"safe_regex": {"regex": "|".join(route.methods)}}
     entry: dict[str, Any] = {
         "match": path_match(route.template)
-        | {"headers": [{"name": ":method", "string_match": {"exact": route.method}}]},
+        | {"headers": [{"name": ":method", "string_match": methods}]},
         "route": STREAM if route.streams else HEALTH if route.template == "/healthz" else CALL,
     }
     own = {LUA: lua_of_json_route(route)}
@@ -348,8 +349,8 @@ def json_route(route: JsonRoute) -> dict[str, Any]:
     return entry | {"typed_per_filter_config": own}
 
 
-def wrong_method(template: str, methods: list[str]) -> dict[str, Any]:
-    allowed = ", ".join(methods)
+def wrong_method(template: str, known: list[JsonRoute]) -> dict[str, Any]:
+    allowed = ", ".join(method for route in known for method in route.methods)
     body = f"the method is not one of those of {template}, which are: {allowed}"
     return {
         "match": path_match(template),

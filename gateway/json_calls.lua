@@ -1,7 +1,8 @@
 -- Looks at a call of JSON before anything else does. Refuses a query parameter that stands for an id
 -- of the path: the transcoder would put its value in the place of that id. Refuses too what a page
 -- of another origin has a browser do: without asking, it sends orders and cancels as forms. A path
--- that is not ASCII is refused over HTTP/1.1 already; the transcoder makes a header of it.
+-- that is not ASCII is refused over HTTP/1.1 already; the transcoder makes a header of it. HEAD is
+-- GET to the transcoder.
 
 local COMMANDS = { POST = true, DELETE = true }
 local OTHER_SITES = { ["cross-site"] = true, ["same-site"] = true }
@@ -44,8 +45,13 @@ function envoy_on_request(handle)
   if again then
     return refuse(handle, "400", "the query parameter " .. again .. " is in the path: leave it out")
   end
-  if COMMANDS[headers:get(":method")] and is_of_another_origin(headers) then
+  local method = headers:get(":method")
+  if COMMANDS[method] and is_of_another_origin(headers) then
     return refuse(handle, "403", "the page is from another origin than the exchange")
+  end
+  if method == "HEAD" then
+    headers:replace(":method", "GET")
+    handle:streamInfo():dynamicMetadata():set(HEAD, "asked", true)
   end
   leave_out_unread(headers, false)
 end

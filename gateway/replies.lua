@@ -2,9 +2,11 @@
 -- Successful replies are touched on the one route that creates something; errors get `error` as
 -- the first field, a copy of `message`, and 429 says when to come back, unless the server did. A
 -- reply that is no error and not 200 either (health) names its status in a header. What the server
--- says of rate limits comes behind the reply, in its trailers, which HTTP/1.1 clients don't get.
+-- says of rate limits comes behind the reply, in its trailers, which HTTP/1.1 clients don't get. The
+-- reply to HEAD is that to GET up to its body.
 
 local RETRY_AFTER_SECONDS = "1"
+local HEAD = "exchange.head"
 local NAMED_STATUS = "x-exchange-http-status"
 local RATE_LIMITS = { "x-ratelimit-limit", "x-ratelimit-remaining" }
 
@@ -33,7 +35,16 @@ local function show_rate_limits(handle)
   end
 end
 
-function envoy_on_response(handle)
+-- HTTP/1.1 sends none to HEAD; HTTP/2 would.
+local function leave_out_body(handle)
+  local body = handle:body()
+  if not body then return end
+  local length = body:length()
+  body:setBytes("")
+  handle:headers():replace("content-length", tostring(length))
+end
+
+local function finish(handle)
   local status = handle:headers():get(":status")
   if status == "200" then
     local named = handle:headers():get(NAMED_STATUS)
@@ -50,4 +61,9 @@ function envoy_on_response(handle)
     handle:headers():replace("retry-after", RETRY_AFTER_SECONDS)
   end
   repeat_message_as_error(handle)
+end
+
+function envoy_on_response(handle)
+  finish(handle)
+  if handle:streamInfo():dynamicMetadata():get(HEAD) then leave_out_body(handle) end
 end

@@ -62,6 +62,11 @@ class JsonRoute(NamedTuple):
     streams: bool
     """Whether the reply lasts for as long as the caller reads."""
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """HEAD goes where GET goes, but to streams, whose replies have no end to wait for."""
+        return ("GET", "HEAD") if self.method == "GET" and not self.streams else (self.method,)
+
 
 def json_services() -> list[str]:
     """Full names of the services that the transcoder serves."""

@@ -307,18 +307,23 @@ def test_unknown_route(http: httpx.Client, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/orders", "POST, GET"),
-        ("PATCH", "/orders/a", "DELETE, GET"),
+        ("PUT", "/orders", "POST, GET, HEAD"),
+        ("PATCH", "/orders/a", "DELETE, GET, HEAD"),
         ("GET", "/orders/a/cancel", "POST"),
-        ("POST", "/market/orderbook", "GET"),
+        ("HEAD", "/orders/a/cancel", "POST"),
+        ("POST", "/market/orderbook", "GET, HEAD"),
         ("GET", "/market/orderbook/snapshot", "POST"),
-        ("DELETE", "/", "GET"),
+        ("DELETE", "/", "GET, HEAD"),
+        ("HEAD", "/market/trades/stream", "GET"),
     ],
 )
 def test_wrong_method(http: httpx.Client, method: str, path: str, allowed: str) -> None:
     response = http.request(method, path)
     assert response.status_code == 405
     assert response.headers["allow"] == allowed
+    if method == "HEAD":
+        assert response.content == b""
+        return
     error = error_of(response)
     assert (error["code"], error["details"]) == (12, [])
 

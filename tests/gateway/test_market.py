@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.routes import json_routes
 from server.rpc.http.parse import time_of
+from tests.gateway import http2
 from tests.gateway.door import Market, refusal_of
 from tests.running import Everything
 
@@ -230,6 +231,30 @@ def test_index_names_every_route(http: httpx.Client) -> None:
     assert reply["name"]
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", reply["version"])
     assert reply["endpoints"] == [f"{route.method} {route.template}" for route in json_routes()]
+
+
+@pytest.mark.parametrize(
+    "template", [route.template for route in json_routes() if "HEAD" in route.methods]
+)
+def test_head_is_get_without_a_body(exchange: Everything, market: Market, template: str) -> None:
+    order_id = market.placed("buy", 1, 100)["order"]["order_id"]
+    path = template.format(order_id=order_id, client_id=f"{market.prefix}A")
+    read, head = market.http.get(path), market.http.head(path)
+    assert head.status_code == read.status_code == 200
+    assert head.headers.keys() == read.headers.keys()
+    assert head.headers["content-type"] == read.headers["content-type"]
+    assert int(head.headers["content-length"]) > 0
+    assert head.content == b""
+    assert http2.asked(exchange.http_port, b"HEAD", path.encode()) == b""
+    assert http2.asked(exchange.http_port, b"GET", path.encode())
+
+
+@pytest.mark.parametrize("path", ["/orders/none", "/orders?page_size=x", "/orders?none=1"])
+def test_head_is_refused_as_get_is(exchange: Everything, http: httpx.Client, path: str) -> None:
+    read, head = http.get(path), http.head(path)
+    assert (head.status_code, head.content) == (read.status_code, b"")
+    assert head.headers["content-length"] == read.headers["content-length"]
+    assert http2.asked(exchange.http_port, b"HEAD", path.encode()) == b""
 
 
 def figures(http: httpx.Client) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

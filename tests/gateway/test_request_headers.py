@@ -1,6 +1,5 @@
 """What the server is sent of a caller's headers: those that it reads, and no secret."""
 
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
@@ -11,6 +10,7 @@ import httpx
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
+from tests.gateway import http2
 from tests.running import Starter, free_port, until
 
 ODD = "José".encode("latin-1")
@@ -76,26 +76,9 @@ def test_json(heard: Heard, address: str, method: str) -> None:
 
 
 def test_a_path_that_is_not_ascii_goes_no_further(heard: Heard, address: str) -> None:
-    """HTTP/2 by hand, since clients write it with per cent signs."""
     heard.metadata.clear()
-    host, _, port = address.partition(":")
-    head = b"".join(
-        b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
-        for name, value in (
-            (b":method", b"GET"),
-            (b":scheme", b"http"),
-            (b":authority", b"exchange"),
-            (b":path", b"/orders?client_id=" + ODD),
-        )
-    )
-    # Settings; headers that end the request.
-    frames = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, len(head), 1, 5, 0, 0, 0, 1]) + head
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
-        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frames)
-        with connection.makefile("rb") as replies:
-            while not (line := replies.readline()).endswith(b"}\n"):
-                assert line
-    assert b'"code":3' in line
+    port = int(address.rpartition(":")[2])
+    assert b'"code":3' in http2.asked(port, b"GET", b"/orders?client_id=" + ODD)
     assert heard.metadata.keys() <= {"/grpc.health.v1.Health/Check"}
 
 
