@@ -110,7 +110,13 @@ OWN_ERRORS: Final = (
     OwnError(status_is("EQ", 504), 4, f"the exchange did not answer in time; {UNKNOWN_OUTCOME}"),
     OwnError(status_is("EQ", 500), 13),
     OwnError(
-        status_is("GE", 501),
+        status_is("EQ", 501),
+        12,
+        "of Transfer-Encoding only chunked is taken, and the request was not carried out: send it "
+        "chunked, or with its Content-Length",
+    ),
+    OwnError(
+        status_is("GE", 502),
         14,
         f"the connection to the exchange was lost while it worked on this; {UNKNOWN_OUTCOME}",
     ),

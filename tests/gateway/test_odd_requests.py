@@ -56,6 +56,18 @@ def test_an_error_says_what_is_wrong(
     assert word in error_of(response)["message"]
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, chunked", "identity"])
+def test_a_body_in_another_transfer_encoding_is_not_carried_out(
+    exchange: Everything, encoding: str
+) -> None:
+    head = f"POST /orders HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {encoding}\r\n\r\n"
+    response = answer(exchange, head.encode())
+    assert response.status_code == 501
+    error = error_of(response)
+    assert (error["code"], error["details"]) == (12, [])
+    assert "only chunked is taken, and the request was not carried out" in error["message"]
+
+
 def test_http_1_0_is_served(exchange: Everything, market: Market) -> None:
     """Proxies and load generators speak it unless told otherwise."""
     order = {"client_id": "a", "instrument": market.instrument, "side": "buy", "type": "limit"}
