@@ -6,7 +6,7 @@
 import json
 import re
 import sys
-from decimal import Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import Any, Final
 
 from google.protobuf.json_format import ParseDict
@@ -29,6 +29,9 @@ NUMBERS: Final = ("price", "quantity")
 NUMERIC: Final = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?")
 """Text that is a number over HTTP too. Python's `float` takes more: blanks, `1_000`, digits of
 other scripts, and of truths makes 1 and 0."""
+
+EXACT: Final = Context(prec=16 * 1024, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
+"""For every digit of a frame. What has a longer exponent is infinite or nought, as for a double."""
 
 
 class BadFrame(Exception):
@@ -134,9 +137,11 @@ def sequence_of(frame: dict[str, Any]) -> int | None:
     return max(int(text) - 1, 0)
 
 
-def decimal_of(frame: dict[str, Any], field: str) -> Decimal | str | int | None:
-    """A number of a frame through its shortest decimal form, or as the text that it was."""
-    given = frame.get(field)
+def decimal_of(frame: dict[str, Any], field: str) -> Decimal | int | None:
+    """A checked number of a frame, one without quotes through its shortest decimal form."""
+    given: int | float | str | None = frame.get(field)
+    if isinstance(given, str):
+        return EXACT.create_decimal(given)
     if not isinstance(given, float):
         return given
     decimal = Decimal(repr(given))

@@ -183,8 +183,10 @@ class Session:
             answer = await handler_of(frame)(self, frame)
         except BadFrame as bad:
             answer = error(str(bad), bad.code)
-        except (ParseError, NumberInvalidError) as wrong:
+        except ParseError as wrong:
             answer = error(f"the frame has a field of the wrong type: {wrong}", BAD_REQUEST)
+        except NumberInvalidError as unusable:
+            answer = unusable_number(frame, unusable)
         except ExchangeError as refused:
             code = refused.code.value[0]
             answer = error(refused.message, code, details_of(refused))
@@ -398,9 +400,24 @@ def details_of(refused: ExchangeError) -> list[dict[str, Any]]:
             text_of_e8(int(text)) if text.lstrip("-").isdecimal() else text.replace("_e8", "")
             for text in (limit, value)
         )
-    metadata = {"field": field.removesuffix("_e8"), "limit": limit, "value": value}
-    metadata["retry_safe"] = "true" if refused.retry_safe else "false"
-    return [{"reason": refused.reason, "domain": "exchange", "metadata": metadata}]
+    field = field.removesuffix("_e8")
+    return [detail(refused.reason, field, limit, value, retry_safe=refused.retry_safe)]
+
+
+def unusable_number(frame: dict[str, Any], unusable: NumberInvalidError) -> dict[str, Any]:
+    """An `error` frame: a number of a replace is too large or too fine; an order has the same."""
+    field, limit = unusable.field, unusable.limit
+    value = str(frame[field])[:SHOWN_MAX]
+    sentence = f"{field} {value} is not {limit}: send one that is"
+    return error(sentence, BAD_REQUEST, [detail("NUMBER_INVALID", field, limit, value)])
+
+
+def detail(
+    reason: str, field: str, limit: str, value: str, *, retry_safe: bool = False
+) -> dict[str, Any]:
+    metadata = {"field": field, "limit": limit, "value": value}
+    metadata["retry_safe"] = "true" if retry_safe else "false"
+    return {"reason": reason, "domain": "exchange", "metadata": metadata}
 
 
 def listed(kind: str, kinds: list[str], instruments: list[str]) -> dict[str, Any]:

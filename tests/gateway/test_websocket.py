@@ -58,6 +58,53 @@ def test_a_refused_replace_is_told_in_the_words_of_json(client: Client, market: 
     assert detail["metadata"]["limit"] == "price, quantity or both"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["1e2", ".5", "5.", "+5", "5e-1", "-5", "0", "1e12", "1e-9", f"1e{'9' * 30}", "nan", " 1"],
+)
+def test_a_number_in_quotes_is_taken_alike_wherever_it_is(
+    client: Client, market: Market, text: str
+) -> None:
+    order = {"type": "limit", "client_id": market.prefix, "instrument": market.instrument}
+    order |= {"side": "buy", "price": "1", "quantity": "1"}
+    order_id = client.ask(order, "order_accepted")["order"]["order_id"]
+    client.send(order | {"price": text})
+    placed = client.next()
+    client.send({"type": "replace", "order_id": order_id, "price": text})
+    replaced = client.next()
+    if placed["type"] == "order_accepted":
+        assert replaced["type"] == "order_replaced", replaced
+        assert replaced["order"]["price"] == placed["order"]["price"]
+        return
+    assert (replaced["type"], replaced["code"]) == ("error", placed["code"])
+    for of_order, of_replace in zip(placed["details"], replaced["details"], strict=True):
+        assert of_replace["reason"] == of_order["reason"]
+        assert of_replace["metadata"].keys() == of_order["metadata"].keys()
+        assert of_replace["metadata"]["field"] == "price"
+        assert of_replace["metadata"]["value"] in replaced["error"]
+
+
+def test_a_number_out_of_range_is_told_with_field_limit_and_value(
+    client: Client, market: Market
+) -> None:
+    order_id = market.placed("buy", 2, 100)["order"]["order_id"]
+    client.send({"type": "replace", "order_id": order_id, "quantity": 1e12})
+    error = client.until("error")
+    assert error["error"].startswith("quantity 1000000000000.0 is not at most 92233720368.54775807")
+    assert error["details"] == [
+        {
+            "reason": "NUMBER_INVALID",
+            "domain": "exchange",
+            "metadata": {
+                "field": "quantity",
+                "limit": "at most 92233720368.54775807",
+                "value": "1000000000000.0",
+                "retry_safe": "false",
+            },
+        }
+    ]
+
+
 @pytest.mark.parametrize("name", [None, ""])
 def test_an_instrument_that_is_not_given_is_the_default_one(client: Client, name: object) -> None:
     subscribed = client.ask(
