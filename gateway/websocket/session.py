@@ -191,10 +191,7 @@ class Session:
             code = refused.code.value[0]
             answer = error(refused.message, code, details_of(refused))
         if answer:
-            request_id = frame.get("request_id")
-            if isinstance(request_id, str):
-                answer["request_id"] = request_id[:SHOWN_MAX]
-            self._outgoing.send(Frame(answer | {"timestamp": now_text()}))
+            self._outgoing.send(answering(frame, answer))
 
     def close(self) -> None:
         """Leave every channel."""
@@ -238,12 +235,14 @@ class Session:
                 for each in opened.keys() - running | {name}:
                     self._leave(each)
                 return ended(name, channel.failure)
-        self._outgoing.send(Frame(listed("subscribed", kinds, instruments)))
+        self._outgoing.send(answering(frame, listed("subscribed", kinds, instruments)))
         for name, channel in opened.items():
-            self._join(name, channel, after_sequence)
+            self._join(name, channel, after_sequence, frame)
         return {}
 
-    def _join(self, name: str, channel: Channel, after_sequence: int | None) -> None:
+    def _join(
+        self, name: str, channel: Channel, after_sequence: int | None, frame: dict[str, Any]
+    ) -> None:
         """From now on, or from a sequence on. Who is there already starts again where he asks
         for the past, and is sent a book anew."""
         running = self._catching_up.pop(name, None)
@@ -253,7 +252,7 @@ class Session:
             channel.subscribers.discard(self._outgoing)
             past = channel.catch_up(self._outgoing, after_sequence)
             self._catching_up[name] = task = asyncio.create_task(past)
-            task.add_done_callback(partial(self._told, name))
+            task.add_done_callback(partial(self._told, name, frame))
             return
         first = channel.first()
         if first is not None and isinstance(channel, StateChannel):
@@ -263,7 +262,7 @@ class Session:
             self._outgoing.delta(channel, first)
         channel.subscribers.add(self._outgoing)
 
-    def _told(self, name: str, task: asyncio.Task[None]) -> None:
+    def _told(self, name: str, frame: dict[str, Any], task: asyncio.Task[None]) -> None:
         """The past was sent, or there is none to be had: then the subscription ends."""
         if self._catching_up.get(name) is task:
             del self._catching_up[name]
@@ -272,7 +271,7 @@ class Session:
         self._leave(name)
         failure = task.exception()
         if failure is not None:
-            self._outgoing.send(Frame(ended(name, failure) | {"timestamp": now_text()}))
+            self._outgoing.send(answering(frame, ended(name, failure)))
 
     async def unsubscribe(self, frame: dict[str, Any]) -> dict[str, Any]:
         """Leave channels."""
@@ -368,6 +367,14 @@ def handler_of(frame: dict[str, Any]) -> Handler:
     return handler
 
 
+def answering(frame: dict[str, Any], content: dict[str, Any]) -> Frame:
+    """The answer to a frame, which repeats the client's name for it."""
+    request_id = frame.get("request_id")
+    if isinstance(request_id, str):
+        content = content | {"request_id": request_id[:SHOWN_MAX]}
+    return Frame(content | {"timestamp": now_text()})
+
+
 def error(sentence: str, code: int, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """An `error` frame without its time."""
     return {"type": "error", "error": sentence, "code": code, "details": details or []}
@@ -421,8 +428,8 @@ def detail(
 
 
 def listed(kind: str, kinds: list[str], instruments: list[str]) -> dict[str, Any]:
-    """`subscribed` or `unsubscribed`."""
+    """`subscribed` or `unsubscribed` without its time."""
     content = {"type": kind, "channels": kinds, "instrument": instruments[0]}
     if len(instruments) > 1:
         content["instruments"] = instruments
-    return content | {"timestamp": now_text()}
+    return content

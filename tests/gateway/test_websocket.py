@@ -228,6 +228,15 @@ def test_from_sequence_gives_what_was_missed_once(client: Client, market: Market
         last = frame
 
 
+def test_a_past_that_can_not_be_had_is_told_by_the_name_of_the_request(
+    client: Client, market: Market
+) -> None:
+    named = {"from_sequence": 10**18, "request_id": "mine"}
+    assert client.subscribe(market.instrument, "trades", **named)["request_id"] == "mine"
+    error = client.until("error")
+    assert (error["request_id"], error["channel"]) == ("mine", f"trades:{market.instrument}")
+
+
 def test_several_instruments_and_compression(exchange: Everything, market: Market) -> None:
     for compression in ("deflate", None):
         with client_of(exchange.http, compression=compression) as client:
