@@ -78,6 +78,14 @@ local function name(text, at)
   return match(text, BLANKS, at + 1)
 end
 
+-- Letters may be written as escapes, and the transcoder reads them.
+local function is_orders(name_and_more)
+  local read = string.gsub(name_and_more, "\\u00(%x%x)", function(digits)
+    return string.char(tonumber(digits, 16))
+  end)
+  return sub(read, 1, 8) == '"orders"'
+end
+
 local function object(text, at, depth)
   at = match(text, BLANKS, at + 1)
   if byte(text, at) == 125 then return at + 1 end
@@ -85,7 +93,7 @@ local function object(text, at, depth)
   while at do
     local after = match(text, PLAIN_NAME, at) or name(text, at)
     if not after then return end
-    local of_orders = depth == 1 and sub(text, at, at + 7) == '"orders"'
+    local of_orders = depth == 1 and is_orders(sub(text, at, after - 1))
     at = value(text, after, depth, of_orders)
     if not at then return end
     at, ending = following(text, at, 125)

@@ -204,6 +204,7 @@ def test_what_is_no_json_is_refused_and_leaves_no_trace(
         b' "x" :\t[\r\n1 ] ',
         b'"x":' + b"[" * 31 + b"]" * 31,
         b'"orders":[]',
+        b'"caf\\u00e9":[1],"\\\\u006frders":[1],"\\n\\"":[1]',
     ],
 )
 def test_all_of_json_is_taken(http: httpx.Client, more: bytes) -> None:
@@ -212,10 +213,13 @@ def test_all_of_json_is_taken(http: httpx.Client, more: bytes) -> None:
 
 
 @pytest.mark.parametrize("stranger", [b"null", b"[]", b"[{}]", b"5", b'"a"', b"true"])
-def test_what_is_no_order_is_not_left_out_of_a_batch(http: httpx.Client, stranger: bytes) -> None:
-    order = b"{" + ORDER + b"}"
+@pytest.mark.parametrize("name", [b"orders", b"\\u006frders", b"orde\\u0072\\u0073"])
+def test_what_is_no_order_is_not_left_out_of_a_batch(
+    http: httpx.Client, name: bytes, stranger: bytes
+) -> None:
     before = http.get("/orders").json()
-    response = http.post("/orders/batch", content=b'{"orders":[' + order + b"," + stranger + b"]}")
+    body = b'{"' + name + b'":[{' + ORDER + b"}," + stranger + b"]}"
+    response = http.post("/orders/batch", content=body)
     assert response.status_code == 400
     assert "orders[1] is no object" in error_of(response)["message"]
     assert http.get("/orders").json() == before
