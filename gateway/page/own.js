@@ -26,6 +26,7 @@ export class Own {
     this.client = client;
     this.fills.follow(client);
     this.ids = new Set();
+    showPositions([]);
     this.refresh();
   }
 
@@ -52,9 +53,8 @@ export class Own {
     this.refreshing = true;
     try {
       const which = { client_id: client, page_size: ORDERS_MAX };
-      const [recent, positions, ...open] = await Promise.all([
+      const [recent, ...open] = await Promise.all([
         get("/orders", which),
-        get(`/market/positions/${encodeURIComponent(client)}`),
         ...OPEN.map((status) => get("/orders", { ...which, status })),
       ]);
       if (client !== this.client) return;
@@ -62,8 +62,11 @@ export class Own {
       this.ids = new Set([...recent.orders, ...orders].map((order) => order.order_id));
       this.onOpen(orders);
       this.openOrders.show(orders);
-      showPositions(positions.positions);
-      await this.fills.take(recent, orders, positions.positions);
+      // After the orders, which are shown also of a client whose id no path can hold: `..`.
+      const { positions } = await get(`/market/positions/${encodeURIComponent(client)}`);
+      if (client !== this.client) return;
+      showPositions(positions);
+      await this.fills.take(recent, orders, positions);
     } catch {
       // The state of the connection says so; the next refresh is not far.
     } finally {

@@ -369,6 +369,22 @@ def test_open_order_is_changed_in_its_row(http: httpx.Client, opened: Opener) ->
     expect(said).to_have_attribute("data-kind", "refused")
 
 
+def test_open_orders_are_shown_though_positions_are_not_to_be_had(
+    http: httpx.Client, opened: Opener
+) -> None:
+    """No path holds the id of this client; of the one before nothing stays."""
+    place(http, "pam", side="sell", price=950, quantity=1)
+    place(http, "pip", side="buy", price=950, quantity=1)
+    order_id = place(http, "..", side="buy", price=1, quantity=1)
+    page = opened("/#BTC-USD", client="pip")
+    positions = page.locator("#positions tr")
+    expect(positions).to_have_count(1)
+    page.get_by_label("Client").fill("..")
+    page.get_by_label("Client").press("Tab")
+    expect(page.locator("#open-orders tr")).to_contain_text(order_id)
+    expect(positions).to_have_count(0)
+
+
 def test_fills_beyond_the_newest_trades_and_orders(http: httpx.Client, opened: Opener) -> None:
     """In pages of ten trades and five orders instead of a thousand."""
 
