@@ -30,6 +30,7 @@ AS_QUERY: Final = "as a query parameter or in the body"
 TEXT_REPLY: Final = "google.api.HttpBody"
 ERRORS: Final = {
     "400": "The request is not right as it is; nothing of it was done.",
+    "403": "A browser sent it for a page of another origin, which can only read.",
     "404": "There is no such order, instrument or route.",
     "409": "It conflicts with what is there: a duplicate, or an order that has ended.",
     "429": "Too much at this moment; `Retry-After` says when to come back.",
