@@ -185,7 +185,7 @@ class Settlements:
                     done = await _settle(connection, day, last_sequence)
                 async with connection.transaction(readonly=True):
                     yield done, _pages(connection, day)
-            except asyncpg.UndefinedTableError as error:
+            except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
                 raise Down("without its tables, which the follower makes") from error
             except _AWAY as error:
                 raise Down(f"failing ({type(error).__name__})") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from server.followers.migrations import migrate, migrations
 from server.followers.postgres import PostgresFollower
 from server.history import settlement
 from server.history.reader import Down
@@ -157,6 +158,19 @@ def test_a_database_that_refuses_for_now_is_down(
             with pytest.raises(Down, match="failing"):
                 await settle(whole, FIRST, site.engine.sequence)
         await other.close()
+
+    asyncio.run(run())
+
+
+def test_tables_that_are_only_being_made_are_not_there_yet(database: str) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(database)
+        wanted = migrations()
+        for count in range(len(wanted)):
+            await migrate(connection, wanted[:count])
+            with pytest.raises(Down):
+                await settle(database, FIRST, 1)
+        await connection.close()
 
     asyncio.run(run())
 
