@@ -33,7 +33,10 @@ ERRORS: Final = {
     "403": "A browser sent it for a page of another origin, which can only read.",
     "404": "There is no such order, instrument or route.",
     "409": "It conflicts with what is there: a duplicate, or an order that has ended.",
+    "413": "The body is larger than 1 MiB.",
     "429": "Too much at this moment; `Retry-After` says when to come back.",
+    "431": "The headers are more than 100, or larger than 16 KiB.",
+    "501": "Memory does not hold it, and there is no PostgreSQL that does.",
     "503": "The exchange takes no requests at this moment.",
     "504": "There was no answer in time.",
 }
@@ -103,7 +106,7 @@ def operation(
         built["parameters"] = parameters
     if verb == "POST":
         built["requestBody"] = body(request, example or {})
-    built["responses"] = responses(method)
+    built["responses"] = responses(method, verb)
     return built
 
 
@@ -128,17 +131,36 @@ def body(request: Message, example: dict[str, Any]) -> dict[str, Any]:
     return built | ({"required": True} if required_of(request) else {})
 
 
-def responses(method: Method) -> dict[str, Any]:
+def occurs(status: str, method: Method, verb: str) -> bool:
+    """Whether this call can be refused with this status."""
+    if status == "403":
+        return verb != "GET"
+    if status == "413":
+        return verb == "POST"
+    return status != "501" or method.name == "GetAnalytics"
+
+
+def responses(method: Method, verb: str) -> dict[str, Any]:
     code = "201" if method.name == "PlaceOrder" else "200"
     if method.reply == TEXT_REPLY:
         content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
     else:
         content = {"application/json": {"schema": reference(method.reply)}}
+    if method.name == "GetIndex":
+        content["text/html"] = {"schema": {"type": "string"}}
     said = "A line of JSON for each message." if method.server_streams else "Done."
-    refused = {"application/json": {"schema": reference(f"{HTTP_PACKAGE}.Error")}}
-    return {code: {"description": said, "content": content}} | {
-        status: {"description": text, "content": refused} for status, text in ERRORS.items()
-    }
+    error = reference(f"{HTTP_PACKAGE}.Error")
+    built = {code: {"description": said, "content": content}}
+    for status, text in ERRORS.items():
+        if not occurs(status, method, verb):
+            continue
+        schemas = [error]
+        if method.name == "GetHealth" and status == "503":
+            # It is what was asked for as long as there is somebody to say it.
+            schemas.insert(0, reference(method.reply))
+        schema = {"oneOf": schemas} if len(schemas) > 1 else error
+        built[status] = {"description": text, "content": {"application/json": {"schema": schema}}}
+    return built
 
 
 def schema(message: Message, *, in_request: bool) -> dict[str, Any]:

@@ -96,10 +96,8 @@ def operation_text(verb: str, path: str, operation: dict[str, Any]) -> str:
         parts.append(f"<p>Takes {link(wanted)}.</p>")
     for status, response in operation["responses"].items():
         if status.startswith("2"):
-            (content,) = response["content"].values()
-            parts.append(
-                f"<p>{status}: {link(content['schema'])}. {text(response['description'])}</p>"
-            )
+            given = " or ".join(link(each["schema"]) for each in response["content"].values())
+            parts.append(f"<p>{status}: {given}. {text(response['description'])}</p>")
     return "".join(parts) + "</section>"
 
 
@@ -147,10 +145,10 @@ def grpc_page(contract: Contract, examples: dict[str, dict[str, Any]]) -> str:
     contents = []
     parts = [
         (
-            "<p>On port 50051 and, through the gateway, on port 3000; with standard health and "
-            "reflection. Fields ending in <code>_e8</code> are integers of 10<sup>-8</sup>, fields "
-            "ending in <code>_ns</code> nanoseconds since 1970 in UTC. Examples are in the JSON "
-            "form of the messages, as generic clients take them.</p>"
+            "<p>On port 50051 and, but for what followers say, through the gateway on port 3000; "
+            "with standard health and reflection. Fields ending in <code>_e8</code> are units of "
+            "10<sup>-8</sup>, fields ending in <code>_ns</code> nanoseconds since 1970 in UTC. "
+            "Examples are in the JSON form of the messages, as generic clients take them.</p>"
         )
     ]
     for service in contract.of(GRPC_PACKAGE):

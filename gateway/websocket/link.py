@@ -59,6 +59,8 @@ class Link(ServerConnection):
         self._second = 0.0
         self._frames = 0
         self._stalled: asyncio.TimerHandle | None = None
+        self._told = False
+        """That it was ended from here."""
 
     def process_event(self, event: Event) -> None:
         """One frame, or the handshake."""
@@ -92,6 +94,10 @@ class Link(ServerConnection):
         """It has ended."""
         self._unwatch()
         super().connection_lost(exc)
+        closed = self.protocol.close_sent
+        if closed is not None and not self.protocol.close_rcvd_then_sent and not self._told:
+            # The library closes by itself what is no frame, or answers no ping.
+            self._tell(closed.code, closed.reason)
         broken = self.protocol.parser_exc
         if broken is not None:
             # Its frames hold this connection, which would wait for the collector then.
@@ -99,17 +105,22 @@ class Link(ServerConnection):
 
     def end(self, code: int, reason: str) -> None:
         """Close at once with a reason, and cut off who doesn't take it."""
-        self.counts.ended[str(code)] += 1
-        tell("connection closed", **self.about, code=code, reason=reason)
+        self._tell(code, reason)
         self.protocol.fail(code, reason)
         self.send_data()
         self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
     def cut_off(self, reason: str) -> None:
         """End it without a word."""
+        self._told = True
         self.counts.ended["1006"] += 1
         tell("connection cut off", **self.about, code=1006, reason=reason)
         self.transport.abort()
+
+    def _tell(self, code: int, reason: str) -> None:
+        self._told = True
+        self.counts.ended[str(code)] += 1
+        tell("connection closed", **self.about, code=code, reason=reason)
 
     def _watch(self, unread: int) -> None:
         self._stalled = self.loop.call_later(STALLED_SECONDS, self._look, unread)

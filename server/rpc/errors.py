@@ -315,8 +315,8 @@ def sentence(refused: Refused) -> str:
     field = field_of(refused)
     return RULES[refused.reason].sentence.format(
         field=field.removesuffix("_e8"),
-        value=_shown(field, in_words(refused).value, quote='"'),
-        limit=_shown(field, _told(field, refused.limit), quote=""),
+        value=_shown(field, in_words(refused).value),
+        limit=_printable(_plain(field, _told(field, refused.limit))),
     )
 
 
@@ -417,11 +417,11 @@ def _told(field: str, limit: str | int) -> str | int:
     return _NUMBER.sub(lambda number: decimal_text(int(number[0])), limit)
 
 
-def _shown(field: str, value: str | int, quote: str) -> str:
+def _shown(field: str, value: str | int) -> str:
     if isinstance(value, int):
         return _plain(field, value)
     text = value if len(value) <= VALUE_CHARACTERS_MAX else value[:VALUE_CHARACTERS_MAX] + "…"
-    return f"{quote}{_printable(text)}{quote}"
+    return f'"{_printable(text)}"'
 
 
 def _printable(text: str) -> str:

@@ -299,6 +299,7 @@ def test_what_is_no_frame_closes_only_its_connection(sent: bytes, code: int) -> 
         assert (await wrong.closed())[0] == code
         wrong.writer.transport.abort()
         await gone(here, 1)
+        assert here.bridge.counts.ended == {str(code): 1}
         await here.still_serves(healthy)
 
     run(test)

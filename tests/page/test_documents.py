@@ -92,6 +92,26 @@ def test_http_examples_work_and_replies_are_as_described(
     conforms(openapi, {"$ref": "#/components/schemas/Error"}, refused.json())
 
 
+def test_each_call_names_the_statuses_that_it_can_have(openapi: dict[str, Any]) -> None:
+    known = operations(openapi)
+    common = {"400", "404", "409", "429", "431", "503", "504"}
+    for name, own in (
+        ("GetOrder", {"200"}),
+        ("PlaceOrder", {"201", "403", "413"}),
+        ("GetAnalytics", {"200", "501"}),
+    ):
+        assert set(known[name][2]["responses"]) == common | own
+    down = known["GetHealth"][2]["responses"]["503"]["content"]["application/json"]["schema"]
+    assert [each["$ref"].rpartition("/")[2] for each in down["oneOf"]] == [
+        "GetHealthResponse",
+        "Error",
+    ]
+    assert set(known["GetIndex"][2]["responses"]["200"]["content"]) == {
+        "application/json",
+        "text/html",
+    }
+
+
 def example_of(path: str, operation: Operation) -> tuple[str, dict[str, str], Any]:
     query = {}
     for each in operation.get("parameters", []):

@@ -142,6 +142,13 @@ def test_limits_in_words_have_the_unit_of_the_value() -> None:
     assert sentence(held) == "tick 0.00000005: it stays 1 while orders rest: cancel them first"
 
 
+def test_a_limit_is_told_whole_and_a_value_in_part() -> None:
+    limit = "kept are whole minutes " * 20
+    refused = EdgeReject(EdgeReason.NOT_AVAILABLE, "start_time_ns", "9" * 200, limit)
+    assert limit in sentence(refused)
+    assert "9" * 200 not in sentence(refused)
+
+
 def test_decimals_for_a_door_that_speaks_them() -> None:
     reject = Reject(RejectReason.PRICE_OFF_TICK, "price_e8", -150_000_000, 1_000_000)
     assert in_decimals(reject) == Reject(RejectReason.PRICE_OFF_TICK, "price", "-1.5", "0.01")

@@ -117,7 +117,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamJournal(self, request, context):
-        """The journal's records, durable ones only, from a sequence on and then as they come.
+        """The journal's records, durable ones only, from a sequence on and then as they come. Like
+        ReportFollower not passed on by the gateway: followers call the server's own port.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,9 @@ class AdminServiceStub:
     GetStatus: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetStatusRequest, _admin_service_pb2.GetStatusResponse]
     """How the server is."""
     StreamJournal: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.StreamJournalRequest, _admin_service_pb2.StreamJournalResponse]
-    """The journal's records, durable ones only, from a sequence on and then as they come."""
+    """The journal's records, durable ones only, from a sequence on and then as they come. Like
+    ReportFollower not passed on by the gateway: followers call the server's own port.
+    """
     ReportFollower: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ReportFollowerRequest, _admin_service_pb2.ReportFollowerResponse]
     """A follower tells how far it is."""
     RemoveFollower: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RemoveFollowerRequest, _admin_service_pb2.RemoveFollowerResponse]
@@ -77,7 +79,9 @@ class AdminServiceAsyncStub(AdminServiceStub):
     GetStatus: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetStatusRequest, _admin_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """How the server is."""
     StreamJournal: _aio.UnaryStreamMultiCallable[_admin_service_pb2.StreamJournalRequest, _admin_service_pb2.StreamJournalResponse]  # type: ignore[assignment]
-    """The journal's records, durable ones only, from a sequence on and then as they come."""
+    """The journal's records, durable ones only, from a sequence on and then as they come. Like
+    ReportFollower not passed on by the gateway: followers call the server's own port.
+    """
     ReportFollower: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReportFollowerRequest, _admin_service_pb2.ReportFollowerResponse]  # type: ignore[assignment]
     """A follower tells how far it is."""
     RemoveFollower: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RemoveFollowerRequest, _admin_service_pb2.RemoveFollowerResponse]  # type: ignore[assignment]
@@ -135,7 +139,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.StreamJournalRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.StreamJournalResponse], _abc.AsyncIterator[_admin_service_pb2.StreamJournalResponse]]:
-        """The journal's records, durable ones only, from a sequence on and then as they come."""
+        """The journal's records, durable ones only, from a sequence on and then as they come. Like
+        ReportFollower not passed on by the gateway: followers call the server's own port.
+        """
 
     @_abc_1.abstractmethod
     def ReportFollower(

@@ -60,7 +60,8 @@ class PartServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportParts(self, request, context):
-        """The follower process tells how the parts are. What is older than 2 s counts as down.
+        """The follower process tells how the parts are. What is older than 2 s counts as down. Not passed
+        on by the gateway.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

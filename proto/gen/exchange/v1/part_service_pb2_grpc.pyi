@@ -38,7 +38,9 @@ class PartServiceStub:
     says the same under the part's name: SERVING unless it is down, unknown where it is disabled.
     """
     ReportParts: _grpc.UnaryUnaryMultiCallable[_part_service_pb2.ReportPartsRequest, _part_service_pb2.ReportPartsResponse]
-    """The follower process tells how the parts are. What is older than 2 s counts as down."""
+    """The follower process tells how the parts are. What is older than 2 s counts as down. Not passed
+    on by the gateway.
+    """
 
 @_typing.type_check_only
 class PartServiceAsyncStub(PartServiceStub):
@@ -50,7 +52,9 @@ class PartServiceAsyncStub(PartServiceStub):
     says the same under the part's name: SERVING unless it is down, unknown where it is disabled.
     """
     ReportParts: _aio.UnaryUnaryMultiCallable[_part_service_pb2.ReportPartsRequest, _part_service_pb2.ReportPartsResponse]  # type: ignore[assignment]
-    """The follower process tells how the parts are. What is older than 2 s counts as down."""
+    """The follower process tells how the parts are. What is older than 2 s counts as down. Not passed
+    on by the gateway.
+    """
 
 class PartServiceServicer(metaclass=_abc_1.ABCMeta):
     """For operators, and for the follower process, which asks the parts and tells."""
@@ -71,6 +75,8 @@ class PartServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _part_service_pb2.ReportPartsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_part_service_pb2.ReportPartsResponse, _abc.Awaitable[_part_service_pb2.ReportPartsResponse]]:
-        """The follower process tells how the parts are. What is older than 2 s counts as down."""
+        """The follower process tells how the parts are. What is older than 2 s counts as down. Not passed
+        on by the gateway.
+        """
 
 def add_PartServiceServicer_to_server(servicer: PartServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
