@@ -9,9 +9,8 @@ segment is still reserved, which is for cancels and whatever else must go on; a 
 reserve the segment which it finds doesn't start. It is tried again each `RETRY_SECONDS`, and told
 when it succeeds, so that freed room is found without anybody's doing. What was reserved only in
 part is given back. Where no file can be opened, because callers have every descriptor, it is tried
-again too, but nothing is told: the segment grows meanwhile. Known limit: a file
-system that can't reserve gives no headroom; a full disk then ends the process at the write that
-fails.
+again too, but nothing is told: the segment grows meanwhile. Known limit: a file system that can't
+reserve gives no headroom; a full disk then ends the process at the write that fails.
 """
 
 import threading
