@@ -239,7 +239,13 @@ class Exchange:
             first = engine.counts().keys_after_sequence + 1
             return range(first, self.sequencer.durable_sequence + 1)
 
-        return RecentOutcomes(url, self._log.mark.journal, window)
+        def time_of(sequence: int) -> int:
+            try:
+                return self._log.read(sequence).time_ns
+            except (KeyError, OSError, JournalRefused):
+                return 0
+
+        return RecentOutcomes(url, self._log.mark.journal, window, time_of)
 
     async def _end_sessions(self) -> None:
         # Where nothing waits for the journal, any number of them is taken.

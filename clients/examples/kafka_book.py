@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
+from google.protobuf.message import DecodeError
 
 from clients.bounds import whole
 from clients.decimals import decimal_of_e8
@@ -42,7 +43,13 @@ class KafkaBook:
         """Takes the topic's next message in, of whichever instrument."""
         if message.key() != self.instrument.encode():
             return
-        update = StreamOrderBookResponse.FromString(message.value() or b"")
+        try:
+            update = StreamOrderBookResponse.FromString(message.value() or b"")
+        except DecodeError:
+            raise ValueError(
+                "the topic holds messages that are no protobuf (of an exchange with `--kafka-format"
+                " json`?), which this example does not read"
+            ) from None
         headers: dict[str, Any] = dict(message.headers() or ())
         index = int(headers["index"])
         if (update.sequence, index) <= (self.sequence, self.index):
@@ -94,6 +101,9 @@ def main() -> int:
                 print(f"{shown}: bid {decimal_of_e8(bid)}, ask {decimal_of_e8(ask)}", flush=True)
     except KeyboardInterrupt:
         pass  # how it is meant to end
+    except ValueError as wrong:
+        print(f"ended: {wrong}", file=sys.stderr)
+        return 1
     finally:
         consumer.close()
     return 0

@@ -60,7 +60,7 @@ async def migrate(connection: Any, wanted: list[Migration] | None = None) -> int
         async with connection.transaction(isolation="read_committed"):
             await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK, timeout=MIGRATE_S)
             if await connection.fetchval("SELECT current_schema()") is None:
-                await connection.execute("CREATE SCHEMA public")  # Somebody dropped it, for afresh.
+                await _make_schema(connection)
             await connection.execute(_TABLE)
             rows = await connection.fetch("SELECT number, sha256 FROM schema_migrations")
             known = {row["number"]: row["sha256"] for row in rows}
@@ -75,6 +75,17 @@ async def migrate(connection: Any, wanted: list[Migration] | None = None) -> int
                 )
                 applied += 1
     return applied
+
+
+async def _make_schema(connection: Any) -> None:
+    """Where somebody dropped it, for afresh."""
+    if await connection.fetchval("SELECT to_regnamespace('public') IS NOT NULL"):
+        path = await connection.fetchval("SHOW search_path")
+        raise SchemaRefused(
+            f"this database has no schema of the role's search_path, which is {path}: create one,"
+            " or set the path to one that there is"
+        )
+    await connection.execute("CREATE SCHEMA public")
 
 
 def _check(migration: Migration, known: dict[int, str], count: int) -> None:

@@ -7,8 +7,9 @@ it repeats one that was accepted, it gets that outcome instead. Any other goes t
 gone without Redis, so no decision rests on what Redis holds, lacks or says.
 
 An entry counts only inside the window that the engine tells: the keys after the last one that it
-has forgotten, up to what is durable. Nobody waits longer than `ANSWER_S`, at most `LOOKUPS_MAX`
-wait at once, and after a failure nobody does for `REST_S`.
+has forgotten, up to what is durable; and only where the journal has the same time at its sequence,
+since one that was put back from a copy gives sequences once more. Nobody waits longer than
+`ANSWER_S`, at most `LOOKUPS_MAX` wait at once, and after a failure nobody does for `REST_S`.
 """
 
 import asyncio
@@ -28,7 +29,15 @@ REST_S: Final = 1.0
 class RecentOutcomes:
     """Reads what the follower wrote."""
 
-    def __init__(self, url: str, journal: bytes, window: Callable[[], range]) -> None:
+    def __init__(
+        self,
+        url: str,
+        journal: bytes,
+        window: Callable[[], range],
+        time_of: Callable[[int], int],
+    ) -> None:
+        """`time_of` gives a sequence's time in the journal, 0 where it can't be told; it may wait
+        for a disk."""
         # Here, since it takes a while, and not before it is known that there is a Redis.
         from redis.asyncio import Redis
         from redis.asyncio.retry import Retry
@@ -38,6 +47,7 @@ class RecentOutcomes:
         """Repeats that were answered."""
         self._journal = journal
         self._window = window
+        self._time_of = time_of
         self._client = Redis.from_url(url, retry=Retry(NoBackoff(), 0))
         self._waiting = 0
         self._rests_until_s = 0.0
@@ -50,6 +60,8 @@ class RecentOutcomes:
         value = await self._value(name_of(self._journal, keyed))
         outcome = None if value is None else outcome_of(value, keyed, self._window())
         if outcome is None:
+            return None
+        if await asyncio.to_thread(self._time_of, outcome.sequence) != outcome.time_ns:
             return None
         self.found += 1
         return Applied(*outcome)

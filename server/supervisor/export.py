@@ -5,13 +5,14 @@ A file gets its name when it is whole; before that it has `.part` behind it.
 """
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from clients.files import file_to_write, whole_file
 from server.exits import Exit
@@ -29,6 +30,8 @@ TABLES: Final = ("trades", "orders", "events")
 FORMATS: Final = ("csv", "ndjson", "parquet")
 PROGRESS_SECONDS: Final = 1.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+FRACTION: Final = re.compile("[.,]([0-9]+)")
+"""Of a second, all of it: `datetime` keeps six digits."""
 
 DESCRIPTION: Final = """\
 Writes what the journal holds, in its order, in one pass: `trades`, each of them; `orders`, each
@@ -71,44 +74,56 @@ def register(
     export.set_defaults(run=guarded(_export, settings_of))
 
 
-def bound(text: str) -> int | datetime:
+class Moment(NamedTuple):
+    """A time, in ns since 1970 UTC, and as it was written."""
+
+    time_ns: int
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def bound(text: str) -> int | Moment:
     """One end of a range: a sequence or a time."""
     if text.isascii() and text.isdigit():
         return int(text)
+    fraction = FRACTION.search(text)
+    digits = fraction[1] if fraction else ""
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as wrong:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or len(digits) > 9:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a sequence (1000) nor a time (2026-01-31T12:00:00Z)"
-        ) from wrong
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            f"{text!r} is neither a sequence (1000) nor a time (2026-01-31T12:00:00Z, of a second "
+            "at most nine decimals)"
+        )
+    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH
+    return Moment((since.days * 86_400 + since.seconds) * 10**9 + int(digits.ljust(9, "0")), text)
 
 
-def _check_order(first: int | datetime | None, last: int | datetime | None) -> None:
+def _check_order(first: int | Moment | None, last: int | Moment | None) -> None:
     """Where both are of one kind; what lies where is otherwise known from the journal only."""
     is_number = isinstance(first, int) and isinstance(last, int) and first > last
-    is_time = isinstance(first, datetime) and isinstance(last, datetime) and first > last
+    is_time = isinstance(first, Moment) and isinstance(last, Moment) and first > last
     if is_number or is_time:
         raise ConfigurationWrong(f"--from {first} lies after --to {last}: exchange them")
 
 
-def _range(first: int | datetime | None, last: int | datetime | None) -> "Range":
+def _range(first: int | Moment | None, last: int | Moment | None) -> "Range":
     from server.journal.export import Range
 
     chosen = Range()
-    if isinstance(first, datetime):
-        chosen = chosen._replace(from_ns=_nanoseconds(first))
+    if isinstance(first, Moment):
+        chosen = chosen._replace(from_ns=first.time_ns)
     elif first is not None:
         chosen = chosen._replace(first_sequence=first)
-    if isinstance(last, datetime):
-        chosen = chosen._replace(until_ns=_nanoseconds(last))
+    if isinstance(last, Moment):
+        chosen = chosen._replace(until_ns=last.time_ns)
     elif last is not None:
         chosen = chosen._replace(last_sequence=last)
     return chosen
-
-
-def _nanoseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000
 
 
 def _format(options: argparse.Namespace) -> str:

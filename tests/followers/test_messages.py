@@ -158,6 +158,12 @@ class Sent:
         return [("index", b"%d" % self._out.mark.number)]
 
 
+def test_a_book_of_a_topic_in_json_is_refused_in_words() -> None:
+    update = Sent(Out("", Mark(3, 0, "BTC-USD"), "delta", b'{"sequence": "3"}'))
+    with pytest.raises(ValueError, match="--kafka-format json"):
+        KafkaBook("BTC-USD").take(update)  # type: ignore[arg-type]
+
+
 def books_of_topic(outs: list[Out]) -> dict[str, KafkaBook]:
     """Each message twice, as after an outage."""
     books = {out.mark.instrument: KafkaBook(out.mark.instrument) for out in outs}

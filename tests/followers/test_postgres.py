@@ -313,6 +313,18 @@ def test_a_schema_that_was_dropped_is_made_again(site: Site, database: str, fetc
     assert_fold(fetch, site.engine)
 
 
+def test_a_search_path_without_a_schema_is_told(database: str, fetch: Fetch) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(database, server_settings={"search_path": "mine"})
+        try:
+            with pytest.raises(SchemaRefused, match="search_path, which is mine: create one"):
+                await migrate(connection)
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
+
+
 def test_a_migration_takes_as_long_as_it_takes(database: str, fetch: Fetch) -> None:
     """One that makes an index of a large table, and another process that waits for it."""
     slow = [Migration(1, "slow", "SELECT pg_sleep(0.6)")]

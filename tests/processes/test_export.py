@@ -10,6 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from server.exits import Exit
+from server.supervisor.export import bound
 from tests.processes.load import Load
 from tests.running import Running, Starter
 
@@ -55,6 +56,7 @@ def test_export_beside_a_server_and_without(starter: Starter, tmp_path: Path) ->
     [
         (("trades", "--format", "parquet"), Exit.CONFIGURATION, "name one with --output"),
         (("trades", "--from", "yesterday"), 2, "'yesterday' is neither a sequence (1000)"),
+        (("trades", "--to", "2026-01-01T00:00:00.0000000001Z"), 2, "at most nine decimals"),
         (("trades", "--from", "9", "--to", "3"), 2, "--from 9 lies after --to 3"),
         (("trades", "--from", "2026-02-01", "--to", "2026-01-01"), 2, "lies after --to 2026-01-01"),
         (("fills",), 2, "invalid choice: 'fills'"),
@@ -68,6 +70,20 @@ def test_wrong_options_are_told(
     wrong = exported(starter, *options)
     assert wrong.wait() == code
     assert words in wrong.lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "time_ns"),
+    [
+        ("1970-01-01T00:00:01.000000002Z", 1_000_000_002),
+        ("1970-01-01T01:00:00.000000999+01:00", 999),
+        ("1970-01-01T00:00:00,5", 500_000_000),
+        ("1970-01-02", 86_400 * 10**9),
+        ("1969-12-31T23:59:59.999999999Z", -1),
+    ],
+)
+def test_times_of_a_range_are_exact(text: str, time_ns: int) -> None:
+    assert bound(text) == (time_ns, text)
 
 
 def test_what_is_missing_is_told(starter: Starter, tmp_path: Path) -> None:

@@ -119,10 +119,13 @@ async def test_stale_and_forged_entries_are_not_used(redis: Site, tmp_path: Path
             assert 0 < client.pttl(name) <= LIFE_NS // 10**6
             ahead = (first.sequence + 1_000).to_bytes(8, "little")
             other = int.from_bytes(value[16:24], "little") ^ 1
+            # As of a journal that was put back from a copy, and went on differently.
+            other_time = (int.from_bytes(value[8:16], "little") + 1).to_bytes(8, "little")
             forged = {
                 "ahead of what is durable": ahead + value[8:],
                 "before every key": bytes(8) + value[8:],
                 "of another digest": value[:16] + other.to_bytes(8, "little") + value[24:],
+                "of another time": value[:8] + other_time + value[16:],
                 "cut": value[:-1],
                 "noise": b"\xff" * 100,
                 "short": b"1",
@@ -227,7 +230,7 @@ async def test_a_redis_that_is_away_is_left_alone_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recent = recent_outcomes.RecentOutcomes(
-        f"redis://127.0.0.1:{free_port()}", b"j" * 16, lambda: range(1, 2)
+        f"redis://127.0.0.1:{free_port()}", b"j" * 16, lambda: range(1, 2), lambda _: 0
     )
     monkeypatch.setattr(recent_outcomes, "REST_S", 60.0)
     command = PlaceOrder("c", "BTC-USD", BUY, 1, 10, 5, idempotency_key="k")
