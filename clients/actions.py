@@ -46,7 +46,10 @@ def run(options: argparse.Namespace) -> int:
     except ExchangeError as error:
         return failed(options, error)
     _print(answer, as_json=options.json)
-    return DONE
+    if answer.ended is None:
+        return DONE
+    print(f"exchange {options.command}: earlier ones: {answer.ended}", file=sys.stderr)
+    return code_of(answer.ended)
 
 
 def _print(answer: Answer, *, as_json: bool) -> None:
@@ -72,6 +75,11 @@ def failed(options: argparse.Namespace, error: ExchangeError, indent: int | None
         "idempotency_key": key,
     }
     _tell_why(options, f"{error}{hint}", details, indent)
+    return code_of(error)
+
+
+def code_of(error: ExchangeError) -> int:
+    """What the command ends with."""
     return REFUSED if isinstance(error, RefusedError) else NO_ANSWER
 
 
@@ -163,7 +171,7 @@ async def _order(exchange: ExchangeClient, options: argparse.Namespace) -> Answe
 
 
 async def _orders(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
-    orders = await _first(
+    orders, ended = await _first(
         options.limit,
         exchange.orders(
             client_id=options.client,
@@ -173,7 +181,7 @@ async def _orders(exchange: ExchangeClient, options: argparse.Namespace) -> Answ
             page_size=options.limit,
         ),
     )
-    return Answer(orders, orders_lines(orders))
+    return Answer(orders, orders_lines(orders), ended)
 
 
 async def _book(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
@@ -182,10 +190,10 @@ async def _book(exchange: ExchangeClient, options: argparse.Namespace) -> Answer
 
 
 async def _trades(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
-    trades = await _first(
+    trades, ended = await _first(
         options.limit, exchange.trades(options.instrument, page_size=options.limit)
     )
-    return Answer(trades, trades_lines(trades))
+    return Answer(trades, trades_lines(trades), ended)
 
 
 async def _positions(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
@@ -268,10 +276,16 @@ _ACTIONS = {
 }
 
 
-async def _first(limit: int, values: AsyncIterator[V]) -> list[V]:
+async def _first(limit: int, values: AsyncIterator[V]) -> tuple[list[V], ExchangeError | None]:
+    """What can be had, and why there is no more where there are fewer."""
     taken: list[V] = []
-    async for value in values:
-        taken.append(value)
-        if len(taken) == limit:
-            break
-    return taken
+    try:
+        async for value in values:
+            taken.append(value)
+            if len(taken) == limit:
+                break
+    except ExchangeError as error:
+        if not taken:
+            raise
+        return taken, error
+    return taken, None

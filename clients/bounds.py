@@ -39,6 +39,13 @@ def number(text: str) -> str:
     return _checked(text, e8_of)
 
 
+def positive(text: str) -> str:
+    """An option's type: a decimal greater than 0, kept as it was written."""
+    if e8_of(number(text), "number") <= 0:
+        raise argparse.ArgumentTypeError(f"must be greater than 0; got {text!r}")
+    return text
+
+
 def rate(text: str) -> str:
     """An option's type: a part of the notional, likewise."""
     return _checked(text, e6_of)

@@ -8,7 +8,7 @@ import argparse
 import os
 
 from clients import ADDRESS
-from clients.bounds import host_port, number, rate, refuse_bytes, whole
+from clients.bounds import host_port, number, positive, rate, refuse_bytes, whole
 from clients.completion import SHELLS, script
 from clients.files import file_to_write
 from clients.flow import options as flow_options
@@ -245,7 +245,7 @@ def _add_set_instrument(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
         ("--quantity-min", "of an order"),
         ("--quantity-max", "of an order"),
     ):
-        parser.add_argument(option, type=number, help=f"{meaning} (as it is)")
+        parser.add_argument(option, type=positive, help=f"{meaning} (as it is)")
     _add_fee_options(parser)
     parser.add_argument(
         "--stp",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from clients.decimals import decimal_of_e8, e6_of, e8_of
+from clients.decimals import NumberInvalidError, decimal_of_e8, e6_of, e8_of
 from clients.order_wire import money_of, price_of, time_of, trade_of
 from clients.requests import SetInstrument
 from clients.types import (
@@ -125,8 +125,12 @@ def change_instrument(into: market_data_pb2.Instrument, change: SetInstrument) -
     """What is not None is written over; raises `NumberInvalidError`, or `ValueError` of a word."""
     for field in ("tick", "lot", "price_min", "price_max", "quantity_min", "quantity_max"):
         value = getattr(change, field)
-        if value is not None:
-            setattr(into, f"{field}_e8", e8_of(value, field))
+        if value is None:
+            continue
+        units = e8_of(value, field)
+        if units <= 0:  # On the wire 0 stands for a default.
+            raise NumberInvalidError(field, "greater than 0", value)
+        setattr(into, f"{field}_e8", units)
     for field in ("maker_fee", "taker_fee"):
         rate = getattr(change, field)
         if rate is not None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from clients.errors import ExchangeError
 from clients.terminal import Cell, Line, Span, Style, line, table
 from clients.types import (
     Book,
@@ -60,6 +61,8 @@ class Answer(NamedTuple):
 
     value: object
     lines: list[Line]
+    ended: ExchangeError | None = None
+    """Why there is no more of it, where there is more."""
 
 
 def json_of(value: object, indent: int | None = 2) -> str:

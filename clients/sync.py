@@ -17,6 +17,7 @@ microseconds and have no counterpart: a hop between threads costs about a hundre
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import CancelledError, Future
@@ -52,6 +53,7 @@ class _Loop:
     """An event loop in a thread."""
 
     def __init__(self) -> None:
+        self._process_id = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="exchange", daemon=True)
         self._thread.start()
@@ -103,7 +105,8 @@ class _Loop:
     def _begun(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         if self._is_closed:
             raise _ClosedError
-        if not self._thread.is_alive():
+        # Not whether its thread is alive: Ctrl-C within that question has Python take it for dead.
+        if self._process_id != os.getpid():
             raise RuntimeError(FORKED)
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 

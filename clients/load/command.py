@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
+from typing import Any
 from urllib.parse import urlsplit
 
 from clients.actions import DONE, REFUSED, failed, usage_wrong
@@ -38,7 +39,17 @@ class UrlWrongError(ValueError):
 def run(options: argparse.Namespace) -> int:
     """Sends, and prints what became of it, or one sentence that says why nothing was sent."""
     try:
-        figures = asyncio.run(_load(options))
+        via = options.via or ("grpc" if options.file else "http")
+        place = _place(options, via)
+        if not options.allow_remote:
+            require_loopback(place[0])
+        # All of a file, before anything waits: Ctrl-C ends it there.
+        orders, total = _orders(options)
+        encode = http_body if via == "http" else place_message
+        encoded: Iterator[Any] = map(encode, orders)
+        if options.file:
+            encoded = iter(list(encoded))
+        figures = asyncio.run(_load(options, via, place, encoded, total))
     except (NotLoopbackError, UrlWrongError, FileWrongError, FilesLimitError) as wrong:
         return usage_wrong(options, wrong)
     except ExchangeError as error:
@@ -47,12 +58,14 @@ def run(options: argparse.Namespace) -> int:
     return REFUSED if figures.errors else DONE
 
 
-async def _load(options: argparse.Namespace) -> Figures:
-    via = options.via or ("grpc" if options.file else "http")
-    host, port = _place(options, via)
-    if not options.allow_remote:
-        require_loopback(host)
-    orders, total = _orders(options)
+async def _load(
+    options: argparse.Namespace,
+    via: str,
+    place: tuple[str, int],
+    encoded: Iterator[Any],
+    total: int,
+) -> Figures:
+    host, port = place
     seconds = options.seconds or (SECONDS_MAX if options.file else SECONDS)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -61,12 +74,10 @@ async def _load(options: argparse.Namespace) -> Figures:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if via == "http":
         figures = Figures(f"over HTTP, {options.clients:,} clients at once")
-        # Made before the clock starts where they are few enough to be kept.
-        bodies = map(http_body, orders)
         sending = send_over_http(
             host,
             port,
-            iter(list(bodies)) if options.file else bodies,
+            encoded,
             figures,
             clients=options.clients,
             seconds=seconds,
@@ -74,10 +85,9 @@ async def _load(options: argparse.Namespace) -> Figures:
         )
     else:
         figures = Figures(f"through one gRPC session, {options.batch:,} in a message")
-        messages = map(place_message, orders)
         sending = send_over_session(
             f"{host}:{port}",
-            iter(list(messages)) if options.file else messages,
+            encoded,
             figures,
             batch=options.batch,
             seconds=seconds,

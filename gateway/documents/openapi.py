@@ -28,6 +28,7 @@ OUTSIDE: Final[dict[str, dict[str, Any]]] = {
 }
 AS_QUERY: Final = "as a query parameter or in the body"
 TEXT_REPLY: Final = "google.api.HttpBody"
+OF_THE_PAST: Final = ("GetAnalytics", "GetOrder", "ListOrders", "ListTrades")
 ERRORS: Final = {
     "400": "The request is not right as it is; nothing of it was done.",
     "403": "A browser sent it for a page of another origin, which can only read.",
@@ -36,7 +37,7 @@ ERRORS: Final = {
     "413": "The body is larger than 1 MiB.",
     "429": "Too much at this moment; `Retry-After` says when to come back.",
     "431": "The headers are more than 100, or larger than 16 KiB.",
-    "501": "Memory does not hold it, and there is no PostgreSQL that does.",
+    "501": "Memory does not hold it, and no PostgreSQL does.",
     "503": "The exchange takes no requests at this moment.",
     "504": "There was no answer in time.",
 }
@@ -137,7 +138,7 @@ def occurs(status: str, method: Method, verb: str) -> bool:
         return verb != "GET"
     if status == "413":
         return verb == "POST"
-    return status != "501" or method.name == "GetAnalytics"
+    return status != "501" or method.name in OF_THE_PAST
 
 
 def responses(method: Method, verb: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from clients.retries import Retries
 from gateway.websocket.connection import Outgoing, Writer
 from gateway.websocket.figures import Counts, Figures, State, tell, tell_debug
 from gateway.websocket.frames import Frame, now_text
-from gateway.websocket.link import FRAMES_PER_SECOND_MAX, Link, nothing
+from gateway.websocket.link import FRAMES_PER_SECOND_MAX, GOING_AWAY, Link, nothing
 from gateway.websocket.requests import EXHAUSTED
 from gateway.websocket.session import Calls, Channels, Session, error
 
@@ -61,7 +61,6 @@ COLLECTED_AFTER: Final = (20_000, 20, 50)
 """Objects that came and stayed, and looks at the young and at the middle generation, between two
 looks of Python's collector at the generation above."""
 STOP_SECONDS: Final = 1.0
-GOING_AWAY: Final = 1001
 Admit = Callable[[ServerConnection, Request], Response | None]
 
 

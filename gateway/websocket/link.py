@@ -37,6 +37,7 @@ STALLED_SECONDS: Final = 40.0
 """As long as a client may take until it has missed a ping."""
 CLOSE_SECONDS: Final = 5.0
 """For a client to take what its transport holds, and the reason."""
+GOING_AWAY: Final = 1001
 POLICY: Final = 1008
 CODES: Final = {403: 7, 404: 5, 405: 12, 500: 13, 503: 14}
 """gRPC's, of the statuses that a handshake is refused with; 3 for any other."""
@@ -95,8 +96,14 @@ class Link(ServerConnection):
         self._unwatch()
         super().connection_lost(exc)
         closed = self.protocol.close_sent
-        if closed is not None and not self.protocol.close_rcvd_then_sent and not self._told:
-            # The library closes by itself what is no frame, or answers no ping.
+        # The library closes by itself what is no frame, or answers no ping; and at a stop all of
+        # them, which are not told of one by one.
+        if (
+            closed is not None
+            and closed.code != GOING_AWAY
+            and not self.protocol.close_rcvd_then_sent
+            and not self._told
+        ):
             self._tell(closed.code, closed.reason)
         broken = self.protocol.parser_exc
         if broken is not None:

@@ -30,8 +30,10 @@ CONNECTIONS_MAX: Final = 4
 """Questions at once; others wait within their deadline."""
 CONNECT_S: Final = 2.0
 COMMAND_S: Final = 4.0
-"""For a question and the wait for its turn: less than a call without a deadline may take, so that
-its caller is told why."""
+"""For a question and the wait for its turn: with `RELEASE_S` less than a call without a deadline
+may take, so that its caller is told why."""
+RELEASE_S: Final = 0.5
+"""To take back a question that was given up."""
 PAUSE_S: Final = 1.0
 SESSION: Final = "SET random_page_cost = 1.1"
 """A page's rows are fetched one by one. Were that taken to be dear, as by default, a client or
@@ -190,8 +192,8 @@ class History:
         limit: int,
         through_sequence: int,
     ) -> list[PastOrder]:
-        """Newest first by placing sequence, those that had ended at that sequence. Of the ones that
-        were placed up to `whole_after_ns` some may be missing."""
+        """Newest first by placing sequence, those that had ended at that sequence. None that was
+        placed up to `whole_after_ns`, of which some may be missing."""
         if not all(is_id(name) for name in (client_id, instrument) if name):
             return []
         asked: list[Any] = [through_sequence]
@@ -214,7 +216,8 @@ class History:
         )
         query = f"SELECT * FROM ({' UNION ALL '.join(of_each)}) AS found {newest}"
         async with self._reading(through_sequence) as connection:
-            return [_order(row) for row in await connection.fetch(query, *asked)]
+            rows = await connection.fetch(query, *asked)
+        return [_order(row) for row in rows if row["created_ns"] > self.whole_after_ns]
 
     async def trades(
         self, instrument: str, before: tuple[int, int], limit: int
@@ -275,24 +278,50 @@ class History:
             asyncpg.LockNotAvailableError,
             asyncpg.TransactionRollbackError,
         )
-        try:
-            # Not the pool's turns to wait for: its time-out is that of a database out of reach.
-            async with asyncio.timeout(COMMAND_S), self._turns:
-                if time.monotonic() < self._resume_s:
-                    raise Down("can't be reached")
+        until_s = asyncio.get_running_loop().time() + COMMAND_S
+        # Not the pool's turns to wait for: its time-out is that of a database out of reach.
+        async with self._turn(until_s):
+            if time.monotonic() < self._resume_s:
+                raise Down("can't be reached")
+            pool = connection = None
+            try:
+                pool = await self._opened()
+                connection = await pool.acquire(timeout=CONNECT_S)
+                await self._look(connection, through_sequence, through_ns, from_ns)
                 try:
-                    pool = await self._opened()
-                    async with pool.acquire(timeout=CONNECT_S) as connection:
-                        await self._look(connection, through_sequence, through_ns, from_ns)
-                        try:
-                            yield connection
-                        except own as error:
-                            raise Down(f"without an answer ({type(error).__name__})") from error
-                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as it:
-                    self._resume_s = time.monotonic() + PAUSE_S
-                    raise Down("can't be reached") from it
+                    async with asyncio.timeout_at(until_s):
+                        yield connection
+                except TimeoutError as error:
+                    raise Down(f"without an answer within {COMMAND_S:g} s") from error
+                except own as error:
+                    raise Down(f"without an answer ({type(error).__name__})") from error
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                self._resume_s = time.monotonic() + PAUSE_S
+                raise Down("can't be reached") from error
+            finally:
+                if connection is not None:
+                    await self._give_back(pool, connection)
+
+    @asynccontextmanager
+    async def _turn(self, until_s: float) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout_at(until_s):
+                await self._turns.acquire()
         except TimeoutError as error:
             raise Down(f"without an answer within {COMMAND_S:g} s") from error
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    async def _give_back(self, pool: Any, connection: Any) -> None:
+        """A question that was given up is cancelled first. Whoever doesn't do that is away."""
+        import asyncpg
+
+        try:
+            await pool.release(connection, timeout=RELEASE_S)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._resume_s = time.monotonic() + PAUSE_S
 
     async def _look(
         self, connection: Any, through_sequence: int, through_ns: int, from_ns: int

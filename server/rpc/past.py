@@ -71,7 +71,10 @@ class Past:
 
         order, sequence, forgotten = await self._calls.read(view, context)
         if order is None and forgotten and self._history.configured:
-            order = await self._asked(lambda: self._history.order(order_id, forgotten), context)
+            wanted = ("order_id", order_id)
+            order = await self._asked(
+                lambda: self._history.order(order_id, forgotten), context, wanted
+            )
         return None if order is None else Found(order, sequence)
 
     async def orders(self, query: OrdersQuery, context: ServicerContext[Any, Any]) -> OrdersPage:
@@ -97,10 +100,9 @@ class Past:
             orders += await self._asked(
                 lambda: self._history.orders(*wanted, through_sequence=forgotten), context
             )
-            after_ns = self._history.whole_after_ns
-            orders = [each for each in orders if each.event.created_ns > after_ns]
             orders.sort(key=lambda order: order.event.placed_sequence, reverse=True)
-            more = await self._goes_on(orders, query.limit, context)
+            token = str(query.before_sequence or "")
+            more = await self._goes_on(orders, query.limit, token, context)
         page = orders[: query.limit]
         token = str(page[-1].event.placed_sequence) if more else ""
         return OrdersPage(page, token, sequence)
@@ -136,20 +138,22 @@ class Past:
             trades += await self._asked(
                 lambda: self._history.trades(instrument, earlier, missing), context
             )
-            more = await self._goes_on(trades, limit, context)
+            token = "{}-{}".format(*before) if before else ""
+            more = await self._goes_on(trades, limit, token, context)
         page = trades[:limit]
         token = "{}-{}".format(*page[-1][:2]) if more else ""
         return TradesPage(page, token, sequence)
 
     async def _goes_on(
-        self, found: Sequence[Any], limit: int, context: ServicerContext[Any, Any]
+        self, found: Sequence[Any], limit: int, token: str, context: ServicerContext[Any, Any]
     ) -> bool:
-        """Whether another page follows one that history was asked for: also where history has lost
-        what is next, and then that one is refused."""
+        """Whether another page follows that of this token, which history was asked for: also where
+        it has lost what is next, and then that one is refused."""
         if self._history.whole_after_ns < 0:
             return len(found) > limit
         if not found:
-            await self._refuse(NotWhole(self._history.whole_after_ns), context)
+            lost = NotWhole(self._history.whole_after_ns)
+            await self._refuse(lost, ("page_token", token), context)
         return True
 
     async def analytics(
@@ -199,15 +203,24 @@ class Past:
         return analytics.answer(query, known, found)
 
     async def _asked(
-        self, question: Callable[[], Awaitable[T]], context: ServicerContext[Any, Any]
+        self,
+        question: Callable[[], Awaitable[T]],
+        context: ServicerContext[Any, Any],
+        wanted: tuple[str, str] = ("", ""),
     ) -> T:
         try:
             return await self._calls.within(question, context)
         except Down as down:
-            await self._refuse(down, context)
+            await self._refuse(down, wanted, context)
 
-    async def _refuse(self, down: Down, context: ServicerContext[Any, Any]) -> NoReturn:
-        refused = EdgeReject(EdgeReason.NOT_SERVING, "history in PostgreSQL", str(down))
+    async def _refuse(
+        self, down: Down, wanted: tuple[str, str], context: ServicerContext[Any, Any]
+    ) -> NoReturn:
+        """What the tables have lost doesn't come back; `wanted` is the field that asks for it."""
+        if isinstance(down, NotWhole):
+            refused = EdgeReject(EdgeReason.NOT_AVAILABLE, *wanted, f"PostgreSQL is {down}")
+        else:
+            refused = EdgeReject(EdgeReason.NOT_SERVING, "history in PostgreSQL", str(down))
         await self._calls.refuse(context, refused)
 
 

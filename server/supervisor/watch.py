@@ -37,6 +37,8 @@ RESTARTS_BESIDE_SECONDS: Final = 600.0
 """How long those are counted: less than eight of 25 s, and the delays would begin anew."""
 DELAY_FIRST_SECONDS: Final = 0.1
 
+GOODBYE_SECONDS: Final = 1.5
+"""For those who have callers behind the gateway; they bound themselves to less."""
 SETTLE_SECONDS: Final = 10.0
 """After the server serves, how long the others may take before it is said that they don't."""
 
@@ -195,13 +197,20 @@ class Watch:
 
     async def stop(self) -> list[str]:
         """Stop all in order: the names of those that had to be made to, or complained. Who comes
-        after the server has his time within the server's, so that all are gone when that is over.
+        after the server has his time within the server's, so that all are gone when that is over,
+        but for a time of more than half of that.
         """
-        later = (self._gateway, *self._more, *self._beside)
+        later = (*self._more, self._gateway, *self._beside)
         first = asyncio.gather(self._follower.stop(), self._server.stop())
-        lead_s = self._server.part.stop_s - max(watched.part.stop_s for watched in later)
-        await asyncio.wait([first], timeout=max(0, lead_s))
-        stopped = await asyncio.gather(*(watched.stop() for watched in later))
+        server_s = self._server.part.stop_s
+        lead_s = server_s - max(watched.part.stop_s for watched in later)
+        await asyncio.wait([first], timeout=max(server_s / 2, lead_s))
+        # Before the gateway, through which they say goodbye.
+        goodbyes = [asyncio.create_task(watched.stop()) for watched in self._more]
+        if goodbyes:
+            await asyncio.wait(goodbyes, timeout=GOODBYE_SECONDS)
+        others = (self._gateway, *self._beside)
+        stopped = await asyncio.gather(*goodbyes, *(watched.stop() for watched in others))
         clean = (*await first, *stopped)
         in_order = (self._follower, self._server, *later)
         return [it.part.name for it, ended in zip(in_order, clean, strict=True) if not ended]

@@ -3,12 +3,16 @@
 import argparse
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 
 import grpc
 import pytest
 
 from clients import actions, commands
+from clients.errors import UnavailableError
+from clients.presentation import Answer
+from clients.terminal import line
 from exchange.v1 import types_pb2
 from tests.clients.fake_exchange import FakeExchange, a_trade
 from tests.clients.faults import refuse
@@ -210,3 +214,22 @@ async def test_wrong_command_lines(fake: FakeExchange, type_in: Any, line: str, 
     assert printed.code == 2
     assert said in printed.err
     assert fake.orders.requests == []
+
+
+async def test_what_was_found_is_shown_before_why_there_is_no_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = UnavailableError("it was lost", code=grpc.StatusCode.UNAVAILABLE)
+
+    async def values() -> AsyncGenerator[str, None]:
+        yield "newest"
+        raise lost
+
+    async def ask(_: argparse.Namespace) -> Answer:
+        found, ended = await actions._first(2, values())
+        return Answer(found, [line(each) for each in found], ended)
+
+    monkeypatch.setattr(actions, "_ask", ask)
+    options = argparse.Namespace(command="orders", json=False)
+    assert await asyncio.to_thread(actions.run, options) == actions.NO_ANSWER
+    assert capsys.readouterr() == ("newest\n", "exchange orders: earlier ones: it was lost\n")

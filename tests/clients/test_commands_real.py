@@ -88,6 +88,9 @@ def test_an_instrument_is_listed_and_changed_while_running(
         "self_trade_prevention": "cancel_both",
     }
     assert type_in("instruments").count("BTC-EUR") == 1
+    with pytest.raises(SystemExit):
+        type_in("set-instrument BTC-EUR --tick 0")
+    assert "must be greater than 0; got '0'" in capsys.readouterr().err
     type_in("set-instrument BTC-EUR --tick 1", code=1)
     assert "while orders rest" in capsys.readouterr().err
 

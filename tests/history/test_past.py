@@ -36,7 +36,7 @@ def refusals(said: list[str]) -> Iterator[None]:
     try:
         yield
     except Refusal as refused:
-        said.append(refused.args[1])
+        said.append(" ".join(map(str, refused.args)))
 
 
 class DirectCalls:
@@ -52,7 +52,7 @@ class DirectCalls:
         return await work()
 
     async def refuse(self, _context: Any, refused: EdgeReject) -> NoReturn:
-        raise Refusal(refused.field, refused.value)
+        raise Refusal(refused.reason.name, refused.field, refused.value, refused.limit)
 
 
 def past_of(engine: Engine, history: History) -> Past:
@@ -296,9 +296,17 @@ def test_lists_go_back_as_far_as_the_tables_are_whole_then_are_refused(
                 lose = f"DELETE FROM {table} WHERE {column} < {begins_ns}"
                 await asyncio.to_thread(fetch, lose)
         first = site.records[151].first_sequence
-        kept = ([it for it in orders if it >= first], [it for it in trades if it >= first])
-        assert await pages(past) == (*kept, ["whole only from 2023-11-14T22:14:00Z on"] * 2)
-        with pytest.raises(Refusal, match="whole only from"):
+        # Those that memory has are shown too, whenever they were placed.
+        held = {each.placed_sequence for each in site.engine.orders(limit=len(orders))}
+        kept = [[it for it in orders if it >= first or it in held]]
+        kept.append([it for it in trades if it >= first])
+        assert kept[0][-1] < first
+        *found, refused = await pages(past)
+        assert found == kept
+        last = (str(kept[0][-1]), f"{kept[1][-1]}-1")
+        lost = "PostgreSQL is whole only from 2023-11-14T22:14:00Z on"
+        assert refused == [f"NOT_AVAILABLE page_token {token} {lost}" for token in last]
+        with pytest.raises(Refusal, match=r"NOT_AVAILABLE.*order_id.*never.*whole only from"):
             await past.order("never", None)  # type: ignore[arg-type]
         assert await past.order(f"s{TRADES_MAX}", None)  # type: ignore[arg-type]
         await history.close()

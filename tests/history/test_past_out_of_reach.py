@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 
 import asyncpg
@@ -64,6 +65,46 @@ def test_a_database_that_is_silent_holds_nobody_up(
         await history.close()
 
     asyncio.run(run())
+
+
+def test_a_database_that_falls_silent_within_a_question_is_left_alone(
+    site: Written, postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing of it comes up later."""
+    monkeypatch.setattr(reader, "COMMAND_S", 1.0)
+    monkeypatch.setattr(reader, "RELEASE_S", 0.1)
+    monkeypatch.setattr(reader, "PAUSE_S", 60.0)
+    unseen: list[object] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+        await site.fill(database)
+        history = History(database)
+        past = past_of(site.engine, history)
+        connection = await asyncpg.connect(database)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE orders")
+            asking = asyncio.create_task(past.order("s0", None))  # type: ignore[arg-type]
+            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            async with asyncio.timeout(START_SECONDS):
+                while not await connection.fetchval(waits):
+                    pass  # Each look is a moment for the question.
+            postgres.signal(signal.SIGSTOP)
+            try:
+                with pytest.raises(Refusal, match="without an answer"):
+                    await asking
+                # Whoever asks now is not to be asked.
+                monkeypatch.setattr(history, "_opened", None)
+                with pytest.raises(Refusal, match="can't be reached"):
+                    await past.order("s0", None)  # type: ignore[arg-type]
+            finally:
+                postgres.signal(signal.SIGCONT)
+        await connection.close()
+        await history.close()
+        gc.collect()
+
+    asyncio.run(run())
+    assert unseen == []
 
 
 def test_a_question_that_takes_too_long_is_refused_alone(

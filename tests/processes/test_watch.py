@@ -249,6 +249,30 @@ async def test_one_that_does_not_stop_is_made_to(start: Callable[..., Exchange])
 
 
 @pytest.mark.asyncio
+async def test_the_server_goes_first_and_the_gateway_after_who_has_callers_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever times they have: all the same here."""
+    names = ("server", "gateway", "follower", "websocket")
+    command = [sys.executable, "-c", SERVES]
+    parts = {name: Part(name, command, lambda *_: None, 20.0) for name in names}
+    running: dict[str, set[str]] = {}
+    stop = Part.stop
+
+    async def noted(part: Part) -> bool:
+        running[part.name] = {name for name in names if parts[name].running}
+        return await stop(part)
+
+    monkeypatch.setattr(Part, "stop", noted)
+    server, gateway, follower, websocket = (parts[name] for name in names)
+    watch = Watch(server, gateway, follower, print, more=[websocket])
+    await watch.start()
+    assert await watch.stop() == []
+    assert "server" not in running["websocket"]
+    assert running["gateway"] == {"gateway"}
+
+
+@pytest.mark.asyncio
 async def test_all_have_their_time_within_that_of_the_server(
     start: Callable[..., Exchange],
 ) -> None:

@@ -114,7 +114,7 @@ class MarketDataServicer:
 
     def ListTrades(self, request, context):
         """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
-        holds, and PostgreSQL is out of reach, behind, or has lost them.
+        holds, and PostgreSQL is out of reach or behind, UNIMPLEMENTED where it has lost them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,7 @@ class MarketDataStub:
     """Up to 100 books, all at one sequence. One unknown instrument refuses the call."""
     ListTrades: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.ListTradesRequest, _market_data_pb2.ListTradesResponse]
     """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
-    holds, and PostgreSQL is out of reach, behind, or has lost them.
+    holds, and PostgreSQL is out of reach or behind, UNIMPLEMENTED where it has lost them.
     """
     GetTicker: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]
     """Last price, best bid and ask, and the last 24 hours."""
@@ -74,7 +74,7 @@ class MarketDataAsyncStub(MarketDataStub):
     """Up to 100 books, all at one sequence. One unknown instrument refuses the call."""
     ListTrades: _aio.UnaryUnaryMultiCallable[_market_data_pb2.ListTradesRequest, _market_data_pb2.ListTradesResponse]  # type: ignore[assignment]
     """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
-    holds, and PostgreSQL is out of reach, behind, or has lost them.
+    holds, and PostgreSQL is out of reach or behind, UNIMPLEMENTED where it has lost them.
     """
     GetTicker: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]  # type: ignore[assignment]
     """Last price, best bid and ask, and the last 24 hours."""
@@ -128,7 +128,7 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.ListTradesResponse, _abc.Awaitable[_market_data_pb2.ListTradesResponse]]:
         """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
-        holds, and PostgreSQL is out of reach, behind, or has lost them.
+        holds, and PostgreSQL is out of reach or behind, UNIMPLEMENTED where it has lost them.
         """
 
     @_abc_1.abstractmethod

@@ -141,7 +141,8 @@ class OrderServiceServicer:
 
     def GetOrder(self, request, context):
         """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL. UNAVAILABLE
-        where that is needed and out of reach, behind, or without its beginning and this order.
+        where that is needed and out of reach or behind, UNIMPLEMENTED where it has neither its beginning
+        nor this order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,7 +150,8 @@ class OrderServiceServicer:
 
     def ListOrders(self, request, context):
         """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
-        earlier ones. UNAVAILABLE where that is needed and out of reach, behind, or has lost them.
+        earlier ones. UNAVAILABLE where that is needed and out of reach or behind, UNIMPLEMENTED where it
+        has lost them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

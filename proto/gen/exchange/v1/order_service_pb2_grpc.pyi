@@ -57,11 +57,13 @@ class OrderServiceStub:
     """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]
     """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL. UNAVAILABLE
-    where that is needed and out of reach, behind, or without its beginning and this order.
+    where that is needed and out of reach or behind, UNIMPLEMENTED where it has neither its beginning
+    nor this order.
     """
     ListOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]
     """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
-    earlier ones. UNAVAILABLE where that is needed and out of reach, behind, or has lost them.
+    earlier ones. UNAVAILABLE where that is needed and out of reach or behind, UNIMPLEMENTED where it
+    has lost them.
     """
     TradingSession: _grpc.StreamStreamMultiCallable[_order_service_pb2.TradingSessionRequest, _order_service_pb2.TradingSessionResponse]
     """Commands in, outcomes out, many in each message. Outcomes come in the order of the commands."""
@@ -99,11 +101,13 @@ class OrderServiceAsyncStub(OrderServiceStub):
     """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]  # type: ignore[assignment]
     """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL. UNAVAILABLE
-    where that is needed and out of reach, behind, or without its beginning and this order.
+    where that is needed and out of reach or behind, UNIMPLEMENTED where it has neither its beginning
+    nor this order.
     """
     ListOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
     """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
-    earlier ones. UNAVAILABLE where that is needed and out of reach, behind, or has lost them.
+    earlier ones. UNAVAILABLE where that is needed and out of reach or behind, UNIMPLEMENTED where it
+    has lost them.
     """
     TradingSession: _aio.StreamStreamMultiCallable[_order_service_pb2.TradingSessionRequest, _order_service_pb2.TradingSessionResponse]  # type: ignore[assignment]
     """Commands in, outcomes out, many in each message. Outcomes come in the order of the commands."""
@@ -174,7 +178,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.GetOrderResponse, _abc.Awaitable[_order_service_pb2.GetOrderResponse]]:
         """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL. UNAVAILABLE
-        where that is needed and out of reach, behind, or without its beginning and this order.
+        where that is needed and out of reach or behind, UNIMPLEMENTED where it has neither its beginning
+        nor this order.
         """
 
     @_abc_1.abstractmethod
@@ -184,7 +189,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.ListOrdersResponse, _abc.Awaitable[_order_service_pb2.ListOrdersResponse]]:
         """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
-        earlier ones. UNAVAILABLE where that is needed and out of reach, behind, or has lost them.
+        earlier ones. UNAVAILABLE where that is needed and out of reach or behind, UNIMPLEMENTED where it
+        has lost them.
         """
 
     @_abc_1.abstractmethod
