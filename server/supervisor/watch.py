@@ -10,9 +10,9 @@ A part beside the exchange (the embedded PostgreSQL) is not waited for at a star
 is tried without an end, at last every 25 s, and may be ended the hard way without a complaint.
 
 Order of a stop: first the follower, who only reads, and with it the server, which answers what is
-in flight; then the gateway, so that those answers still reach their callers and new requests get
-a clear refusal. Each has its time, then it is ended the hard way, which loses nothing that was
-acknowledged.
+in flight; then who has callers behind the gateway and says goodbye to them (the WebSocket bridge);
+then the gateway, so that all of that still reaches them and new requests get a clear refusal. Each
+has its time, then it is ended the hard way, which loses nothing that was acknowledged.
 """
 
 import asyncio
