@@ -53,7 +53,7 @@ def command(addresses: Addresses, *, json_lines: bool = False) -> list[str]:
     return [
         str(program()),
         "--config-yaml",
-        json.dumps(configuration(addresses)),
+        json.dumps(configuration(addresses), separators=(",", ":")),
         "--disable-hot-restart",
         "--concurrency",
         "1",
