@@ -18,7 +18,7 @@ from clients.types import OrderStatus, OrderType, SelfTradePrevention, Side, Tim
 EPILOG = (
     "Exit codes: 0 done (what became of an order, its status says), 1 the exchange refused, 2 the "
     "command line is wrong, 3 there was no answer, 4 there was one and it could not be written, "
-    "130 after Ctrl-C; watch, flow and load end by it as by themselves, with 0."
+    "130 after Ctrl-C; watch, flow and, once it sends, load end by it as by themselves, with 0."
 )
 
 Parsers = argparse._SubParsersAction  # its public name does not exist

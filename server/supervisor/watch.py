@@ -203,12 +203,13 @@ class Watch:
         later = (*self._more, self._gateway, *self._beside)
         first = asyncio.gather(self._follower.stop(), self._server.stop())
         server_s = self._server.part.stop_s
-        lead_s = server_s - max(watched.part.stop_s for watched in later)
+        goodbye_s = GOODBYE_SECONDS if self._more else 0.0
+        lead_s = server_s - goodbye_s - max(watched.part.stop_s for watched in later)
         await asyncio.wait([first], timeout=max(server_s / 2, lead_s))
         # Before the gateway, through which they say goodbye.
         goodbyes = [asyncio.create_task(watched.stop()) for watched in self._more]
         if goodbyes:
-            await asyncio.wait(goodbyes, timeout=GOODBYE_SECONDS)
+            await asyncio.wait(goodbyes, timeout=goodbye_s)
         others = (self._gateway, *self._beside)
         stopped = await asyncio.gather(*goodbyes, *(watched.stop() for watched in others))
         clean = (*await first, *stopped)

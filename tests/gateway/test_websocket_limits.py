@@ -305,6 +305,21 @@ def test_what_is_no_frame_closes_only_its_connection(sent: bytes, code: int) -> 
     run(test)
 
 
+def test_what_a_stop_closes_is_not_told_of_one_by_one() -> None:
+    async def test(here: Served) -> None:
+        clients = [await here.connect() for _ in range(3)]
+        stopping = [each.link.close(1001, "stopped") for each in here.bridge.outgoing]
+        closing = asyncio.gather(*stopping)
+        for client in clients:
+            assert await client.closed() == (1001, "stopped")
+            client.writer.transport.abort()
+        await closing
+        await gone(here, 0)
+        assert here.bridge.counts.ended == {}
+
+    run(test)
+
+
 def subscribe(*channels: str) -> bytes:
     return frame(TEXT, json.dumps({"type": "subscribe", "channels": channels}).encode())
 

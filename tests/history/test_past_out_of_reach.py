@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -16,6 +17,16 @@ from tests.followers.conftest import PostgresServer
 from tests.history.test_past import Refusal, past_of
 from tests.history.written import NAME, Written
 from tests.running import START_SECONDS
+
+
+@contextlib.asynccontextmanager
+async def orders_locked(database: str) -> AsyncIterator[asyncpg.Connection]:
+    """Nobody reads orders meanwhile, but by this connection."""
+    connection = await asyncpg.connect(database)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE orders")
+        yield connection
+    await connection.close()
 
 
 def test_a_database_that_is_gone_is_left_alone_for_a_while(
@@ -81,9 +92,7 @@ def test_a_database_that_falls_silent_within_a_question_is_left_alone(
         await site.fill(database)
         history = History(database)
         past = past_of(site.engine, history)
-        connection = await asyncpg.connect(database)
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE orders")
+        async with orders_locked(database) as connection:
             asking = asyncio.create_task(past.order("s0", None))  # type: ignore[arg-type]
             waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
             async with asyncio.timeout(START_SECONDS):
@@ -99,7 +108,6 @@ def test_a_database_that_falls_silent_within_a_question_is_left_alone(
                     await past.order("s0", None)  # type: ignore[arg-type]
             finally:
                 postgres.signal(signal.SIGCONT)
-        await connection.close()
         await history.close()
         gc.collect()
 
@@ -115,16 +123,13 @@ def test_a_question_that_takes_too_long_is_refused_alone(
     async def run() -> None:
         history = History(filled)
         past = past_of(site.engine, history)
-        connection = await asyncpg.connect(filled)
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE orders")
+        async with orders_locked(filled):
             with pytest.raises(Refusal, match="without an answer"):
                 await past.order("s0", None)  # type: ignore[arg-type]
             page = await past.trades(NAME, 9, (300, 0), None)  # type: ignore[arg-type]
             assert page is not None
             assert len(page.trades) == 9
         assert await past.order("s0", None) is not None  # type: ignore[arg-type]
-        await connection.close()
         await history.close()
 
     asyncio.run(run())
@@ -139,13 +144,10 @@ def test_a_question_that_the_database_gives_up_is_refused_alone(
     async def run() -> None:
         history = History(f"{filled}?{setting}=200")
         past = past_of(site.engine, history)
-        connection = await asyncpg.connect(filled)
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE orders")
+        async with orders_locked(filled):
             with pytest.raises(Refusal, match="without an answer"):
                 await past.order("s0", None)  # type: ignore[arg-type]
             assert await past.trades(NAME, 9, (300, 0), None)  # type: ignore[arg-type]
-        await connection.close()
         await history.close()
 
     asyncio.run(run())
@@ -179,16 +181,13 @@ def test_more_questions_than_connections_wait_for_their_turn(
     async def run() -> None:
         history = History(filled)
         past = past_of(site.engine, history)
-        connection = await asyncpg.connect(filled)
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE orders")
+        async with orders_locked(filled):
             asked = [
                 asyncio.create_task(past.order("s0", None))  # type: ignore[arg-type]
                 for _ in range(reader.CONNECTIONS_MAX + 1)
             ]
             assert await asyncio.wait(asked, timeout=2 * reader.CONNECT_S) == (set(), set(asked))
         assert None not in await asyncio.gather(*asked)
-        await connection.close()
         await history.close()
 
     asyncio.run(run())
