@@ -39,6 +39,7 @@ from gateway.scripts import (
     lua_of_json_route,
     lua_of_route,
     strict_json,
+    strict_json_of_route,
 )
 from gateway.static_files import FILE_BYTES_MAX, static_routes
 
@@ -345,7 +346,7 @@ def json_route(route: JsonRoute) -> dict[str, Any]:
     }
     own = {LUA: lua_of_json_route(route)}
     if route.method != "GET":
-        own[STRICT_JSON] = lua_of_route(STRICT_JSON)
+        own[STRICT_JSON] = strict_json_of_route(route)
     return entry | {"typed_per_filter_config": own}
 
 

@@ -1,19 +1,39 @@
--- Refuses a body that is no JSON (RFC 8259) before the transcoder sees it, which reads more than
--- that: names without quotes, single ones, a comma too many, `5.`. It also drops what is no object
--- from a list of orders, whose results would no longer be those of the orders sent.
+-- Judges a body before the transcoder sees it, which reads more than JSON (RFC 8259) has: names
+-- without quotes, single ones, a comma too many, `5.`; and more than fields take: "0x10" for a
+-- number, "yes" for a truth. What is wrong with one order of a list is told of that order alone: the
+-- server gets what to refuse in its place. So it does for what is no object, which the transcoder
+-- would drop, and results would no longer be those of the orders sent.
+--
+-- BODIES stands before this: of each message that is a body, what its fields take.
 
 local DEPTH_MAX = 32
+local VALUE_BYTES_MAX = 80
 local LITERALS = { [116] = "^true()", [102] = "^false()", [110] = "^null()" }
 
 -- Whole pieces where they are plain, which they nearly always are: each look at the text costs.
 local BLANKS = "^[ \t\r\n]*()"
 local PLAIN = '^"[^%z\1-\31"\\]*"()'
-local PLAIN_NAME = '^"[^%z\1-\31"\\]*"[ \t\r\n]*:[ \t\r\n]*()'
+local PLAIN_NAME = '^"([^%z\1-\31"\\]*)"[ \t\r\n]*:[ \t\r\n]*()'
 local COMMA = "^[ \t\r\n]*,[ \t\r\n]*()"
 
-local byte, match, sub = string.byte, string.match, string.sub
-local wrong_at, wrong
-local value
+local byte, gsub, match, sub = string.byte, string.gsub, string.match, string.sub
+local wrong_at, wrong -- Of the whole body.
+local misfit -- Of the object that ended last: a field, its value, and what it takes instead.
+local pieces, passed -- Of a body that goes on as another one, and up to where they reach.
+local object, value
+
+local TRUTHS = { ["true"] = true, ["false"] = true, ['"true"'] = true, ['"false"'] = true }
+local NOT_FINITE = { ['"NaN"'] = true, ['"Infinity"'] = true, ['"-Infinity"'] = true }
+local FITS = {
+  ["a string"] = function(raw) return byte(raw) == 34 end,
+  ["a finite number"] = function(raw)
+    if NOT_FINITE[raw] then return true end -- The server knows better what to say.
+    local read = tonumber(match(raw, '^"?([+-]?[%d.]+[eE]?[+-]?%d*)"?$'))
+    return read and read > -math.huge and read < math.huge
+  end,
+  ["true or false"] = function(raw) return TRUTHS[raw] end,
+  ["a list"] = function(raw) return byte(raw) == 91 end,
+}
 
 local function no(at, why)
   wrong_at, wrong = wrong_at or at, wrong or why
@@ -54,81 +74,122 @@ local function following(text, at, closing)
   return nil, at + 1
 end
 
-local function array(text, at, depth, of_orders)
+-- A value as a message repeats it; the server cuts it at the same place.
+local function shown(raw)
+  local text = gsub(match(raw, '^"(.*)"$') or raw, "[^ -~]", "?")
+  return #text <= VALUE_BYTES_MAX and text or sub(text, 1, VALUE_BYTES_MAX) .. "…"
+end
+
+local function replace(text, from, to)
+  pieces[#pieces + 1] = sub(text, passed + 1, from - 1)
+  pieces[#pieces + 1] = string.format(
+    '{"unreadable":{"field":"%s","value":"%s","limit":"%s"}}',
+    misfit.field, gsub(shown(misfit.value), '["\\]', "\\%0"), misfit.takes
+  )
+  passed = to
+end
+
+-- Of a list of messages: what the fields of each take, and the list's name.
+local function array(text, at, depth, fields, of)
   at = match(text, BLANKS, at + 1)
   if byte(text, at) == 93 then return at + 1 end
   local index, ending = 0, nil
   while at do
-    if of_orders and byte(text, at) ~= 123 then
-      return no(at, "orders[" .. index .. "] is no object: give an order there")
+    local after
+    if fields and byte(text, at) == 123 then
+      after = object(text, at, depth + 1, fields)
+    else
+      after = value(text, at, depth)
+      if fields and after then
+        local raw = sub(text, at, after - 1)
+        misfit = { field = of .. "[" .. index .. "]", value = raw, takes = "an object" }
+      end
     end
-    at = value(text, at, depth)
-    if not at then return end
-    at, ending = following(text, at, 93)
+    if not after then return end
+    if fields and misfit then replace(text, at, after - 1) end
+    at, ending = following(text, after, 93)
     index = index + 1
   end
   return ending
 end
 
-local function name(text, at)
-  at = quoted(text, at)
-  if not at then return end
-  at = match(text, BLANKS, at)
-  if byte(text, at) ~= 58 then return no(at) end
-  return match(text, BLANKS, at + 1)
-end
-
 -- Letters may be written as escapes, and the transcoder reads them.
-local function is_orders(name_and_more)
-  local read = string.gsub(name_and_more, "\\u00(%x%x)", function(digits)
+local function name(text, at)
+  local after = quoted(text, at)
+  if not after then return end
+  local read = gsub(sub(text, at + 1, after - 2), "\\u00(%x%x)", function(digits)
     return string.char(tonumber(digits, 16))
   end)
-  return sub(read, 1, 8) == '"orders"'
+  at = match(text, BLANKS, after)
+  if byte(text, at) ~= 58 then return no(at) end
+  return read, match(text, BLANKS, at + 1)
 end
 
-local function object(text, at, depth)
+function object(text, at, depth, fields)
+  local found, ending
   at = match(text, BLANKS, at + 1)
-  if byte(text, at) == 125 then return at + 1 end
-  local ending
+  if byte(text, at) == 125 then at, ending = nil, at + 1 end
   while at do
-    local after = match(text, PLAIN_NAME, at) or name(text, at)
-    if not after then return end
-    local of_orders = depth == 1 and is_orders(sub(text, at, after - 1))
-    at = value(text, after, depth, of_orders)
+    local field, begin = match(text, PLAIN_NAME, at)
+    if not field then field, begin = name(text, at) end
+    if not begin then return end
+    local takes = fields and fields[field]
+    local first = byte(text, begin)
+    if type(takes) == "table" and first == 91 then
+      at = array(text, begin, depth + 1, takes, field)
+    else
+      at = value(text, begin, depth)
+    end
     if not at then return end
+    if takes and first ~= 110 then -- null: as if it were not there.
+      if type(takes) == "table" then takes = "a list" end
+      local raw = sub(text, begin, at - 1)
+      if not FITS[takes](raw) then found = found or { field = field, value = raw, takes = takes } end
+    end
     at, ending = following(text, at, 125)
   end
+  misfit = found
   return ending
 end
 
-function value(text, at, depth, of_orders)
+function value(text, at, depth)
   local found = byte(text, at)
   if found == 34 then return match(text, PLAIN, at) or quoted(text, at) end
   if found == 123 or found == 91 then
     if depth == DEPTH_MAX then
       return no(at, "it is nested deeper than " .. DEPTH_MAX .. ": no request needs that")
     end
-    return (found == 123 and object or array)(text, at, depth + 1, of_orders)
+    return (found == 123 and object or array)(text, at, depth + 1)
   end
   local literal = LITERALS[found]
   if not literal then return number(text, at) end
   return match(text, literal, at) or no(at)
 end
 
-local function judge(text)
-  wrong_at, wrong = nil, nil
-  local at = value(text, match(text, BLANKS), 0)
+-- Why a body is refused, or what goes on in its place where something does.
+local function judge(text, fields)
+  wrong_at, wrong, misfit, pieces, passed = nil, nil, nil, {}, 0
+  local at = match(text, BLANKS)
+  if byte(text, at) == 123 then at = object(text, at, 1, fields) else at = value(text, at, 0) end
   at = at and match(text, BLANKS, at)
   if at and at <= #text then no(at) end
-  if not wrong_at then return end
   if wrong then return "the request body: " .. wrong end
-  local found = wrong_at <= #text and "what stands at byte " .. wrong_at or "its end"
-  return "the request body is no JSON, by " .. found .. ": send it as RFC 8259 has it"
+  if wrong_at then
+    local found = wrong_at <= #text and "what stands at byte " .. wrong_at or "its end"
+    return "the request body is no JSON, by " .. found .. ": send it as RFC 8259 has it"
+  end
+  if misfit then
+    local given = misfit.field .. ' "' .. shown(misfit.value)
+    return given .. '" is not ' .. misfit.takes .. ": send one that is"
+  end
+  if passed > 0 then return nil, table.concat(pieces) .. sub(text, passed + 1) end
 end
 
 function envoy_on_request(handle)
   local body = handle:body()
   if not body or body:length() == 0 then return end
-  local why = judge(body:getBytes(0, body:length()))
-  if why then handle:respond({ [":status"] = "400" }, why) end
+  local fields = BODIES[handle:filterContext():get("body")]
+  local why, other = judge(body:getBytes(0, body:length()), fields)
+  if why then return handle:respond({ [":status"] = "400" }, why) end
+  if other then body:setBytes(other) end
 end

@@ -11,7 +11,12 @@ from typing import Final, NamedTuple
 
 from google.api import annotations_pb2
 from google.api.http_pb2 import HttpRule
-from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import (
+    Descriptor,
+    FileDescriptor,
+    MethodDescriptor,
+    ServiceDescriptor,
+)
 
 from exchange.http.v1 import market_service_pb2, order_service_pb2, system_service_pb2
 from exchange.v1 import account_service_pb2, admin_service_pb2, market_data_pb2, part_service_pb2
@@ -61,6 +66,8 @@ class JsonRoute(NamedTuple):
     """Whether success is 201 instead of 200."""
     streams: bool
     """Whether the reply lasts for as long as the caller reads."""
+    body: Descriptor | None
+    """The message that the body is, where one belongs to the call."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -82,10 +89,12 @@ def json_routes() -> list[JsonRoute]:
             path_names(method, template),
             creates=method.name == "PlaceOrder",
             streams=method.server_streaming,
+            body=method.input_type if rule.body else None,
         )
         for service in services(JSON_FILES)
         for method in service.methods
-        for verb, template in map(verb_of, rules_of(method))
+        for rule in rules_of(method)
+        for verb, template in (verb_of(rule),)
     ]
 
 

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.routes import JsonRoute
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from gateway.routes import JsonRoute, json_routes
 
 HTTP_FILTERS: Final = "type.googleapis.com/envoy.extensions.filters.http"
 LUA: Final = "envoy.filters.http.lua"
@@ -11,6 +13,13 @@ GRPC, NAMING = "grpc", "naming"
 """Scripts of routes that differ: that of gRPC, and what names requests, which is all that is done
 to files and to WebSockets."""
 STRICT_JSON: Final = "exchange.strict_json"
+
+TAKES: Final = {
+    FieldDescriptor.TYPE_STRING: "a string",
+    FieldDescriptor.TYPE_DOUBLE: "a finite number",
+    FieldDescriptor.TYPE_BOOL: "true or false",
+}
+"""What a field takes in a body, in the words of a refusal."""
 
 
 def lua() -> dict[str, Any]:
@@ -59,6 +68,34 @@ def strict_json() -> dict[str, Any]:
         "disabled": True,
         "typed_config": {
             "@type": f"{HTTP_FILTERS}.lua.v3.Lua",
-            "source_codes": {STRICT_JSON: {"inline_string": source("json_bodies")}},
+            "source_codes": {STRICT_JSON: {"inline_string": f"{bodies()}{source('json_bodies')}"}},
         },
     }
+
+
+def strict_json_of_route(route: JsonRoute) -> dict[str, Any]:
+    """The script of all of them, told which message the body is."""
+    body = route.body.name if route.body is not None else ""
+    return lua_of_route(STRICT_JSON) | {"filter_context": {"body": body}}
+
+
+def bodies() -> str:
+    """What the fields of each body take, as a table of Lua."""
+    messages = {route.body.name: route.body for route in json_routes() if route.body is not None}
+    entries = [f"{name} = {fields_of(message)}" for name, message in messages.items()]
+    return f"local BODIES = {{ {', '.join(entries)} }}\n"
+
+
+def fields_of(message: Descriptor) -> str:
+    """By each name that JSON may use for a field; of a list, what the fields of its elements take.
+    What is a message is left to the transcoder."""
+    entries = []
+    for field in message.fields:
+        if field.is_repeated and field.message_type is not None:
+            takes = fields_of(field.message_type)
+        elif field.type in TAKES:
+            takes = f'"{TAKES[field.type]}"'
+        else:
+            continue
+        entries += [f"{name} = {takes}" for name in dict.fromkeys((field.name, field.json_name))]
+    return f"{{ {', '.join(entries)} }}"

@@ -26,6 +26,8 @@ OUTSIDE: Final[dict[str, dict[str, Any]]] = {
         },
     },
 }
+INTERNAL: Final = "Not for callers"
+"""So begins the comment of what the gateway and the server have among themselves."""
 AS_QUERY: Final = "as a query parameter or in the body"
 TEXT_REPLY: Final = "google.api.HttpBody"
 OF_THE_PAST: Final = ("GetAnalytics", "GetOrder", "ListOrders", "ListTrades")
@@ -72,7 +74,7 @@ def openapi(contract: Contract, examples: dict[str, dict[str, Any]]) -> dict[str
             "schemas": {
                 short(name): schema(message, in_request=name.endswith("Request"))
                 for name, message in contract.messages.items()
-                if name.startswith(f"{HTTP_PACKAGE}.")
+                if name.startswith(f"{HTTP_PACKAGE}.") and not message.comment.startswith(INTERNAL)
             }
         },
     }
@@ -168,7 +170,11 @@ def schema(message: Message, *, in_request: bool) -> dict[str, Any]:
     built: dict[str, Any] = {
         "type": "object",
         "description": message.comment,
-        "properties": {field.name: property_of(field, in_request) for field in message.fields},
+        "properties": {
+            field.name: property_of(field, in_request)
+            for field in message.fields
+            if not field.comment.startswith(INTERNAL)
+        },
     }
     if in_request:
         required = required_of(message)

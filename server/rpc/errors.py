@@ -43,6 +43,7 @@ class EdgeReason(IntEnum):
     DAY_INVALID = 15
     DAY_OUT_OF_RANGE = 16
     RECORD_DAMAGED = 17
+    VALUE_INVALID = 18
     OVERLOADED = 90
     NOT_SERVING = 91
     DEADLINE_PASSED = 92
@@ -143,6 +144,7 @@ RULES: Final[dict[IntEnum, Rule]] = {
     EdgeReason.RECORD_DAMAGED: Rule(
         StatusCode.DATA_LOSS, False, "{field} {value} can't be told: {limit}"
     ),
+    EdgeReason.VALUE_INVALID: Rule(_BAD, False, "{field} {value} is not {limit}: send one that is"),
     RejectReason.INSTRUMENT_UNKNOWN: Rule(
         _MISSING, False, "{field} {value} is not listed: choose from the list of instruments"
     ),
@@ -322,7 +324,8 @@ def sentence(refused: Refused) -> str:
 
 def in_words(refused: Refused) -> Refused:
     """The same with a truth as it is sent, which is a number in the core."""
-    return refused._replace(value="true") if refused.field == "post_only" else refused
+    is_truth = refused.field == "post_only" and isinstance(refused.value, int)
+    return refused._replace(value="true") if is_truth else refused
 
 
 def in_decimals(refused: Refused) -> Refused:

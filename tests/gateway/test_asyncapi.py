@@ -46,10 +46,8 @@ def test_examples_are_as_their_messages_say(name: str) -> None:
 
 def test_an_order_has_the_fields_of_the_http_interface() -> None:
     fields = {field.name for field in PlaceOrderRequest.DESCRIPTOR.fields}
-    assert MESSAGES["order"]["payload"]["properties"].keys() == fields | {
-        "order_type",
-        "request_id",
-    }
+    own, internal = {"order_type", "request_id"}, {"unreadable"}
+    assert MESSAGES["order"]["payload"]["properties"].keys() == fields - internal | own
 
 
 def test_requests_are_answered_as_said(exchange: Everything, market: Market) -> None:

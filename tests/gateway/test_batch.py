@@ -78,7 +78,7 @@ def test_batches_that_are_refused_whole(market: Market) -> None:
     assert (refusal["reason"], refusal["value"]) == ("TOO_MANY", str(COMMANDS_MAX + 1))
     (bid,) = market.get("/market/orderbook")["bids"]
     assert bid["quantity"] == COMMANDS_MAX
-    broken = market.http.post("/orders/batch", content='{"orders":[{"price":[]}]}')
+    broken = market.http.post("/orders/batch", content='{"orders":[{"price":[}]}')
     assert broken.status_code == 400
     assert error_of(broken)["code"] == 3
 

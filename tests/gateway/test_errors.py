@@ -134,16 +134,7 @@ def test_long_values_are_cut_in_the_refusal(http: httpx.Client) -> None:
         b"not json",
         b"[]",
         b"5",
-        b'{"client_id":5}',
-        b'{"client_id":["a"]}',
-        b'{"client_id":{"a":1}}',
         b'{"price":NaN}',
-        b'{"price":1e400}',
-        b'{"price":"1_000"}',
-        b'{"price":" 1 "}',
-        b'{"price":true}',
-        b'{"price":"\xd9\xa1"}',
-        b'{"post_only":1}',
         b'{"client_id":"\xff"}',
         b'{"a":' * 200 + b"1" + b"}" * 200,
     ],
@@ -217,12 +208,108 @@ def test_all_of_json_is_taken(http: httpx.Client, more: bytes) -> None:
 def test_what_is_no_order_is_not_left_out_of_a_batch(
     http: httpx.Client, name: bytes, stranger: bytes
 ) -> None:
-    before = http.get("/orders").json()
-    body = b'{"' + name + b'":[{' + ORDER + b"}," + stranger + b"]}"
+    body = b'{"' + name + b'":[{' + ORDER + b"}," + stranger + b",{" + ORDER + b"}]}"
     response = http.post("/orders/batch", content=body)
+    assert response.status_code == 200
+    first, refused, last = response.json()["results"]
+    assert first["order"]["status"] == last["order"]["status"] == "open"
+    assert refused["message"].startswith('orders[1] "')
+    assert refused["message"].endswith('" is not an object: send one that is')
+
+
+UNREADABLE = (
+    ('"client_id":5', "client_id", "5", "a string"),
+    ('"client_id":["a"]', "client_id", '["a"]', "a string"),
+    ('"client_id":{"a\\\\":[1]}', "client_id", '{"a\\\\":[1]}', "a string"),
+    ('"side":true', "side", "true", "a string"),
+    ('"price":1e400', "price", "1e400", "a finite number"),
+    ('"price":"-1e999"', "price", "-1e999", "a finite number"),
+    ('"price":"abc"', "price", "abc", "a finite number"),
+    ('"price":"0x10"', "price", "0x10", "a finite number"),
+    ('"price":"1_000"', "price", "1_000", "a finite number"),
+    ('"price":" 1 "', "price", " 1 ", "a finite number"),
+    ('"price":"1.2.3"', "price", "1.2.3", "a finite number"),
+    ('"price":"1e"', "price", "1e", "a finite number"),
+    ('"price":"."', "price", ".", "a finite number"),
+    ('"price":""', "price", "", "a finite number"),
+    ('"price":true', "price", "true", "a finite number"),
+    ('"price":"\u0661"', "price", "??", "a finite number"),
+    ('"quantity":[1]', "quantity", "[1]", "a finite number"),
+    ('"price":"' + "9" * 200 + 'x"', "price", "9" * 80 + "…", "a finite number"),
+    ('"post_only":1', "post_only", "1", "true or false"),
+    ('"post_only":"yes"', "post_only", "yes", "true or false"),
+    ('"postOnly":"t"', "postOnly", "t", "true or false"),
+    ('"pr\\u0069ce":false', "price", "false", "a finite number"),
+)
+
+
+@pytest.mark.parametrize(("wrong", "field", "value", "limit"), UNREADABLE)
+@pytest.mark.parametrize("path", ["/orders", "/api/v1/orders"])
+def test_a_value_of_another_kind_is_refused_and_leaves_no_trace(
+    http: httpx.Client, wrong: str, field: str, value: str, limit: str, path: str
+) -> None:
+    before = http.get("/orders").json()
+    response = http.post(path, content=b"{" + ORDER + b"," + wrong.encode() + b"}")
     assert response.status_code == 400
-    assert "orders[1] is no object" in error_of(response)["message"]
+    error = error_of(response)
+    assert (error["code"], error["details"]) == (3, [])
+    assert error["message"] == f'{field} "{value}" is not {limit}: send one that is'
     assert http.get("/orders").json() == before
+
+
+@pytest.mark.parametrize(("wrong", "field", "value", "limit"), UNREADABLE)
+def test_a_value_of_another_kind_refuses_only_its_own_order_of_a_batch(
+    http: httpx.Client, wrong: str, field: str, value: str, limit: str
+) -> None:
+    good, bad = b"{" + ORDER + b"}", b"{" + ORDER + b"," + wrong.encode() + b"}"
+    body = b'{"orders" : [' + b" , ".join((good, bad, bad, good)) + b" ]}"
+    response = http.post("/orders/batch", content=body)
+    assert response.status_code == 200, response.text
+    first, *refused, last = response.json()["results"]
+    assert first["order"]["status"] == last["order"]["status"] == "open"
+    for result in refused:
+        assert result["message"] == f'{field} "{value}" is not {limit}: send one that is'
+        (detail,) = result["details"]
+        assert detail["reason"] == "VALUE_INVALID"
+        told = (field, value[:80], limit)
+        assert tuple(detail["metadata"][of] for of in ("field", "value", "limit")) == told
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "why"),
+    [
+        ("/orders/batch", '{"orders":{}}', 'orders "{}" is not a list'),
+        ("/orders/batch", '{"orders":5}', 'orders "5" is not a list'),
+        ("/orders/any/cancel", '{"client_id":5}', 'client_id "5" is not a string'),
+        ("/orders/any/cancel", '{"idempotencyKey":[]}', 'idempotencyKey "[]" is not a string'),
+        ("/market/orderbook/snapshot", '{"instrument":5}', 'instrument "5" is not a string'),
+    ],
+)
+def test_each_body_is_held_to_what_its_fields_take(
+    http: httpx.Client, path: str, body: str, why: str
+) -> None:
+    response = http.post(path, content=body)
+    assert response.status_code == 400
+    assert error_of(response)["message"] == f"{why}: send one that is"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        '"price":"2"',
+        '"price":"+2.5e1"',
+        '"price":"2."',
+        '"price":".5"',
+        '"post_only":"true"',
+        '"post_only":false',
+        '"order_id":null,"post_only":null',
+        '"levels":[1],"depth":{"quantity":"a"}',
+    ],
+)
+def test_what_fields_take_and_what_no_field_is_goes_through(http: httpx.Client, more: str) -> None:
+    order = ORDER if "price" not in more else ORDER.replace(b'"price":1,', b"")
+    response = http.post("/orders", content=b"{" + order + b"," + more.encode() + b"}")
+    assert response.status_code == 201, response.text
 
 
 def test_empty_body_is_a_request_without_fields(http: httpx.Client) -> None:

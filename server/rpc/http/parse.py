@@ -10,7 +10,7 @@ from server.core.commands import CancelOrder, PlaceOrder
 from server.core.rejects import RejectReason
 from server.core.types import LIMIT
 from server.rpc.analytics import INTERVAL_MINUTES_MAX, Query
-from server.rpc.errors import EdgeReason, EdgeReject
+from server.rpc.errors import VALUE_CHARACTERS_MAX, EdgeReason, EdgeReject
 from server.rpc.http.doubles import e8_of
 from server.rpc.http.given import Given
 from server.rpc.http.words import PREVENTIONS, SIDES, STATUSES, TIMES_IN_FORCE, TYPES
@@ -42,6 +42,8 @@ _new: Final = tuple.__new__
 
 def place(request: order_service_pb2.PlaceOrderRequest) -> PlaceOrder:
     """An order; the instrument has a default here."""
+    if request.HasField("unreadable"):
+        return _unreadable(request.unreadable)
     order_type = TYPES.required(request.type)
     return _new(
         PlaceOrder,
@@ -145,6 +147,14 @@ def time_of(field: str, text: str) -> int | EdgeReject | None:
                 return (since.days * 86_400 + since.seconds) * 10**9 + nanoseconds
     limit = "an ISO 8601 time from 1970 to 9999, like 2024-01-01T00:00:00Z"
     return EdgeReject(EdgeReason.NUMBER_INVALID, field, text, limit)
+
+
+def _unreadable(found: order_service_pb2.Unreadable) -> PlaceOrder:
+    """What the gateway can't read is refused as a side would be, in the gateway's words."""
+    texts = (found.field, found.value, found.limit)
+    field, value, limit = (text[: VALUE_CHARACTERS_MAX + 1] for text in texts)
+    why = EdgeReject(EdgeReason.VALUE_INVALID, field, value, limit)
+    return PlaceOrder("unreadable", INSTRUMENT_DEFAULT, Given(0, why), LIMIT, 1)
 
 
 def _quantity(request: order_service_pb2.PlaceOrderRequest) -> int:

@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$exchange/http/v1/order_service.proto\x12\x10\x65xchange.http.v1\x1a\x1c\x65xchange/http/v1/types.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/protobuf/any.proto\"\x8c\x02\n\x11PlaceOrderRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x12\n\ninstrument\x18\x02 \x01(\t\x12\x0c\n\x04side\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x12\n\x05price\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08quantity\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rtime_in_force\x18\x07 \x01(\t\x12\x11\n\tpost_only\x18\x08 \x01(\x08\x12\x10\n\x08order_id\x18\t \x01(\t\x12\x17\n\x0fidempotency_key\x18\n \x01(\t\x12\x1d\n\x15self_trade_prevention\x18\x0b \x01(\tB\x08\n\x06_priceB\x0b\n\t_quantity\"\xb8\x01\n\x12PlaceOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.exchange.http.v1.Order\x12\'\n\x06trades\x18\x02 \x03(\x0b\x32\x17.exchange.http.v1.Trade\x12\x13\n\x0btrade_count\x18\x03 \x01(\r\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12*\n\torderbook\x18\x05 \x01(\x0b\x32\x17.exchange.http.v1.Depth\"I\n\x12PlaceOrdersRequest\x12\x33\n\x06orders\x18\x01 \x03(\x0b\x32#.exchange.http.v1.PlaceOrderRequest\"J\n\x13PlaceOrdersResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".exchange.http.v1.PlaceOrderResult\"\xb4\x02\n\x10PlaceOrderResult\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.exchange.http.v1.Order\x12\'\n\x06trades\x18\x02 \x03(\x0b\x32\x17.exchange.http.v1.Trade\x12\x18\n\x0btrade_count\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x15\n\x08sequence\x18\x04 \x01(\x04H\x01\x88\x01\x01\x12\x12\n\x05\x65rror\x18\x05 \x01(\tH\x02\x88\x01\x01\x12\x11\n\x04\x63ode\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x14\n\x07message\x18\x07 \x01(\tH\x04\x88\x01\x01\x12%\n\x07\x64\x65tails\x18\x08 \x03(\x0b\x32\x14.google.protobuf.AnyB\x0e\n\x0c_trade_countB\x0b\n\t_sequenceB\x08\n\x06_errorB\x07\n\x05_codeB\n\n\x08_message\"f\n\x12\x43\x61ncelOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12\x12\n\ninstrument\x18\x04 \x01(\t\"O\n\x13\x43\x61ncelOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.exchange.http.v1.Order\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"#\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\"L\n\x10GetOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.exchange.http.v1.Order\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"\x90\x01\n\x11ListOrdersRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x12\n\ninstrument\x18\x02 \x01(\t\x12\x0c\n\x04side\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\t\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x0f\n\x07user_id\x18\x07 \x01(\t\"h\n\x12ListOrdersResponse\x12\'\n\x06orders\x18\x01 \x03(\x0b\x32\x17.exchange.http.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x32\xc6\x05\n\x0cOrderService\x12\x80\x01\n\nPlaceOrder\x12#.exchange.http.v1.PlaceOrderRequest\x1a$.exchange.http.v1.PlaceOrderResponse\"\'\x82\xd3\xe4\x93\x02!\"\x07/orders:\x01*Z\x13\"\x0e/api/v1/orders:\x01*\x12t\n\x0bPlaceOrders\x12$.exchange.http.v1.PlaceOrdersRequest\x1a%.exchange.http.v1.PlaceOrdersResponse\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/orders/batch:\x01*\x12\xb3\x01\n\x0b\x43\x61ncelOrder\x12$.exchange.http.v1.CancelOrderRequest\x1a%.exchange.http.v1.CancelOrderResponse\"W\x82\xd3\xe4\x93\x02Q\"\x19/orders/{order_id}/cancel:\x01*Z\x14*\x12/orders/{order_id}Z\x1b*\x19/api/v1/orders/{order_id}\x12\x8a\x01\n\x08GetOrder\x12!.exchange.http.v1.GetOrderRequest\x1a\".exchange.http.v1.GetOrderResponse\"7\x82\xd3\xe4\x93\x02\x31\x12\x12/orders/{order_id}Z\x1b\x12\x19/api/v1/orders/{order_id}\x12z\n\nListOrders\x12#.exchange.http.v1.ListOrdersRequest\x1a$.exchange.http.v1.ListOrdersResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x07/ordersZ\x10\x12\x0e/api/v1/ordersb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$exchange/http/v1/order_service.proto\x12\x10\x65xchange.http.v1\x1a\x1c\x65xchange/http/v1/types.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/protobuf/any.proto\"\xbe\x02\n\x11PlaceOrderRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x12\n\ninstrument\x18\x02 \x01(\t\x12\x0c\n\x04side\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x12\n\x05price\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08quantity\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rtime_in_force\x18\x07 \x01(\t\x12\x11\n\tpost_only\x18\x08 \x01(\x08\x12\x10\n\x08order_id\x18\t \x01(\t\x12\x17\n\x0fidempotency_key\x18\n \x01(\t\x12\x1d\n\x15self_trade_prevention\x18\x0b \x01(\t\x12\x30\n\nunreadable\x18\x0c \x01(\x0b\x32\x1c.exchange.http.v1.UnreadableB\x08\n\x06_priceB\x0b\n\t_quantity\"9\n\nUnreadable\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\t\"\xb8\x01\n\x12PlaceOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.exchange.http.v1.Order\x12\'\n\x06trades\x18\x02 \x03(\x0b\x32\x17.exchange.http.v1.Trade\x12\x13\n\x0btrade_count\x18\x03 \x01(\r\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12*\n\torderbook\x18\x05 \x01(\x0b\x32\x17.exchange.http.v1.Depth\"I\n\x12PlaceOrdersRequest\x12\x33\n\x06orders\x18\x01 \x03(\x0b\x32#.exchange.http.v1.PlaceOrderRequest\"J\n\x13PlaceOrdersResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".exchange.http.v1.PlaceOrderResult\"\xb4\x02\n\x10PlaceOrderResult\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.exchange.http.v1.Order\x12\'\n\x06trades\x18\x02 \x03(\x0b\x32\x17.exchange.http.v1.Trade\x12\x18\n\x0btrade_count\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x15\n\x08sequence\x18\x04 \x01(\x04H\x01\x88\x01\x01\x12\x12\n\x05\x65rror\x18\x05 \x01(\tH\x02\x88\x01\x01\x12\x11\n\x04\x63ode\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x14\n\x07message\x18\x07 \x01(\tH\x04\x88\x01\x01\x12%\n\x07\x64\x65tails\x18\x08 \x03(\x0b\x32\x14.google.protobuf.AnyB\x0e\n\x0c_trade_countB\x0b\n\t_sequenceB\x08\n\x06_errorB\x07\n\x05_codeB\n\n\x08_message\"f\n\x12\x43\x61ncelOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12\x12\n\ninstrument\x18\x04 \x01(\t\"O\n\x13\x43\x61ncelOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.exchange.http.v1.Order\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"#\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\"L\n\x10GetOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.exchange.http.v1.Order\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"\x90\x01\n\x11ListOrdersRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x12\n\ninstrument\x18\x02 \x01(\t\x12\x0c\n\x04side\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\t\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x0f\n\x07user_id\x18\x07 \x01(\t\"h\n\x12ListOrdersResponse\x12\'\n\x06orders\x18\x01 \x03(\x0b\x32\x17.exchange.http.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x32\xc6\x05\n\x0cOrderService\x12\x80\x01\n\nPlaceOrder\x12#.exchange.http.v1.PlaceOrderRequest\x1a$.exchange.http.v1.PlaceOrderResponse\"\'\x82\xd3\xe4\x93\x02!\"\x07/orders:\x01*Z\x13\"\x0e/api/v1/orders:\x01*\x12t\n\x0bPlaceOrders\x12$.exchange.http.v1.PlaceOrdersRequest\x1a%.exchange.http.v1.PlaceOrdersResponse\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/orders/batch:\x01*\x12\xb3\x01\n\x0b\x43\x61ncelOrder\x12$.exchange.http.v1.CancelOrderRequest\x1a%.exchange.http.v1.CancelOrderResponse\"W\x82\xd3\xe4\x93\x02Q\"\x19/orders/{order_id}/cancel:\x01*Z\x14*\x12/orders/{order_id}Z\x1b*\x19/api/v1/orders/{order_id}\x12\x8a\x01\n\x08GetOrder\x12!.exchange.http.v1.GetOrderRequest\x1a\".exchange.http.v1.GetOrderResponse\"7\x82\xd3\xe4\x93\x02\x31\x12\x12/orders/{order_id}Z\x1b\x12\x19/api/v1/orders/{order_id}\x12z\n\nListOrders\x12#.exchange.http.v1.ListOrdersRequest\x1a$.exchange.http.v1.ListOrdersResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x07/ordersZ\x10\x12\x0e/api/v1/ordersb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,27 +45,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERSERVICE'].methods_by_name['ListOrders']._loaded_options = None
   _globals['_ORDERSERVICE'].methods_by_name['ListOrders']._serialized_options = b'\202\323\344\223\002\033\022\007/ordersZ\020\022\016/api/v1/orders'
   _globals['_PLACEORDERREQUEST']._serialized_start=146
-  _globals['_PLACEORDERREQUEST']._serialized_end=414
-  _globals['_PLACEORDERRESPONSE']._serialized_start=417
-  _globals['_PLACEORDERRESPONSE']._serialized_end=601
-  _globals['_PLACEORDERSREQUEST']._serialized_start=603
-  _globals['_PLACEORDERSREQUEST']._serialized_end=676
-  _globals['_PLACEORDERSRESPONSE']._serialized_start=678
-  _globals['_PLACEORDERSRESPONSE']._serialized_end=752
-  _globals['_PLACEORDERRESULT']._serialized_start=755
-  _globals['_PLACEORDERRESULT']._serialized_end=1063
-  _globals['_CANCELORDERREQUEST']._serialized_start=1065
-  _globals['_CANCELORDERREQUEST']._serialized_end=1167
-  _globals['_CANCELORDERRESPONSE']._serialized_start=1169
-  _globals['_CANCELORDERRESPONSE']._serialized_end=1248
-  _globals['_GETORDERREQUEST']._serialized_start=1250
-  _globals['_GETORDERREQUEST']._serialized_end=1285
-  _globals['_GETORDERRESPONSE']._serialized_start=1287
-  _globals['_GETORDERRESPONSE']._serialized_end=1363
-  _globals['_LISTORDERSREQUEST']._serialized_start=1366
-  _globals['_LISTORDERSREQUEST']._serialized_end=1510
-  _globals['_LISTORDERSRESPONSE']._serialized_start=1512
-  _globals['_LISTORDERSRESPONSE']._serialized_end=1616
-  _globals['_ORDERSERVICE']._serialized_start=1619
-  _globals['_ORDERSERVICE']._serialized_end=2329
+  _globals['_PLACEORDERREQUEST']._serialized_end=464
+  _globals['_UNREADABLE']._serialized_start=466
+  _globals['_UNREADABLE']._serialized_end=523
+  _globals['_PLACEORDERRESPONSE']._serialized_start=526
+  _globals['_PLACEORDERRESPONSE']._serialized_end=710
+  _globals['_PLACEORDERSREQUEST']._serialized_start=712
+  _globals['_PLACEORDERSREQUEST']._serialized_end=785
+  _globals['_PLACEORDERSRESPONSE']._serialized_start=787
+  _globals['_PLACEORDERSRESPONSE']._serialized_end=861
+  _globals['_PLACEORDERRESULT']._serialized_start=864
+  _globals['_PLACEORDERRESULT']._serialized_end=1172
+  _globals['_CANCELORDERREQUEST']._serialized_start=1174
+  _globals['_CANCELORDERREQUEST']._serialized_end=1276
+  _globals['_CANCELORDERRESPONSE']._serialized_start=1278
+  _globals['_CANCELORDERRESPONSE']._serialized_end=1357
+  _globals['_GETORDERREQUEST']._serialized_start=1359
+  _globals['_GETORDERREQUEST']._serialized_end=1394
+  _globals['_GETORDERRESPONSE']._serialized_start=1396
+  _globals['_GETORDERRESPONSE']._serialized_end=1472
+  _globals['_LISTORDERSREQUEST']._serialized_start=1475
+  _globals['_LISTORDERSREQUEST']._serialized_end=1619
+  _globals['_LISTORDERSRESPONSE']._serialized_start=1621
+  _globals['_LISTORDERSRESPONSE']._serialized_end=1725
+  _globals['_ORDERSERVICE']._serialized_start=1728
+  _globals['_ORDERSERVICE']._serialized_end=2438
 # @@protoc_insertion_point(module_scope)

@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PlaceOrderRequest(_message.Message):
-    __slots__ = ("client_id", "instrument", "side", "type", "price", "quantity", "time_in_force", "post_only", "order_id", "idempotency_key", "self_trade_prevention")
+    __slots__ = ("client_id", "instrument", "side", "type", "price", "quantity", "time_in_force", "post_only", "order_id", "idempotency_key", "self_trade_prevention", "unreadable")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
     SIDE_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,7 @@ class PlaceOrderRequest(_message.Message):
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     SELF_TRADE_PREVENTION_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     instrument: str
     side: str
@@ -33,7 +34,18 @@ class PlaceOrderRequest(_message.Message):
     order_id: str
     idempotency_key: str
     self_trade_prevention: str
-    def __init__(self, client_id: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[str] = ..., type: _Optional[str] = ..., price: _Optional[float] = ..., quantity: _Optional[float] = ..., time_in_force: _Optional[str] = ..., post_only: _Optional[bool] = ..., order_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., self_trade_prevention: _Optional[str] = ...) -> None: ...
+    unreadable: Unreadable
+    def __init__(self, client_id: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[str] = ..., type: _Optional[str] = ..., price: _Optional[float] = ..., quantity: _Optional[float] = ..., time_in_force: _Optional[str] = ..., post_only: _Optional[bool] = ..., order_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., self_trade_prevention: _Optional[str] = ..., unreadable: _Optional[_Union[Unreadable, _Mapping]] = ...) -> None: ...
+
+class Unreadable(_message.Message):
+    __slots__ = ("field", "value", "limit")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    value: str
+    limit: str
+    def __init__(self, field: _Optional[str] = ..., value: _Optional[str] = ..., limit: _Optional[str] = ...) -> None: ...
 
 class PlaceOrderResponse(_message.Message):
     __slots__ = ("order", "trades", "trade_count", "sequence", "orderbook")
