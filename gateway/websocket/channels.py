@@ -237,7 +237,8 @@ class OrdersChannel(EventChannel):
 
     async def _order(self, event: OrderEvent, known: Memory) -> dict[str, Any]:
         """A fill tells what it changed; the rest is what was known before it. An order that had
-        to be read may have gone on since: what could be of later is left out then."""
+        to be read may have gone on since: what could be of later is left out then, unless it
+        follows from what the order is now."""
         order = event.order or known.get(event.order_id)
         if order is None:
             # Goes on without a subscriber who leaves: gRPC frees no call that was cancelled, 2 kB.
@@ -248,6 +249,10 @@ class OrdersChannel(EventChannel):
             if event.order is None and is_of_later(order, event):
                 for field in CHANGING:
                     content.pop(field, None)
+                if not order.cancelled_quantity:
+                    # It never falls, so nothing had been cancelled at this fill either.
+                    whole = event.filled_quantity + event.remaining_quantity
+                    content |= {"quantity": number(whole), "cancelled_quantity": 0}
             ended = str(event.status) not in ("open", "partially_filled")
             remember(known, order, ended=ended)
         if event.price is not None:
@@ -274,8 +279,8 @@ class OrdersChannel(EventChannel):
 
 
 def is_of_later(order: Order, fill: OrderEvent) -> bool:
-    """Whether something else than fills changed it since. Time alone doesn't tell: commands that
-    share a record have one, and while the clock is behind it stands still."""
+    """Whether it may have changed since. Time alone doesn't tell: commands that share a record
+    have one, and while the clock is behind it stands still."""
     left = order.quantity - order.cancelled_quantity
     return order.updated_time > fill.time or left != fill.filled_quantity + fill.remaining_quantity
 

@@ -27,7 +27,10 @@ from tests.gateway.test_websocket_channels import (
         (order(9, price=2, quantity=Decimal(18), cancelled_quantity=Decimal(8)), {"type"}),
         # By a command of the same record, which has the same stamp.
         (order(5, status=OrderStatus.CANCELLED, cancelled_quantity=Decimal(9)), {"type"}),
-        (order(5, quantity=Decimal(12)), {"type"}),
+        # Whose quantity was replaced; then it was what the fill says.
+        (order(5, quantity=Decimal(12)), {"type", "quantity", "cancelled_quantity"}),
+        # By the fill after this one only.
+        (order(9), {"type", "quantity", "cancelled_quantity"}),
         # By another order, to which the id has come since.
         (order(9, placed_sequence=9), set()),
     ],
@@ -47,6 +50,8 @@ def test_past_fill_has_no_later_fields(read: Order, known: set[str]) -> None:
             first, last = [frame["data"] for frame in await wire.until("orders", 2)]
             later = {"type", "quantity", "cancelled_quantity", "reject_reason"}
             assert first.keys() & later == known
+            if "quantity" in known:
+                assert (first["quantity"], first["cancelled_quantity"]) == (10, 0)
             assert (first["price"], first["status"]) == (1, "partially_filled")
             if read.quantity == 18:
                 assert (last["price"], last["cancelled_quantity"]) == (2, 8)
