@@ -183,7 +183,8 @@ def connection_manager() -> dict[str, Any]:
         "generate_request_id": True,
         "always_set_request_id_in_response": True,
         "server_name": "exchange",
-        "normalize_path": True,
+        # Ids may be `.` and `..`, which a normalised path would lose.
+        "normalize_path": False,
         "merge_slashes": False,
         "max_request_headers_kb": HEADERS_KIB_MAX,
         "request_headers_timeout": f"{HEADERS_SECONDS_MAX}s",

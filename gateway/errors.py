@@ -24,8 +24,6 @@ HEALTH_METHOD: Final = "/exchange.http.v1.SystemService/GetHealth"
 NO_ROUTE: Final = "there is no such route; GET / lists those that there are"
 NOT_PASSED_ON: Final = "the gateway keeps this call back: followers use the server's own port"
 
-NUL_IN_PATH: Final = "[^?]*%00.*"
-
 
 class OwnError(NamedTuple):
     """What one kind of local reply becomes."""
@@ -131,14 +129,6 @@ OWN_ERRORS: Final = (
         both(status_is("EQ", 400), header(":authority", present_match=True, invert_match=True)),
         3,
         "the header host is required: name the exchange in it",
-    ),
-    OwnError(
-        both(
-            status_is("EQ", 400),
-            header(":path", string_match={"safe_regex": {"regex": NUL_IN_PATH}}),
-        ),
-        3,
-        "the path has a %%00, which no id holds: send it without",
     ),
     OwnError(
         both(status_is("EQ", 400), header(":path", string_match={"contains": "#"})),

@@ -41,6 +41,9 @@ function envoy_on_request(handle)
   if string.find(path, "[\128-\255]") then
     return refuse(handle, "400", "the path has bytes that are no ASCII: send each as %XX")
   end
+  if string.match(path, "^[^?]*%%00") then
+    return refuse(handle, "400", "the path has a %00, which no id holds: send it without")
+  end
   local again = named_again(handle, path)
   if again then
     return refuse(handle, "400", "the query parameter " .. again .. " is in the path: leave it out")

@@ -68,6 +68,30 @@ def test_a_body_in_another_transfer_encoding_is_not_carried_out(
     assert "only chunked is taken, and the request was not carried out" in error["message"]
 
 
+@pytest.mark.parametrize(
+    ("name", "cancel"), [(".", "DELETE /orders/%2e"), ("..", "POST /orders/../cancel")]
+)
+def test_dots_are_an_id_like_any_other(
+    exchange: Everything, market: Market, name: str, cancel: str
+) -> None:
+    def call(request_line: str) -> httpx.Response:
+        head = f"{request_line} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+        return answer(exchange, head.encode())
+
+    market.placed("buy", 1, 100, order_id=name, client_id=name)
+    for form in (name, name.replace(".", "%2E")):
+        for path in (f"/orders/{form}", f"/api/v1/orders/{form}"):
+            assert call(f"GET {path}").json()["order"]["order_id"] == name
+        assert call(f"GET /market/positions/{form}").json()["client_id"] == name
+    assert call(cancel).json()["order"]["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("path", ["/x/../orders", "/./healthz", "//healthz", "/orders/../healthz"])
+def test_dots_lead_nowhere_else(exchange: Everything, path: str) -> None:
+    response = answer(exchange, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert (response.status_code, error_of(response)["code"]) == (404, 5)
+
+
 def test_http_1_0_is_served(exchange: Everything, market: Market) -> None:
     """Proxies and load generators speak it unless told otherwise."""
     order = {"client_id": "a", "instrument": market.instrument, "side": "buy", "type": "limit"}
