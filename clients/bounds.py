@@ -1,8 +1,10 @@
 """Numbers, addresses and texts of a command line, within stated bounds."""
 
 import argparse
+import os
 from collections.abc import Callable
 
+from clients import ADDRESS
 from clients.decimals import NumberInvalidError, e6_of, e8_of
 
 DIGITS_MAX = 12  # characters of any number that an option takes
@@ -23,6 +25,17 @@ def whole(low: int, high: int, variable: str = "") -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def add_address(parser: argparse.ArgumentParser) -> None:
+    """Add `--address`, which every command has."""
+    parser.add_argument(
+        "--address",
+        type=host_port,
+        default=os.environ.get("EXCHANGE_GRPC") or ADDRESS,
+        metavar="HOST:PORT",
+        help="where the exchange serves gRPC (EXCHANGE_GRPC; %(default)s)",
+    )
 
 
 def host_port(text: str) -> str:

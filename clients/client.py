@@ -364,25 +364,23 @@ class ExchangeClient:
         self, instrument: str, *, on_interruption: OnInterruption | None = None
     ) -> AsyncGenerator[BookMirror, None]:
         """The book, always the same object, each time it has been brought up to date."""
-
-        def opened(
-            after_sequence: int | None,
-        ) -> AsyncGenerator[market_pb2.StreamOrderBookResponse, None]:
-            return self._book_messages(instrument, after_sequence)
-
-        return followed(opened, BookPosition(instrument), self.retries, on_interruption)
+        return followed(
+            lambda after: self._book_messages(instrument, after),
+            BookPosition(instrument),
+            self.retries,
+            on_interruption,
+        )
 
     def follow_book_messages(
         self, instrument: str, *, on_interruption: OnInterruption | None = None
     ) -> AsyncGenerator[tuple[BookMirror, market_pb2.StreamOrderBookResponse], None]:
         """The same, with the message that brought it up to date: for who passes changes on."""
-
-        def opened(
-            after_sequence: int | None,
-        ) -> AsyncGenerator[market_pb2.StreamOrderBookResponse, None]:
-            return self._book_messages(instrument, after_sequence)
-
-        return followed(opened, BookMessagesPosition(instrument), self.retries, on_interruption)
+        return followed(
+            lambda after: self._book_messages(instrument, after),
+            BookMessagesPosition(instrument),
+            self.retries,
+            on_interruption,
+        )
 
     def _book_messages(
         self, instrument: str, after_sequence: int | None

@@ -5,10 +5,8 @@ one of them runs. `EPILOG` lists the exit codes.
 """
 
 import argparse
-import os
 
-from clients import ADDRESS
-from clients.bounds import host_port, number, positive, rate, refuse_bytes, whole
+from clients.bounds import add_address, number, positive, rate, refuse_bytes, whole
 from clients.completion import SHELLS, script
 from clients.files import file_to_write
 from clients.flow import options as flow_options
@@ -60,13 +58,7 @@ def _add(
         description=f"{summary[0].upper()}{summary[1:]}, for example: {example}",
         epilog=EPILOG,
     )
-    parser.add_argument(
-        "--address",
-        type=host_port,
-        default=os.environ.get("EXCHANGE_GRPC") or ADDRESS,
-        metavar="HOST:PORT",
-        help="where the exchange serves gRPC (EXCHANGE_GRPC; %(default)s)",
-    )
+    add_address(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, numbers as strings")
     parser.set_defaults(run=_run, command=name, refuse_usage=parser.error)
     return parser

@@ -281,9 +281,7 @@ def routes() -> list[dict[str, Any]]:
         ),
         unknown_route() | {"match": {"prefix": "/", "grpc": {}}},
         *websocket_routes(),
-        *static_routes(
-            dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED) | {LUA: lua_of_route(NAMING)}
-        ),
+        *static_routes(not_json(NAMING)),
         *(json_route(route) for route in known),
         *(
             wrong_method(template, [route for route in known if route.template == template])
@@ -293,12 +291,16 @@ def routes() -> list[dict[str, Any]]:
     ]
 
 
+def not_json(lua: str) -> dict[str, Any]:
+    """Filters of a route whose bodies nobody transcodes."""
+    return dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED) | {LUA: lua_of_route(lua)}
+
+
 def grpc_route(match: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
     return {
         "match": match | {"grpc": {}},
         "route": call,
-        "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED)
-        | {LUA: lua_of_route(GRPC)},
+        "typed_per_filter_config": not_json(GRPC),
     }
 
 
@@ -318,8 +320,7 @@ def websocket_routes() -> list[dict[str, Any]]:
             },
             "route": STREAM
             | {"cluster": WEBSOCKET, "upgrade_configs": [{"upgrade_type": "websocket"}]},
-            "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED)
-            | {LUA: lua_of_route(NAMING)},
+            "typed_per_filter_config": not_json(NAMING),
         },
         {
             "match": {
@@ -327,8 +328,7 @@ def websocket_routes() -> list[dict[str, Any]]:
                 "headers": [{"name": ":method", "string_match": {"exact": "GET"}}],
             },
             "route": {"cluster": WEBSOCKET, "prefix_rewrite": "/metrics"},
-            "typed_per_filter_config": dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED)
-            | {LUA: lua_of_route(NAMING)},
+            "typed_per_filter_config": not_json(NAMING),
         },
         {
             "match": {"path": WEBSOCKET_PATH},

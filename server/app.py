@@ -25,6 +25,8 @@ from typing import Final
 
 import uvloop
 
+from exchange.http.v1 import market_service_pb2, system_service_pb2
+from exchange.http.v1 import order_service_pb2 as http_order_service_pb2
 from exchange.v1 import (
     account_service_pb2,
     admin_service_pb2,
@@ -54,20 +56,21 @@ from server.metrics.load import CallErrors
 from server.metrics.outside import OutsideParts
 from server.metrics.parts import ProcessIds
 from server.metrics.redis import KeyOutcomes, Leases
-from server.rpc import market_data, order_events
+from server.rpc import market_data, order_service
 from server.rpc.account_service import AccountService
 from server.rpc.admin_service import AdminService, Start
 from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
 from server.rpc.errors import sentence
-from server.rpc.event_formats import OrderEventFormat, TradeFormat
+from server.rpc.event_formats import TRADES, OrderEventFormat
 from server.rpc.followers import Followers, PositionsDamaged
-from server.rpc.http.services import add_http_services
-from server.rpc.http.streams import JsonTradeFormat
+from server.rpc.http import market, orders
+from server.rpc.http.calls import HttpCalls
+from server.rpc.http.streams import JSON_TRADES
+from server.rpc.http.system import HttpSystem
 from server.rpc.intake import Intake
 from server.rpc.journal_keeping import JournalKeeping
 from server.rpc.journal_stream import JournalStreams
-from server.rpc.order_service import OrderService
 from server.rpc.parts import Parts, PartService
 from server.rpc.recent_outcomes import RecentOutcomes
 from server.rpc.reflection import REFLECTION, Reflection
@@ -109,7 +112,7 @@ class Exchange:
         self.feed = Feed(
             self.sequencer,
             log,
-            Formats(TradeFormat(), OrderEventFormat(), JsonTradeFormat()),
+            Formats(TRADES, OrderEventFormat(), JSON_TRADES),
             settings.feed,
         )
         self.followers = Followers(report.snapshot_sequence or 0, settings.data_dir)
@@ -153,8 +156,8 @@ class Exchange:
         add = partial(register, server, errors=errors, limiters=self.rates, intake=self._intake)
         add(
             order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
-            OrderService(calls, history, self._sessions, order_events.OrderEvents(self.feed).serve),
-            order_events.ENCODED,
+            order_service.OrderService(calls, history, self._sessions, self.feed),
+            order_service.ENCODED,
         )
         add(
             market_data_pb2.DESCRIPTOR.services_by_name["MarketData"],
@@ -167,18 +170,19 @@ class Exchange:
         settling = SettlementCalls(calls, settlements)
         admin = AdminService(calls, self.followers, self._journal_streams, settling, start)
         add(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin)
-        add_http_services(
-            add,
-            self.sequencer,
-            self.feed,
-            deadlines,
-            history,
-            admin,
-            self._parts,
-            self._keeping.health,
-            self._metrics.text,
-            self._recent,
+        http_calls = HttpCalls(self.sequencer, deadlines, self._recent)
+        add(
+            http_order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
+            orders.HttpOrders(http_calls, history),
+            orders.ENCODED,
         )
+        add(
+            market_service_pb2.DESCRIPTOR.services_by_name["MarketService"],
+            market.HttpMarket(http_calls, history, admin, self.feed),
+            market.ENCODED,
+        )
+        system = HttpSystem(admin, self._parts, self._keeping.health, self._metrics.text)
+        add(system_service_pb2.DESCRIPTOR.services_by_name["SystemService"], system)
         add(part_service_pb2.DESCRIPTOR.services_by_name["PartService"], PartService(self._parts))
         if self._settings.grpc.reflection:
             add(REFLECTION, self._reflection)
@@ -358,6 +362,5 @@ def _full(why: str, directory: Path) -> str:
 
 
 def _refused(code: Exit, why: str) -> int:
-    logs.flush()
-    logs.last_word(why)
+    logs.error(why)
     return code

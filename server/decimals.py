@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from server.core.accounts import divide_half_even
-
 E8_PLACES: Final = 8
 """Decimals of a price, a quantity and a fee."""
 
@@ -16,8 +14,3 @@ def decimal_text(units: int, places: int = E8_PLACES) -> str:
     whole, part = divmod(abs(units), 10**places)
     sign = "-" if units < 0 else ""
     return f"{sign}{whole}.{part:0{places}d}".rstrip("0").rstrip(".")
-
-
-def average_price_e8(cost_e16: int, net_e8: int) -> int:
-    """What one unit of a position cost: positive, half-even to 10^-8, 0 without a position."""
-    return divide_half_even(abs(cost_e16), abs(net_e8)) if net_e8 else 0

@@ -160,6 +160,12 @@ def last_word(sentence: str) -> None:
         os.write(2, line.encode(errors="backslashreplace"))
 
 
+def error(sentence: str) -> None:
+    """The last word of a command that can't go on, after what it said before."""
+    flush()
+    last_word(sentence)
+
+
 def last_word_in(line: str) -> str:
     """The sentence, if the line is a part's last word."""
     if line.startswith(ERROR_PREFIX):

@@ -2,13 +2,11 @@
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
-from clients import ADDRESS
-from clients.bounds import host_port, number, whole
+from clients.bounds import add_address, number, whole
 from clients.client import ExchangeClient
 from clients.decimals import NumberInvalidError
 from clients.errors import ExchangeError
@@ -20,13 +18,7 @@ DONE, FAILED = 0, 1
 def parser(description: str) -> argparse.ArgumentParser:
     """The options of every example."""
     own = argparse.ArgumentParser(description=description.partition("\n")[0])
-    own.add_argument(
-        "--address",
-        type=host_port,
-        default=os.environ.get("EXCHANGE_GRPC") or ADDRESS,
-        metavar="HOST:PORT",
-        help="where the exchange serves gRPC (EXCHANGE_GRPC; %(default)s)",
-    )
+    add_address(own)
     own.add_argument("--instrument", default="BTC-USD", help="what to trade (%(default)s)")
     own.add_argument(
         "--seconds",

@@ -1,11 +1,9 @@
 """The options of `exchange flow`; gRPC is loaded when it runs."""
 
 import argparse
-import os
 import re
 
-from clients import ADDRESS
-from clients.bounds import host_port, whole
+from clients.bounds import add_address, whole
 from clients.flow.plan import Mix
 
 RATE_MAX = 5_000  # commands a second: what one Python client of typed commands does with ease
@@ -34,13 +32,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--address",
-        type=host_port,
-        default=os.environ.get("EXCHANGE_GRPC") or ADDRESS,
-        metavar="HOST:PORT",
-        help="where the exchange serves gRPC (EXCHANGE_GRPC; %(default)s)",
-    )
+    add_address(parser)
     parser.add_argument(
         "--rate",
         type=whole(1, RATE_MAX),

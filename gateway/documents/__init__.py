@@ -4,12 +4,14 @@
 image with its comments, never of generated code, so that they can be made together with it.
 """
 
+import json
+from typing import Any
+
 from gateway.documents.collection import collection
 from gateway.documents.contract import Contract
 from gateway.documents.examples import GRPC_EXAMPLES, HTTP_EXAMPLES
 from gateway.documents.openapi import openapi
 from gateway.documents.reading import grpc_page, http_page
-from gateway.documents.text import json_text
 
 
 def documents(image: bytes) -> dict[str, str]:
@@ -17,8 +19,13 @@ def documents(image: bytes) -> dict[str, str]:
     contract = Contract(image)
     described = openapi(contract, HTTP_EXAMPLES)
     return {
-        "openapi.json": json_text(described),
-        "collection.json": json_text(collection(described)),
+        "openapi.json": _json_text(described),
+        "collection.json": _json_text(collection(described)),
         "docs.html": http_page(described),
         "grpc.html": grpc_page(contract, GRPC_EXAMPLES),
     }
+
+
+def _json_text(content: Any) -> str:
+    """The same text each time, readable in a diff."""
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

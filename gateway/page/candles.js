@@ -5,7 +5,7 @@
 
 import { get } from "./api.js";
 import { byId, element } from "./dom.js";
-import { shown, timeOf } from "./numbers.js";
+import { decimalsOf, shown, timeOf } from "./numbers.js";
 import { CandlestickSeries, createChart } from "./vendor/lightweight-charts.js";
 
 const INTERVALS = [["1m", 1], ["5m", 5], ["15m", 15], ["1h", 60], ["4h", 240], ["1d", 1_440]];
@@ -91,7 +91,7 @@ export class Candles {
     this.sequence = found.sequence;
     this.takeAll(waiting);
     const prices = this.candles.flatMap((candle) => [candle.high, candle.low]);
-    const decimals = Math.min(8, prices.reduce((most, price) => Math.max(most, places(price)), 0));
+    const decimals = Math.min(8, prices.reduce((most, price) => Math.max(most, decimalsOf(price)), 0));
     this.series.applyOptions({ priceFormat: { type: "price", precision: decimals, minMove: 10 ** -decimals } });
     this.series.setData(this.candles);
     this.chart.timeScale().fitContent();
@@ -125,8 +125,6 @@ export class Candles {
       : "no trades yet";
   }
 }
-
-const places = (price) => (shown(price).split(".")[1] ?? "").length;
 
 async function read(instrument, minutes) {
   const start = new Date(Date.now() - minutes * 60_000 * CANDLES_MAX).toISOString();

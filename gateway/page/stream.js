@@ -45,10 +45,9 @@ export class Stream {
     socket.onclose = () => {
       clearInterval(pings);
       for (const id of [...this.waiting.keys()]) this.answered({ request_id: id, type: "error", error: NO_ANSWER });
-      if (this.ended) return;
       this.handlers.onClose(this.everOpen);
       // Spread, so that not everybody comes back in the same moment after a restart.
-      this.timer = setTimeout(() => this.connect(), this.delay * (0.5 + Math.random() / 2));
+      setTimeout(() => this.connect(), this.delay * (0.5 + Math.random() / 2));
       this.delay = Math.min(this.delay * 2, DELAY_MS_MAX);
     };
     this.socket = socket;
@@ -79,11 +78,5 @@ export class Stream {
     clearTimeout(waiting.timer);
     if (frame.type === "error") waiting.reject(new Refused(frame.error, frame.code ?? 0));
     else waiting.resolve(frame);
-  }
-
-  end() {
-    this.ended = true;
-    clearTimeout(this.timer);
-    this.socket.close();
   }
 }

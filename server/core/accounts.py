@@ -59,6 +59,11 @@ class Position(NamedTuple):
     updated_ns: int
     """Time of the last fill."""
 
+    @property
+    def average_price_e8(self) -> int:
+        """What one unit cost: positive, half-even to 10^-8, 0 without a position."""
+        return divide_half_even(abs(self.cost_e16), abs(self.net_e8)) if self.net_e8 else 0
+
 
 class Account:
     """One client in one instrument."""

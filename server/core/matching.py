@@ -32,8 +32,6 @@ from server.core.types import (
     BUY,
     CANCELLED,
     LIMIT,
-    OPEN,
-    PARTIALLY_FILLED,
     EndReason,
     SelfTradePrevention,
 )
@@ -226,5 +224,4 @@ def _prevent(
 
 
 def _reduced(order: Order, change_e8: int) -> OrderReduced:
-    status = PARTIALLY_FILLED if order.filled_e8 else OPEN
-    return event_of(OrderReduced, order, status, _PREVENTED, change_e8)
+    return event_of(OrderReduced, order, order.status, _PREVENTED, change_e8)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from server.journal.storage import create, publish, write_all
+from server.journal.storage import write_file
 
 FILE_NAME: Final = "kafka.checkpoint"
 _DIGEST_BYTES: Final = 32
@@ -70,14 +70,7 @@ def read(directory: Path) -> Checkpoint:
 def write(directory: Path, checkpoint: Checkpoint) -> None:
     """Put it in the place of the one before; raises `OSError`."""
     document = msgpack.packb(checkpoint._asdict())
-    temporary = directory / f"{FILE_NAME}.new"
-    temporary.unlink(missing_ok=True)
-    storage = create(temporary)
-    try:
-        write_all(storage, hashlib.sha256(document).digest() + document)
-        publish(storage, directory / FILE_NAME)
-    finally:
-        storage.close()
+    write_file(directory / FILE_NAME, hashlib.sha256(document).digest() + document)
 
 
 def forget(directory: Path) -> None:

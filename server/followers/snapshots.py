@@ -29,6 +29,7 @@ from server.journal.segments import FILE_NAME
 from server.journal.snapshots import (
     DIRECTORY_NAME,
     SnapshotBad,
+    name_of,
     newest_good,
     read_snapshot_header,
     write_snapshot,
@@ -185,5 +186,5 @@ async def _tell(follower: SnapshotFollower, reader: JournalReader) -> bool:
 
 
 def _report(sequence: int, state_hash: bytes) -> SnapshotReport:
-    file = f"{DIRECTORY_NAME}/snapshot-{sequence:020}"
+    file = f"{DIRECTORY_NAME}/{name_of(sequence)}"
     return SnapshotReport(sequence=sequence, state_hash=state_hash.hex(), file=file)

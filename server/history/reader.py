@@ -21,6 +21,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+import asyncpg
+
 from server.core.checks import is_id
 from server.core.events import OrderEvent, Traded
 from server.core.market import MINUTE_NS, Bar, RecentTrade
@@ -271,8 +273,6 @@ class History:
     ) -> AsyncIterator[Any]:
         """A connection to tables that are complete through that sequence, or that time, and from
         the other on."""
-        import asyncpg  # Late: a server without PostgreSQL doesn't wait for it at its start.
-
         own = (
             asyncpg.QueryCanceledError,
             asyncpg.LockNotAvailableError,
@@ -316,8 +316,6 @@ class History:
 
     async def _give_back(self, pool: Any, connection: Any) -> None:
         """A question that was given up is cancelled first. Whoever doesn't do that is away."""
-        import asyncpg
-
         try:
             await pool.release(connection, timeout=RELEASE_S)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -335,8 +333,6 @@ class History:
             raise Down(f"at sequence {sequence}, behind {behind}")
 
     async def _opened(self) -> Any:
-        import asyncpg
-
         async with self._opening:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(

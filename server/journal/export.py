@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
+from server.core.commands import Command
 from server.core.events import Event, OrderAccepted, OrderEvent, Traded
 from server.core.instruments import Instrument, Limits
 from server.core.types import (
@@ -220,15 +221,15 @@ def _events(happened: Iterable[Happened]) -> Iterator[Row]:
                 either.instrument if either else None,
                 about.order_id if about else None,
                 about.client_id if about else None,
-                _document(event),
+                fields(event),
             )
 
 
-def _document(event: Event) -> dict[str, Any]:
+def fields(item: Event | Command) -> dict[str, Any]:
     """All fields by their names, integers in the units that the names say."""
     return {
         name: field._asdict() if isinstance(field, Instrument | Limits) else field
-        for name, field in event._asdict().items()
+        for name, field in item._asdict().items()
     }
 
 

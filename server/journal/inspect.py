@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from server.core.engine import RULES_VERSION, Engine
-from server.core.instruments import Instrument, Limits
 from server.core.state import state_hash
+from server.journal.export import fields
 from server.journal.export_files import time_text
 from server.journal.fence import Fence, Refused, admit, new_fence, passed
 from server.journal.frames import FrameReader, find
@@ -31,13 +31,7 @@ from server.journal.record import BATCH, KIND_NAMES, FrameBad, Record, Step, dec
 from server.journal.refusals import JournalCorrupt, JournalRefused, RecordUnreadable
 from server.journal.replay import Replay
 from server.journal.segments import FILE_HEADER_BYTES, FILE_NAME, Segments, segment_paths
-from server.journal.snapshots import (
-    SnapshotBad,
-    SnapshotHeader,
-    load_snapshot,
-    read_snapshot_header,
-    snapshot_paths,
-)
+from server.journal.snapshots import SnapshotBad, known_marks, load_snapshot, snapshot_paths
 from server.journal.tail import Cut, judge
 
 PROGRESS_SECONDS: Final = 1.0
@@ -51,7 +45,7 @@ def verify(directory: Path, out: TextIO, *, replay: bool = True) -> int:
         return 1
     with DirectoryLock(directory):
         tail = Tail()
-        known = max((header.mark.position for _, header in _headers(directory)), default=0)
+        known = max((mark.position for mark in known_marks(directory)), default=0)
         try:
             code = verify_frames(
                 directory_frames(directory, known, tail), directory, out, replay=replay
@@ -181,14 +175,6 @@ def _start(segments: Segments, after_sequence: int) -> int:
         return find(segments, segments.journal, start, segments.size(), later)
     except FrameBad:
         return start  # Where something is damaged, whoever reads from there says it.
-
-
-def _headers(directory: Path) -> Iterator[tuple[Path, SnapshotHeader]]:
-    for path in snapshot_paths(directory):
-        try:
-            yield path, read_snapshot_header(path)
-        except (SnapshotBad, OSError):
-            continue
 
 
 class _Walk:
@@ -353,8 +339,4 @@ def _json_lines(record: Record, first: int, last: int) -> Iterator[str]:
 
 def _named(item: Any) -> dict[str, Any]:
     """A command or event as an object: its class as `kind`, then its fields."""
-    fields = {
-        name: field._asdict() if isinstance(field, Instrument | Limits) else field
-        for name, field in item._asdict().items()
-    }
-    return {"kind": type(item).__name__, **fields}
+    return {"kind": type(item).__name__, **fields(item)}

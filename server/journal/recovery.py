@@ -36,10 +36,9 @@ from server.journal.segments import FILE_NAME, Segment, Segments, create_file, s
 from server.journal.snapshots import (
     Found,
     PassedOver,
-    SnapshotBad,
     drop_unfinished,
+    known_marks,
     newest_good,
-    read_snapshot_header,
     snapshot_paths,
 )
 from server.journal.storage import sync_directory
@@ -133,7 +132,7 @@ class _Pace:
 
 
 def _recover(directory: Path, pace: _Pace, shard: int) -> Recovered:
-    known = _known_marks(directory)
+    known = known_marks(directory)
     segments = _open(directory, known, shard)
     try:
         _expect_all(segments, known)
@@ -168,17 +167,6 @@ def _hash(replay: Replay, found: Found) -> bytes:
     if header is not None and not replay.command_count and header.rules_version == RULES_VERSION:
         return header.state_hash
     return state_hash(replay.engine)
-
-
-def _known_marks(directory: Path) -> list[Mark]:
-    """What the snapshots with an intact header say, whether or not the rest of them is good."""
-    marks = []
-    for path in snapshot_paths(directory):
-        try:
-            marks.append(read_snapshot_header(path).mark)
-        except (SnapshotBad, OSError):
-            continue
-    return marks
 
 
 def _open(directory: Path, known: list[Mark], shard: int) -> Segments:

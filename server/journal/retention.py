@@ -15,6 +15,7 @@ A file of that name in the archive that is another one stops it: nothing is over
 import filecmp
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -32,11 +33,8 @@ def needed_sequence(directory: Path) -> int:
     whole: list[int] = []
     for path in snapshot_paths(directory):
         try:
-            storage = Storage.open(path, writable=False)
-            try:
+            with closing(Storage.open(path, writable=False)) as storage:
                 check(storage)
-            finally:
-                storage.close()
             whole.append(read_snapshot_header(path).mark.fence.last_sequence)
         except (SnapshotBad, OSError):
             continue
@@ -52,7 +50,7 @@ def trim(segments: Segments, needed: int, archive: Path | None) -> list[Path]:
     for segment in segments.dispensable(needed):
         if archive is not None:
             keep_in(archive, segment.path)
-        segments.forget(segment, Path.unlink)
+        segments.forget(segment)
         gone.append(segment.path)
     return gone
 

@@ -47,8 +47,8 @@ journal of a thousand files takes no descriptors, and one that is dropped is clo
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from struct import Struct
 from typing import Final, NamedTuple
@@ -227,11 +227,8 @@ class Segments:
             if size <= 0 or (end is not None and offset >= end):
                 continue
             wanted = size if end is None else min(size, end - offset)
-            storage = Storage.open(segment.path, writable=False)
-            try:
+            with closing(Storage.open(segment.path, writable=False)) as storage:
                 data = storage.read(segment.offset(offset), wanted)
-            finally:
-                storage.close()
             parts.append(data)
             offset += len(data)
             size -= len(data)
@@ -296,13 +293,13 @@ class Segments:
         pairs = zip(self._all, self._all[1:], strict=False)
         return [one for one, after in pairs if after.first_sequence < before_sequence]
 
-    def forget(self, segment: Segment, remove: Callable[[Path], None]) -> None:
+    def forget(self, segment: Segment) -> None:
         """Do without the first segment from now on, and remove its file."""
         assert len(self._all) > 1, segment
         assert segment == self._all[0], segment
         with self._changing:
             self._all = self._all[1:]
-        remove(segment.path)
+        segment.path.unlink()
         sync_directory(segment.path.parent)
 
     def reserve(self, size: int) -> None:

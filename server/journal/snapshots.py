@@ -21,6 +21,7 @@ the reason, the one before it is used, and a longer tail is re-applied.
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 from struct import Struct
@@ -88,7 +89,7 @@ def write_snapshot(directory: Path, engine: Engine, mark: Mark) -> Path:
     assert engine.sequence == mark.fence.last_sequence, (engine.sequence, mark)
     folder = directory / DIRECTORY_NAME
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{_PREFIX}{engine.sequence:020}"
+    path = folder / name_of(engine.sequence)
     temporary = folder / f"{path.name}.{os.getpid()}.new"
     temporary.unlink(missing_ok=True)
     storage = create(temporary)
@@ -105,6 +106,11 @@ def write_snapshot(directory: Path, engine: Engine, mark: Mark) -> Path:
     sync_directory(directory)
     _drop_old(folder, path)
     return path
+
+
+def name_of(sequence: int) -> str:
+    """The file of the snapshot at a sequence."""
+    return f"{_PREFIX}{sequence:020}"
 
 
 def snapshot_paths(directory: Path) -> list[Path]:
@@ -135,13 +141,9 @@ def newest_good(directory: Path, on_section: OnSection | None = None) -> Found:
 
 def load_snapshot(path: Path, on_section: OnSection | None = None) -> tuple[SnapshotHeader, Engine]:
     """The header and the engine; raises `SnapshotBad` or `OSError`."""
-    storage = Storage.open(path, writable=False)
-    try:
+    with closing(Storage.open(path, writable=False)) as storage, collector.paused():
         header = _header(storage)
-        with collector.paused():
-            engine, rows_hash = _engine(storage, on_section)
-    finally:
-        storage.close()
+        engine, rows_hash = _engine(storage, on_section)
     if engine.sequence != header.mark.fence.last_sequence:
         raise SnapshotBad(f"its state is of sequence {engine.sequence}, its header says otherwise")
     if rows_hash != header.state_hash:
@@ -151,11 +153,19 @@ def load_snapshot(path: Path, on_section: OnSection | None = None) -> tuple[Snap
 
 def read_snapshot_header(path: Path) -> SnapshotHeader:
     """The header alone; raises `SnapshotBad` or `OSError`."""
-    storage = Storage.open(path, writable=False)
-    try:
+    with closing(Storage.open(path, writable=False)) as storage:
         return _header(storage)
-    finally:
-        storage.close()
+
+
+def known_marks(directory: Path) -> list[Mark]:
+    """What the snapshots with an intact header say, whether or not the rest of them is good."""
+    marks = []
+    for path in snapshot_paths(directory):
+        try:
+            marks.append(read_snapshot_header(path).mark)
+        except (SnapshotBad, OSError):
+            continue
+    return marks
 
 
 def check(storage: Storage) -> None:
@@ -288,13 +298,8 @@ def _drop_old(folder: Path, newest: Path) -> None:
 
 def _intact(path: Path) -> bool:
     try:
-        storage = Storage.open(path, writable=False)
-    except OSError:
-        return False
-    try:
-        check(storage)
+        with closing(Storage.open(path, writable=False)) as storage:
+            check(storage)
     except (SnapshotBad, OSError):
         return False
-    finally:
-        storage.close()
     return True

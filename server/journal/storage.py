@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -144,6 +145,16 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Put it in the place of the one before: after a crash there is all of either. Raises
+    `OSError`."""
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    with closing(create(temporary)) as storage:
+        write_all(storage, data)
+        publish(storage, path)
 
 
 def publish(temporary: Storage, path: Path, directory: int | None = None) -> None:

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from server.core.commands import PlaceOrder
 from server.core.engine import Engine
-from server.core.events import OrderEvent, OrderRejected, Traded
+from server.core.events import OrderRejected, Traded
 from server.core.types import E8, EndReason, OrderType, Side
 from server.metrics.histogram import Histogram
 from server.sequencer.errors import JournalFull, Overloaded
@@ -73,7 +73,6 @@ class Orders(Collector):
                 self._trades += 1
                 self._volume_e8[instrument] += event.quantity_e8
             elif type(event) is OrderRejected:
-                assert isinstance(event, OrderEvent)
                 self._rejected[event.reason] += 1
         if instrument:
             self._matched[instrument] += 1

@@ -1,9 +1,5 @@
 """Accounts: positions and fees."""
 
-from typing import Any
-
-from grpc.aio import ServicerContext
-
 from exchange.v1 import account_service_pb2 as messages
 from exchange.v1.account_service_pb2_grpc import AccountServiceServicer
 from server.core.engine import Engine
@@ -11,9 +7,8 @@ from server.core.rejects import RejectReason
 from server.decimals import decimal_text
 from server.rpc import present
 from server.rpc.calls import Calls
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReject, refuse
-
-Context = ServicerContext[Any, Any]
 
 
 class AccountService(AccountServiceServicer):

@@ -4,9 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from itertools import chain
-from typing import Any, Final, NamedTuple
-
-from grpc.aio import ServicerContext
+from typing import Final, NamedTuple
 
 from exchange.v1 import admin_service_pb2 as messages
 from exchange.v1.admin_service_pb2_grpc import AdminServiceServicer
@@ -18,6 +16,7 @@ from server.core.instruments import Instrument
 from server.core.rejects import RejectReason
 from server.rpc import parse, present
 from server.rpc.calls import Calls
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
 from server.rpc.followers import SNAPSHOTS, Followers, Snapshot, not_written
 from server.rpc.journal_stream import JournalStreams
@@ -26,8 +25,6 @@ from server.rpc.settlement import SettlementCalls
 from server.settings import LOG_LEVELS
 
 VERSION: Final = metadata.version("exchange-backend")
-
-Context = ServicerContext[Any, Any]
 
 
 class Start(NamedTuple):

@@ -11,7 +11,6 @@ What nobody covers is refused rather than answered in part.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from server.core.accounts import divide_half_even
@@ -19,6 +18,7 @@ from server.core.engine import Engine
 from server.core.market import MINUTE_NS, TRADES_MAX, WINDOW_MINUTES, Bar, Market
 from server.core.types import INT64_MAX
 from server.rpc.errors import EdgeReason, EdgeReject
+from server.rpc.times import time_text
 
 INTERVAL_MINUTES_MAX: Final = 1_440
 INTERVALS_MAX: Final = 7 * 1_440 + 1
@@ -97,7 +97,7 @@ def not_kept(known: Held) -> EdgeReject:
 
 def kept_from(time_ns: int) -> str:
     """What is kept where history has lost what was before, in words."""
-    return f"kept are whole minutes from {_time_text(time_ns)} on"
+    return f"kept are whole minutes from {time_text(time_ns)} on"
 
 
 def held(engine: Engine, query: Query, now_ns: int) -> Held | EdgeReject:
@@ -110,7 +110,7 @@ def held(engine: Engine, query: Query, now_ns: int) -> Held | EdgeReject:
     if start_ns is None:
         start_ns = max(((end_ns - 1) // MINUTE_NS - WINDOW_MINUTES + 1) * MINUTE_NS, 0)
     if start_ns >= end_ns:
-        limit = f"before the end, {_time_text(end_ns)}"
+        limit = f"before the end, {time_text(end_ns)}"
         return EdgeReject(EdgeReason.NUMBER_INVALID, "start_time_ns", start_ns, limit)
     step_ns = query.interval_minutes * MINUTE_NS
     count = (end_ns - 1) // step_ns - start_ns // step_ns + 1
@@ -147,11 +147,6 @@ def average_e8(sum_e: int, divisor: int) -> int:
     return divide_half_even(sum_e, divisor) if divisor else 0
 
 
-def _time_text(time_ns: int) -> str:
-    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1_000)
-    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1_000:03}Z"
-
-
 def _bars(
     market: Market, start_ns: int, end_ns: int, now_ns: int
 ) -> tuple[list[Bar], list[Span], str]:
@@ -177,8 +172,8 @@ def _bars(
         elif low < high:
             bars += _bars_of(market, low, high)
     limit = (
-        f"kept are whole minutes from {_time_text(kept * MINUTE_NS)} on, and parts of minutes"
-        f" after {_time_text(trades[0][2])}"
+        f"kept are whole minutes from {time_text(kept * MINUTE_NS)} on, and parts of minutes"
+        f" after {time_text(trades[0][2])}"
     )
     return bars, missing, limit
 

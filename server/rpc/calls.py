@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from grpc.aio import ServicerContext
-
 from server.core.commands import Command
 from server.core.engine import Engine
 from server.core.rejects import Reject
 from server.core.types import Repeat
+from server.rpc.context import Context
 from server.rpc.deadlines import Deadlines, outcome_unknown
 from server.rpc.errors import EdgeReason, EdgeReject, Refused, not_taken, refuse
 from server.rpc.recent_outcomes import RecentOutcomes
@@ -43,7 +42,7 @@ class Calls:
     async def commit(
         self,
         command: Command,
-        context: ServicerContext[Any, Any],
+        context: Context,
         key: Hashable = None,
         render: Callable[[Engine], Any] | None = None,
     ) -> Committed:
@@ -71,7 +70,7 @@ class Calls:
         return Committed(outcome, repeated, ticket.views)
 
     async def commit_all(
-        self, commands: Sequence[Command], context: ServicerContext[Any, Any]
+        self, commands: Sequence[Command], context: Context
     ) -> list[tuple[Applied, bool] | Reject]:
         """The same for many, each with an outcome of its own and whether it is a repeat."""
         timer_s = self._deadlines.timer_s(context)
@@ -95,13 +94,11 @@ class Calls:
                 found.append((outcome, False) if isinstance(outcome, Applied) else outcome)
         return found
 
-    async def read(self, view: Callable[[Engine], T], context: ServicerContext[Any, Any]) -> T:
+    async def read(self, view: Callable[[Engine], T], context: Context) -> T:
         """What `view` makes of the engine, once all of that is durable."""
         return await self.within(lambda: self.sequencer.read(view), context)
 
-    async def within(
-        self, work: Callable[[], Awaitable[T]], context: ServicerContext[Any, Any]
-    ) -> T:
+    async def within(self, work: Callable[[], Awaitable[T]], context: Context) -> T:
         """What `work` gives inside the call's time; nothing is sequenced by it."""
         timer_s = self._deadlines.timer_s(context)
         if isinstance(timer_s, EdgeReject):
@@ -113,14 +110,14 @@ class Calls:
             late = EdgeReject(EdgeReason.DEADLINE_PASSED, "deadline", "", f"{timer_s:g} s")
             await self.refuse(context, late)
 
-    async def refuse(self, context: ServicerContext[Any, Any], refused: Refused) -> NoReturn:
+    async def refuse(self, context: Context, refused: Refused) -> NoReturn:
         """End the call; a door that words refusals its own way overrides this."""
         await refuse(context, refused)
 
     async def _remembered(
         self,
         command: Command,
-        context: ServicerContext[Any, Any],
+        context: Context,
         error: NotTaken,
         key: Hashable,
         render: Callable[[Engine], Any] | None,

@@ -7,10 +7,9 @@ only for the others. Handlers ask: an interceptor would cost each call a corouti
 a timer where none is needed.
 """
 
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
-from grpc.aio import ServicerContext
-
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject
 
 PASSED: Final = EdgeReject(EdgeReason.DEADLINE_PASSED, "deadline", "", "0 s")
@@ -22,7 +21,7 @@ class Deadlines(NamedTuple):
     default_s: float
     max_s: float
 
-    def timer_s(self, context: ServicerContext[Any, Any]) -> float | EdgeReject | None:
+    def timer_s(self, context: Context) -> float | EdgeReject | None:
         """What a timer has to allow, None where the transport keeps the time; or a refusal."""
         remaining_s = cast("float | None", context.time_remaining())
         if remaining_s is None:

@@ -10,17 +10,17 @@ and says what to do.
 
 import re
 from enum import IntEnum
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from google.protobuf.any_pb2 import Any as Packed
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
-from grpc.aio import ServicerContext
 
 from exchange.v1 import types_pb2
 from server.core.rejects import Reject, RejectReason
 from server.decimals import decimal_text
+from server.rpc.context import Context
 from server.sequencer.errors import JournalFull, NotTaken, Overloaded
 
 DOMAIN: Final = "exchange"
@@ -308,8 +308,7 @@ _NAMES: Final = {
 
 def field_of(refused: Refused) -> str:
     """The request's field."""
-    field = refused.field.removeprefix("definition.")
-    return _REQUEST_FIELDS.get(field, field)
+    return _REQUEST_FIELDS.get(refused.field, refused.field)
 
 
 def sentence(refused: Refused) -> str:
@@ -383,12 +382,12 @@ def status_of(refused: Refused) -> Status:
     return Status(code=rule.code.value[0], message=sentence(refused), details=[packed])
 
 
-async def refuse(context: ServicerContext[Any, Any], refused: Refused) -> NoReturn:
+async def refuse(context: Context, refused: Refused) -> NoReturn:
     """End the call with the refusal."""
     await end(context, status_of(refused))
 
 
-async def end(context: ServicerContext[Any, Any], status: Status) -> NoReturn:
+async def end(context: Context, status: Status) -> NoReturn:
     """End the call with this status."""
     await context.abort(
         _CODES[status.code],

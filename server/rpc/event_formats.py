@@ -4,7 +4,8 @@ An entry is a reply that holds one element, so that entries and a header without
 one behind the other, are one reply (`server/feed/event_streams.py`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 from exchange.v1.market_data_pb2 import StreamTradesResponse
 from exchange.v1.order_service_pb2 import OrderEvent as Message
@@ -23,7 +24,13 @@ Entries = Iterator[tuple[Sequence[Filter], bytes]]
 
 
 class TradeFormat:
-    """`StreamTradesResponse`."""
+    """`StreamTradesResponse` of a contract, and what fills in one of its trades."""
+
+    def __init__(
+        self, message: type[Any], fill: Callable[[Any, int, int, int, Traded], None]
+    ) -> None:
+        self._message = message
+        self._fill = fill
 
     def entries(
         self, sequence: int, time_ns: int, events: Sequence[Event], wanted: Wanted
@@ -31,15 +38,19 @@ class TradeFormat:
         """Each trade."""
         for index, event in enumerate(events):
             if type(event) is Traded and (keys := wanted("", event.instrument)):
-                reply = StreamTradesResponse()
-                event_messages.trade(reply.trades.add(), sequence, index, time_ns, event)
+                reply = self._message()
+                self._fill(reply.trades.add(), sequence, index, time_ns, event)
                 yield keys, reply.SerializeToString()
 
     def header(self, sequence: int, previous_sequence: int, restarted: bool) -> bytes:
         """A message without trades."""
-        return StreamTradesResponse(
+        begun = self._message(
             sequence=sequence, previous_sequence=previous_sequence, restarted=restarted
-        ).SerializeToString()
+        )
+        return bytes(begun.SerializeToString())
+
+
+TRADES: Final = TradeFormat(StreamTradesResponse, event_messages.trade)
 
 
 class OrderEventFormat:

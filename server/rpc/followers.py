@@ -15,13 +15,13 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from server import logs
 from server.core.rejects import RejectReason
-from server.journal.storage import create, publish, write_all
+from server.journal.storage import write_file
 from server.rpc.errors import EdgeReason, EdgeReject
 
 NAME_PATTERN: Final = "[a-z0-9_-]{1,32}"
@@ -151,7 +151,8 @@ class Followers:
     async def keep(self) -> None:
         """Make the positions durable; raises `OSError`."""
         async with self._keeping:
-            await asyncio.to_thread(_keep, self._path, dict(self.positions))
+            data = json.dumps(self.positions, indent=0).encode()
+            await asyncio.to_thread(write_file, self._path, data)
 
     def report(self, name: str, sequence: int, keep_after: int) -> None:
         """Everything up to there is safe with this follower, which is registered; the journal
@@ -213,12 +214,3 @@ def _kept(path: Path) -> dict[str, int]:
             f"{path}, which says for which followers the journal is kept, can't be read ({error}):"
             " put a copy back, or remove it, and only those are known that connect again"
         ) from error
-
-
-def _keep(path: Path, positions: dict[str, int]) -> None:
-    """All of them or, after a crash, those of before."""
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    with closing(create(temporary)) as storage:
-        write_all(storage, json.dumps(positions, indent=0).encode())
-        publish(storage, path)

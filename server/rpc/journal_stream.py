@@ -9,14 +9,13 @@ isn't durable is ever sent: the log doesn't give it.
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any, Final
-
-from grpc.aio import ServicerContext
+from typing import Final
 
 from exchange.v1.admin_service_pb2 import StreamJournalRequest, StreamJournalResponse
 from server.core.engine import Engine
 from server.journal.log import Frames, Log, NotKept
 from server.journal.record import step
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject, Refused
 from server.rpc.followers import SNAPSHOTS, Followers, not_written
 from server.rpc.intake import STOPPING
@@ -63,9 +62,7 @@ class JournalStreams:
         self._followers.stop(STOPPING)
         self._wake()
 
-    async def serve(
-        self, request: StreamJournalRequest, context: ServicerContext[Any, Any]
-    ) -> Refused | None:
+    async def serve(self, request: StreamJournalRequest, context: Context) -> Refused | None:
         """Send until the caller has enough; gives what the call is to be refused with."""
         if request.after_sequence > self._log.durable_sequence:
             return EdgeReject(EdgeReason.CURSOR_INVALID, "after_sequence", request.after_sequence)
@@ -94,9 +91,7 @@ class JournalStreams:
         except (KeyError, FileNotFoundError):
             return True
 
-    async def _send(
-        self, request: StreamJournalRequest, context: ServicerContext[Any, Any]
-    ) -> Refused | None:
+    async def _send(self, request: StreamJournalRequest, context: Context) -> Refused | None:
         log = self._log
         end = log.durable_position
         frames = Chunks(await asyncio.to_thread(log.follow, request.after_sequence))

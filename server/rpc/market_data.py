@@ -1,9 +1,7 @@
 """Market data: every handler parses, reads or subscribes, and presents."""
 
 import asyncio
-from typing import Any, Final, NoReturn
-
-from grpc.aio import ServicerContext
+from typing import Final, NoReturn
 
 from exchange.v1 import market_data_pb2 as messages
 from server import event_messages
@@ -15,12 +13,11 @@ from server.history.reader import History
 from server.rpc import analytics
 from server.rpc import market_view as view
 from server.rpc.calls import Calls
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
 from server.rpc.parse import trades_before
 from server.rpc.past import Past
 from server.rpc.streams import send
-
-Context = ServicerContext[Any, Any]
 
 ENCODED: Final = frozenset(
     {

@@ -1,22 +1,25 @@
 """Orders: every handler parses, submits or reads, and presents."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
-
-from grpc.aio import ServicerContext
+from collections.abc import AsyncIterator
+from typing import Final
 
 from exchange.v1 import order_service_pb2 as messages
 from exchange.v1.order_service_pb2_grpc import OrderServiceServicer
 from server import event_messages
+from server.core.checks import ID_PATTERN, is_id
 from server.core.rejects import Reject, RejectReason
+from server.feed.feed import Feed
 from server.history.reader import History
 from server.rpc import parse, present
 from server.rpc.calls import Calls
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReject, refusal, refuse
 from server.rpc.past import Past
+from server.rpc.streams import send
 from server.rpc.trading_session import TradingSessions
 
-Context = ServicerContext[Any, Any]
+ENCODED: Final = frozenset({"StreamOrderEvents"})
+"""The method that gives bytes."""
 
 
 class OrderService(OrderServiceServicer):
@@ -27,12 +30,12 @@ class OrderService(OrderServiceServicer):
         calls: Calls,
         history: History,
         sessions: TradingSessions,
-        serve_events: Callable[[messages.StreamOrderEventsRequest, Context], Awaitable[None]],
+        feed: Feed,
     ) -> None:
         self._calls = calls
         self._past = Past(calls, history)
         self._sessions = sessions
-        self._serve_events = serve_events
+        self._feed = feed
 
     async def PlaceOrder(
         self, request: messages.PlaceOrderRequest, context: Context
@@ -119,4 +122,13 @@ class OrderService(OrderServiceServicer):
     async def StreamOrderEvents(  # type: ignore[override]
         self, request: messages.StreamOrderEventsRequest, context: Context
     ) -> None:
-        await self._serve_events(request, context)
+        """An unknown client has no orders yet; an unknown instrument is refused."""
+        client_id, instrument = request.client_id, request.instrument
+        if client_id and not is_id(client_id):
+            reject = EdgeReject(RejectReason.ID_INVALID, "client_id", client_id, ID_PATTERN)
+            await refuse(context, reject)
+        if instrument and not self._feed.is_listed(instrument):
+            unknown = EdgeReject(RejectReason.INSTRUMENT_UNKNOWN, "instrument", instrument)
+            await refuse(context, unknown)
+        after = request.after_sequence if request.HasField("after_sequence") else None
+        await send(context, lambda peer: self._feed.read_orders(peer, client_id, instrument, after))

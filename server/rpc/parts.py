@@ -17,11 +17,10 @@ when it was not behind is kept, and what lies between is taken to have come even
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
-
-from grpc.aio import ServicerContext
+from typing import Final, NamedTuple
 
 from exchange.v1 import part_service_pb2 as messages
+from server.rpc.context import Context
 
 SILENCE_S: Final = 2.0
 """Several reports are missing: whoever sends them is gone, or has no time for it."""
@@ -160,7 +159,7 @@ class PartService:
         self._parts = parts
 
     async def ListParts(
-        self, _request: messages.ListPartsRequest, _context: ServicerContext[Any, Any]
+        self, _request: messages.ListPartsRequest, _context: Context
     ) -> messages.ListPartsResponse:
         return messages.ListPartsResponse(
             parts=[
@@ -176,7 +175,7 @@ class PartService:
         )
 
     async def ReportParts(
-        self, request: messages.ReportPartsRequest, _context: ServicerContext[Any, Any]
+        self, request: messages.ReportPartsRequest, _context: Context
     ) -> messages.ReportPartsResponse:
         for part in request.parts[:REPORTS_MAX]:
             problem = part.problem[:PROBLEM_CHARS_MAX]

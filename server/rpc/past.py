@@ -12,8 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from grpc.aio import ServicerContext
-
 from server.core.engine import Engine
 from server.core.market import MINUTE_NS, TRADES_MAX, Bar, RecentTrade
 from server.core.rejects import RejectReason
@@ -22,6 +20,7 @@ from server.history.reader import Down, History, NotWhole, PastOrder
 from server.rpc import analytics
 from server.rpc.analytics import INTERVALS_MAX, Analytics, Held, Query
 from server.rpc.calls import Calls
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject
 from server.rpc.parse import OrdersQuery
 
@@ -61,7 +60,7 @@ class Past:
         self._history = history
         self._clock = clock
 
-    async def order(self, order_id: str, context: ServicerContext[Any, Any]) -> Found | None:
+    async def order(self, order_id: str, context: Context) -> Found | None:
         """The newest order of this id."""
 
         def view(engine: Engine) -> tuple[PastOrder | None, int, int]:
@@ -77,7 +76,7 @@ class Past:
             )
         return None if order is None else Found(order, sequence)
 
-    async def orders(self, query: OrdersQuery, context: ServicerContext[Any, Any]) -> OrdersPage:
+    async def orders(self, query: OrdersQuery, context: Context) -> OrdersPage:
         """A page; one more than asked for tells whether there is another."""
         wanted = query._replace(limit=query.limit + 1)
 
@@ -112,7 +111,7 @@ class Past:
         instrument: str,
         limit: int,
         before: tuple[int, int] | None,
-        context: ServicerContext[Any, Any],
+        context: Context,
     ) -> TradesPage | None:
         """A page of a listed instrument's trades, from before this (sequence, index)."""
 
@@ -145,7 +144,7 @@ class Past:
         return TradesPage(page, token, sequence)
 
     async def _goes_on(
-        self, found: Sequence[Any], limit: int, token: str, context: ServicerContext[Any, Any]
+        self, found: Sequence[Any], limit: int, token: str, context: Context
     ) -> bool:
         """Whether another page follows that of this token, which history was asked for: also where
         it has lost what is next, and then that one is refused."""
@@ -156,9 +155,7 @@ class Past:
             await self._refuse(lost, ("page_token", token), context)
         return True
 
-    async def analytics(
-        self, query: Query, context: ServicerContext[Any, Any]
-    ) -> Analytics | EdgeReject | None:
+    async def analytics(self, query: Query, context: Context) -> Analytics | EdgeReject | None:
         """Trades by interval; None where the instrument is not listed."""
 
         def view(engine: Engine) -> Held | EdgeReject | None:
@@ -205,7 +202,7 @@ class Past:
     async def _asked(
         self,
         question: Callable[[], Awaitable[T]],
-        context: ServicerContext[Any, Any],
+        context: Context,
         wanted: tuple[str, str] = ("", ""),
     ) -> T:
         try:
@@ -213,9 +210,7 @@ class Past:
         except Down as down:
             await self._refuse(down, wanted, context)
 
-    async def _refuse(
-        self, down: Down, wanted: tuple[str, str], context: ServicerContext[Any, Any]
-    ) -> NoReturn:
+    async def _refuse(self, down: Down, wanted: tuple[str, str], context: Context) -> NoReturn:
         """What the tables have lost doesn't come back; `wanted` is the field that asks for it."""
         if isinstance(down, NotWhole):
             refused = EdgeReject(EdgeReason.NOT_AVAILABLE, *wanted, f"PostgreSQL is {down}")

@@ -15,7 +15,7 @@ from server.core.accounts import Position
 from server.core.events import Event, OrderEvent, Traded
 from server.core.instruments import Instrument
 from server.core.types import FILLED, PARTIALLY_FILLED
-from server.decimals import E16_PLACES, average_price_e8, decimal_text
+from server.decimals import E16_PLACES, decimal_text
 from server.event_messages import Standing, order, trade
 from server.sequencer.ticket import Applied
 
@@ -88,7 +88,7 @@ def position(into: account_service_pb2.Position, held: Position) -> None:
     into.instrument = held.instrument
     into.net_quantity_e8 = held.net_e8
     into.total_cost = decimal_text(held.cost_e16, E16_PLACES)
-    into.average_price = decimal_text(average_price_e8(held.cost_e16, held.net_e8))
+    into.average_price = decimal_text(held.average_price_e8)
     into.realised_pnl = decimal_text(held.realised_e16, E16_PLACES)
     into.unrealised_pnl = decimal_text(held.unrealised_e16, E16_PLACES)
     into.fees = decimal_text(held.fees_e8)

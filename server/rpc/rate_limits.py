@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from google.protobuf.descriptor import MethodDescriptor
-from grpc.aio import ServicerContext
 
 from server.core.commands import CancelOrder, CancelOrders, Command, PlaceOrder, ReplaceOrder
 from server.limits.limiter import CANCELS, ORDERS, QUERIES, Limiter, Verdict
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject
 
 LIMITED: Final = frozenset(
@@ -78,7 +78,7 @@ def judge_of(method: MethodDescriptor, limiters: Mapping[str, Limiter]) -> Judge
 class SessionBudgets:
     """Judges what one trading session sends."""
 
-    def __init__(self, limiters: Mapping[str, Limiter], context: ServicerContext[Any, Any]) -> None:
+    def __init__(self, limiters: Mapping[str, Limiter], context: Context) -> None:
         self._limiters = limiters
         self._address = address_of(context.peer(), context.invocation_metadata() or ())
 

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from typing import Any, Final, cast
 
 from google.protobuf.descriptor import ServiceDescriptor
-from grpc.aio import ServicerContext
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReject, refuse
 from server.rpc.intake import STOPPING
 from server.rpc.server import SERVICES
@@ -20,8 +20,6 @@ from server.rpc.server import SERVICES
 REFLECTION: Final = cast(
     "ServiceDescriptor", reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
 )
-
-Context = ServicerContext[Any, Any]
 
 
 class Reflection:

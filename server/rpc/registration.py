@@ -25,17 +25,17 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # no public name for its error
-from grpc.aio import ServicerContext
 
 from server import logs
 from server.limits.limiter import Limiter
 from server.metrics.load import CallErrors
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
 from server.rpc.intake import HEALTH, UNCOUNTED, Intake
 from server.rpc.rate_limits import Judge, address_of, judge_of, metadata_of, refused_of
 from server.rpc.request_ids import REQUEST_ID, name_of, request_id
 
-Handler = Callable[[Any, ServicerContext[Any, Any]], Coroutine[Any, Any, Any]]
+Handler = Callable[[Any, Context], Coroutine[Any, Any, Any]]
 
 UNFORESEEN: Final = (
     "the server made a mistake, which its log has under this request's id; whether the request was"
@@ -103,7 +103,7 @@ def _guarded(
     counted = service not in UNCOUNTED or method.server_streaming
     refused_at_stop = service != HEALTH
 
-    async def serve_or_refuse(request: Any, context: ServicerContext[Any, Any]) -> Any:
+    async def serve_or_refuse(request: Any, context: Context) -> Any:
         began_ns = time.monotonic_ns() if logs.debugging() else 0
         # Each look at metadata is a copy of all of it, and so is each change: one of each.
         metadata = context.invocation_metadata() or ()
@@ -145,7 +145,7 @@ def _guarded(
     return serve_or_refuse
 
 
-def _tell(endpoint: str, context: ServicerContext[Any, Any], began_ns: int) -> None:
+def _tell(endpoint: str, context: Context, began_ns: int) -> None:
     logs.debug(
         "call",
         endpoint=endpoint,

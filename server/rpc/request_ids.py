@@ -10,9 +10,9 @@ import re
 import secrets
 from collections.abc import Iterable
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
-from grpc.aio import ServicerContext
+from server.rpc.context import Context
 
 REQUEST_ID: Final = "x-request-id"
 
@@ -32,7 +32,7 @@ def name_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     return f"{_process}-{next(_numbers):x}"
 
 
-def request_id(context: ServicerContext[Any, Any]) -> str:
+def request_id(context: Context) -> str:
     """What the call was named; empty where it was not."""
     for key, value in context.trailing_metadata() or ():
         if key == REQUEST_ID:

@@ -7,7 +7,6 @@ from typing import Any, Final, cast
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
-from grpc.aio import ServicerContext
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
@@ -18,6 +17,7 @@ from exchange.v1 import (
     order_service_pb2,
     part_service_pb2,
 )
+from server.rpc.context import Context
 from server.rpc.intake import Intake
 from server.rpc.registration import register
 from server.settings import GrpcLimits
@@ -106,9 +106,7 @@ class Health:
         self._stopped = False
         register(server, HEALTH, self, intake=intake)
 
-    async def Check(
-        self, request: HealthCheckRequest, context: ServicerContext[Any, Any]
-    ) -> HealthCheckResponse:
+    async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:
         status = self._statuses.get(request.service)
         if status is None:
             known = ", ".join(filter(None, self._statuses))
@@ -116,11 +114,11 @@ class Health:
             await context.abort(grpc.StatusCode.NOT_FOUND, why)
         return HealthCheckResponse(status=status)
 
-    async def List(self, request: object, context: ServicerContext[Any, Any]) -> object:
+    async def List(self, request: object, context: Context) -> object:
         told = {name: HealthCheckResponse(status=it) for name, it in self._statuses.items()}
         return GetMessageClass(HEALTH.methods_by_name["List"].output_type)(statuses=told)
 
-    async def Watch(self, request: HealthCheckRequest, context: ServicerContext[Any, Any]) -> None:
+    async def Watch(self, request: HealthCheckRequest, context: Context) -> None:
         told = None
         while True:
             changed, stopped = self._changed, self._stopped

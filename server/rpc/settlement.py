@@ -11,9 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
-
-from grpc.aio import ServicerContext
+from typing import Final
 
 from exchange.v1 import admin_service_pb2 as messages
 from server import logs
@@ -22,14 +20,13 @@ from server.decimals import E16_PLACES, decimal_text
 from server.history.reader import Down
 from server.history.settlement import SETTLE_S, Damaged, NotKept, Obligation, Settlements
 from server.rpc.calls import Calls
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject
 from server.rpc.request_ids import request_id
 
 OVER_S: Final = 60
 """After the end of a day."""
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
-
-Context = ServicerContext[Any, Any]
 
 
 class SettlementCalls:

@@ -8,18 +8,15 @@ and its place stays taken until then, so that such calls are counted.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
-
-from grpc.aio import ServicerContext
+from typing import NoReturn
 
 from server import logs
 from server.feed.fan_out import Reader, ReaderSlow, ServerStopping, TooManyReaders
 from server.feed.feed import SequenceAhead
 from server.journal.log import NotKept
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject, Refused, refuse
 from server.rpc.request_ids import request_id
-
-Context = ServicerContext[Any, Any]
 
 # The loop holds its tasks weakly.
 _goodbyes: set[asyncio.Task[None]] = set()

@@ -9,17 +9,17 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from clients.files import file_to_write, whole_file
 from server.exits import Exit
-from server.logs import last_word as error
+from server.logs import error
 from server.settings import Settings
 from server.supervisor.configuration import ConfigurationWrong
-from server.supervisor.journal import frames_from_server, guarded
+from server.supervisor.journal import guarded, records_after
 
 if TYPE_CHECKING:
     from server.journal.export import Column, Range, Row
@@ -169,8 +169,10 @@ def _write(options: argparse.Namespace, settings: Settings) -> None:
     chosen = _range(options.first, options.last)
     table = export.TABLES[options.table]
     progress = _Progress(settings.data_dir, chosen)
-    with _output(options, table.columns) as writer, ExitStack() as stack:
-        records = _records(settings.data_dir, chosen.first_sequence - 1, stack)
+    with (
+        _output(options, table.columns) as writer,
+        records_after(settings.data_dir, chosen.first_sequence - 1) as records,
+    ):
         rows = table.rows(chosen.happened(progress.watched(_begun(records, chosen))))
         writer.write(progress.counted(rows))
     progress.say()
@@ -194,20 +196,6 @@ def _output(options: argparse.Namespace, columns: Sequence["Column"]) -> Iterato
         else:
             with unfinished.open("w", encoding="utf-8", newline="") as out:
                 yield text(columns, out)
-
-
-def _records(directory: Path, after_sequence: int, stack: ExitStack) -> "Iterator[Record]":
-    from server.journal.inspect import Tail, directory_frames
-    from server.journal.lock import DirectoryLock, DirectoryLocked
-    from server.journal.record import decode_frame
-
-    try:
-        stack.enter_context(DirectoryLock(directory))
-    except DirectoryLocked as locked:
-        frames = stack.enter_context(frames_from_server(locked, max(after_sequence, 0)))
-    else:
-        frames = directory_frames(directory, 0, Tail(), after_sequence)
-    return map(decode_frame, frames)
 
 
 def _begun(records: "Iterator[Record]", chosen: "Range") -> "Iterator[Record]":
@@ -254,11 +242,8 @@ class _Progress:
         from server.journal.storage import Storage
 
         paths = segment_paths(self._directory)
-        first = Storage.open(paths[0], writable=False)
-        try:
+        with closing(Storage.open(paths[0], writable=False)) as first:
             read = position - read_header(first).start
-        finally:
-            first.close()
         return 100 * read // sum(path.stat().st_size for path in paths)
 
     def counted(self, rows: "Iterable[Row]") -> "Iterator[Row]":

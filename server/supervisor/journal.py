@@ -8,17 +8,20 @@ import argparse
 import errno
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from clients.bounds import whole
 from server.exits import Exit
+from server.logs import error
 from server.settings import Settings
 from server.supervisor.configuration import ConfigurationWrong
 from server.supervisor.parent import Parent
 
 if TYPE_CHECKING:
     from server.journal.lock import DirectoryLocked
+    from server.journal.record import Record
 
 EXIT_CODES: Final = (
     "Exit codes: 0 all is well, 1 something is damaged or can't be read, 2 a setting is wrong, "
@@ -74,7 +77,6 @@ def guarded(
 
     def run_guarded(options: argparse.Namespace, _: Parent) -> int:
         from server.journal.lock import DirectoryLocked
-        from server.supervisor.up import error
 
         try:
             return run(options, settings_of(options))
@@ -117,6 +119,23 @@ def _show(options: argparse.Namespace, settings: Settings) -> int:
     except DirectoryLocked as locked:
         with frames_from_server(locked, max(first - 1, 0)) as frames:
             return inspect.show_frames(frames, sys.stdout, first, last, as_json=options.json)
+
+
+@contextmanager
+def records_after(directory: Path, after_sequence: int) -> "Iterator[Iterator[Record]]":
+    """Its records from the one that holds the next sequence on, up to what is durable now."""
+    from server.journal.inspect import Tail, directory_frames
+    from server.journal.lock import DirectoryLock, DirectoryLocked
+    from server.journal.record import decode_frame
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(DirectoryLock(directory))
+        except DirectoryLocked as locked:
+            frames = stack.enter_context(frames_from_server(locked, max(after_sequence, 0)))
+        else:
+            frames = directory_frames(directory, 0, Tail(), after_sequence)
+        yield map(decode_frame, frames)
 
 
 @contextmanager

@@ -239,7 +239,7 @@ def _run_part(options: argparse.Namespace, parent: Parent) -> int:
     try:
         settings = settings_of(options)
     except ConfigurationWrong as wrong:
-        up.error(str(wrong))
+        logs.error(str(wrong))
         return Exit.CONFIGURATION
     only_json = settings.log_format == "json"
     logs.begin(options.part, only_json=only_json)

@@ -9,14 +9,13 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from server.exits import Exit
+from server.logs import error
 from server.settings import Settings
-from server.supervisor.journal import frames_from_server, guarded
-from server.supervisor.up import error
+from server.supervisor.journal import guarded, records_after
 
 if TYPE_CHECKING:
     from server.core.engine import Engine
@@ -135,18 +134,10 @@ def _snapshot(directory: Path) -> "tuple[int, Engine] | None":
 
 def _records(directory: Path, after_sequence: int) -> "Iterator[Record]":
     """Those with commands after a sequence, up to what is durable now."""
-    from server.journal.inspect import Tail, directory_frames
-    from server.journal.lock import DirectoryLock, DirectoryLocked
-    from server.journal.record import BATCH, decode_frame
+    from server.journal.record import BATCH
 
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(DirectoryLock(directory))
-        except DirectoryLocked as locked:
-            frames = stack.enter_context(frames_from_server(locked, after_sequence))
-        else:
-            frames = directory_frames(directory, 0, Tail(), after_sequence)
-        for record in map(decode_frame, frames):
+    with records_after(directory, after_sequence) as records:
+        for record in records:
             if record.kind == BATCH and record.last_sequence > after_sequence:
                 yield record
 

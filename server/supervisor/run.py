@@ -8,12 +8,12 @@ from typing import Final, NoReturn
 
 from server import logs
 from server.exits import Exit
+from server.logs import error
 from server.settings import Settings, is_loopback
 from server.supervisor.own_address import free_port
 from server.supervisor.own_servers import forget
 from server.supervisor.parent import Parent
 from server.supervisor.priority import give_way
-from server.supervisor.up import error
 
 
 def server(settings: Settings, parent: Parent) -> int:

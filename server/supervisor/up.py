@@ -35,17 +35,11 @@ def up(settings: Settings, options: Sequence[str]) -> int:
         check_port("grpc_port", settings.host, settings.grpc_port, "--grpc-port (GRPC_PORT)")
         return asyncio.run(_watch(settings, options))
     except GaveUp as gave_up:
-        error(str(gave_up))
+        logs.error(str(gave_up))
         return gave_up.code
     except OSError as failure:
-        error(f"a part can't be started: {failure}")
+        logs.error(f"a part can't be started: {failure}")
         return Exit.FAILED
-
-
-def error(sentence: str) -> None:
-    """The last word of a command that can't go on."""
-    logs.flush()
-    logs.last_word(sentence)
 
 
 def check_directory(directory: Path) -> None:
@@ -113,7 +107,7 @@ async def _watch(settings: Settings, options: Sequence[str]) -> int:
     finally:
         watch.kill()
     if unclean:
-        error(f"stopped, but not cleanly: {', '.join(unclean)}; the next start recovers")
+        logs.error(f"stopped, but not cleanly: {', '.join(unclean)}; the next start recovers")
         return Exit.FAILED
     logs.say("stopped")
     return Exit.CLEAN

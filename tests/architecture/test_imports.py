@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.exits": set(),
     "server.collector": set(),
     "server.outage_lines": set(),
-    "server.decimals": CORE,
+    "server.decimals": set(),
     "server.event_messages": CORE | DECIMALS | MESSAGES,
     "server.settings": CORE,
     "server.logs": SETTINGS,

@@ -21,13 +21,15 @@ from server.core.types import BUY, GTC, IOC, LIMIT, SELL
 from server.feed.feed import Feed, Formats
 from server.history.reader import History
 from server.journal.recovery import recover
-from server.rpc import market_data, order_events
+from server.rpc import market_data
 from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
-from server.rpc.event_formats import OrderEventFormat, TradeFormat
-from server.rpc.http.streams import JsonTradeFormat
+from server.rpc.event_formats import TRADES, OrderEventFormat
+from server.rpc.http.streams import JSON_TRADES
+from server.rpc.order_service import ENCODED, OrderService
 from server.rpc.registration import register
 from server.rpc.server import make_server
+from server.rpc.trading_session import TradingSessions
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import Outcome
 from server.settings import FeedLimits, GrpcLimits
@@ -44,22 +46,6 @@ T = TypeVar("T")
 Failure = grpc.aio.AioRpcError
 
 
-class OrderStreams:
-    """Of the order service only the stream."""
-
-    def __init__(self, feed: Feed) -> None:
-        self._events = order_events.OrderEvents(feed)
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return self._unused
-
-    async def _unused(self, request: Any, context: Any) -> None:
-        raise NotImplementedError
-
-    async def StreamOrderEvents(self, request: Any, context: Any) -> None:
-        await self._events.serve(request, context)
-
-
 class Market:
     """One run of the exchange on a data directory; `failures` are those that would end it."""
 
@@ -73,7 +59,7 @@ class Market:
         self.feed = Feed(
             self.sequencer,
             self.log,
-            Formats(TradeFormat(), OrderEventFormat(), JsonTradeFormat()),
+            Formats(TRADES, OrderEventFormat(), JSON_TRADES),
             limits,
         )
         self.server = make_server(GrpcLimits())
@@ -82,8 +68,9 @@ class Market:
         servicer = market_data.MarketData(calls, History(""), self.feed)
         register(self.server, services["MarketData"], servicer, market_data.ENCODED)
         services = order_service_pb2.DESCRIPTOR.services_by_name
-        orders = OrderStreams(self.feed)
-        register(self.server, services["OrderService"], orders, order_events.ENCODED)
+        sessions = TradingSessions(self.sequencer, 1_000, {})
+        orders = OrderService(calls, History(""), sessions, self.feed)
+        register(self.server, services["OrderService"], orders, ENCODED)
         self.port = self.server.add_insecure_port("127.0.0.1:0")
         self._channels: list[grpc.aio.Channel] = []
 

@@ -20,6 +20,7 @@ from server.rpc.http import present
 from server.rpc.http.doubles import E16, double_of, e8_of
 from server.rpc.http.encoded_depth import encoded_depth
 from server.rpc.http.given import Given
+from server.rpc.times import time_text
 
 DIGITS_15 = 10**15
 
@@ -28,7 +29,7 @@ DIGITS_15 = 10**15
 def test_times_have_three_decimals(ms: int) -> None:
     text = f"2024-02-29T23:59:59.{ms:03d}Z"
     time = datetime(2024, 2, 29, 23, 59, 59, ms * 1_000 + 999, tzinfo=UTC)
-    assert present.time_text(1_709_251_199_000_999_999 + ms * 10**6) == text
+    assert time_text(1_709_251_199_000_999_999 + ms * 10**6) == text
     assert frames.time_text(time) == text
 
 

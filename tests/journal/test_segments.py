@@ -338,7 +338,7 @@ def test_the_first_segment_goes_while_the_next_one_begins(
     before = segments.all
 
     def made(*fields: Any) -> Segment:
-        forgetting = threading.Thread(target=segments.forget, args=(before[0], Path.unlink))
+        forgetting = threading.Thread(target=segments.forget, args=(before[0],))
         forgetting.start()
         forgetting.join()
         return Segment(*fields)

@@ -2,13 +2,13 @@
 
 import json
 from enum import IntEnum
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from google.rpc.status_pb2 import Status
-from grpc.aio import ServicerContext
 
 from server.core.rejects import RejectReason
 from server.rpc.calls import Calls
+from server.rpc.context import Context
 from server.rpc.errors import (
     VALUE_CHARACTERS_MAX,
     EdgeReason,
@@ -20,8 +20,8 @@ from server.rpc.errors import (
     status_of,
 )
 from server.rpc.http.given import Given
-from server.rpc.http.present import time_text
 from server.rpc.http.words import TIMES_IN_FORCE
+from server.rpc.times import time_text
 
 _CHOICE: Final = "{field} {value} is none of {limit}: send one of them"
 
@@ -48,7 +48,7 @@ SENTENCES: Final[dict[IntEnum, str]] = {
 class HttpCalls(Calls):
     """Calls whose refusals name the fields, words and decimals of the JSON request."""
 
-    async def refuse(self, context: ServicerContext[Any, Any], refused: Refused) -> NoReturn:
+    async def refuse(self, context: Context, refused: Refused) -> NoReturn:
         await end(context, told(refused))
 
 

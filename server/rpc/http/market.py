@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, NoReturn, TypeVar
-
-from grpc.aio import ServicerContext
+from typing import Final, NoReturn, TypeVar
 
 from exchange.http.v1 import market_service_pb2 as messages
 from exchange.v1 import admin_service_pb2
@@ -13,6 +11,7 @@ from server.core.rejects import RejectReason
 from server.feed.feed import Feed
 from server.history.reader import History
 from server.rpc.admin_service import AdminService
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReject
 from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls
@@ -20,8 +19,8 @@ from server.rpc.http.streams import HttpStreams
 from server.rpc.market_figures import Days, statistics_of
 from server.rpc.parse import trades_before
 from server.rpc.past import Past
+from server.rpc.times import time_text
 
-Context = ServicerContext[Any, Any]
 Reply = TypeVar("Reply")
 
 ENCODED: Final = frozenset({"StreamTrades", "StreamOrderBook"})
@@ -182,7 +181,7 @@ class HttpMarket:
         def view(engine: Engine) -> Reply | None:
             if instrument not in engine.markets:
                 return None
-            time, sequence = present.time_text(engine.time_ns), engine.sequence
+            time, sequence = time_text(engine.time_ns), engine.sequence
             reply = make(instrument=instrument, timestamp=time, sequence=sequence)
             fill(reply, engine, instrument)
             return reply

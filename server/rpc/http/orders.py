@@ -6,23 +6,20 @@ order, so a reply is its own bytes with those behind them.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
-
-from grpc.aio import ServicerContext
+from typing import Final
 
 from exchange.http.v1 import order_service_pb2 as messages
 from server.core.engine import Engine
 from server.core.events import OrderEvent
 from server.core.rejects import Reject, RejectReason
 from server.history.reader import History
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReject
 from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls, told
 from server.rpc.http.encoded_depth import encoded_depth
 from server.rpc.past import Past
 from server.rpc.present import LISTED_MAX
-
-Context = ServicerContext[Any, Any]
 
 VIEW: Final = "http orderbook"
 

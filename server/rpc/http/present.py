@@ -3,8 +3,6 @@
 A reply to a command is made of the command's events alone, so that a repeat gets the first one's.
 """
 
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, Final
 
 from exchange.http.v1 import market_service_pb2, order_service_pb2, types_pb2
@@ -15,7 +13,6 @@ from server.core.events import OrderEvent, Traded
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS, Ticker
 from server.core.types import BUY, CANCELLED, LIMIT, SELL
-from server.decimals import average_price_e8
 from server.event_messages import Standing
 from server.feed.activity import Activity
 from server.rpc.analytics import Analytics, average_e8
@@ -30,22 +27,10 @@ from server.rpc.http.words import (
 )
 from server.rpc.market_figures import Statistics
 from server.rpc.present import LISTED_MAX, standing_after
+from server.rpc.times import time_text
 from server.sequencer.ticket import Applied
 
-MS: Final = 1_000_000
 E6: Final = 1_000_000
-
-
-@lru_cache(maxsize=1_024)
-def _time_text_of_ms(time_ms: int) -> str:
-    """Cached since orders of one record, and an order's two times, mostly have the same."""
-    seconds, ms = divmod(time_ms, 1_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
-
-
-def time_text(time_ns: int) -> str:
-    """RFC 3339, UTC, with milliseconds."""
-    return _time_text_of_ms(time_ns // MS)
 
 
 def order(
@@ -223,7 +208,7 @@ def position(into: market_service_pb2.Position, held: Position) -> None:
     into.instrument = held.instrument
     into.net_quantity = double_of(held.net_e8)
     into.total_cost = double_of(held.cost_e16, E16)
-    into.avg_price = double_of(average_price_e8(held.cost_e16, held.net_e8))
+    into.avg_price = double_of(held.average_price_e8)
     into.realised_pnl = double_of(held.realised_e16, E16)
     into.unrealised_pnl = double_of(held.unrealised_e16, E16)
     into.fees = double_of(held.fees_e8)

@@ -5,49 +5,27 @@ all readers, like those of gRPC; a book's messages are those of gRPC, shown in J
 that keep up are sent the same bytes, so the newest few are shown once for all.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import Any, Final
-
-from grpc.aio import ServicerContext
+from typing import Final
 
 from exchange.http.v1 import market_service_pb2 as messages
 from exchange.v1 import market_data_pb2
-from server.core.events import Event, Traded
 from server.core.rejects import RejectReason
-from server.feed.event_streams import Wanted
 from server.feed.feed import Feed
+from server.rpc.context import Context
 from server.rpc.errors import EdgeReject
-from server.rpc.event_formats import Entries
+from server.rpc.event_formats import TradeFormat
 from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls
 from server.rpc.http.doubles import double_of
 from server.rpc.streams import send
-
-Context = ServicerContext[Any, Any]
+from server.rpc.times import time_text
 
 SHOWN_MAX: Final = 32
 """Messages shown once for all: those of a record for as many instruments, a few MB at the most."""
 
 
-class JsonTradeFormat:
-    """`exchange.http.v1.StreamTradesResponse`."""
-
-    def entries(
-        self, sequence: int, time_ns: int, events: Sequence[Event], wanted: Wanted
-    ) -> Entries:
-        """Each trade."""
-        for index, event in enumerate(events):
-            if type(event) is Traded and (keys := wanted("", event.instrument)):
-                reply = messages.StreamTradesResponse()
-                present.trade(reply.trades.add(), sequence, index, time_ns, event)
-                yield keys, reply.SerializeToString()
-
-    def header(self, sequence: int, previous_sequence: int, restarted: bool) -> bytes:
-        """A message without trades."""
-        return messages.StreamTradesResponse(
-            sequence=sequence, previous_sequence=previous_sequence, restarted=restarted
-        ).SerializeToString()
+JSON_TRADES: Final = TradeFormat(messages.StreamTradesResponse, present.trade)
 
 
 class HttpStreams:
@@ -97,7 +75,7 @@ def book_line(instrument: str, data: bytes) -> bytes:
         type=_kind(message),
         sequence=message.sequence,
         previous_sequence=message.previous_sequence,
-        timestamp=present.time_text(message.time_ns),
+        timestamp=time_text(message.time_ns),
         checksum=message.checksum,
         partial=message.partial,
     )

@@ -2,20 +2,18 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from google.api import annotations_pb2
 from google.api.httpbody_pb2 import HttpBody
-from grpc.aio import ServicerContext
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from exchange.http.v1 import market_service_pb2, order_service_pb2
 from exchange.http.v1 import system_service_pb2 as messages
 from server.rpc.admin_service import VERSION, AdminService
-from server.rpc.http import present
+from server.rpc.context import Context
 from server.rpc.parts import DEGRADED, DISABLED, DOWN, HEALTHY, PartHealth, Parts
-
-Context = ServicerContext[Any, Any]
+from server.rpc.times import time_text
 
 NAME: Final = "exchange-backend"
 HTTP_STATUS: Final = "x-exchange-http-status"
@@ -60,7 +58,7 @@ class HttpSystem:
             await context.send_initial_metadata(((HTTP_STATUS, "503"),))
         return messages.GetHealthResponse(
             status=state,
-            timestamp=present.time_text(time.time_ns()),
+            timestamp=time_text(time.time_ns()),
             checks=messages.HealthChecks(
                 journal=journal,
                 snapshots=HEALTHY if snapshots else DOWN,

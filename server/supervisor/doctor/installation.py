@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 from typing import Final
 
 from server.settings import Settings
@@ -171,11 +170,6 @@ def _is_synchronised() -> bool:
     except (OSError, AttributeError):
         return True
     return bool(answer != CLOCK_UNSYNCHRONISED)
-
-
-def newer_than_now(path: Path) -> bool:
-    """Whether a file was written in what the clock takes for the future."""
-    return path.stat().st_mtime > time.time() + 1
 
 
 def _numbers(version: str) -> tuple[int, ...]:
