@@ -94,3 +94,10 @@ def keep() -> Callable[[Page, str], None]:
         page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
     return picture
+
+
+def place(http: httpx.Client, client: str, **order: object) -> str:
+    """A limit order that another program placed: its id."""
+    content = {"client_id": client, "instrument": "BTC-USD", "type": "limit"} | order
+    reply = http.post("/orders", json=content).raise_for_status()
+    return str(reply.json()["order"]["order_id"])

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from gateway.static_files import PAGE, files
-from tests.page.conftest import WAIT_MS, Opener
+from tests.page.conftest import WAIT_MS, Opener, place
 
 expect.set_options(timeout=WAIT_MS)
 HTML = {"accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
@@ -319,70 +319,6 @@ def test_copy_of_a_book_takes_nothing_that_does_not_fit(opened: Opener) -> None:
         "corrupt": [True, False, False],
         "early": [False],
     }
-
-
-def place(http: httpx.Client, client: str, **order: object) -> str:
-    content = {"client_id": client, "instrument": "BTC-USD", "type": "limit"} | order
-    reply = http.post("/orders", json=content).raise_for_status()
-    return str(reply.json()["order"]["order_id"])
-
-
-def test_open_order_is_changed_in_its_row(http: httpx.Client, opened: Opener) -> None:
-    order_id = place(http, "ned", side="buy", price=900, quantity=1)
-    other = place(http, "ned", side="buy", price=800, quantity=1)
-    page = opened("/#BTC-USD", client="ned")
-    said = page.locator("#own-answer")
-    cells = page.locator("#open-orders tr", has_text=order_id).locator("td")
-
-    page.get_by_role("button", name=f"Change {order_id}").click()
-    price = page.get_by_label(f"New price of {order_id}")
-    expect(price).to_be_focused()
-    price.fill("<b>9</b>")
-    price.press("Enter")
-    expect(said).to_contain_text("price “<b>9</b>”")
-    assert said.locator("*").count() == 0
-    price.fill("901.5")
-    # What others do meanwhile doesn't take away what is being typed.
-    http.delete(f"/orders/{other}").raise_for_status()
-    expect(page.locator("#open-orders tr")).to_have_count(1)
-    expect(price).to_have_value("901.5")
-    page.get_by_label(f"New quantity of {order_id}").fill("2")
-    page.get_by_role("button", name=f"Save {order_id}").click()
-    expect(said).to_contain_text(f"{order_id}: changed to 2 at 901.5, open")
-    expect(cells.nth(3)).to_have_text("901.5")
-    expect(cells.nth(4)).to_have_text("2")
-    expect(page.locator("#bids tr").first).to_contain_text("901.5")
-    order = http.get(f"/orders/{order_id}").json()["order"]
-    assert (order["price"], order["quantity"]) == (901.5, 2)
-
-    page.get_by_role("button", name=f"Change {order_id}").click()
-    price.press("Escape")
-    expect(page.get_by_role("button", name=f"Change {order_id}")).to_be_focused()
-    # Refused by the exchange: it ended in the moment before.
-    page.get_by_role("button", name=f"Change {order_id}").click()
-    page.evaluate(
-        "() => { document.hidden || Object.defineProperty(document, 'hidden', {value: true}); }"
-    )
-    http.delete(f"/orders/{order_id}").raise_for_status()
-    page.get_by_label(f"New quantity of {order_id}").fill("3")
-    page.get_by_role("button", name=f"Save {order_id}").click()
-    expect(said).to_have_attribute("data-kind", "refused")
-
-
-def test_open_orders_are_shown_though_positions_are_not_to_be_had(
-    http: httpx.Client, opened: Opener
-) -> None:
-    """No path holds the id of this client; of the one before nothing stays."""
-    place(http, "pam", side="sell", price=950, quantity=1)
-    place(http, "pip", side="buy", price=950, quantity=1)
-    order_id = place(http, "..", side="buy", price=1, quantity=1)
-    page = opened("/#BTC-USD", client="pip")
-    positions = page.locator("#positions tr")
-    expect(positions).to_have_count(1)
-    page.get_by_label("Client").fill("..")
-    page.get_by_label("Client").press("Tab")
-    expect(page.locator("#open-orders tr")).to_contain_text(order_id)
-    expect(positions).to_have_count(0)
 
 
 def test_fills_beyond_the_newest_trades_and_orders(http: httpx.Client, opened: Opener) -> None:
