@@ -1,4 +1,5 @@
-// Elements. Text goes in as text: nothing here, or anywhere on the page, parses markup.
+// Elements, and what the browser remembers. Text goes in as text: nothing here, or anywhere on the
+// page, parses markup.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -26,4 +27,22 @@ export function row(...cells) {
 export function tell(target, sentence, kind = "") {
   target.textContent = sentence;
   target.dataset.kind = kind;
+}
+
+/** The text that the browser remembers, or null: some are told to store nothing. */
+export function stored(key) {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+/** Remember a text where the browser does. */
+export function store(key, text) {
+  try {
+    localStorage.setItem(key, text);
+  } catch {
+    // Refused, or full: it holds until the page is closed.
+  }
 }

@@ -2,7 +2,7 @@
 // outcome is known, so that sending it again after a lost answer places nothing twice.
 
 import { Refused, newKey, post } from "./api.js";
-import { byId, tell } from "./dom.js";
+import { byId, store, stored, tell } from "./dom.js";
 import { shown } from "./numbers.js";
 import { fault } from "./order_checks.js";
 
@@ -14,9 +14,9 @@ export class Ticket {
     this.answer = byId("ticket-answer");
     this.onPlaced = onPlaced;
     this.fields = this.form.elements;
-    this.fields.client_id.value = localStorage.getItem(CLIENT_KEY) ?? "trader-1";
+    this.fields.client_id.value = stored(CLIENT_KEY) ?? "trader-1";
     this.fields.client_id.addEventListener("change", () => {
-      localStorage.setItem(CLIENT_KEY, this.client);
+      store(CLIENT_KEY, this.client);
       onClient(this.client);
     });
     this.form.addEventListener("input", () => this.changed());

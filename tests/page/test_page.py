@@ -151,6 +151,23 @@ def test_light_and_dark(opened: Opener) -> None:
     assert page.evaluate(ground) == dark
 
 
+def test_page_works_where_the_browser_keeps_nothing(http: httpx.Client, opened: Opener) -> None:
+    """As where a person has all storage blocked: nothing is remembered, all else goes on."""
+    order_id = place(http, "amy", side="buy", price=2, quantity=1)
+    page = opened(
+        client="amy",
+        prepare=lambda page: page.add_init_script(
+            """Object.defineProperty(window, "localStorage", {
+              get() { throw new DOMException("Access is denied", "SecurityError"); }});"""
+        ),
+        color_scheme="light",
+    )
+    expect(page.locator("#connection-state")).to_have_text("live")
+    expect(page.locator("#open-orders tr")).to_contain_text(order_id)
+    page.get_by_role("button", name="Change between light and dark").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
 def test_operator_sees_each_part(opened: Opener, keep: Callable[[Page, str], None]) -> None:
     page = opened()
     page.get_by_role("tab", name="Operator").click()
