@@ -87,7 +87,7 @@ class Row {
   edit() {
     this.inputs = Object.fromEntries(["price", "quantity"].map((name) => {
       const input = element("input", {
-        value: shown(this.order[name]), inputMode: "decimal", maxLength: 24,
+        defaultValue: shown(this.order[name]), inputMode: "decimal", maxLength: 24,
         "aria-label": `New ${name} of ${this.order.order_id}`,
       });
       this.cells[name].replaceChildren(input);
@@ -108,21 +108,29 @@ class Row {
     const { order, inputs, table } = this;
     const terms = table.termsOf(order.instrument);
     const limits = { price: [terms.tick_size, terms.min_price, terms.max_price], quantity: [terms.lot_size, terms.min_quantity, terms.max_quantity] };
+    // Only what was typed: the rest may be shown rounded, or have been changed elsewhere meanwhile.
+    const changed = {};
     for (const [name, input] of Object.entries(inputs)) {
-      const wrong = judge(name, input.value.trim(), ...limits[name]);
+      const text = input.value.trim();
+      const typed = text !== input.defaultValue;
+      const wrong = typed && judge(name, text, ...limits[name]);
       input.setAttribute("aria-invalid", String(Boolean(wrong)));
       if (wrong) {
         tell(byId("own-answer"), wrong, "refused");
         input.focus();
         return;
       }
+      if (typed) changed[name] = text;
     }
-    const changed = Object.entries(inputs).map(([name, input]) => [name, input.value.trim()]);
+    if (!Object.keys(changed).length) {
+      this.leave(this.change);
+      return;
+    }
     const content = JSON.stringify(changed);
     // The same change has the same key, so that sending it again after a lost answer does no more.
     if (this.unanswered !== content) this.key = newKey();
     this.unanswered = content;
-    const frame = { type: "replace", order_id: order.order_id, client_id: order.client_id, idempotency_key: this.key, ...Object.fromEntries(changed) };
+    const frame = { type: "replace", order_id: order.order_id, client_id: order.client_id, idempotency_key: this.key, ...changed };
     if (await table.attempt(this.save, () => table.ask(frame))) {
       this.unanswered = null;
       this.leave(this.change);

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from clients.sync import SyncExchangeClient
 from tests.running import Everything, Starter
 
 SCREENSHOTS: Final = Path(__file__).parents[2] / "dist" / "screenshots"
@@ -30,6 +31,13 @@ def exchange(module_starter: Starter) -> Everything:
 @pytest.fixture(scope="module")
 def http(exchange: Everything) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=exchange.http, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client(exchange: Everything) -> Iterator[SyncExchangeClient]:
+    """For what HTTP has no call for, and for decimals that no double holds."""
+    with SyncExchangeClient(exchange.grpc) as client:
         yield client
 
 

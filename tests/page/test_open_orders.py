@@ -1,8 +1,12 @@
 """One's own open orders on the page: shown, changed and cancelled in their rows."""
 
-import httpx
-from playwright.sync_api import expect
+from decimal import Decimal
 
+import httpx
+from playwright.sync_api import WebSocket, expect
+
+from clients.requests import PlaceOrder, ReplaceOrder
+from clients.sync import SyncExchangeClient
 from tests.page.conftest import WAIT_MS, Opener, place
 
 expect.set_options(timeout=WAIT_MS)
@@ -48,6 +52,55 @@ def test_open_order_is_changed_in_its_row(http: httpx.Client, opened: Opener) ->
     page.get_by_label(f"New quantity of {order_id}").fill("3")
     page.get_by_role("button", name=f"Save {order_id}").click()
     expect(said).to_have_attribute("data-kind", "refused")
+
+
+def test_what_was_not_typed_stays_as_the_exchange_has_it(
+    client: SyncExchangeClient, opened: Opener
+) -> None:
+    """Also where it is shown rounded, or as it was before another program changed it."""
+    many = Decimal("12345678901.12345678")
+    order_id = client.place(PlaceOrder("oda", "BTC-USD", "buy", many, "0.01")).order.order_id
+    sent: list[str] = []
+
+    def record(stream: WebSocket) -> None:
+        stream.on("framesent", lambda frame: sent.append(str(frame)))
+
+    page = opened("/#BTC-USD", client="oda", prepare=lambda page: page.on("websocket", record))
+    change, save = (
+        page.get_by_role("button", name=f"{it} {order_id}") for it in ("Change", "Save")
+    )
+    price, quantity = (page.get_by_label(f"New {it} of {order_id}") for it in ("price", "quantity"))
+    cells = page.locator("#open-orders td")
+    said = page.locator("#own-answer")
+
+    change.click()
+    expect(quantity).to_have_value("12345678901.1235")
+    price.fill("0.02")
+    save.click()
+    expect(said).to_contain_text("at 0.02, open")
+    assert client.order(order_id).quantity == many
+
+    client.replace(ReplaceOrder(order_id, quantity=10))
+    expect(cells.nth(4)).to_have_text("10")
+    change.click()
+    client.replace(ReplaceOrder(order_id, quantity=1))
+    price.fill("0.03")
+    save.click()
+    expect(said).to_contain_text("changed to 1 at 0.03, open")
+
+    change.click()
+    client.replace(ReplaceOrder(order_id, price="0.04"))
+    quantity.fill("2")
+    save.click()
+    expect(said).to_contain_text("changed to 2 at 0.04, open")
+
+    expect(cells.nth(3)).to_have_text("0.04")
+    sent.clear()
+    change.click()
+    price.fill(" 0.04 ")
+    save.click()
+    expect(change).to_be_focused()
+    assert [frame for frame in sent if "replace" in frame] == []
 
 
 def test_open_orders_are_shown_though_positions_are_not_to_be_had(
