@@ -23,6 +23,15 @@ export function row(...cells) {
   }));
 }
 
+/** Make these the children, in this order; one that stays is not taken out, which would cost it the focus. */
+export function arrange(parent, children) {
+  const stay = new Set(children);
+  for (const child of [...parent.children]) if (!stay.has(child)) child.remove();
+  children.forEach((child, at) => {
+    if (parent.children[at] !== child) parent.insertBefore(child, parent.children[at] ?? null);
+  });
+}
+
 /** Say something where it is announced; `kind` is `taken`, `refused` or empty. */
 export function tell(target, sentence, kind = "") {
   target.textContent = sentence;

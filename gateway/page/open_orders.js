@@ -1,10 +1,11 @@
 // One's own open orders: each can be changed, in its row, or cancelled.
 //
 // A change goes over the WebSocket, which has a call for it; a cancel over HTTP. Rows that stay are
-// kept, so that the focus of a keyboard stays where it was, and what is being typed too.
+// kept, so that the focus of a keyboard stays where it was, and what is being typed too. From a row that
+// goes it moves to the next one.
 
 import { Refused, newKey, remove } from "./api.js";
-import { byId, element, tell } from "./dom.js";
+import { arrange, byId, element, tell } from "./dom.js";
 import { shown } from "./numbers.js";
 import { judge } from "./order_checks.js";
 
@@ -19,6 +20,9 @@ export class OpenOrders {
   }
 
   show(orders) {
+    const before = [...this.rows.values()];
+    const focused = document.activeElement;
+    const at = before.findIndex((row) => row.line.contains(focused));
     const rows = new Map();
     for (const order of orders) {
       const row = this.rows.get(order.order_id) ?? new Row(order, this);
@@ -26,15 +30,17 @@ export class OpenOrders {
       rows.set(order.order_id, row);
     }
     this.rows = rows;
-    const lines = [...rows.values()].map((row) => row.line);
-    // Putting an element where it is already would take the focus from what is in it.
-    const same = lines.length === this.body.children.length && lines.every((line, at) => line === this.body.children[at]);
-    if (!same) this.body.replaceChildren(...lines);
+    arrange(this.body, [...rows.values()].map((row) => row.line));
+    if (at < 0 || before[at].line.isConnected) return;
+    const near = [...before.slice(at + 1), ...before.slice(0, at).reverse()].find((row) => row.line.isConnected);
+    if (near) near.focus(focused === before[at].cancel ? near.cancel : near.change);
+    else this.body.closest('[role="region"]').focus();
   }
 
   /** Do something with an order, and say what came of it. */
   async attempt(button, call) {
-    button.disabled = true;
+    // Not `disabled`, which would take the focus from it.
+    button.setAttribute("aria-disabled", "true");
     let done = false;
     try {
       tell(byId("own-answer"), sentenceOf(await call()), "taken");
@@ -43,7 +49,7 @@ export class OpenOrders {
       if (!(error instanceof Refused)) throw error;
       tell(byId("own-answer"), error.message, "refused");
     } finally {
-      button.disabled = false;
+      button.removeAttribute("aria-disabled");
     }
     this.onChange();
     return done;
@@ -65,7 +71,9 @@ class Row {
     this.cells.actions.append(this.change, " ", this.cancel);
     this.line = element("tr", {}, ...Object.values(this.cells));
     this.line.addEventListener("keydown", (event) => {
-      if (!this.inputs) return;
+      // A key held down is meant for this order, not for those that the focus moves to.
+      if (event.repeat && event.key === "Enter") event.preventDefault();
+      if (event.repeat || !this.inputs) return;
       if (event.key === "Escape") this.leave(this.change);
       if (event.key === "Enter" && event.target.tagName === "INPUT") this.send();
     });
@@ -82,6 +90,11 @@ class Row {
 
   put(name, text) {
     if (this.cells[name].textContent !== text) this.cells[name].textContent = text;
+  }
+
+  /** Focus this button of the row; while it is being changed, the one that ends that. */
+  focus(button) {
+    (this.inputs ? this.keep : button).focus();
   }
 
   edit() {
@@ -144,7 +157,7 @@ class Row {
 
 function action(word, orderId, act) {
   const button = element("button", { type: "button", "aria-label": `${word} ${orderId}` }, word);
-  button.addEventListener("click", act);
+  button.addEventListener("click", () => button.hasAttribute("aria-disabled") || act());
   return button;
 }
 

@@ -67,7 +67,7 @@ def test_what_was_not_typed_stays_as_the_exchange_has_it(
 
     page = opened("/#BTC-USD", client="oda", prepare=lambda page: page.on("websocket", record))
     change, save = (
-        page.get_by_role("button", name=f"{it} {order_id}") for it in ("Change", "Save")
+        page.get_by_role("button", name=f"{it} {order_id}", exact=True) for it in ("Change", "Save")
     )
     price, quantity = (page.get_by_label(f"New {it} of {order_id}") for it in ("price", "quantity"))
     cells = page.locator("#open-orders td")
@@ -117,3 +117,44 @@ def test_open_orders_are_shown_though_positions_are_not_to_be_had(
     page.get_by_label("Client").press("Tab")
     expect(page.locator("#open-orders tr")).to_contain_text(order_id)
     expect(positions).to_have_count(0)
+
+
+def test_focus_goes_on_when_its_row_goes(http: httpx.Client, opened: Opener) -> None:
+    """To the next row, else the one before, else the table; a key held down cancels one order."""
+    older, middle, newer = (place(http, "uma", side="buy", price=1, quantity=1) for _ in range(3))
+    page = opened("/#BTC-USD", client="uma")
+    rows = page.locator("#open-orders tr")
+    button = {
+        (word, order_id): page.get_by_role("button", name=f"{word} {order_id}", exact=True)
+        for word in ("Change", "Cancel")
+        for order_id in (older, middle, newer)
+    }
+    cancelled: list[str] = []
+    page.on("request", lambda it: cancelled.append(it.url) if it.method == "DELETE" else None)
+    expect(rows).to_have_count(3)
+
+    button["Cancel", newer].focus()
+    page.keyboard.down("Enter")
+    expect(button["Cancel", middle]).to_be_focused()
+    page.keyboard.down("Enter")
+    page.keyboard.up("Enter")
+    expect(rows).to_have_count(2)
+
+    button["Change", older].focus()
+    http.delete(f"/orders/{older}").raise_for_status()
+    expect(button["Change", middle]).to_be_focused()
+    # A row that stays keeps the focus, whatever comes or goes beside it.
+    button["Change", middle].press("Enter")
+    newest = place(http, "uma", side="buy", price=1, quantity=1)
+    cancel = page.get_by_role("button", name=f"Cancel {newest}", exact=True)
+    expect(cancel).to_be_visible()
+    price = page.get_by_label(f"New price of {middle}")
+    expect(price).to_be_focused()
+    price.press("Escape")
+    assert len(cancelled) == 1
+
+    button["Cancel", middle].press("Enter")
+    expect(cancel).to_be_focused()
+    cancel.press("Enter")
+    expect(page.get_by_role("region", name="Open orders")).to_be_focused()
+    expect(rows).to_have_count(0)
