@@ -1,21 +1,26 @@
 // The list of what can be traded, with last price and change of 24 hours.
 
-import { byId, element } from "./dom.js";
+import { arrange, byId, element } from "./dom.js";
 import { shown, signed } from "./numbers.js";
 
 export class InstrumentList {
-  constructor(instruments, onChoose) {
+  constructor(onChoose) {
+    this.onChoose = onChoose;
     this.entries = new Map();
-    for (const { instrument } of instruments) {
-      const price = element("span", { className: "price" }, "–");
-      const change = element("span", { className: "change" });
-      const button = element("button", { type: "button" }, element("span", {}, instrument), price, change);
-      button.addEventListener("click", () => onChoose(instrument));
-      this.entries.set(instrument, { button, price, change });
-    }
-    byId("instruments").replaceChildren(
-      ...[...this.entries.values()].map(({ button }) => element("li", {}, button)),
-    );
+  }
+
+  /** What can be traded now; an entry that stays is kept, with what it shows. */
+  show(names) {
+    this.entries = new Map(names.map((name) => [name, this.entries.get(name) ?? this.entry(name)]));
+    arrange(byId("instruments"), [...this.entries.values()].map(({ line }) => line));
+  }
+
+  entry(name) {
+    const price = element("span", { className: "price" }, "–");
+    const change = element("span", { className: "change" });
+    const button = element("button", { type: "button" }, element("span", {}, name), price, change);
+    button.addEventListener("click", () => this.onChoose(name));
+    return { line: element("li", {}, button), button, price, change };
   }
 
   choose(instrument) {

@@ -13,9 +13,11 @@ import { theme } from "./theme.js";
 import { Ticket } from "./ticket.js";
 import { TradesView } from "./trades_view.js";
 
+const TERMS_MS = 3_000;
+
 let shown = null;
 let terms = new Map();
-let list = null;
+let known = "";
 
 const own = new Own({
   onOpen: (orders) => {
@@ -32,6 +34,7 @@ const ticket = new Ticket({
 const bookView = new BookView((price) => ticket.price(price));
 const tradesView = new TradesView();
 const candles = new Candles();
+const list = new InstrumentList(choose);
 const operator = new Operator(() => shown);
 theme(() => candles.paint());
 tabs((view) => (view === "operator" ? operator.start() : operator.stop()));
@@ -44,23 +47,34 @@ const feed = new Feed({
     else candles.take(trades);
     own.take(trades);
   },
-  onTicker: (ticker) => list?.take(ticker),
+  onTicker: (ticker) => list.take(ticker),
   onState: (live) => connection.stream(live),
 });
 const connection = new Connection(start, () => (shown ? get("/market/bbo", { instrument: shown }) : get("/instruments")));
 own.follow(ticket.client);
+// Where that fails, the state of the connection says so.
+setInterval(() => document.hidden || readTerms().catch(() => {}), TERMS_MS);
 
-/** Read what can be traded: at the beginning, and when the exchange is back. */
+/** At the beginning, and when the exchange is back. */
 async function start() {
-  const { instruments } = await get("/instruments");
-  terms = new Map(instruments.map((each) => [each.instrument, each]));
-  if (!terms.size) return;
-  list = new InstrumentList(instruments, choose);
-  feed.list([...terms.keys()]);
-  if (!terms.has(shown)) choose(terms.has(location.hash.slice(1)) ? location.hash.slice(1) : instruments[0].instrument);
-  else list.choose(shown);
+  await readTerms();
   own.soon();
   for (const instrument of terms.keys()) get("/market/ticker", { instrument }).then((it) => list.take(it), () => {});
+}
+
+/** What can be traded, and within which numbers: an operator may change either at any time. */
+async function readTerms() {
+  const { instruments } = await get("/instruments");
+  const content = JSON.stringify(instruments);
+  if (!instruments.length || content === known) return;
+  known = content;
+  terms = new Map(instruments.map((each) => [each.instrument, each]));
+  const names = [...terms.keys()];
+  list.show(names);
+  feed.list(names);
+  const asked = location.hash.slice(1);
+  if (terms.has(shown)) ticket.show(terms.get(shown));
+  else choose(terms.has(asked) ? asked : names[0]);
 }
 
 function choose(instrument) {

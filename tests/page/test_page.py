@@ -9,6 +9,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
+from clients.requests import SetInstrument
+from clients.sync import SyncExchangeClient
 from gateway.static_files import PAGE, files
 from tests.page.conftest import WAIT_MS, Opener, place
 
@@ -138,6 +140,33 @@ def test_page_is_live_once_it_knows_what_can_be_traded(opened: Opener) -> None:
     expect(page.locator("#connection-state")).to_have_text("live")
     place.click()
     expect(page.locator("#ticket-answer")).to_contain_text("open")
+
+
+def test_page_takes_up_new_terms_and_instruments(
+    client: SyncExchangeClient, opened: Opener
+) -> None:
+    """An operator sets them while it is open, before the market is chosen and while it is shown."""
+    page = opened(client="eli")
+    known = page.get_by_role("button", name="BTC-USD")
+    known.focus()
+    client.set_instrument(SetInstrument("ETC-USD", quantity_max=1))
+    page.get_by_role("button", name="ETC-USD").wait_for()
+    expect(known).to_be_focused()
+    page.get_by_role("button", name="ETC-USD").click()
+    expect(page.locator("#book-state")).to_contain_text("at sequence")
+    page.get_by_label("Quantity", exact=True).fill("5")
+    page.get_by_label("Price", exact=True).fill("10")
+    answer = page.locator("#ticket-answer")
+    order = page.get_by_role("button", name="Place order")
+    order.click()
+    expect(answer).to_have_text("quantity 5 is above the most, 1")
+    client.set_instrument(SetInstrument("ETC-USD", quantity_max=10))
+    for _ in range(WAIT_MS // 20):
+        if "above the most" not in answer.inner_text():
+            break
+        page.wait_for_timeout(20)
+        order.click()
+    expect(answer).to_contain_text("open")
 
 
 def test_light_and_dark(opened: Opener) -> None:
