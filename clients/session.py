@@ -14,7 +14,8 @@ are not taken. Nothing is repeated: when the connection is lost, every unanswere
 is unknown (OutcomeUnknownError); give commands an order id or an idempotency key, and read or
 repeat them over a new session or by a call. A session that was opened with `cancel_on_disconnect`
 has its open orders cancelled by the exchange however it ends; where `async with` ends without an
-error, that has happened.
+error, that has happened, and where the session was lost it ends with an OutcomeUnknownError, also
+if a `send` has told of the loss.
 
 gRPC cancels a whole stream when a task is cancelled in a write or a read of it. Writes of `send`
 are therefore shielded, and one task of the session's own does the reading: a `send` that times out
@@ -162,7 +163,11 @@ class TradingSession:
         except TimeoutError:
             raise self._overdue("ended", CLOSE_S) from None
         status = await self._status()
-        if status.code() is not grpc.StatusCode.OK and not self._end_told:
+        if status.code() is grpc.StatusCode.OK:
+            return
+        if self._first.open.cancel_on_disconnect:
+            raise self._not_cancelled(status)
+        if not self._end_told:
             raise error_of(status, self._address, None)
 
     async def send(self, commands: Sequence[Command], timeout_s: float = SEND_S) -> list[Outcome]:
@@ -230,7 +235,7 @@ class TradingSession:
             writer.cancel()
         if flow.unanswered or not flow.written:
             status = await self._status()
-            raise self._unknown(f"{status.code().name}: {status.details()}", [])
+            raise self._unknown(_how_ended(status), [])
 
     def _require_open(self) -> None:
         if not self._entered:
@@ -285,7 +290,7 @@ class TradingSession:
                 for outcome in answer.outcomes:
                     self._settle(outcome)
         except grpc.aio.AioRpcError as error:
-            end = f"{error.code().name}: {error.details()}"
+            end = _how_ended(error)
         except KeyError as error:
             end = f"an outcome of request {error}, which is not waiting for one"
             self._call.cancel()
@@ -347,12 +352,30 @@ class TradingSession:
             request=lost,
         )
 
+    def _not_cancelled(self, status: grpc.aio.AioRpcError) -> OutcomeUnknownError:
+        return OutcomeUnknownError(
+            f"the session with {self._address} was lost ({_how_ended(status)}): its open orders "
+            "are cancelled when the exchange finds that out, within 40 s, behind the gateway "
+            "within 90 s, or at its next start; read them by their ids, or cancel them by a call",
+            code=grpc.StatusCode.UNKNOWN,
+        )
+
     def _overdue(self, what: str, timeout_s: float) -> UnavailableError:
         self._call.cancel()
         return UnavailableError(
             f"{self._address} has not {what} the session within {timeout_s:g} s",
             code=grpc.StatusCode.DEADLINE_EXCEEDED,
         )
+
+
+def _how_ended(status: grpc.aio.AioRpcError) -> str:
+    """Of the exchange's own refusals only the facts: that nothing happened, as their sentences say,
+    is so of a call and not of a session."""
+    told = error_of(status, "", None)
+    if not told.reason:
+        return f"{told.code.name}: {status.details()}"
+    limit = f", limit {told.limit}" if told.limit else ""
+    return f"{told.code.name}, {told.reason}: {told.field} {told.value}{limit}"
 
 
 class _Flow:

@@ -188,15 +188,17 @@ async def test_kill_of_a_session_names_what_is_unknown(starter: Starter) -> None
     port = free_port()
     running, address = starter.server(port)
     async with ExchangeClient(address) as exchange:
-        async with exchange.trading_session(cancel_on_disconnect=True) as session:
-            (placed,) = await session.send([order("alice", "buy", "1", "1", order_id="o-1")])
-            assert isinstance(placed, Placed)
-            sending = asyncio.create_task(
-                session.send([order("alice", "buy", "1", "1", order_id="o-2")] * 1_000)
-            )
-            running.kill()
-            with pytest.raises(OutcomeUnknownError):
-                await sending
+        session = await exchange.trading_session(cancel_on_disconnect=True).__aenter__()
+        (placed,) = await session.send([order("alice", "buy", "1", "1", order_id="o-1")])
+        assert isinstance(placed, Placed)
+        sending = asyncio.create_task(
+            session.send([order("alice", "buy", "1", "1", order_id="o-2")] * 1_000)
+        )
+        running.kill()
+        with pytest.raises(OutcomeUnknownError, match="gave no outcome"):
+            await sending
+        with pytest.raises(OutcomeUnknownError, match="open orders are cancelled when"):
+            await session.__aexit__(None, None, None)
         await asyncio.to_thread(starter.server, port)
         assert (await exchange.order("o-1")).end_reason is EndReason.SESSION_ENDED
 

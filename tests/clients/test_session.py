@@ -44,6 +44,16 @@ async def answer_one_then_fail(fake: FakeOrders, context: Context) -> None:
         await refuse(grpc.StatusCode.UNAVAILABLE, message="the server is gone")(context)
 
 
+async def answer_one_then_stop(fake: FakeOrders, context: Context) -> None:
+    """The same, as a server that is stopped says it."""
+    await opened(context)
+    async for message in messages(context):
+        outcomes = [outcome_of(fake, command) for command in message.commands]
+        await context.write(orders_pb2.TradingSessionResponse(outcomes=outcomes[:1]))
+        said = "try again in a moment, nothing happened"
+        await refuse(grpc.StatusCode.UNAVAILABLE, "NOT_SERVING", said)(context)
+
+
 async def answer_the_second_message(fake: FakeOrders, context: Context) -> None:
     await opened(context)
     count = 0
@@ -159,6 +169,55 @@ async def test_lost_session_names_what_is_unknown(
         with pytest.raises(UnavailableError, match="nothing was sent; open a new one"):
             await session.send([buy("d")])
     assert {order.order_id for order in fake.orders.orders} == {"a", "b", "c"}
+
+
+async def test_what_is_unknown_is_not_called_certain(
+    fake: FakeExchange, exchange: ExchangeClient
+) -> None:
+    fake.orders.session = answer_one_then_stop
+    said = (
+        r"gave no outcome \(UNAVAILABLE, NOT_SERVING: price_e8 150, limit 100\): the commands may"
+    )
+    async with exchange.trading_session() as session:
+        with pytest.raises(OutcomeUnknownError, match=said):
+            await session.send([buy("a"), buy("b")])
+    async with exchange.trading_session() as session:
+        with pytest.raises(OutcomeUnknownError, match=said):
+            assert [answer async for answer in session.exchange([raw(0, 3)])]
+
+
+@pytest.mark.parametrize("is_told_twice", [False, True])
+async def test_a_lost_session_does_not_end_as_if_its_orders_were_cancelled(
+    is_told_twice: bool, fake: FakeExchange, exchange: ExchangeClient
+) -> None:
+    """Also where a `send` has told of the loss, and whoever sent has gone on."""
+    fake.orders.session = answer_one_then_fail
+    opening = exchange.trading_session(client_id="alice", cancel_on_disconnect=True)
+    session = await opening.__aenter__()
+    with pytest.raises(OutcomeUnknownError, match="the server is gone"):
+        await session.send([buy("a"), buy("b")])
+    if is_told_twice:
+        with pytest.raises(UnavailableError, match="nothing was sent"):
+            await session.send([buy("c")])
+    said = r"was lost \(UNAVAILABLE: the server is gone\): its open orders are cancelled when"
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknownError, match=said):
+            await session.__aexit__(None, None, None)
+
+
+async def test_a_lost_session_lets_the_error_inside_pass(
+    fake: FakeExchange, exchange: ExchangeClient
+) -> None:
+    fake.orders.session = answer_one_then_fail
+
+    async def send_and_fail() -> None:
+        async with exchange.trading_session(cancel_on_disconnect=True) as session:
+            with pytest.raises(OutcomeUnknownError):
+                await session.send([buy("a"), buy("b")])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await send_and_fail()
 
 
 async def test_lost_between_two_messages_of_one_send(

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from clients.client import ExchangeClient
-from clients.errors import RefusedError
+from clients.errors import ExchangeError, OutcomeUnknownError, RefusedError
 from clients.requests import CancelOrders, PlaceOrder
 from clients.session import TradingSession
 from clients.sync import SyncExchangeClient, SyncTradingSession
@@ -96,6 +96,18 @@ def test_session_and_threads(exchange: SyncExchangeClient) -> None:
     assert len(outcomes) == 10
     assert all(isinstance(outcome, Placed) for outcome in outcomes)
     assert exchange.order("sync-1").end_reason is EndReason.SESSION_ENDED
+
+
+def test_a_lost_session_does_not_end_as_if_its_orders_were_cancelled(starter: Starter) -> None:
+    running, address = starter.server()
+    with SyncExchangeClient(address) as exchange:
+        session = exchange.trading_session(cancel_on_disconnect=True).__enter__()
+        session.send([buy(1)])
+        running.kill()
+        with pytest.raises(ExchangeError, match="the session with"):
+            session.send([buy(2)])
+        with pytest.raises(OutcomeUnknownError, match="open orders are cancelled when"):
+            session.__exit__(None, None, None)
 
 
 def test_client_that_is_not_open_says_so(address: str) -> None:
