@@ -55,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
     except ExchangeError as error:
         return failed(options, error)
     print(json.dumps(figures.plain(), indent=2) if options.json else "\n".join(figures.lines()))
-    return REFUSED if figures.errors else DONE
+    is_unfinished = figures.not_sent > 0 and not figures.is_stopped
+    return REFUSED if figures.errors or is_unfinished else DONE
 
 
 async def _load(
@@ -72,8 +73,9 @@ async def _load(
         # In a thread other than the main one there are no signals, and nobody to send them.
         with suppress(RuntimeError, ValueError):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    of_file = total if options.file else None
     if via == "http":
-        figures = Figures(f"over HTTP, {options.clients:,} clients at once")
+        figures = Figures(f"over HTTP, {options.clients:,} clients at once", of_file)
         sending = send_over_http(
             host,
             port,
@@ -84,7 +86,7 @@ async def _load(
             stop=stop,
         )
     else:
-        figures = Figures(f"through one gRPC session, {options.batch:,} in a message")
+        figures = Figures(f"through one gRPC session, {options.batch:,} in a message", of_file)
         sending = send_over_session(
             f"{host}:{port}",
             encoded,
@@ -96,6 +98,7 @@ async def _load(
     progress = asyncio.create_task(_show(figures, total))
     try:
         await sending
+        figures.is_stopped = stop.is_set()
     finally:
         progress.cancel()
         with suppress(asyncio.CancelledError):

@@ -17,6 +17,10 @@ class Figures:
 
     way: str
     """How they were sent, for people."""
+    total: int | None = None
+    """Orders of the file, all of which are to be sent; None where they are drawn."""
+    is_stopped: bool = False
+    """By Ctrl-C, before it was through."""
     sent: int = 0
     accepted: int = 0
     rejected: int = 0
@@ -37,6 +41,11 @@ class Figures:
     def errors(self) -> int:
         """Orders that were not accepted."""
         return self.refused.total() + self.failed.total()
+
+    @property
+    def not_sent(self) -> int:
+        """Orders of the file that were left when its time was over or its session was lost."""
+        return 0 if self.total is None else self.total - self.sent
 
     @property
     def error_rate(self) -> float:
@@ -69,11 +78,12 @@ class Figures:
         accepted = f"accepted {self.accepted:,} (rejected by the rules {self.rejected:,}"
         repeated = f", repeated {self.repeated:,}" if self.repeated else ""
         errors = f"refused {self.refused.total():,}, unanswered {self.failed.total():,}"
+        not_sent = f", not sent {self.not_sent:,} of {self.total:,}" if self.not_sent else ""
         pace = f"{self.seconds:.2f} s, {answered / max(self.seconds, 0.001):,.0f} a second"
         return [
             f"{answered:,} orders in {pace}, {self.way}",
             f"{accepted}{repeated}), trades {self.trades:,}",
-            f"{errors}; error rate {self.error_rate * 100:.2f} %",
+            f"{errors}{not_sent}; error rate {self.error_rate * 100:.2f} %",
             *(
                 f"  {count:,} {kind}: {self.said.get(kind, '')}".rstrip(": ")
                 for kind, count in kinds
@@ -96,6 +106,7 @@ class Figures:
             "trades": self.trades,
             "refused": dict(self.refused),
             "failed": dict(self.failed),
+            **({} if self.total is None else {"not_sent": self.not_sent}),
             "error_rate": round(self.error_rate, 6),
             "answered_ms": {
                 name: round(time_ms, 3) for name, time_ms in percentiles(self.answers_ms).items()

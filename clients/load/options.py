@@ -28,8 +28,10 @@ POST /orders; they go through one gRPC trading session, in their order, or over 
 
 EPILOG = """\
 An order that the rules end (a market order that finds nothing) is accepted; an error is an order
-that was refused or not answered. Exit codes: 0 every order was accepted, 1 some were not, 2 the
-command line or the file is wrong and nothing was sent, 3 the exchange can't be reached."""
+that was refused or not answered. Exit codes: 0 every order was accepted, 1 some were not, or FILE
+was not sent to its end (the time was over, the session lost), 2 the command line or the file is
+wrong and nothing was sent, 3 the exchange can't be reached. Ctrl-C leaves the code to what was
+sent."""
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

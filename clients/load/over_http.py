@@ -15,7 +15,7 @@ import json
 import resource
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import grpc
 
@@ -81,8 +81,8 @@ async def send_over_http(
         connecting.result()
         began = time.perf_counter()
         run.begin()
-        run.finished.add_done_callback(lambda _: stop.set())
-        await asyncio.wait({stopped}, timeout=seconds)
+        ends: set[asyncio.Future[Any]] = {stopped, run.finished}
+        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         run.end()
         await run.finished
         figures.seconds = time.perf_counter() - began

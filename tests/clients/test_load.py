@@ -118,6 +118,31 @@ def test_a_file(via: str, starter: Starter, everything: Everything, tmp_path: Pa
     asyncio.run(stored())
 
 
+@pytest.mark.parametrize("via", ["grpc", "http"])
+def test_what_was_not_sent_of_a_file_is_told(
+    via: str, starter: Starter, everything: Everything, tmp_path: Path
+) -> None:
+    path = orders_file(tmp_path / "orders.csv", f"long-{via}", 60_000)
+    places = ("--address", everything.grpc, "--url", everything.http)
+    options = (path, "--via", via, *places, "--clients", "1", "--batch", "1")
+    code, summary = load(starter, *options, DURATION_SECONDS="1")
+    assert (code, summary["refused"], summary["failed"]) == (1, {}, {})
+    assert 0 < summary["not_sent"] == 60_000 - summary["orders"]
+    code, summary = load(starter, *options, "--total", "50")
+    assert (code, summary["not_sent"]) == (0, 0)
+
+
+def test_ctrl_c_within_a_file_tells_what_was_not_sent(
+    starter: Starter, everything: Everything, tmp_path: Path
+) -> None:
+    path = orders_file(tmp_path / "orders.csv", "ended", 60_000)
+    running = starter.run("load", str(path), "--batch", "1", "--address", everything.grpc)
+    running.wait_line("   0 s")
+    running.signal(signal.SIGINT)
+    assert running.wait(60) == 0
+    assert running.line("refused 0, unanswered 0, not sent ")
+
+
 def test_refusals_are_counted_by_kind(
     starter: Starter, everything: Everything, tmp_path: Path
 ) -> None:
@@ -141,9 +166,14 @@ def test_of_a_long_answer_the_beginning_is_kept() -> None:
     assert figures.said == {"HTTP 500": "x" * SAID_MAX}
 
 
-def test_a_killed_server_is_an_unknown_outcome(starter: Starter) -> None:
+@pytest.mark.parametrize("is_drawn", [True, False])
+def test_a_killed_server_is_an_unknown_outcome(
+    is_drawn: bool, starter: Starter, tmp_path: Path
+) -> None:
     server, address = starter.server()
-    options = ("--via", "grpc", "--address", address, "--total", "5000000", "--json")
+    drawn = ["--via", "grpc", "--total", "5000000"]
+    options = drawn if is_drawn else [str(orders_file(tmp_path / "file", "lost", 60_000))]
+    options += ["--batch", "10", "--address", address, "--json"]
     running = starter.run("load", *options)
     running.wait_line("   0 s")
 
@@ -159,6 +189,10 @@ def test_a_killed_server_is_an_unknown_outcome(starter: Starter) -> None:
     summary = json.loads(text[text.index("{") :])
     assert summary["accepted"] > 0
     assert [kind for kind in summary["failed"] if kind.startswith("session lost")]
+    if is_drawn:
+        assert "not_sent" not in summary
+    else:
+        assert 0 < summary["not_sent"] == 60_000 - summary["orders"]
 
 
 def test_ctrl_c_ends_it_with_its_summary(starter: Starter, everything: Everything) -> None:
