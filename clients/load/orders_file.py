@@ -67,7 +67,7 @@ def read_orders(path: Path) -> list[PlaceOrder]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if not file.seekable():
-                raise FileWrongError(f"{path} is a pipe, which is read once; write it to a file")
+                raise ValueError("this is a pipe, which is read once; write it to a file")
             for where, read in _shape(file)(path, file):
                 place = where
                 orders.append(order_of(read()))
