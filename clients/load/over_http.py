@@ -15,6 +15,7 @@ import json
 import resource
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, cast
 
 import grpc
@@ -204,7 +205,7 @@ class _Run:
             figures.rejected += b'"status":"rejected"' in body
             figures.trades += body.count(b'"trade_id"')
         else:
-            figures.refuse(f"HTTP {status}", body.decode(errors="replace"))
+            figures.refuse(*_refusal(status, body))
         self.done()
 
     def failed(self, why: str) -> None:
@@ -292,6 +293,16 @@ class _Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         self._transport.abort()
+
+
+def _refusal(status: int, body: bytes) -> tuple[str, str]:
+    """Its kind and what it says: the exchange's reason and sentence, or else what there is."""
+    kind, said = f"HTTP {status}", body.decode(errors="replace")
+    with suppress(ValueError, TypeError, LookupError, RecursionError):
+        told = json.loads(body)
+        said = str(told["error"])
+        kind = str(told["details"][0]["reason"])
+    return kind, said
 
 
 def _length(lines: bytes) -> int | None:

@@ -156,7 +156,7 @@ def test_refusals_are_counted_by_kind(
     assert summary["refused"] == {"INSTRUMENT_UNKNOWN": 1, "QUANTITY_NOT_POSITIVE": 1}
     code, summary = load(starter, path, "--via", "http", *places)
     assert (code, summary["accepted"]) == (1, 1)
-    assert summary["refused"] == {"HTTP 404": 1, "HTTP 400": 1}
+    assert summary["refused"] == {"INSTRUMENT_UNKNOWN": 1, "QUANTITY_NOT_POSITIVE": 1}
     assert summary["error_rate"] == pytest.approx(2 / 3, abs=1e-5)
 
 
@@ -284,6 +284,28 @@ async def test_replies_in_pieces() -> None:
 
     figures = await sent_to(behaviour, total=2)
     assert (figures.accepted, figures.errors, len(figures.answers_ms)) == (2, 0, 2)
+
+
+@pytest.mark.asyncio
+async def test_a_refusal_is_told_by_its_reason_and_sentence() -> None:
+    refusal = {"error": "quantity 0 is too small", "details": [{"reason": "QUANTITY_TOO_SMALL"}]}
+    bodies = [json.dumps(refusal).encode(), b'{"error":"too long","details":[]}', b"<html>", b"[]"]
+    replies = [
+        b"HTTP/1.1 400 No\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body) for body in bodies
+    ]
+
+    async def behaviour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while replies:
+            await request(reader)
+            writer.write(replies.pop(0))
+            await writer.drain()
+
+    figures = await sent_to(behaviour, total=4)
+    assert figures.refused == {"QUANTITY_TOO_SMALL": 1, "HTTP 400": 3}
+    assert figures.said == {
+        "QUANTITY_TOO_SMALL": "quantity 0 is too small",
+        "HTTP 400": "too long",
+    }
 
 
 @pytest.mark.asyncio
