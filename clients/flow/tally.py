@@ -43,6 +43,7 @@ class Tally:
     instruments: dict[str, Traded] = field(default_factory=dict)
     answers_ms: list[float] = field(default_factory=list)
     reconnects: int = 0
+    """Sessions that were opened after one was lost."""
 
     @property
     def trades(self) -> int:
