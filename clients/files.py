@@ -36,12 +36,15 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     A pipe or a device is written to as it is: a new file of its name would take its place.
     """
-    if _is_special(path):
-        yield path
-        return
-    unfinished = _part(path)
+    unfinished = unfinished_of(path)
     yield unfinished
-    unfinished.replace(path)
+    if unfinished != path:
+        unfinished.replace(path)
+
+
+def unfinished_of(path: Path) -> Path:
+    """Where `whole_file` has it written, and leaves it when that fails."""
+    return path if _is_special(path) else _part(path)
 
 
 def _is_special(path: Path) -> bool:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from clients.files import file_to_write, whole_file
+from clients.files import file_to_write, unfinished_of, whole_file
 from server.exits import Exit
 from server.logs import error
 from server.settings import Settings
@@ -158,7 +158,8 @@ def _export(options: argparse.Namespace, settings: Settings) -> int:
     except DirectoryLocked:
         raise
     except (JournalRefused, FrameBad, PayloadInvalid) as bad:
-        error(f"what was written ends before the damage: {bad}")
+        place = f" to {unfinished_of(options.output)}" if options.output is not None else ""
+        error(f"what was written{place} ends before the damage: {bad}")
         return Exit.FAILED
     return Exit.CLEAN
 

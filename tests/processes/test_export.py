@@ -104,7 +104,7 @@ def test_what_is_missing_is_told(starter: Starter, tmp_path: Path) -> None:
     assert "Parquet needs pyarrow (hidden): pip install pyarrow" in running.lines[-1]
 
 
-def test_damage_ends_an_export(starter: Starter) -> None:
+def test_damage_ends_an_export(starter: Starter, tmp_path: Path) -> None:
     server, address = starter.server()
     with Load(address, "d") as load:
         load.wait(2)
@@ -115,5 +115,10 @@ def test_damage_ends_an_export(starter: Starter) -> None:
     journal.write_bytes(content)
     running = exported(starter, "events")
     assert running.wait() == Exit.FAILED
-    assert "ends before the damage" in running.lines[-1]
+    assert "what was written ends before the damage" in running.lines[-1]
+    out = tmp_path / "events.csv"
+    running = exported(starter, "events", "--output", str(out))
+    assert running.wait() == Exit.FAILED
+    assert f"what was written to {out}.part ends before the damage" in running.lines[-1]
+    assert (tmp_path / "events.csv.part").is_file()
     assert "corrupt at offset" in running.lines[-1]
