@@ -39,10 +39,10 @@ def program() -> Path:
 
 
 LINE: Final = (
-    '{"time": "%Y-%m-%dT%T.%f%z", "level": "%l", "part": "gateway", "message": "%j", '
+    '{"time": "%Y-%m-%dT%T.%fZ", "level": "%l", "part": "gateway", "message": "%j", '
     '"logger": "envoy.%n"}'
 )
-"""A line of Envoy's own log as those of the other parts."""
+"""A line of Envoy's own log as those of the other parts; true where Envoy runs with TZ=UTC0."""
 
 
 def command(addresses: Addresses, *, json_lines: bool = False) -> list[str]:

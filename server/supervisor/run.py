@@ -36,8 +36,12 @@ def gateway(settings: Settings, parent: Parent) -> int:
     del parent
     from gateway import envoy
 
+    json_lines = settings.log_format == "json"
+    if json_lines:
+        # Envoy's lines have local time, those of the other parts UTC.
+        os.environ["TZ"] = "UTC0"
     try:
-        command = envoy.command(settings, json_lines=settings.log_format == "json")
+        command = envoy.command(settings, json_lines=json_lines)
     except envoy.EnvoyMissing as missing:
         error(str(missing))
         return Exit.PART_MISSING

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -174,7 +175,9 @@ def test_in_json_every_line_of_every_part_is_but_the_one_that_scripts_wait_for(
     starter: Starter,
 ) -> None:
     port = free_port()
-    exchange = starter.up("--log-format", "json", "--websocket", f"127.0.0.1:{port}")
+    options = ("--log-format", "json", "--websocket", f"127.0.0.1:{port}")
+    began = datetime.now(UTC)
+    exchange = starter.up(*options, TZ="UTC-9")
     running = exchange.running
     recovered = next(it for it in contents(running) if it["message"].startswith("recovered"))
     assert (recovered["part"], recovered["level"]) == ("server", "info")
@@ -191,6 +194,10 @@ def test_in_json_every_line_of_every_part_is_but_the_one_that_scripts_wait_for(
     plain = [line for line in running.lines if not line.startswith("{")]
     assert plain == [running.line("ready: ")]
     assert all({"time", "level", "part", "message"} <= each.keys() for each in contents(running))
+    assert "gateway" in {each["part"] for each in contents(running)}
+    for each in contents(running):
+        assert each["time"].endswith("Z"), each
+        assert began <= datetime.fromisoformat(each["time"]) <= datetime.now(UTC), each
 
 
 def test_a_part_that_is_away_is_told_also_where_only_what_is_not_right_is(starter: Starter) -> None:
