@@ -64,7 +64,7 @@ def _best_line(view: View) -> Line:
         "  ask ",
         Span(f"{ask.price:f}", SIDE_STYLES[Side.SELL]) if ask else NOTHING,
         "  spread ",
-        NOTHING if spread is None else Span(f"{spread:f}"),
+        NOTHING if spread is None else Span(f"{spread.normalize():f}"),
         "  last ",
         Span(f"{last.price:f}", SIDE_STYLES[last.aggressor_side]) if last else NOTHING,
     )

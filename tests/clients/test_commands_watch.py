@@ -131,6 +131,15 @@ def test_the_newest_of_very_many_orders_are_shown() -> None:
     assert list(view.orders) == [f"o-{number}" for number in range(ORDERS_MAX, 2 * ORDERS_MAX)]
 
 
+@pytest.mark.parametrize(("spread", "told"), [("2", "2"), ("20", "20"), ("0.05", "0.05")])
+def test_the_spread_has_no_more_digits_than_it_needs(spread: str, told: str) -> None:
+    view, book = View(BTC, "", lambda _: None), BookServer()
+    bid = 100 * E8 + E8 // 2
+    book.change(1, bids={bid: E8}, asks={bid + int(Decimal(spread) * E8): E8})
+    view.book.take(book.snapshot())
+    assert f"  spread {told}  last -" in shown(view, 90, 20)[1]
+
+
 def test_wide_picture_has_book_trades_and_orders() -> None:
     lines = shown(a_view(), 90, 20)
     assert lines[0] == "BTC-USD" + "live at sequence 9".rjust(83)
