@@ -25,6 +25,7 @@ from clients import ADDRESS, market_wire, order_wire
 from clients.connection import CONNECT_S, Connection
 from clients.decimals import Number, e6_of
 from clients.errors import RefusedError
+from clients.fields import FieldInvalidError
 from clients.following import (
     BookMessagesPosition,
     BookPosition,
@@ -34,6 +35,7 @@ from clients.following import (
     order_events_position,
     trades_position,
 )
+from clients.messages import built
 from clients.mirror import BookMirror
 from clients.requests import (
     CancelOrder,
@@ -132,7 +134,10 @@ class ExchangeClient:
     async def place_many(self, orders: Sequence[PlaceOrder]) -> list[Placed | RefusedError]:
         """Places up to 1,000 orders in this order, each with an outcome of its own."""
         orders = [keyed(order) for order in orders]
-        message = orders_pb2.PlaceOrdersRequest(orders=map(order_wire.place_message, orders))
+        try:
+            message = orders_pb2.PlaceOrdersRequest(orders=map(order_wire.place_message, orders))
+        except FieldInvalidError as error:
+            raise order_wire.which_of(orders, "orders", error) from None
         reply = await self._connection.command(self._orders.PlaceOrders, message, orders)
         return [order_wire.place_outcome_of(outcome) for outcome in reply.outcomes]
 
@@ -159,7 +164,7 @@ class ExchangeClient:
     async def order(self, order_id: str) -> Order:
         """The newest order that had this id: open, remembered, or in the exchange's PostgreSQL."""
         reply = await self._connection.read(
-            self._orders.GetOrder, orders_pb2.GetOrderRequest(order_id=order_id)
+            self._orders.GetOrder, built(orders_pb2.GetOrderRequest, order_id=order_id)
         )
         return order_wire.order_of(reply.order)
 
@@ -173,7 +178,8 @@ class ExchangeClient:
         page_size: int = 100,
     ) -> AsyncGenerator[Order, None]:
         """Orders that pass every filter, newest first, a page asked for at a time."""
-        request = orders_pb2.ListOrdersRequest(
+        request = built(
+            orders_pb2.ListOrdersRequest,
             client_id=client_id,
             instrument=instrument,
             side=SIDES.name(side),
@@ -211,7 +217,7 @@ class ExchangeClient:
 
     async def book(self, instrument: str, levels: int = 20) -> Book:
         """The best levels of one book."""
-        request = market_pb2.GetOrderBookRequest(instrument=instrument, levels=levels)
+        request = built(market_pb2.GetOrderBookRequest, instrument=instrument, levels=levels)
         reply = await self._connection.read(self._market.GetOrderBook, request)
         return market_wire.book_of(reply.book)
 
@@ -219,7 +225,7 @@ class ExchangeClient:
         """Up to 100 books, all at one sequence."""
         request = market_pb2.GetOrderBooksRequest(
             requests=[
-                market_pb2.GetOrderBookRequest(instrument=instrument, levels=levels)
+                built(market_pb2.GetOrderBookRequest, instrument=instrument, levels=levels)
                 for instrument in instruments
             ]
         )
@@ -228,7 +234,7 @@ class ExchangeClient:
 
     async def trades(self, instrument: str, page_size: int = 50) -> AsyncGenerator[Trade, None]:
         """The trades of an instrument, newest first, as far back as the exchange lists them."""
-        request = market_pb2.ListTradesRequest(instrument=instrument, page_size=page_size)
+        request = built(market_pb2.ListTradesRequest, instrument=instrument, page_size=page_size)
         while True:
             page = await self._connection.read(self._market.ListTrades, request)
             for trade in page.trades:
@@ -239,13 +245,13 @@ class ExchangeClient:
 
     async def ticker(self, instrument: str) -> Ticker:
         """Last price, best bid and ask, and the last 24 hours."""
-        request = market_pb2.GetTickerRequest(instrument=instrument)
+        request = built(market_pb2.GetTickerRequest, instrument=instrument)
         reply = await self._connection.read(self._market.GetTicker, request)
         return market_wire.ticker_of(reply.ticker)
 
     async def statistics(self, instrument: str) -> Statistics:
         """Orders, trades, depth and rates of one market."""
-        request = market_pb2.GetStatisticsRequest(instrument=instrument)
+        request = built(market_pb2.GetStatisticsRequest, instrument=instrument)
         reply = await self._connection.read(self._market.GetStatistics, request)
         return market_wire.statistics_of(reply)
 
@@ -253,7 +259,7 @@ class ExchangeClient:
 
     async def positions(self, client_id: str) -> list[Position]:
         """What a client holds; an unknown client holds nothing."""
-        request = accounts_pb2.ListPositionsRequest(client_id=client_id)
+        request = built(accounts_pb2.ListPositionsRequest, client_id=client_id)
         reply = await self._connection.read(self._accounts.ListPositions, request)
         return [market_wire.position_of(position) for position in reply.positions]
 
@@ -267,7 +273,7 @@ class ExchangeClient:
         listed = await self._connection.read(
             self._market.ListInstruments, market_pb2.ListInstrumentsRequest()
         )
-        definition = market_pb2.Instrument(name=change.name)
+        definition = built(market_pb2.Instrument, name=change.name)
         for instrument in listed.instruments:
             if instrument.name == change.name:
                 definition = instrument
@@ -281,7 +287,8 @@ class ExchangeClient:
         self, instrument: str, maker: Number | None = None, taker: Number | None = None
     ) -> Instrument:
         """Changes the fees of an instrument, parts of the notional; one not given stays."""
-        request = admin_pb2.SetFeesRequest(
+        request = built(
+            admin_pb2.SetFeesRequest,
             instrument=instrument,
             maker_fee_e6=None if maker is None else e6_of(maker, "maker"),
             taker_fee_e6=None if taker is None else e6_of(taker, "taker"),
@@ -292,12 +299,12 @@ class ExchangeClient:
 
     async def set_log_level(self, level: str) -> str:
         """Changes how much the server tells in its lines: the level that was in force before."""
-        request = admin_pb2.SetLogLevelRequest(level=level)
+        request = built(admin_pb2.SetLogLevelRequest, level=level)
         return (await self._connection.read(self._admin.SetLogLevel, request)).previous_level
 
     async def remove_follower(self, name: str) -> int:
         """Has the journal no longer kept for a follower that is gone: its last position."""
-        request = admin_pb2.RemoveFollowerRequest(follower=name)
+        request = built(admin_pb2.RemoveFollowerRequest, follower=name)
         return (await self._connection.read(self._admin.RemoveFollower, request)).sequence
 
     async def create_snapshot(self) -> Snapshot:
@@ -309,7 +316,7 @@ class ExchangeClient:
 
     async def settle(self, date: str) -> Settlement:
         """Settles a day (UTC, YYYY-MM-DD) that is over; the same again for one that is settled."""
-        request = admin_pb2.SettleDayRequest(date=date)
+        request = built(admin_pb2.SettleDayRequest, date=date)
         call = self._connection.stream(self._admin.SettleDay, request, lambda message: message)
         async with contextlib.aclosing(call) as messages:
             return market_wire.settlement_of([message async for message in messages])
@@ -320,8 +327,8 @@ class ExchangeClient:
         self, instrument: str, after_sequence: int | None = None
     ) -> AsyncGenerator[BookMessage, None]:
         """A snapshot, then deltas; a slow reader gets several deltas as one."""
-        request = market_pb2.StreamOrderBookRequest(
-            instrument=instrument, after_sequence=after_sequence
+        request = built(
+            market_pb2.StreamOrderBookRequest, instrument=instrument, after_sequence=after_sequence
         )
         return self._connection.stream(
             self._market.StreamOrderBook, request, market_wire.book_message_of
@@ -329,7 +336,7 @@ class ExchangeClient:
 
     def stream_ticker(self, instrument: str) -> AsyncGenerator[Ticker, None]:
         """The ticker whenever it changes; a slow reader gets the newest one only."""
-        request = market_pb2.StreamTickerRequest(instrument=instrument)
+        request = built(market_pb2.StreamTickerRequest, instrument=instrument)
         return self._connection.stream(
             self._market.StreamTicker,
             request,
@@ -340,8 +347,8 @@ class ExchangeClient:
         self, instrument: str = "", after_sequence: int | None = None
     ) -> AsyncGenerator[TradesMessage, None]:
         """Trades from now, or from a sequence on; a slow reader is cut and resumes."""
-        request = market_pb2.StreamTradesRequest(
-            instrument=instrument, after_sequence=after_sequence
+        request = built(
+            market_pb2.StreamTradesRequest, instrument=instrument, after_sequence=after_sequence
         )
         return self._connection.stream(
             self._market.StreamTrades, request, market_wire.trades_message_of
@@ -351,8 +358,11 @@ class ExchangeClient:
         self, *, client_id: str = "", instrument: str = "", after_sequence: int | None = None
     ) -> AsyncGenerator[OrderEventsMessage, None]:
         """What happens to orders, from now or from a sequence on; a slow reader is cut."""
-        request = orders_pb2.StreamOrderEventsRequest(
-            client_id=client_id, instrument=instrument, after_sequence=after_sequence
+        request = built(
+            orders_pb2.StreamOrderEventsRequest,
+            client_id=client_id,
+            instrument=instrument,
+            after_sequence=after_sequence,
         )
         return self._connection.stream(
             self._orders.StreamOrderEvents, request, order_wire.order_events_of
@@ -385,8 +395,8 @@ class ExchangeClient:
     def _book_messages(
         self, instrument: str, after_sequence: int | None
     ) -> AsyncGenerator[market_pb2.StreamOrderBookResponse, None]:
-        request = market_pb2.StreamOrderBookRequest(
-            instrument=instrument, after_sequence=after_sequence
+        request = built(
+            market_pb2.StreamOrderBookRequest, instrument=instrument, after_sequence=after_sequence
         )
         return self._connection.stream(
             self._market.StreamOrderBook, request, lambda message: message

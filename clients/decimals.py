@@ -8,6 +8,8 @@ Refused: exponents, NaN, infinities, blanks, `1_000`, digits of other scripts, a
 import re
 from decimal import Decimal
 
+from clients.fields import FieldInvalidError
+
 Number = Decimal | str | int
 
 E8 = 10**8
@@ -17,20 +19,12 @@ DECIMALS_MAX = 8  # places of a price or quantity: the wire's unit is 10^-8
 INT64_MAX = 2**63 - 1  # units: the wire's integer
 VALUE_MAX = "92233720368.54775807"  # INT64_MAX, written out
 TEXT_MAX = 40  # characters: twice what the largest number takes; more is no number
-SHOWN_MAX = 60  # characters of a refused value that its error repeats
 
 _TEXT = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?", re.ASCII)
 
 
-class NumberInvalidError(ValueError):
-    """A number that can't be taken exactly: says which field, what limit, and what was given."""
-
-    def __init__(self, field: str, limit: str, value: object) -> None:
-        shown = repr(value) if len(repr(value)) <= SHOWN_MAX else repr(value)[:SHOWN_MAX] + "…"
-        super().__init__(f"{field} must be {limit}; got {shown}")
-        self.field = field
-        self.limit = limit
-        self.value = value
+class NumberInvalidError(FieldInvalidError):
+    """A number that can't be taken exactly."""
 
 
 def e8_of(value: Number, field: str) -> int:

@@ -1,5 +1,7 @@
 """Orders, trades and order events: between the typed values and the messages of the wire."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -7,6 +9,8 @@ import grpc
 
 from clients.decimals import Number, decimal_of_e8, e8_of
 from clients.errors import RefusedError
+from clients.fields import FieldInvalidError
+from clients.messages import not_held
 from clients.requests import CancelOrder, CancelOrders, Command, PlaceOrder, ReplaceOrder
 from clients.types import (
     Cancelled,
@@ -41,44 +45,58 @@ Outcome = Placed | Replaced | Cancelled | CancelledAll | RefusedError
 
 
 def place_message(order: PlaceOrder) -> orders_pb2.PlaceOrderRequest:
-    return orders_pb2.PlaceOrderRequest(
-        client_id=order.client_id,
-        instrument=order.instrument,
-        side=SIDES.name(order.side),
-        type=ORDER_TYPES.name(order.type),
-        price_e8=_e8(order.price, "price") or 0,
-        quantity_e8=e8_of(order.quantity, "quantity"),
-        time_in_force=TIMES_IN_FORCE.name(order.time_in_force),
-        post_only=order.post_only,
-        self_trade_prevention=SELF_TRADE_PREVENTIONS.name(order.self_trade_prevention),
-        order_id=order.order_id,
-        idempotency_key=order.idempotency_key,
-        client_reference=order.client_reference,
-    )
+    try:
+        return orders_pb2.PlaceOrderRequest(
+            client_id=order.client_id,
+            instrument=order.instrument,
+            side=SIDES.name(order.side),
+            type=ORDER_TYPES.name(order.type),
+            price_e8=_e8(order.price, "price") or 0,
+            quantity_e8=e8_of(order.quantity, "quantity"),
+            time_in_force=TIMES_IN_FORCE.name(order.time_in_force),
+            post_only=order.post_only,
+            self_trade_prevention=SELF_TRADE_PREVENTIONS.name(order.self_trade_prevention),
+            order_id=order.order_id,
+            idempotency_key=order.idempotency_key,
+            client_reference=order.client_reference,
+        )
+    except (TypeError, UnicodeError) as error:
+        raise not_held(orders_pb2.PlaceOrderRequest, asdict(order), error) from None
 
 
 def replace_message(change: ReplaceOrder) -> orders_pb2.ReplaceOrderRequest:
-    return orders_pb2.ReplaceOrderRequest(
-        client_id=change.client_id,
-        order_id=change.order_id,
-        price_e8=_e8(change.price, "price"),
-        quantity_e8=_e8(change.quantity, "quantity"),
-        idempotency_key=change.idempotency_key,
-    )
+    try:
+        return orders_pb2.ReplaceOrderRequest(
+            client_id=change.client_id,
+            order_id=change.order_id,
+            price_e8=_e8(change.price, "price"),
+            quantity_e8=_e8(change.quantity, "quantity"),
+            idempotency_key=change.idempotency_key,
+        )
+    except (TypeError, UnicodeError) as error:
+        raise not_held(orders_pb2.ReplaceOrderRequest, asdict(change), error) from None
 
 
 def cancel_message(cancel: CancelOrder) -> orders_pb2.CancelOrderRequest:
-    return orders_pb2.CancelOrderRequest(
-        client_id=cancel.client_id,
-        order_id=cancel.order_id,
-        idempotency_key=cancel.idempotency_key,
-    )
+    try:
+        return orders_pb2.CancelOrderRequest(
+            client_id=cancel.client_id,
+            order_id=cancel.order_id,
+            idempotency_key=cancel.idempotency_key,
+        )
+    except (TypeError, UnicodeError) as error:
+        raise not_held(orders_pb2.CancelOrderRequest, asdict(cancel), error) from None
 
 
 def cancel_all_message(cancel: CancelOrders) -> orders_pb2.CancelOrdersRequest:
-    return orders_pb2.CancelOrdersRequest(
-        client_id=cancel.client_id, instrument=cancel.instrument, side=SIDES.name(cancel.side)
-    )
+    try:
+        return orders_pb2.CancelOrdersRequest(
+            client_id=cancel.client_id,
+            instrument=cancel.instrument,
+            side=SIDES.name(cancel.side),
+        )
+    except (TypeError, UnicodeError) as error:
+        raise not_held(orders_pb2.CancelOrdersRequest, asdict(cancel), error) from None
 
 
 def session_command(request_id: int, command: Command) -> orders_pb2.SessionCommand:
@@ -93,6 +111,16 @@ def session_command(request_id: int, command: Command) -> orders_pb2.SessionComm
         case CancelOrders():
             message.cancel_all.CopyFrom(cancel_all_message(command))
     return message
+
+
+def which_of(commands: Sequence[Command], name: str, error: FieldInvalidError) -> FieldInvalidError:
+    """The error that one of several commands gave, of that one by its place: `orders[1].price`."""
+    for index, command in enumerate(commands):
+        try:
+            session_command(0, command)
+        except FieldInvalidError as found:
+            return found.within(f"{name}[{index}]")
+    return error
 
 
 def _e8(value: Number | None, field: str) -> int | None:

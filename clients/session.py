@@ -39,7 +39,9 @@ import grpc
 
 from clients.connection import Connection, is_cancelled
 from clients.errors import ExchangeError, OutcomeUnknownError, UnavailableError, error_of
-from clients.order_wire import Outcome, session_command, session_outcome_of
+from clients.fields import FieldInvalidError
+from clients.messages import built
+from clients.order_wire import Outcome, session_command, session_outcome_of, which_of
 from clients.requests import Command
 from exchange.v1 import order_service_pb2 as orders_pb2
 
@@ -95,9 +97,13 @@ class TradingSession:
         self._open_stream = open_stream
         self._connection = connection  # held for as long as the stream, by which a fork is seen
         self._address = connection.address
-        self._first = Request()
-        self._first.open.client_id = client_id
-        self._first.open.cancel_on_disconnect = cancel_on_disconnect
+        self._first = Request(
+            open=built(
+                orders_pb2.TradingSessionOpen,
+                client_id=client_id,
+                cancel_on_disconnect=cancel_on_disconnect,
+            )
+        )
         self._write_turn = asyncio.Lock()
         self._room = asyncio.Semaphore(MESSAGES_MAX)
         self._waiting: dict[int, _Batch] = {}
@@ -173,14 +179,17 @@ class TradingSession:
     async def send(self, commands: Sequence[Command], timeout_s: float = SEND_S) -> list[Outcome]:
         """The commands' outcomes, in their order; more than 1,000 travel in several messages.
 
-        A number that is none raises before anything is sent. Past the timeout the outcomes are
-        unknown, and the session goes on.
+        A value that can't be sent raises FieldInvalidError before anything is. Past the timeout the
+        outcomes are unknown, and the session goes on.
         """
         self._require_open()
-        batches = [
-            self._batch(commands[start : start + COMMANDS_MAX])
-            for start in range(0, len(commands), COMMANDS_MAX)
-        ]
+        try:
+            batches = [
+                self._batch(commands[start : start + COMMANDS_MAX])
+                for start in range(0, len(commands), COMMANDS_MAX)
+            ]
+        except FieldInvalidError as error:
+            raise which_of(commands, "commands", error) from None
         why = ""
         written = 0
         try:

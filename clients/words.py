@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from google.protobuf.descriptor import EnumDescriptor
 
+from clients.fields import FieldInvalidError
 from clients.types import (
     EndReason,
     OrderEventKind,
@@ -35,7 +36,7 @@ class Words(Generic[E]):
             return self._prefix + self._kind(word).name
         except ValueError:
             field, words = self._prefix.lower().rstrip("_"), ", ".join(self._kind)
-            raise ValueError(f"{field} must be one of {words}; got {word!r}") from None
+            raise FieldInvalidError(field, f"one of {words}", word) from None
 
     def word(self, number: int) -> E:
         """The word for a number that an answer must have."""

@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from clients.bounds import add_address, number, whole
 from clients.client import ExchangeClient
-from clients.decimals import NumberInvalidError
 from clients.errors import ExchangeError
+from clients.fields import FieldInvalidError
 from clients.following import Interruption
 
 DONE, FAILED = 0, 1
@@ -52,7 +52,7 @@ def run(work: Callable[[ExchangeClient], Awaitable[None]], options: argparse.Nam
     code = DONE
     try:
         asyncio.run(limited())
-    except* (ExchangeError, NumberInvalidError, OSError) as errors:
+    except* (ExchangeError, FieldInvalidError, OSError) as errors:
         print(f"ended: {_first(errors)}", file=sys.stderr)
         code = FAILED
     except* KeyboardInterrupt:

@@ -1,8 +1,13 @@
 """Calls: typed values, and what happens when an answer is lost."""
 
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import grpc
 import pytest
@@ -10,6 +15,7 @@ import pytest
 from clients.client import ExchangeClient
 from clients.decimals import NumberInvalidError
 from clients.errors import OutcomeUnknownError, RefusedError, UnavailableError
+from clients.fields import FieldInvalidError
 from clients.requests import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder
 from clients.retries import Retries
 from clients.types import (
@@ -30,6 +36,9 @@ pytestmark = pytest.mark.asyncio
 
 BUY = PlaceOrder("alice", "BTC-USD", "buy", "0.25", price="70150.5")
 CLOSED = refuse(grpc.StatusCode.UNAVAILABLE, message="Socket closed")
+NUMBER: Any = 5  # of types that checkers would refuse
+WORD: Any = "no"
+FLOAT: Any = 1.5
 BUSY = refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", retry_safe=True)
 OFF_TICK = refuse(grpc.StatusCode.INVALID_ARGUMENT, "PRICE_OFF_TICK", "price 150 is off tick")
 
@@ -76,6 +85,53 @@ async def test_bad_number_is_not_sent(fake: FakeExchange, exchange: ExchangeClie
         await exchange.place(PlaceOrder("alice", "BTC-USD", "buy", "1", price="1e5"))
     with pytest.raises(ValueError, match="side must be one of buy, sell"):
         await exchange.place(PlaceOrder("alice", "BTC-USD", "long", "1", price="1"))
+    assert fake.orders.requests == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            lambda it: it.place(replace(BUY, client_id=NUMBER)),
+            "client_id must be valid Unicode text; got",
+        ),
+        (lambda it: it.place(replace(BUY, post_only=WORD)), "post_only must be true or false; got"),
+        (lambda it: it.place(replace(BUY, client_reference="\ud800")), "client_reference must be"),
+        (
+            lambda it: it.place_many([BUY, replace(BUY, order_id=NUMBER)]),
+            "orders[1].order_id must be",
+        ),
+        (lambda it: it.place_many([replace(BUY, price=FLOAT)]), "orders[0].price must be"),
+        (
+            lambda it: it.place_many([BUY, replace(BUY, side=NUMBER)]),
+            "orders[1].side must be one of",
+        ),
+        (lambda it: it.replace(ReplaceOrder(NUMBER, price=1)), "order_id must be"),
+        (lambda it: it.cancel(CancelOrder("a", client_id=NUMBER)), "client_id must be"),
+        (lambda it: it.cancel_all(CancelOrders("a", instrument=NUMBER)), "instrument must be"),
+        (lambda it: it.positions(NUMBER), "client_id must be"),
+        (
+            lambda it: it.book("BTC-USD", -1),
+            "levels must be a whole number from 0 to 4294967295; got -1",
+        ),
+        (lambda it: anext(it.trades("BTC-USD", WORD)), "page_size must be a whole number"),
+        (
+            lambda it: anext(it.stream_trades(after_sequence=-1)),
+            "after_sequence must be a whole number from 0 to 18446744073709551615; got -1",
+        ),
+        (lambda it: anext(it.follow_trades(after_sequence=-1)), "after_sequence must be"),
+        (lambda it: it.trading_session(client_id=NUMBER).__aenter__(), "client_id must be"),
+    ],
+)
+async def test_what_no_message_can_hold_is_named(
+    asked: Callable[[ExchangeClient], Awaitable[Any]],
+    said: str,
+    fake: FakeExchange,
+    exchange: ExchangeClient,
+) -> None:
+    async with asyncio.timeout(5):
+        with pytest.raises(FieldInvalidError, match="^" + re.escape(said)):
+            await asked(exchange)
     assert fake.orders.requests == []
 
 

@@ -309,7 +309,7 @@ def test_from_a_terminal(
     dear = ("--address", address, "--price", "92233720368")
     too_dear = starter.run(*dear, module="clients.examples.market_maker")
     assert too_dear.wait() == 1
-    assert too_dear.line("ended: price must be at most 92233720368.54775807")
+    assert too_dear.line("ended: commands[1].price must be at most 92233720368.54775807")
     (tmp_path / "file").touch()
     assert trade_recorder.main(["--address", address, str(tmp_path / "file" / "trades")]) == 1
     assert "ended: [Errno 20] Not a directory" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -10,6 +11,7 @@ from clients import connection
 from clients.client import ExchangeClient
 from clients.decimals import NumberInvalidError
 from clients.errors import ExchangeError, OutcomeUnknownError, RefusedError, UnavailableError
+from clients.fields import FieldInvalidError
 from clients.requests import CancelOrder, CancelOrders, Command, PlaceOrder, ReplaceOrder
 from clients.types import Cancelled, CancelledAll, Placed, Replaced
 from exchange.v1 import order_service_pb2 as orders_pb2
@@ -151,8 +153,12 @@ async def test_more_senders_than_may_be_under_way(exchange: ExchangeClient) -> N
 async def test_bad_number_sends_nothing(fake: FakeExchange, exchange: ExchangeClient) -> None:
     bad = PlaceOrder("alice", "BTC-USD", "buy", "NaN", price=1)
     async with exchange.trading_session() as session:
-        with pytest.raises(NumberInvalidError):
-            await session.send([*(buy(f"o-{i}") for i in range(1_000)), bad])
+        many = [buy(f"o-{i}") for i in range(1_000)]
+        with pytest.raises(NumberInvalidError, match=r"^commands\[1000\]\.quantity must be"):
+            await session.send([*many, bad])
+        untyped = replace(buy("a"), client_id=5)  # type: ignore[arg-type]
+        with pytest.raises(FieldInvalidError, match=r"^commands\[1\]\.client_id must be .*got 5"):
+            await session.send([buy("b"), untyped])
         assert fake.orders.requests == []
         assert isinstance((await session.send([buy("a")]))[0], Placed)
 

@@ -1,0 +1,20 @@
+"""What a caller gave and no message can hold."""
+
+from typing import Self
+
+SHOWN_MAX = 60  # characters of a refused value that its error repeats
+
+
+class FieldInvalidError(ValueError):
+    """A value that can't be sent: says which field, what limit, and what was given."""
+
+    def __init__(self, field: str, limit: str, value: object) -> None:
+        shown = repr(value) if len(repr(value)) <= SHOWN_MAX else repr(value)[:SHOWN_MAX] + "…"
+        super().__init__(f"{field} must be {limit}; got {shown}")
+        self.field = field
+        self.limit = limit
+        self.value = value
+
+    def within(self, place: str) -> Self:
+        """The same, of a field of one among several, such as `orders[1]`."""
+        return type(self)(f"{place}.{self.field}", self.limit, self.value)
