@@ -3,8 +3,10 @@
 A follower is anything with a `name`, a time `gather_s`, and
 
     open()  -> Reached   connect, and say up to where that part already has the journal;
-    take(records)        bring these in, in order; when it returns, they are safe there, and the
+    take(records, progress)
+                         bring these in, in order; when it returns, they are safe there, and the
                          position with them, or it gives an earlier one to keep the journal after;
+                         where it takes them in parts, it tells `progress` of each that is safe;
     check()              raise if what was taken is there no more; asked while nothing happens;
     close()              let go of everything; may be called at any time, also twice.
 
@@ -40,6 +42,7 @@ from server.followers.position import (
     JournalEndsBefore,
     JournalNotKept,
     JournalReader,
+    Progress,
     Reached,
     records,
 )
@@ -90,7 +93,7 @@ class Follower(Protocol):
     async def open(self) -> Reached:
         """Connect: where it is."""
 
-    async def take(self, records: list[Record]) -> int | None:
+    async def take(self, records: list[Record], progress: Progress, /) -> int | None:
         """Bring these in; they have commands and follow what was taken before. Gives the sequence
         after which the journal is needed if it has to be opened again; None: that of the last."""
 
@@ -215,9 +218,10 @@ class Following:
                 await self._follower.check()
                 continue
             began_s = time.monotonic()
-            self._keep_after = await self._follower.take(taken)
-            self.reached = Reached(taken[-1].last_sequence, taken[-1].time_ns)
-            self._went_well()
+            if self._keep_after is None:
+                self._keep_after = self.reached.sequence  # until all of these are safe
+            self._keep_after = await self._follower.take(taken, self._came_to)
+            self._came_to(Reached(taken[-1].last_sequence, taken[-1].time_ns))
             if is_small:
                 await asyncio.sleep(began_s + self._follower.gather_s - time.monotonic())
 
@@ -234,6 +238,10 @@ class Following:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(QUIET_S):
                 await self._changed.wait_for(lambda: self._waiting)
+
+    def _came_to(self, reached: Reached) -> None:
+        self.reached = reached
+        self._went_well()
 
     def _went_well(self) -> None:
         if self._told:

@@ -53,7 +53,7 @@ from server.followers.messages import (
     Protobuf,
     books_of,
 )
-from server.followers.position import Reached
+from server.followers.position import Progress, Reached
 from server.journal.record import Record
 from server.journal.snapshots import newest_good
 from server.settings import KafkaSettings
@@ -131,7 +131,7 @@ class KafkaFollower:
         self._admin = AdminClient(self._client)
         return Reached(kept.sequence, kept.time_ns)
 
-    async def take(self, records: list[Record]) -> int:
+    async def take(self, records: list[Record], _progress: Progress = lambda _: None) -> int:
         """Send what is missing of these, and wait until it is safe: the checkpoint's sequence."""
         assert self._publisher is not None
         self._judge(self._publisher.topics, records[0].journal.hex())

@@ -57,6 +57,10 @@ class Reached(NamedTuple):
     """Stamp of that sequence; 0 where it is not known."""
 
 
+Progress = Callable[[Reached], None]
+"""Told up to where the journal is safe in a part."""
+
+
 class JournalNotKept(Exception):
     """What comes next is not in the journal any more; the text is the server's."""
 

@@ -34,7 +34,7 @@ from server.core.market import MINUTE_NS
 from server.followers.following import FollowerStopped
 from server.followers.migrations import SchemaRefused, migrate
 from server.followers.partitions import Partitions
-from server.followers.position import Reached
+from server.followers.position import Progress, Reached
 from server.followers.rows import Accounts, Batch
 from server.journal.record import Record
 from server.settings import HistorySettings
@@ -157,7 +157,7 @@ class PostgresFollower:
                 await connection.execute("UPDATE follower_positions SET sequence = sequence")
         return Reached(self._sequence, self._time_ns)
 
-    async def take(self, records: list[Record]) -> int | None:
+    async def take(self, records: list[Record], progress: Progress = lambda _: None) -> int | None:
         """Write them, in transactions of a bounded size."""
         writing: asyncio.Task[None] | None = None
         try:
@@ -169,7 +169,7 @@ class PostgresFollower:
                     await asyncio.sleep(0)
                 if writing is not None:
                     await writing
-                writing = asyncio.create_task(self._write(batch, group))
+                writing = asyncio.create_task(self._write(batch, group, progress))
             if writing is not None:
                 await writing
         finally:
@@ -198,7 +198,7 @@ class PostgresFollower:
             pool.terminate()
             await asyncio.sleep(0)
 
-    async def _write(self, batch: Batch, records: list[Record]) -> None:
+    async def _write(self, batch: Batch, records: list[Record], progress: Progress) -> None:
         connection = self._connection
         settles = self._settled is not None and time.monotonic() >= self._settle_s
         async with connection.transaction():
@@ -219,6 +219,7 @@ class PostgresFollower:
         self._sequence, self._time_ns = batch.sequence, batch.time_ns
         if settles:
             self._settled, self._settle_s = batch.sequence, time.monotonic() + SETTLE_S
+        progress(Reached(self._sequence, self._time_ns))
 
     async def _lock_position(self, connection: Any, journal: str) -> None:
         query = "SELECT journal, sequence FROM follower_positions WHERE follower = $1 FOR UPDATE"

@@ -29,7 +29,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from server.followers.messages import books_of
-from server.followers.position import Reached
+from server.followers.position import Progress, Reached
 from server.followers.redis_messages import ALL_CHANNELS, CHANNELS, Feed
 from server.journal.recent_keys import LIFE_NS, entries
 from server.journal.record import Record
@@ -110,7 +110,7 @@ class RedisFollower:
         await self._send()
         return Reached(self._feed.sequence)
 
-    async def take(self, records: list[Record]) -> None:
+    async def take(self, records: list[Record], progress: Progress = lambda _: None) -> None:
         """Publish them, in calls of a bounded size."""
         listened = await self._listened()
         batch: list[Record] = []
@@ -118,6 +118,7 @@ class RedisFollower:
         for record in records:
             if batch and count + record.command_count > BATCH_COMMANDS_MAX:
                 await self._bring(batch, listened)
+                progress(Reached(batch[-1].last_sequence, batch[-1].time_ns))
                 batch, count = [], 0
             batch.append(record)
             count += record.command_count

@@ -16,18 +16,42 @@ from server.followers.following import (
     FollowerStopped,
     Following,
 )
-from server.followers.position import Reached
+from server.followers.position import Progress, Reached
 from server.followers.probes import PROBLEM_CHARS_MAX
 from server.journal.record import BATCH, Record, encode
 
 BEGINS = "after_sequence 0 lies before the journal that is kept, which begins with sequence 900"
 GONE = f"{BEGINS}: start from there, or afresh"
+PAYLOAD = b"p" * 300
 OTHER = 'after_time_ns "5" was not given out by this server: start again without it'
 
 
 async def keep_quiet(_request: bytes, _context: Any) -> None:
     """As a server does where nothing happens."""
     await asyncio.Event().wait()
+
+
+def journal(count: int) -> Any:
+    """Tells so many records of one command each, and then keeps quiet."""
+    messages = []
+    position = 0
+    for sequence in range(1, count + 1):
+        record = Record(
+            BATCH, position, 0, b"j" * 16, 0, 1, 1, b"o" * 16, sequence, 1, 5, b"c" * 16, PAYLOAD
+        )
+        position = record.end
+        messages.append(
+            StreamJournalResponse(
+                frames=encode(record), position=position, durable_sequence=count
+            ).SerializeToString()
+        )
+
+    async def tell(_request: bytes, context: Any) -> None:
+        for message in messages:
+            await context.write(message)
+        await asyncio.Event().wait()
+
+    return tell
 
 
 class Tables:
@@ -44,7 +68,7 @@ class Tables:
         self.opened += 1
         return Reached(self.sequence)
 
-    async def take(self, records: list[Record]) -> None:
+    async def take(self, records: list[Record], _progress: Progress) -> int | None:
         raise AssertionError("there is nothing to take")
 
     async def check(self) -> None:
@@ -166,24 +190,7 @@ def test_it_ends_though_a_driver_took_its_cancellation_for_its_own() -> None:
 def test_a_slow_part_holds_back_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     """However far behind it is, what waits for it is bounded."""
     monkeypatch.setattr(followings, "WAITING_BYTES_MAX", 1_000)
-    payload, count = b"p" * 300, 50
-    messages = []
-    position = 0
-    for sequence in range(1, count + 1):
-        record = Record(
-            BATCH, position, 0, b"j" * 16, 0, 1, 1, b"o" * 16, sequence, 1, 5, b"c" * 16, payload
-        )
-        position = record.end
-        messages.append(
-            StreamJournalResponse(
-                frames=encode(record), position=position, durable_sequence=count
-            ).SerializeToString()
-        )
-
-    async def tell(_request: bytes, context: Any) -> None:
-        for message in messages:
-            await context.write(message)
-        await asyncio.Event().wait()
+    count = 50
 
     class Slow(Tables):
         def __init__(self) -> None:
@@ -191,7 +198,7 @@ def test_a_slow_part_holds_back_its_stream(monkeypatch: pytest.MonkeyPatch) -> N
             self.batches: list[list[Record]] = []
             self.done = asyncio.Event()
 
-        async def take(self, records: list[Record]) -> None:
+        async def take(self, records: list[Record], _progress: Progress) -> None:
             self.batches.append(records)
             await asyncio.sleep(0.02)
             if records[-1].last_sequence == count:
@@ -199,14 +206,51 @@ def test_a_slow_part_holds_back_its_stream(monkeypatch: pytest.MonkeyPatch) -> N
 
     async def run() -> list[list[Record]]:
         tables = Slow()
-        async with followed(tables, tell, lambda _: None, lambda _: None):
+        async with followed(tables, journal(count), lambda _: None, lambda _: None):
             await tables.done.wait()
         return tables.batches
 
     batches = asyncio.run(run())
     taken = [record.first_sequence for batch in batches for record in batch]
     assert taken == list(range(1, count + 1))
-    assert max(sum(len(it.payload) for it in batch) for batch in batches) <= 1_000 + len(payload)
+    assert max(sum(len(it.payload) for it in batch) for batch in batches) <= 1_000 + len(PAYLOAD)
+
+
+def test_what_is_safe_of_a_long_batch_shows_before_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that is back and being filled isn't down, and what follows what was taken before is
+    still needed of the journal."""
+    monkeypatch.setattr(followings, "REPORT_S", 0.01)
+
+    class Long(Tables):
+        async def open(self) -> Reached:
+            await super().open()
+            if self.opened == 1:
+                raise ConnectionRefusedError("nobody listens")
+            return Reached(self.sequence)
+
+        async def take(self, records: list[Record], progress: Progress) -> int:
+            for record in records:
+                progress(Reached(record.last_sequence, record.time_ns))
+            return await asyncio.Future()
+
+    async def run() -> tuple[Following, list[ReportFollowerRequest]]:
+        reports: list[ReportFollowerRequest] = []
+        partly_there = asyncio.Event()
+
+        def hear(report: ReportFollowerRequest) -> None:
+            reports.append(report)
+            if report.sequence > 1:
+                partly_there.set()
+
+        async with followed(Long(1), journal(50), lambda _: None, hear) as following:
+            await partly_there.wait()
+        return following, reports
+
+    following, reports = asyncio.run(run())
+    assert (following.problem, following.reached.sequence) == ("", reports[-1].sequence)
+    for report in reports:
+        kept = report.keep_after_sequence if report.HasField("keep_after_sequence") else None
+        assert (kept or report.sequence) == 1
 
 
 def test_a_part_that_is_starting_too_is_not_said_to_be_down(

@@ -25,6 +25,7 @@ from server.core.types import BUY, E8, LIMIT, MARKET, SELL, OrderStatus
 from server.followers import migrations, postgres
 from server.followers.following import FollowerStopped
 from server.followers.migrations import Migration, SchemaRefused, migrate
+from server.followers.position import Reached
 from server.followers.postgres import PostgresFollower
 from server.journal.record import BATCH, Record, decode_frame
 from server.settings import HistorySettings
@@ -237,6 +238,27 @@ def test_a_snapshot_at_the_end_of_each_minute(tmp_path: Path, database: str, fet
     assert [row[:2] for row in rows] == [(2, rows[0][1]), *ends[:-1]]
     assert rows[1][2] == '[["1.00000000", "2.00000000"]]'
     assert rows[2][2] == '[["2.00000000", "3.00000000"], ["1.00000000", "2.00000000"]]'
+
+
+def test_each_transaction_of_a_batch_is_told_of(tmp_path: Path, database: str) -> None:
+    """One for each minute: a quiet journal of some MiB takes long."""
+    site = Site(tmp_path / "minutes")
+    for minute in range(3):
+        site.commit(*settings(), time_ns=MINUTE_NS * (30_000_000 + minute))
+    site.close()
+    told: list[Reached] = []
+
+    async def run() -> None:
+        follower = PostgresFollower(database)
+        try:
+            await follower.open()
+            await follower.take(records(site), told.append)
+        finally:
+            await follower.close()
+
+    asyncio.run(run())
+    assert told == [Reached(it.last_sequence, it.time_ns) for it in records(site)]
+    assert len(told) == 3
 
 
 def test_a_statement_is_bounded_however_many_orders_a_command_ends(

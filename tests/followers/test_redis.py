@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -31,7 +32,12 @@ from exchange.v1.order_service_pb2 import (
     StreamOrderEventsResponse,
 )
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+from server.followers import redis as redis_follower
+from server.followers.position import Reached
+from server.followers.redis import RedisFollower
 from tests.followers.redis_site import Site
+from tests.journal.site import Site as JournalSite
+from tests.journal.site import records_of, settings
 from tests.processes.invariants import assert_kept
 from tests.processes.load import Load, first_answer, repeat
 from tests.running import Running, Starter, until
@@ -314,6 +320,26 @@ def test_outages_under_load_lose_no_trade_and_hold_up_no_order(
     assert follower.wait() == 0
     assert server.terminate() == 0
     assert_kept(starter.data_dir, loads.acknowledged)
+
+
+@pytest.mark.asyncio
+async def test_each_call_of_a_batch_is_told_of(
+    redis: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the last, with which all of it is there."""
+    monkeypatch.setattr(redis_follower, "BATCH_COMMANDS_MAX", 1)
+    redis.flush()
+    site = JournalSite(tmp_path / "data")
+    for _ in range(3):
+        site.commit(*settings())
+    site.close()
+    records = records_of(tmp_path / "data")
+    told: list[Reached] = []
+    follower = RedisFollower(redis.url, tmp_path)
+    await follower.open()
+    await follower.take(records, told.append)
+    await follower.close()
+    assert told == [Reached(it.last_sequence, it.time_ns) for it in records[:-1]]
 
 
 def test_example_prints_trades(starter: Starter, address: str, redis: Site) -> None:
