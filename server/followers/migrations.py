@@ -4,12 +4,15 @@
 own together with its row in `schema_migrations`. An advisory lock that is held for the transaction
 lets one process at a time through, so that two that start together apply each once. A file that
 was applied and has changed since is refused: its digest is kept. A database that knows more
-migrations than this release is refused too.
+migrations than this release is refused too, and one in which something else has a name that a
+migration gives.
 """
 
 import hashlib
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+import asyncpg
 
 DIRECTORY: Final = Path(__file__).parents[2] / "migrations"
 LOCK: Final = 0x45584348
@@ -54,6 +57,13 @@ def migrations(directory: Path = DIRECTORY) -> list[Migration]:
 async def migrate(connection: Any, wanted: list[Migration] | None = None) -> int:
     """Apply what is missing: how many that was. Raises `SchemaRefused`."""
     wanted = migrations() if wanted is None else wanted
+    try:
+        return await _migrate(connection, wanted)
+    except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError) as taken:
+        raise SchemaRefused(_in_the_way(str(taken))) from taken
+
+
+async def _migrate(connection: Any, wanted: list[Migration]) -> int:
     applied = 0
     for migration in wanted:
         # What another process did while the lock was waited for is to be seen.
@@ -62,8 +72,7 @@ async def migrate(connection: Any, wanted: list[Migration] | None = None) -> int
             if await connection.fetchval("SELECT current_schema()") is None:
                 await _make_schema(connection)
             await connection.execute(_TABLE)
-            rows = await connection.fetch("SELECT number, sha256 FROM schema_migrations")
-            known = {row["number"]: row["sha256"] for row in rows}
+            known = await _known(connection)
             _check(migration, known, len(wanted))
             if migration.number not in known:
                 await connection.execute(migration.text, timeout=MIGRATE_S)
@@ -75,6 +84,22 @@ async def migrate(connection: Any, wanted: list[Migration] | None = None) -> int
                 )
                 applied += 1
     return applied
+
+
+async def _known(connection: Any) -> dict[int, str]:
+    """Digests of those that were applied, by number."""
+    try:
+        rows = await connection.fetch("SELECT number, sha256 FROM schema_migrations")
+    except asyncpg.UndefinedColumnError as other:
+        raise SchemaRefused(_in_the_way('relation "schema_migrations" already exists')) from other
+    return {row["number"]: row["sha256"] for row in rows}
+
+
+def _in_the_way(what: str) -> str:
+    return (
+        f"{what} and is not the exchange's: name an empty database,"
+        " or set the role's search_path to a schema of its own"
+    )
 
 
 async def _make_schema(connection: Any) -> None:
