@@ -329,8 +329,10 @@ class History:
         if from_ns <= self.whole_after_ns:
             raise NotWhole(self.whole_after_ns)
         if sequence < through_sequence and time_ns < through_ns:
-            behind = through_sequence if through_sequence < INT64_MAX else f"{through_ns} ns"
-            raise Down(f"at sequence {sequence}, behind {behind}")
+            if through_ns == INT64_MAX:
+                raise Down(f"at sequence {sequence}, behind {through_sequence}")
+            there = f"at {_time_text(time_ns)} (sequence {sequence})"
+            raise Down(f"{there}, behind {_time_text(through_ns)}")
 
     async def _opened(self) -> Any:
         async with self._opening:
@@ -345,6 +347,11 @@ class History:
                     reset=_keep,
                 )
         return self._pool
+
+
+def _time_text(time_ns: int) -> str:
+    seconds, rest = divmod(time_ns, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
 
 
 async def _begin(connection: Any) -> None:

@@ -14,6 +14,7 @@ from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS, TRADES_MAX
 from server.core.types import BUY, E8, LIMIT, SELL
 from server.history.reader import History
+from server.journal.export_files import time_text
 from server.rpc.analytics import Analytics, Query
 from server.rpc.errors import EdgeReject
 from tests.followers.conftest import PostgresServer
@@ -132,8 +133,12 @@ def test_refused_rather_than_short(traded: tuple[Written, list[Done]], database:
     with pytest.raises(Refusal, match="can't be reached"):
         answered(site, History("postgresql://nobody@127.0.0.1:1/none"), old)
     asyncio.run(site.fill(database, but=TRADES - 150))
-    with pytest.raises(Refusal, match=r"at sequence 301, behind \d"):
-        answered(site, History(database), old)
+    at = f"at {time_text(done[149][0])} (sequence 301), behind "
+    within = old._replace(start_ns=done[199][0], end_ns=done[199][0] + 1)
+    whole_ns = done[200][0] // MINUTE_NS * MINUTE_NS
+    for query, needed_ns in ((old, whole_ns), (within, done[199][0] + 1)):
+        with pytest.raises(Refusal, match=re.escape(at + time_text(needed_ns))):
+            answered(site, History(database), query)
     # As far as the tables are, they answer.
     early = old._replace(end_ns=done[100][0] + 1)
     found = answered(site, History(database), early)
