@@ -109,6 +109,9 @@ def held(engine: Engine, query: Query, now_ns: int) -> Held | EdgeReject:
         end_ns = max(now_ns, engine.time_ns) + 1
     if start_ns is None:
         start_ns = max(((end_ns - 1) // MINUTE_NS - WINDOW_MINUTES + 1) * MINUTE_NS, 0)
+    if query.start_ns is None and start_ns >= end_ns:
+        limit = "after 1970-01-01T00:00:00Z"
+        return EdgeReject(EdgeReason.NUMBER_INVALID, "end_time_ns", end_ns, limit)
     if start_ns >= end_ns:
         limit = f"before the end, {time_text(end_ns)}"
         return EdgeReject(EdgeReason.NUMBER_INVALID, "start_time_ns", start_ns, limit)

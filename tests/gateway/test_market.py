@@ -430,6 +430,11 @@ def test_analytics_names_the_times_as_they_were_sent(market: Market) -> None:
         " send one that is"
     )
     assert refused["details"][0]["metadata"]["field"] == "start_time"
+    refused = market.http.get("/market/analytics?end_time=1970-01-01T00:00:00Z").json()
+    assert refused["error"] == (
+        'end_time "1970-01-01T00:00:00.000Z" is not after 1970-01-01T00:00:00Z: send one that is'
+    )
+    assert refused["details"][0]["metadata"]["field"] == "end_time"
 
 
 def test_statistics(market: Market) -> None:

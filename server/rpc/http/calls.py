@@ -66,8 +66,9 @@ def worded(refused: Refused) -> Refused:
     """Numbers, times, truths and places as JSON has them."""
     if refused.field == "time_in_force" and isinstance(refused.value, int):
         return refused._replace(value=TIMES_IN_FORCE.of[refused.value])
-    if refused.field == "start_time_ns" and isinstance(refused.value, int):
-        return refused._replace(field="start_time", value=time_text(refused.value))
+    if refused.field in ("start_time_ns", "end_time_ns") and isinstance(refused.value, int):
+        name = refused.field.removesuffix("_ns")
+        return refused._replace(field=name, value=time_text(refused.value))
     if refused.field == "after_sequence":
         return refused._replace(field="from_sequence", value=int(refused.value) + 1)
     return in_words(refused)
