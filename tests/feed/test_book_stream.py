@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from server.core.engine import Engine
 from server.core.instruments import Instrument
 from server.core.types import BUY, LIMIT, SELL
 from server.feed import depth
-from server.feed.depth import PAGE_LEVELS
+from server.feed.depth import PAGE_LEVELS, Page
 from tests.feed.market import BTC, ETH, Crowd, Failure, Mirror, depth_of, running, seconds
 
 pytestmark = pytest.mark.asyncio
@@ -228,6 +229,36 @@ async def test_deep_book_comes_in_pages(tmp_path: Path) -> None:
         await until_whole(mirror, stream)
         assert mirror.depth() == depth_of(market, BTC)
         assert mirror.snapshots == 1
+        stream.cancel()
+
+
+@pytest.mark.parametrize(("remembered", "snapshots"), [(4_096, 1), (16, 2)])
+async def test_what_changes_while_a_page_waits_to_be_durable_is_in_the_book(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remembered: int, snapshots: int
+) -> None:
+    """On levels of the page too, and more of them than are remembered."""
+    async with running(tmp_path, heartbeat_ms=20, book_changes_max=remembered) as market:
+        levels = [10_000 - each for each in range(PAGE_LEVELS + 100)]
+        await market.commit(*(PlaceOrder("a", BTC, BUY, LIMIT, 1, each) for each in levels))
+        at_boundary = market.sequencer.at_boundary
+
+        async def overtaken(view: Callable[[Engine], Page]) -> Page:
+            page = await at_boundary(view)
+            if levels[0] not in page.levels:
+                monkeypatch.undo()
+                await market.commit(
+                    *(PlaceOrder("b", BTC, BUY, LIMIT, 5, each) for each in levels[::50])
+                )
+            return page
+
+        monkeypatch.setattr(market.sequencer, "at_boundary", overtaken)
+        stream = market.data().StreamOrderBook(StreamOrderBookRequest(instrument=BTC))
+        mirror = Mirror()
+        mirror.take(await seconds(stream.read()))
+        await until_whole(mirror, stream)
+        await until_at(mirror, stream, market.sequencer.durable_sequence)
+        assert mirror.depth() == depth_of(market, BTC)
+        assert (mirror.sequence, mirror.snapshots) == (market.sequencer.durable_sequence, snapshots)
         stream.cancel()
 
 

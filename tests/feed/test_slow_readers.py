@@ -68,6 +68,23 @@ async def test_slow_reader_is_cut_and_nobody_else_notices(tmp_path: Path) -> Non
         other.cancel()
 
 
+async def test_who_resumed_is_cut_where_it_is_slow_later(tmp_path: Path) -> None:
+    async with running(tmp_path, subscriber_bytes_max=64 * 1024) as market:
+        readers = market.feed.readers
+        start = await market.trade()
+        last = await market.trade()
+        slow = market.orders(**LITTLE_ROOM).StreamOrderEvents(
+            StreamOrderEventsRequest(after_sequence=start)
+        )
+        got = Collector()
+        await got.read(slow, last)
+        await got.go_on(slow, await market.trade())
+        while readers.cut_count == 0:
+            await flood(market, 100_000)
+            assert market.feed.orders.groups or readers.cut_count, "it left to read it all again"
+        slow.cancel()
+
+
 async def test_cut_reader_who_goes_without_reading_frees_its_place(tmp_path: Path) -> None:
     async with running(tmp_path, subscriber_bytes_max=64 * 1024) as market:
         readers = market.feed.readers
