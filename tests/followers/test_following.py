@@ -168,6 +168,63 @@ def test_where_it_is_is_reported_though_nothing_happens() -> None:
     assert not report.HasField("keep_after_sequence")
 
 
+def test_who_has_everything_follows_though_nothing_happens() -> None:
+    async def nothing_new(_request: bytes, context: Any) -> None:
+        await context.write(StreamJournalResponse(durable_sequence=77).SerializeToString())
+        await asyncio.Event().wait()
+
+    async def run() -> tuple[str, str]:
+        said: asyncio.Future[str] = asyncio.Future()
+        async with followed(Tables(77), nothing_new, said.set_result, lambda _: None) as following:
+            return await said, following.problem
+
+    assert asyncio.run(run()) == ("postgres follows from sequence 77", "")
+
+
+def test_who_is_opened_again_asks_for_the_journal_from_where_it_is_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may have lost what it had: then an older answer would let go of what it needs."""
+    monkeypatch.setattr(followings, "QUIET_S", 0.01)
+    monkeypatch.setattr(followings, "REPORT_S", 0.01)
+    reports: list[ReportFollowerRequest] = []
+    one_by_one = journal(9)
+
+    class Forgetful(Tables):
+        """Not all of it is safe; then all is gone."""
+
+        async def open(self) -> Reached:
+            self.opened += 1
+            return Reached(0)
+
+        async def take(self, records: list[Record], _progress: Progress) -> int:
+            return records[-1].last_sequence - 1
+
+        async def check(self) -> None:
+            if any(it.keep_after_sequence == 8 for it in reports):
+                raise RuntimeError("all of it is gone")
+
+    tables = Forgetful(0)
+
+    async def tell_once(request: bytes, context: Any) -> None:
+        await (one_by_one if tables.opened == 1 else keep_quiet)(request, context)
+
+    async def run() -> list[ReportFollowerRequest]:
+        told_anew = asyncio.Event()
+
+        def hear(report: ReportFollowerRequest) -> None:
+            reports.append(report)
+            if tables.opened > 1:
+                told_anew.set()
+
+        async with followed(tables, tell_once, lambda _: None, hear):
+            await told_anew.wait()
+        return reports
+
+    last = asyncio.run(run())[-1]
+    assert (last.sequence, last.HasField("keep_after_sequence")) == (0, False)
+
+
 def test_it_ends_though_a_driver_took_its_cancellation_for_its_own() -> None:
     class Deaf(Tables):
         async def open(self) -> Reached:
@@ -253,6 +310,49 @@ def test_what_is_safe_of_a_long_batch_shows_before_its_end(monkeypatch: pytest.M
         assert (kept or report.sequence) == 1
 
 
+def test_what_waited_for_a_part_that_failed_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each record is taken once all the same, and what waited holds back nothing."""
+    monkeypatch.setattr(followings, "WAITING_BYTES_MAX", 1_000)
+    monkeypatch.setattr(followings, "QUIET_S", 60.0)
+    count = 10
+
+    class Failing(Tables):
+        """Fails once, when all that may waits for it."""
+
+        def __init__(self) -> None:
+            super().__init__(0)
+            self.closed = 0
+            self.taken: list[int] = []
+            self.following: Following
+            self.done = asyncio.Event()
+
+        async def take(self, records: list[Record], _progress: Progress) -> None:
+            if self.opened == 1:
+                following = self.following
+                async with following._changed:
+                    await following._changed.wait_for(lambda: following._waiting_bytes >= 1_000)
+                raise RuntimeError("gone")
+            self.taken += [record.first_sequence for record in records]
+            if records[-1].last_sequence == count:
+                self.done.set()
+
+        async def close(self) -> None:
+            self.closed += 1
+
+    async def run() -> Failing:
+        tables = Failing()
+        async with followed(
+            tables, journal(count), lambda _: None, lambda _: None
+        ) as tables.following:
+            await tables.done.wait()
+            assert (tables.opened, tables.closed) == (2, 1)
+        return tables
+
+    tables = asyncio.run(run())
+    assert tables.taken == list(range(1, count + 1))
+    assert tables.closed == 2
+
+
 def test_a_part_that_is_starting_too_is_not_said_to_be_down(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -290,3 +390,12 @@ def test_delays_double_up_to_the_longest(longest_s: float) -> None:
         following._note(RuntimeError("gone"))
         assert wanted_s / 2 <= following._delay_s() <= wanted_s
         wanted_s = min(2 * wanted_s, longest_s)
+
+
+def test_delays_begin_anew_once_it_went_well() -> None:
+    following = Following(Tables(0), "127.0.0.1:1", lambda _: None)
+    for _ in range(9):
+        following._note(RuntimeError("gone"))
+    following._went_well()
+    following._note(RuntimeError("gone"))
+    assert following._delay_s() <= DELAY_FIRST_S
