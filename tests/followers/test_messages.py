@@ -11,9 +11,13 @@ from google.protobuf.wrappers_pb2 import UInt64Value
 
 from clients.examples.kafka_book import KafkaBook
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
-from exchange.v1.order_service_pb2 import OrderEvent, OrderEventKind
+from exchange.v1.order_service_pb2 import (
+    OrderEvent,
+    OrderEventKind,
+    StreamOrderEventsResponse,
+)
 from exchange.v1.types_pb2 import Level, Order, Trade
-from server.core.commands import CancelOrders, PlaceOrder, SetInstrument
+from server.core.commands import CancelOrders, PlaceOrder, ReplaceOrder, SetInstrument
 from server.core.engine import Engine
 from server.core.instruments import Instrument
 from server.core.types import BUY, E8, INT64_MAX, LIMIT, SELL, Stamp
@@ -36,6 +40,7 @@ from server.followers.messages import (
     books_of,
 )
 from server.journal.record import BATCH, Record, decode_frame
+from server.rpc.event_formats import OrderEventFormat
 from tests.history.written import Written
 from tests.journal.site import Site, every_command, trade
 
@@ -51,9 +56,21 @@ TYPES: dict[str, type[Message]] = {
 def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     site = Site(tmp_path_factory.mktemp("site"))
     every_command(site)
+    replaced_and_reduced(site)
     trade(site, 120)
     site.close()
     return [it for it in map(decode_frame, site.log.follow(0)) if it.kind == BATCH]
+
+
+def replaced_and_reduced(site: Site) -> None:
+    """An order that trades at the price that it was given later, and one that self-trade
+    prevention makes smaller."""
+    name = "CUT-USD"
+    site.commit(SetInstrument(Instrument(name)))
+    site.commit(PlaceOrder("client-1", name, BUY, LIMIT, 3 * E8, 5 * E8))
+    site.commit(PlaceOrder("client-2", name, SELL, LIMIT, E8, 9 * E8, order_id="sold"))
+    site.commit(ReplaceOrder("client-2", "sold", 5 * E8))
+    site.commit(PlaceOrder("client-1", name, SELL, LIMIT, E8, 5 * E8, self_trade_prevention=5))
 
 
 def everything(topic: str, mark: Mark) -> bool:
@@ -115,6 +132,27 @@ def test_orders_and_trades_are_encoded_once(records: list[Record]) -> None:
                 assert event.order == Order.FromString(orders[out.mark])
 
 
+def test_an_order_event_is_that_of_the_stream(records: list[Record]) -> None:
+    streamed = [
+        event
+        for record in records
+        for sequence, events in enumerate(record.events(), record.first_sequence)
+        for _, entry in OrderEventFormat().entries(
+            sequence, record.time_ns, events, lambda *key: [key]
+        )
+        for event in StreamOrderEventsResponse.FromString(entry).events
+    ]
+    found = [out for out in sent(Encoder(Protobuf()), records) if out.topic == ORDER_EVENTS]
+    assert [OrderEvent.FromString(out.value) for out in found] == streamed
+    sold = [it.order for it in streamed if it.order.order_id == "sold"]
+    assert [(it.price_e8, it.filled_quantity_e8) for it in sold] == [
+        (9 * E8, 0),
+        (5 * E8, 0),
+        (5 * E8, E8),
+    ]
+    assert OrderEventKind.ORDER_EVENT_KIND_REDUCED in {it.kind for it in streamed}
+
+
 def test_levels_and_times_are_those_of_the_engine(records: list[Record]) -> None:
     engine, encoder = Engine(), Encoder(Protobuf())
     told: dict[tuple[str, int, int], int] = {}
@@ -140,6 +178,8 @@ def test_levels_and_times_are_those_of_the_engine(records: list[Record]) -> None
             for price_e8, quantity_e8 in engine.book(name).depth(side, 1_000)
         }
     assert len(told) > 10
+    orders, _ = encoder.books.kept()
+    assert sorted(orders) == sorted(books_of(engine).kept()[0]), "only what rests is kept"
 
 
 class Sent:
@@ -176,23 +216,21 @@ def books_of_topic(outs: list[Out]) -> dict[str, KafkaBook]:
 def test_updates_of_many_levels_are_several_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several instruments in one command too; each goes on wherever it was cut."""
     monkeypatch.setattr(messages, "LEVELS_MAX", 3)
-    written, names = Written(), ("A-USD", "B-USD", "C-USD")
-    for name in names:
+    written = Written()
+    depths = {"C-USD": (4, 9), "A-USD": (9, 4), "B-USD": (9, 9)}
+    for name, (bids, asks) in depths.items():
         written.commit(SetInstrument(Instrument(name)))
-        sides = ((BUY, 0), (SELL, 100))
         written.commit(
-            *(
-                PlaceOrder("a", name, side, LIMIT, E8, from_e8 + price_e8)
-                for side, from_e8 in sides
-                for price_e8 in range(1, 9)
-            )
+            *(PlaceOrder("a", name, BUY, LIMIT, E8, 1 + each) for each in range(bids)),
+            *(PlaceOrder("a", name, SELL, LIMIT, E8, 101 + each) for each in range(asks)),
         )
     resting = books_of(written.engine)
     written.commit(CancelOrders("a"))
     written.commit(PlaceOrder("a", "B-USD", BUY, LIMIT, E8, 1))
     outs = [out for out in sent(Encoder(Protobuf()), written.records) if out.topic == BOOK_UPDATES]
     cancelled = [out for out in outs if out.mark.sequence == outs[-1].mark.sequence - 1]
-    assert len(cancelled) == 9
+    partial = [StreamOrderBookResponse.FromString(out.value).partial for out in cancelled]
+    assert partial == [True, True, False] * 3
     assert [out.mark for out in outs] == sorted({out.mark for out in outs})
     for name, book in books_of_topic(outs).items():
         assert (book.bids, book.asks) == ({1: E8} if name == "B-USD" else {}, {})
@@ -202,9 +240,10 @@ def test_updates_of_many_levels_are_several_messages(monkeypatch: pytest.MonkeyP
     begun = list(Encoder(Protobuf(), resting).snapshots(10**6, 1, everything))
     assert [out.mark for out in begun] == sorted({out.mark for out in begun})
     assert [out.type for out in begun] == ["snapshot", "delta", "delta"] * 3
-    for book in books_of_topic(begun).values():
-        assert book.bids == dict.fromkeys(range(1, 9), E8)
-        assert book.asks == dict.fromkeys(range(101, 109), E8)
+    for name, book in books_of_topic(begun).items():
+        bids, asks = depths[name]
+        assert book.bids == dict.fromkeys(range(1, 1 + bids), E8)
+        assert book.asks == dict.fromkeys(range(101, 101 + asks), E8)
 
 
 @pytest.mark.parametrize("encoding", [Protobuf(), Json()])
