@@ -91,6 +91,17 @@ def test_an_order_is_shown_as_in_its_events(engine: Engine) -> None:
     assert found.updated_ns == 9 * 10**9
 
 
+def test_a_position_tells_when_it_was_last_filled(engine: Engine) -> None:
+    """Whether the fill opened, added, closed or crossed zero; and nothing else counts."""
+    for seconds, (side, quantity) in enumerate(((BUY, 2), (BUY, 1), (SELL, 2), (SELL, 5)), 2):
+        apply(engine, order("A", side, quantity, 100), seconds * 10**9)
+        apply(engine, order("B", BUY + SELL - side, quantity, 100), seconds * 10**9)
+        apply(engine, order("A", side, 1, 50 if side == BUY else 150), seconds * 10**9 + 1)
+        for client_id in ("A", "B"):
+            (position,) = engine.positions(client_id)
+            assert position.updated_ns == seconds * 10**9
+
+
 def test_book_depth_and_bests(engine: Engine) -> None:
     book = engine.book("BTC-USD")
     assert (book.best_bid, book.best_ask, book.depth(BUY, 5)) == (0, 0, [])
