@@ -13,7 +13,7 @@ from server.core.commands import PlaceOrder, SetInstrument
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS, TRADES_MAX
 from server.core.types import BUY, E8, LIMIT, SELL
-from server.history.reader import History
+from server.history.reader import Down, History
 from server.journal.export_files import time_text
 from server.rpc.analytics import Analytics, Query
 from server.rpc.errors import EdgeReject
@@ -120,6 +120,45 @@ def test_an_empty_beginning_stands_at_the_price_before(
         found = await past_of(site.engine, history).analytics(first, None)  # type: ignore[arg-type]
         assert isinstance(found, Analytics)
         assert {bar.close_e8 for bar in found.intervals} == {0}, "nothing traded before"
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_the_price_before_is_the_last_of_its_command(database: str) -> None:
+    """And that of the last command; also where the time is within its minute."""
+    site = Written()
+    site.commit(SetInstrument(Instrument(NAME)), time_ns=BEGIN_NS)
+    for price in (102, 101, 103):
+        site.commit(PlaceOrder("a", NAME, SELL, LIMIT, E8, price * E8), time_ns=BEGIN_NS)
+    site.commit(PlaceOrder("b", NAME, BUY, LIMIT, E8, 101 * E8), time_ns=BEGIN_NS + 1)
+    site.commit(PlaceOrder("b", NAME, BUY, LIMIT, 2 * E8, 103 * E8), time_ns=BEGIN_NS + 2)
+
+    async def run() -> None:
+        await site.fill(database)
+        history = History(database)
+        for after_ns, price in ((1, 0), (2, 101), (3, 103)):
+            asked = (NAME, BEGIN_NS + after_ns, site.engine.sequence)
+            assert await history.price_before(*asked) == price * E8
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_tables_answer_for_the_times_before_their_last_stamp(database: str) -> None:
+    """Whatever is stamped later lies behind it."""
+    site, first = Written(), BEGIN_NS // MINUTE_NS
+    site.commit(SetInstrument(Instrument(NAME)), time_ns=first * MINUTE_NS)
+    order = PlaceOrder("a", NAME, SELL, LIMIT, E8, E8)
+    site.commit(order, order._replace(side=BUY), time_ns=first * MINUTE_NS)
+    site.commit(order, time_ns=(first + 1) * MINUTE_NS)
+
+    async def run() -> None:
+        await site.fill(database)
+        history = History(database)
+        assert len(await history.minutes(NAME, first, first + 1, 1, 9)) == 1
+        with pytest.raises(Down, match=f"behind {time_text((first + 2) * MINUTE_NS)}"):
+            await history.minutes(NAME, first, first + 2, 1, 9)
         await history.close()
 
     asyncio.run(run())

@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 import asyncpg
 import pytest
 
-from server.core.commands import PlaceOrder, SetInstrument
+from server.core.commands import CancelOrder, PlaceOrder, SetInstrument, SetLimits
 from server.core.engine import Engine
-from server.core.instruments import Instrument
+from server.core.instruments import Instrument, Limits
 from server.core.market import TRADES_MAX, RecentTrade
-from server.core.types import BUY, E8, LIMIT, SELL, OrderStatus
+from server.core.types import BUY, E8, IOC, LIMIT, SELL, OrderStatus
 from server.history import reader
 from server.history.reader import Down, History
 from server.history.settlement import Settlements
@@ -73,15 +73,20 @@ async def all_trades(past: Past) -> list[RecentTrade]:
         before = (int(sequence), int(index))
 
 
-def test_every_order_is_on_one_page_and_found_by_its_id(site: Written, database: str) -> None:
+@pytest.mark.parametrize("limit", [20, 170])
+def test_every_order_is_on_one_page_and_found_by_its_id(
+    site: Written, database: str, limit: int
+) -> None:
+    """Whether a page is of more orders than memory holds, or of fewer."""
+
     async def run() -> None:
         await site.fill(database)
         history = History(database)
         past = past_of(site.engine, history)
-        assert len(site.engine.orders(limit=10_000)) < 200
+        assert 20 < len(site.engine.orders("a", limit=10_000)) < 170
         found, token = [], ""
         while True:
-            query = OrdersQuery("a", "", 0, 0, int(token or 0), 170)
+            query = OrdersQuery("a", "", 0, 0, int(token or 0), limit)
             page = await past.orders(query, None)  # type: ignore[arg-type]
             found += [order.event for order in page.orders]
             token = page.next_page_token
@@ -105,6 +110,65 @@ def test_every_order_is_on_one_page_and_found_by_its_id(site: Written, database:
         assert (event.price_e8, event.status) == (100 * E8, int(OrderStatus.FILLED))
         assert oldest.order.updated_ns >= event.created_ns > 0
         assert await past.order("never", None) is None  # type: ignore[arg-type]
+        await history.close()
+
+    asyncio.run(run())
+
+
+def test_history_tells_of_what_had_ended_by_then(database: str) -> None:
+    """Later ends, and what is open, are told from memory, which may have another order of an id."""
+    site = Written()
+    site.commit(SetInstrument(Instrument(NAME)))
+    site.commit(SetLimits(Limits(closed_orders_max=1, window_ns=1)))
+    placed, ended = list[int](), list[int]()
+    for _ in range(3):
+        site.commit(PlaceOrder("a", NAME, BUY, LIMIT, E8, E8, order_id="again"))
+        placed.append(site.engine.sequence)
+        site.commit(CancelOrder("a", "again"))
+        ended.append(site.engine.sequence)
+        for _ in range(9):
+            site.commit(PlaceOrder("b", NAME, BUY, LIMIT, E8, E8, IOC))
+    site.commit(PlaceOrder("a", NAME, BUY, LIMIT, E8, E8, order_id="again"))
+
+    async def run() -> None:
+        await site.fill(database)
+        history = History(database)
+        for through, count in (
+            (ended[0] - 1, 0),
+            (ended[0], 1),
+            (ended[2] - 1, 2),
+            (ended[2], 3),
+            (site.engine.sequence, 3),
+        ):
+            newest = await history.order("again", through)
+            orders = await history.orders("a", "", 0, 0, 0, 9, through)
+            told = [order.event.placed_sequence for order in orders]
+            assert told == placed[:count][::-1]
+            assert ([newest] if newest else []) == orders[:1]
+        with pytest.raises(Down, match="behind"):
+            await history.order("again", site.engine.sequence + 1)
+        await history.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_page_names_another_where_there_is_one(site: Written, filled: str, *, kept: bool) -> None:
+    """With a database and without one, of which memory has all of what is open."""
+    open_count = (TRADES_MAX + 200) // 50
+    held_count = len(site.engine.orders("b", limit=1_000))
+
+    async def run() -> None:
+        history = History(filled if kept else "")
+        past = past_of(site.engine, history)
+        for client, status, limit, more in (
+            ("a", OrderStatus.OPEN, open_count - 1, True),
+            ("a", OrderStatus.OPEN, open_count, False),
+            ("b", 0, held_count, kept),
+        ):
+            query = OrdersQuery(client, "", 0, int(status), 0, limit)
+            page = await past.orders(query, None)  # type: ignore[arg-type]
+            assert (len(page.orders), bool(page.next_page_token)) == (limit, more)
         await history.close()
 
     asyncio.run(run())
