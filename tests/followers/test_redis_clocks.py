@@ -48,6 +48,25 @@ async def test_outcomes_of_keys_are_gone_within_their_hour(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("age_ns", [LIFE_NS, 2 * LIFE_NS])
+async def test_outcomes_of_keys_whose_hour_is_over_are_not_kept(
+    redis: RedisSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age_ns: int
+) -> None:
+    """As where Redis was away for longer; all else of those records is taken."""
+    redis.flush()
+    now_ns = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns)
+    follower = RedisFollower(redis.url, tmp_path)
+    await follower.open()
+    follower._opened_ns = 0
+    await follower.take(journal_of(tmp_path / "data", now_ns - age_ns))
+    await follower.close()
+    with redis.client() as client:
+        assert client.keys() == [b"exchange:feed"]
+        assert client.hget("exchange:feed", "sequence") == b"3"
+
+
+@pytest.mark.asyncio
 async def test_what_follows_on_a_clock_that_was_set_back_is_published(
     redis: RedisSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
