@@ -16,6 +16,7 @@ from server.settings import FeedLimits
 pytestmark = pytest.mark.asyncio
 
 LIMITS = FeedLimits(subscribers_max=3, subscriber_bytes_max=100, connection_bytes_max=250)
+SHARED = FeedLimits(subscriber_bytes_max=1_000, connection_bytes_max=250)
 
 
 class Stuck:
@@ -42,8 +43,7 @@ async def stuck(readers: Readers, *peers: str) -> AsyncIterator[list[Stuck]]:
         sender.task.cancel()
         with suppress(asyncio.CancelledError):
             await sender.task
-    assert readers.open == set()
-    assert readers.bytes_waiting == 0
+    assert (readers.open, readers._connections) == (set(), {})
 
 
 def piece(size: int, sequence: int = 1) -> Piece:
@@ -93,6 +93,24 @@ async def test_a_record_larger_than_the_bound_makes_nobody_slow() -> None:
         assert second.reader.ended is not None
 
 
+async def test_what_may_wait_beyond_the_bound_of_a_connection_goes_with_the_record() -> None:
+    """Taken or cut, it is no more room for the others."""
+    readers = Readers(LIMITS, 0, 0)
+    async with stuck(readers, "gateway", "gateway", "gateway") as (large, cut, last):
+        for reader in (large.reader, cut.reader):
+            reader.put([piece(300)])
+        large.reader.take(1_000)
+        for _ in range(2):
+            cut.reader.put([piece(150)])
+        assert cut.reader.ended is not None
+        large.reader.put([piece(100)])
+        last.reader.put([piece(90)])
+        last.reader.put([piece(90)])
+        assert readers.cut_count == 1
+        large.reader.put([piece(1)])
+        assert last.reader.ended is not None
+
+
 async def test_past_the_bound_of_a_connection_the_slowest_is_cut() -> None:
     readers = Readers(LIMITS, 0, 0)
     async with stuck(readers, "gateway", "gateway", "elsewhere") as (first, second, alone):
@@ -107,6 +125,16 @@ async def test_past_the_bound_of_a_connection_the_slowest_is_cut() -> None:
         assert second.reader.ended is None
         assert alone.reader.ended is None
         assert readers.bytes_waiting == 186
+
+
+async def test_the_slowest_of_a_connection_is_cut_in_its_own_turn_too() -> None:
+    readers = Readers(SHARED, 0, 0)
+    async with stuck(readers, "gateway", "gateway") as (slow, other):
+        slow.reader.put([piece(200)])
+        other.reader.put([piece(60)])
+        slow.reader.put([piece(1)])
+        assert slow.reader.ended is not None
+        assert (slow.reader.bytes_waiting, readers.bytes_waiting) == (0, 60)
 
 
 async def test_taking_makes_room() -> None:
@@ -131,13 +159,14 @@ async def test_places_are_bounded_and_come_back() -> None:
 
 
 async def test_stop_wakes_everybody_and_takes_nobody_in() -> None:
-    readers = Readers(LIMITS, 9, 0)
+    readers = Readers(FeedLimits(heartbeat_ms=60_000), 9, 0)
     reader = QueueReader(readers, "a")
     reader.sequence_sent = 8
     news = asyncio.create_task(reader.news())
     await asyncio.sleep(0)
     readers.stop()
-    await news
+    async with asyncio.timeout(20):
+        await news
     with pytest.raises(ServerStopping) as ended:
         await reader.news()
     assert ended.value.sequence == 8
@@ -207,9 +236,6 @@ async def behind_a_gateway(
             await sender
     assert streams.groups == {}
     assert readers.bytes_waiting == 0
-
-
-SHARED = FeedLimits(subscriber_bytes_max=1_000, connection_bytes_max=250)
 
 
 async def test_the_last_reader_of_a_filter_is_cut_before_its_turn() -> None:

@@ -39,10 +39,11 @@ class Clock:
 def test_a_budget_passes_a_burst_then_its_rate_and_never_more() -> None:
     clock = Clock()
     limiter = Limiter("orders", 10, clock)
-    passed = [limiter.take({"client a": 1}).retry_after_ns == 0 for _ in range(20)]
-    assert passed == [True] * 10 + [False] * 10
-    verdict = limiter.take({"client a": 1})
-    assert (verdict.limit, verdict.remaining, verdict.holder) == (10, 0, "client a")
+    verdicts = [limiter.take({"client a": 1}) for _ in range(20)]
+    assert [it.retry_after_ns == 0 for it in verdicts] == [True] * 10 + [False] * 10
+    assert [it.remaining for it in verdicts] == [*reversed(range(10)), *[0] * 10]
+    assert {(it.limit, it.holder) for it in verdicts} == {(10, "client a")}
+    verdict = verdicts[-1]
     clock.now_ns += verdict.retry_after_ns - 1
     assert limiter.take({"client a": 1}).retry_after_ns == 1
     clock.now_ns += 1
@@ -69,6 +70,27 @@ def test_more_than_a_burst_passes_when_nothing_is_owed_and_is_paid_off() -> None
     assert wait_ns == 2_100_000_000
     clock.now_ns += wait_ns
     assert not limiter.take({"client a": 1}).retry_after_ns
+    assert limiter.take({"client a": 30}).retry_after_ns == BURST_NS, "all that is owed"
+    clock.now_ns += BURST_NS
+    passed = limiter.take({"client a": 30})
+    assert (passed.retry_after_ns, passed.holder, passed.remaining) == (0, "client a", 0)
+
+
+@pytest.mark.parametrize("first", ["address x", "client a"])
+def test_the_tightest_budget_is_told_and_of_those_that_refuse_the_one_that_takes_longest(
+    first: str,
+) -> None:
+    """In whatever order they are looked at."""
+    limiter = Limiter("orders", 10, Clock())
+    both = {first: 1} | {"address x": 1, "client a": 1}
+    limiter.take({"address x": 5})
+    verdict = limiter.take(both)
+    assert (verdict.holder, verdict.remaining) == ("address x", 4)
+    limiter = Limiter("orders", 10, Clock())
+    limiter.take({"address x": 20})
+    limiter.take({"client a": 15})
+    refused = limiter.take(both)
+    assert (refused.holder, refused.retry_after_ns) == ("address x", 11 * BURST_NS // 10)
 
 
 @pytest.mark.parametrize("name", ["client_id", "user_id"])
