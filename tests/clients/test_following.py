@@ -185,11 +185,14 @@ def follow_proven_trades(
 @pytest.mark.parametrize(
     "again", [(), (trade(5, 1),), (replace(trade(5), time=datetime.fromtimestamp(7, UTC)),)]
 )
-async def test_another_history_that_reaches_further_is_a_restart(again: tuple[Trade, ...]) -> None:
+@pytest.mark.parametrize("reached", [5, 20])
+async def test_another_history_that_reaches_as_far_is_a_restart(
+    again: tuple[Trade, ...], reached: int
+) -> None:
     """The exchange began anew, or was restored, and has since got further than the reader was."""
     streams = Scripted[TradesMessage](
         [trades(4, 4), trades(4, 8, trade(5)), GONE],
-        [trades(4, 4), trades(4, 20, *again)],
+        [trades(4, 4), trades(4, reached, *again)],
         [trades(20, 20)],
     )
     got = await read(follow_proven_trades(streams), 3)
@@ -200,6 +203,22 @@ async def test_another_history_that_reaches_further_is_a_restart(again: tuple[Tr
         (20, True),
     ]
     assert "another history" in str(streams.told[1].error)
+
+
+@pytest.mark.parametrize(("lost", "begins"), [(AHEAD, None), (DROPPED, 7)])
+async def test_what_was_read_before_a_restart_proves_nothing(
+    lost: RefusedError, begins: int | None
+) -> None:
+    streams = Scripted[TradesMessage](
+        [trades(4, 4), trades(4, 8, trade(5)), GONE],
+        [trades(4, 4), trades(4, 6, trade(5))],
+        [lost],
+        [trades(7, 7), GONE],
+        [trades(7, 7)],
+    )
+    got = await read(follow_proven_trades(streams), 4)
+    assert streams.asked == [None, 4, 8, begins, 7]
+    assert [message.restarted for message in got] == [False, False, True, False]
 
 
 async def test_what_was_read_is_found_again_or_too_far_back() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import random
 import threading
+import time
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,14 @@ import grpc
 import pytest
 
 from exchange.v1.market_data_pb2 import StreamTradesRequest, StreamTradesResponse
-from exchange.v1.order_service_pb2 import OrderEventKind, StreamOrderEventsRequest
+from exchange.v1.order_service_pb2 import (
+    OrderEventKind,
+    StreamOrderEventsRequest,
+    StreamOrderEventsResponse,
+)
 from server.core.commands import CancelOrders, PlaceOrder
 from server.core.types import BUY, IOC, LIMIT, SELL
+from server.feed import resume
 from server.feed.event_streams import NEAR_SEQUENCES, PIECE_BYTES
 from server.feed.fan_out import ServerStopping
 from tests.feed.market import BTC, ETH, Crowd, Failure, running, seconds, until
@@ -179,6 +186,41 @@ async def test_who_resumes_is_not_slow_while_the_journal_is_read(tmp_path: Path)
         assert got.names == order_events_of(market, after=start)
         assert market.feed.readers.cut_count == 0
         stream.cancel()
+
+
+@pytest.mark.parametrize(("heartbeat_ms", "records"), [(10, 1), (60_000, 2)])
+async def test_what_is_passed_over_of_the_journal_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heartbeat_ms: int, records: int
+) -> None:
+    """Where reading it takes long, so that the stream is not taken for dead; else at its end."""
+    monkeypatch.setattr(resume, "CHUNK_SEQUENCES", 1)
+    async with running(tmp_path, heartbeat_ms=heartbeat_ms) as market:
+        start = market.sequencer.durable_sequence
+        ends = [await market.trade() for _ in range(2)]
+        market.feed._pool.submit(time.sleep, 0.03)
+        reader = market.feed.read_orders("peer", "nobody", "", start)
+        async with aclosing(reader.messages()) as messages:
+            told = [
+                StreamOrderEventsResponse.FromString(await seconds(anext(messages)))
+                for _ in range(2)
+            ]
+        reader.close()
+        assert [each.sequence for each in told] == [start, ends[records - 1]]
+        assert not any(each.events for each in told)
+
+
+async def test_a_stop_ends_a_stream_within_the_journal(tmp_path: Path) -> None:
+    async with running(tmp_path) as market:
+        start = await market.trade()
+        await market.trade()
+        reader = market.feed.read_trades("peer", BTC, start)
+        messages = reader.messages()
+        await seconds(anext(messages))
+        market.feed.stop()
+        with pytest.raises(ServerStopping) as ended:
+            await seconds(anext(messages))
+        assert ended.value.sequence == start
+        reader.close()
 
 
 async def test_resume_from_too_far_back_says_so(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from exchange.v1.order_service_pb2 import GetOrderRequest, SessionOutcome
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from server.followers.postgres import PostgresFollower
 from server.followers.probes import PostgresProbe
+from server.followers.rows import Batch
 from server.journal.record import BATCH, Record, decode_frame
 from server.journal.recovery import recover
 from server.journal.snapshots import write_snapshot
@@ -270,6 +271,61 @@ def test_what_the_journal_may_forget_is_not_forgotten_by_a_server_that_is_killed
     assert kept <= written(fetch) <= all_records[-1].last_sequence
     asyncio.run(reopened(database, all_records))
     assert_fold(fetch, site.engine)
+
+
+def test_where_it_is_when_it_is_opened_it_is_after_a_kill(
+    postgres: PostgresServer, database: str, fetch: Fetch, tmp_path: Path
+) -> None:
+    """[I9] Though the one before it waited for no commit but the first."""
+    site = Site(tmp_path / "site")
+    every_command(site)
+    trade(site, 60)
+    site.close()
+    first, *others = records(site)
+
+    async def opened_again() -> int:
+        before, after = PostgresFollower(database), PostgresFollower(database)
+        try:
+            await before.open()
+            await before.take([first])
+            await before.take(others)
+            reached = await after.open()
+            postgres.kill()
+        finally:
+            await before.close()
+            await after.close()
+        return reached.sequence
+
+    reached = asyncio.run(opened_again())
+    postgres.start()
+    assert written(fetch) == reached == others[-1].last_sequence
+
+
+def test_only_commits_that_were_waited_for_are_told_to_be_safe(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the server commits asynchronously by default, as the embedded one does."""
+    monkeypatch.setattr("server.followers.postgres.SETTLE_S", 3_600.0)
+    site = Site(tmp_path / "site")
+    every_command(site)
+    site.close()
+    commits: list[str] = []
+
+    class Watched(PostgresFollower):
+        async def _rows(self, connection: Any, batch: Batch) -> None:
+            commits.append(await connection.fetchval("SHOW synchronous_commit"))
+            await super()._rows(connection, batch)
+
+    async def run() -> list[int | None]:
+        follower = Watched(database)
+        try:
+            await follower.open()
+            return [await follower.take([record]) for record in records(site)[:3]]
+        finally:
+            await follower.close()
+
+    assert asyncio.run(run()) == [records(site)[0].last_sequence] * 3
+    assert commits == ["on", "off", "off"]
 
 
 async def reopened(database: str, all_records: list[Record]) -> None:

@@ -108,6 +108,33 @@ def test_what_redis_told_is_told_again_less_what_came_back() -> None:
     assert site.limiter.held == 0
 
 
+def test_what_is_left_of_a_block_is_not_leased_again() -> None:
+    site = Site()
+    assert site.count(BLOCK) == BLOCK
+    (wish,) = site.limiter.wishes(10)
+    site.limiter.granted(wish, BLOCK, 0)
+    assert site.count(6) == 6
+    (wish,) = site.limiter.wishes(10)
+    assert wish == Wish("client a", 0, 0, BLOCK - 4)
+    # Of the only one there is nothing to be leased, whatever is left from before.
+    site.limiter.join(site.clock.now_ns + ALONE_NS)
+    assert site.passes()
+    site.limiter.sweep()
+    assert site.limiter.wishes(10) == [Wish("client a", 0, 0, 0)]
+
+
+def test_who_passes_is_told_what_is_left_here_and_in_redis() -> None:
+    site = Site()
+    assert site.limiter.take({"client a": BLOCK}).remaining == LIMIT - BLOCK
+    (wish,) = site.limiter.wishes(10)
+    site.limiter.granted(wish, 0, (LIMIT - 5) * UNIT_US)
+    assert site.limiter.take({"client a": 1}).remaining == 4
+    (wish,) = site.limiter.wishes(10)
+    site.limiter.granted(wish, 0, 0)
+    site.clock.now_ns += 10**9
+    assert site.limiter.take({"client a": 3 * LIMIT}).remaining == 0
+
+
 def test_more_than_a_block_passes_once_nothing_is_owed() -> None:
     site = Site()
     assert site.passes(5 * BLOCK)
@@ -154,6 +181,9 @@ def test_without_redis_the_limiter_in_process_goes_on_with_what_was_used() -> No
     assert site.limiter.wishes(10) == []
     site.limiter.granted(Wish("client a", 0, LIMIT // 2, 0), 0, 0)
     assert site.limiter.held == 0, "a late answer makes nothing"
+    site.limiter.join(site.clock.now_ns + ALONE_NS)
+    assert not site.passes(), "also when it is back"
+    assert site.limiter.held == 0, "a refusal takes from nobody"
 
 
 def test_what_is_held_is_told_within_a_sweep_and_forgotten_after_the_next() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from grpc import StatusCode
@@ -86,6 +87,23 @@ async def test_sessions_end_with_a_stop_though_the_journal_has_no_room_for_more_
         await asyncio.gather(*placing, return_exceptions=True)
         assert served.engine.open_sessions() == []
         assert served.exchange.sequencer.durable_sequence == served.engine.sequence
+
+
+async def test_a_session_that_ends_after_the_sequencer_is_left_to_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(tmp_path / "data") as served:
+        session = served.orders.TradingSession()
+        opening = TradingSessionOpen(cancel_on_disconnect=True)
+        await session.write(TradingSessionRequest(open=opening))
+        await session.read()
+        opened = served.engine.open_sessions()
+        monkeypatch.setattr(served.exchange, "_end_sessions", AsyncMock())
+        await served.exchange.sequencer.stop()
+        await session.done_writing()
+        assert await session.code() == StatusCode.OK
+        assert served.engine.open_sessions() == opened != []
+    assert "call failed" not in caplog.messages
 
 
 async def _until_refused(served: Served) -> Failure:

@@ -111,15 +111,16 @@ async def test_an_answer_lists_at_most_a_thousand_altogether(served: Served) -> 
     message.commands.add(cancel_all=CancelOrdersRequest(client_id="A"))
     message.commands.add(cancel_all=CancelOrdersRequest(client_id="C"))
     resting = places(*[order("C", SELL, 200)] * 10)
-    for each in (rests, resting, message):
+    for each in (rests, resting, message, places(sweep, sweep)):
         await call.write(each)
-    *_, reply = await replies(call, 3)
+    *_, reply, again = await replies(call, 4)
     first, second, repeat, ended, others = reply.outcomes
     assert [len(each.placed.trades) for each in (first, second, repeat)] == [600, 300, 0]
     assert (repeat.placed.trade_count, repeat.placed.repeated) == (600, True)
     assert len(ended.cancelled_all.orders) == ended.cancelled_all.cancelled_count == 100
     others_told = others.cancelled_all
     assert (len(others_told.orders), others_told.cancelled_count) == (0, 10)
+    assert [len(each.placed.trades) for each in again.outcomes] == [600, 400]
     call.cancel()
 
 
@@ -453,6 +454,7 @@ async def test_a_full_sequencer_refuses_each_command_and_the_session_goes_on(
             await until(lambda: session._answers.qsize() == 2)
         answers = await replies(call, 3)
         assert [len(each.outcomes) for each in answers] == [1, 3, 1]
+        assert answers[2].outcomes[0].request_id == 1
         refusal = answers[2].outcomes[0].refused
         assert refusal.reason == words.REJECT_REASON_OVERLOADED
         assert refusal.retry_safe
