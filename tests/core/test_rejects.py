@@ -341,6 +341,21 @@ def test_what_a_replace_added_counts_for_the_bounds_of_later_orders(engine: Engi
     assert refused == Reject(R.POSITION_BOUND_EXCEEDED, "quantity_e8", E8, 0)
 
 
+def test_what_a_replace_moves_to_another_level_counts_for_its_bound(engine: Engine) -> None:
+    """Whole, less what of it is filled."""
+    quantity_e8 = INT64_MAX - E8
+    [accepted] = apply(engine, place(client_id="C", quantity_e8=quantity_e8, price_e8=101 * E8))
+    move = ReplaceOrder("C", accepted.order_id, 90 * E8)
+    assert type(apply(engine, place(client_id="B", price_e8=90 * E8, quantity_e8=10))) is list
+    refused = apply(engine, move)
+    assert refused == Reject(R.LEVEL_BOUND_EXCEEDED, "quantity_e8", quantity_e8, quantity_e8 - 10)
+    fill = place(client_id="D", side=SELL, price_e8=101 * E8, quantity_e8=10)
+    assert type(apply(engine, fill)) is list
+    refused = apply(engine, move._replace(quantity_e8=quantity_e8 + 1))
+    assert refused == Reject(R.LEVEL_BOUND_EXCEEDED, "quantity_e8", quantity_e8 + 1, quantity_e8)
+    assert type(apply(engine, move)) is list
+
+
 def test_what_ended_without_a_trade_no_longer_counts_for_the_bounds(engine: Engine) -> None:
     market = engine.markets["BTC-USD"]
     placed_e8 = market.placed_e8
