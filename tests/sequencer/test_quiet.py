@@ -6,7 +6,7 @@ import uvloop
 
 from server.journal.record import IDLE
 from server.settings import SequencerLimits
-from tests.sequencer.test_sequencer import Desk, place
+from tests.sequencer.desk import Desk, place
 
 
 def test_no_empty_record_between_a_command_and_its_record() -> None:

@@ -1,98 +1,25 @@
-"""The sequencer, with the real engine and a journal that syncs only when the test says so."""
+"""Commands become outcomes: in one order, in records, and nothing is shown too early."""
 
 import asyncio
-import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from server.core.commands import CancelOrder, Command, OpenSession, PlaceOrder, SetInstrument
+from server.core.commands import CancelOrder, OpenSession
 from server.core.engine import Engine
-from server.core.instruments import Instrument
 from server.core.rejects import Reject, RejectReason
-from server.core.types import Repeat, Stamp
-from server.journal.log import Lost, Position, Unknown
-from server.journal.payload import decode_commands
+from server.core.types import Repeat
+from server.journal.log import Unknown
 from server.journal.record import BATCH, IDLE, Record
-from server.sequencer.errors import NotServing, Overloaded
-from server.sequencer.sequencer import GATHER_TURNS, Sequencer
+from server.sequencer.errors import NotServing
+from server.sequencer.sequencer import GATHER_TURNS
 from server.sequencer.stand_in import StandIn
 from server.sequencer.ticket import Applied, ClosedRecord
 from server.settings import SequencerLimits
+from tests.sequencer.desk import Desk, gathered, place, still_waiting, until
 
 pytestmark = pytest.mark.asyncio
-
-
-class HeldJournal:
-    """Keeps records in memory; an append returns when the test lets it."""
-
-    def __init__(self) -> None:
-        self.records: list[tuple[int, int, int, bytes]] = []
-        self.entered = threading.Semaphore(0)
-        self.let_go = threading.Semaphore(0)
-        self.held = False
-        self.answer: Position | Lost | Unknown = Position(1)
-
-    def append(
-        self, kind: int, first_sequence: int, count: int, time_ns: int, payload: bytes
-    ) -> Position | Lost | Unknown:
-        self.records.append((kind, first_sequence, count, payload))
-        self.entered.release()
-        if self.held:
-            self.let_go.acquire()
-        return self.answer
-
-    def read(self, sequence: int) -> Record:
-        for kind, first, count, payload in self.records:
-            if kind == BATCH and first <= sequence < first + count:
-                return Record(
-                    BATCH, 0, 0, bytes(16), 0, 1, 1, bytes(16), first, count, 7, b"", payload
-                )
-        raise KeyError(sequence)
-
-    @property
-    def batches(self) -> list[list[Command]]:
-        return [decode_commands(payload) for kind, _, _, payload in self.records if kind == BATCH]
-
-
-class Desk:
-    """A sequencer on a held journal, with one instrument."""
-
-    def __init__(self, **options: Any) -> None:
-        self.journal = HeldJournal()
-        self.failures: list[str] = []
-        self.time_ns = 1_000
-        engine = Engine()
-        assert isinstance(engine.apply(SetInstrument(Instrument("BTC-USD")), Stamp(1, 500)), list)
-        self.sequencer = Sequencer(
-            engine,
-            self.journal,
-            on_failure=self.failures.append,
-            clock=lambda: self.time_ns,
-            **options,
-        )
-        self.sequencer.start()
-
-    async def appending(self) -> None:
-        """Wait until the journal's thread is inside an append."""
-        await asyncio.get_running_loop().run_in_executor(None, self.journal.entered.acquire)
-
-    async def close(self) -> None:
-        self.journal.held = False
-        self.journal.let_go.release(1_000)
-        await self.sequencer.stop()
-
-
-def place(client: str = "A", price: int = 100, **fields: Any) -> PlaceOrder:
-    return PlaceOrder(client, "BTC-USD", 1, 1, 10, price, **fields)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until the condition holds; the test's own timeout is the bound."""
-    while not condition():  # noqa: ASYNC110 - the condition is the journal thread's, not the loop's
-        await asyncio.sleep(0.001)
 
 
 async def test_one_turn_of_the_loop_is_one_record() -> None:
@@ -155,8 +82,7 @@ async def test_nothing_is_released_before_it_is_durable() -> None:
     reading = asyncio.create_task(desk.sequencer.read(lambda engine: engine.sequence))
     await desk.appending()
     assert desk.sequencer.durable_sequence == 1
-    done, _ = await asyncio.wait([waiting, reading], timeout=0.05)
-    assert not done
+    assert await still_waiting(waiting, reading)
     desk.journal.let_go.release()
     await waiting
     assert await reading == 2
@@ -177,6 +103,24 @@ async def test_the_next_record_grows_while_one_is_written() -> None:
     await desk.close()
 
 
+async def test_only_one_record_at_a_time_is_with_the_journal() -> None:
+    desk = Desk()
+    desk.journal.held = True
+    tickets = [desk.sequencer.submit([place()])]
+    await desk.appending()
+    for _ in range(2):
+        tickets.append(desk.sequencer.submit([place()]))
+        await gathered()
+    desk.journal.let_go.release()
+    await desk.appending()
+    assert desk.sequencer.durable_sequence == 2
+    desk.journal.let_go.release()
+    await asyncio.gather(*(ticket.released() for ticket in tickets))
+    assert [len(batch) for batch in desk.journal.batches] == [1, 2]
+    assert not desk.failures
+    await desk.close()
+
+
 async def test_a_refusal_takes_no_sequence_and_waits_for_what_it_was_judged_by() -> None:
     desk = Desk()
     desk.journal.held = True
@@ -187,8 +131,7 @@ async def test_a_refusal_takes_no_sequence_and_waits_for_what_it_was_judged_by()
     assert refused.outcomes[0].reason == RejectReason.ORDER_ID_DUPLICATE
     assert desk.sequencer.engine.sequence == 2
     waiting = asyncio.create_task(refused.released())
-    done, _ = await asyncio.wait([waiting], timeout=0.05)
-    assert not done
+    assert await still_waiting(waiting)
     desk.journal.let_go.release()
     await waiting
     assert desk.sequencer.refused[RejectReason.ORDER_ID_DUPLICATE] == 1
@@ -261,6 +204,21 @@ async def test_first_outcomes_of_many_take_one_look_at_each_record(
     await desk.close()
 
 
+async def test_first_outcomes_wait_for_the_newest_of_them() -> None:
+    desk = Desk()
+    desk.journal.held = True
+    desk.sequencer.submit([place(idempotency_key="a")])
+    await desk.appending()
+    desk.sequencer.submit([place(idempotency_key="b")])
+    desk.journal.let_go.release()
+    await desk.appending()
+    finding = asyncio.create_task(desk.sequencer.first_outcomes([Repeat(2), Repeat(3)]))
+    assert await still_waiting(finding)
+    desk.journal.let_go.release()
+    assert [found.sequence for found in await finding] == [2, 3]
+    await desk.close()
+
+
 async def test_views_show_the_book_after_the_record_once() -> None:
     desk = Desk()
     calls = []
@@ -307,6 +265,22 @@ async def test_at_boundary_sees_whole_records_only() -> None:
     assert seen == 4
     ends = [first + count - 1 for kind, first, count, _ in desk.journal.records if kind == BATCH]
     assert seen in ends
+    await desk.close()
+
+
+async def test_a_read_is_of_its_moment_and_waits_for_all_that_it_shows() -> None:
+    desk = Desk()
+    desk.journal.held = True
+    desk.sequencer.submit([place()])
+    await desk.appending()
+    reads = [
+        asyncio.create_task(read(lambda engine: engine.sequence))
+        for read in (desk.sequencer.read, desk.sequencer.at_boundary)
+    ]
+    assert await still_waiting(*reads)
+    desk.sequencer.submit([place()])
+    desk.journal.let_go.release()
+    assert await asyncio.gather(*reads) == [2, 2]
     await desk.close()
 
 
@@ -373,6 +347,25 @@ async def test_quiet_appends_one_idle_record() -> None:
     assert [kind for kind, *_ in desk.journal.records] == [BATCH, IDLE, BATCH, IDLE]
 
 
+async def test_commands_that_come_while_an_empty_record_is_written_are_the_next_one() -> None:
+    desk = Desk(limits=SequencerLimits(quiet_ms=1))
+    await desk.sequencer.submit([place()]).released()
+    await desk.appending()
+    desk.journal.held = True
+    await desk.appending()
+    assert desk.journal.records[-1][0] == IDLE
+    tickets = []
+    for _ in range(2):
+        tickets.append(desk.sequencer.submit([place()]))
+        await gathered()
+    desk.journal.let_go.release(2)
+    await asyncio.gather(*(ticket.released() for ticket in tickets))
+    assert [kind for kind, *_ in desk.journal.records][:3] == [BATCH, IDLE, BATCH]
+    assert [len(batch) for batch in desk.journal.batches] == [1, 2]
+    assert not desk.failures
+    await desk.close()
+
+
 async def test_time_never_goes_backwards() -> None:
     desk = Desk()
     times = []
@@ -387,18 +380,6 @@ async def test_time_never_goes_backwards() -> None:
     await desk.close()
 
 
-async def test_the_bound_of_waiting_commands() -> None:
-    desk = Desk(limits=SequencerLimits(commands_waiting_max=3))
-    desk.journal.held = True
-    desk.sequencer.submit([place()])
-    await desk.appending()
-    desk.sequencer.submit([place(), place(), place()])
-    with pytest.raises(Overloaded, match="3 commands wait for the journal, the limit is 3"):
-        desk.sequencer.submit([place()])
-    assert desk.sequencer.engine.sequence == 5
-    await desk.close()
-
-
 async def test_a_failed_append_releases_nothing() -> None:
     desk = Desk()
     desk.journal.answer = Unknown("fdatasync: EIO")
@@ -406,10 +387,28 @@ async def test_a_failed_append_releases_nothing() -> None:
     waiting = asyncio.create_task(ticket.released())
     await until(lambda: bool(desk.failures))
     assert desk.failures == ["appending to the journal failed: fdatasync: EIO"]
-    done, _ = await asyncio.wait([waiting], timeout=0.05)
-    assert not done
+    assert await still_waiting(waiting)
     assert desk.sequencer.durable_sequence == 1
     waiting.cancel()
+
+
+async def test_after_a_failure_of_the_engine_nothing_more_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "apply", fail)
+        with pytest.raises(ZeroDivisionError):
+            desk.sequencer.submit([place()])
+    assert desk.failures == ["the engine failed on PlaceOrder: ZeroDivisionError()"]
+    with pytest.raises(NotServing):
+        desk.sequencer.submit([place()])
+    await desk.close()
+    assert desk.journal.batches == []
 
 
 async def test_stop_finishes_what_was_taken_and_refuses_the_rest() -> None:
