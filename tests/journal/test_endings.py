@@ -4,7 +4,9 @@ Each row puts bytes behind an intact journal: `torn` and `possible` are cut at e
 and kept aside, `refused` changes nothing.
 """
 
+import errno
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,8 @@ from server.journal.payload import PAYLOAD_BYTES_MAX, encode_batch
 from server.journal.record import BATCH, EPOCH, HEADER_BYTES, IDLE, MAGIC, Record, encode
 from server.journal.recovery import recover
 from server.journal.refusals import JournalRefused
-from tests.journal.site import Copy, assert_recovered, records_of
+from server.journal.storage import Storage
+from tests.journal.site import Copy, Site, assert_recovered, records_of, settings, trade
 
 TORN, POSSIBLE = "torn", "possible"
 
@@ -51,6 +54,10 @@ class Next:
         then = Next(first).record()
         return encode(then._replace(durable_position=then.position if durable else first.position))
 
+    def third(self) -> bytes:
+        """The frame after that, which knows that both are."""
+        return Next(Next(self.record()).record()).frame()
+
 
 def rechecked(frame: bytes, offset: int, size: int, number: int) -> bytes:
     """The frame with one field changed and checksums that fit."""
@@ -63,6 +70,11 @@ def rechecked(frame: bytes, offset: int, size: int, number: int) -> bytes:
 
 def with_bytes(frame: bytes, offset: int, data: bytes) -> bytes:
     return frame[:offset] + data + frame[offset + len(data) :]
+
+
+def damaged(frame: bytes) -> bytes:
+    """A page of its payload was never written."""
+    return with_bytes(frame, HEADER_BYTES, bytes(8))
 
 
 ENDINGS: dict[str, tuple[Callable[[Next], bytes], str]] = {
@@ -98,16 +110,24 @@ ENDINGS: dict[str, tuple[Callable[[Next], bytes], str]] = {
         POSSIBLE,
     ),
     "a page of the last frame lost, intact frames behind that know nothing of it": (
-        lambda n: with_bytes(n.frame(), HEADER_BYTES, bytes(8)) + n.second(durable=False),
+        lambda n: damaged(n.frame()) + n.second(durable=False),
         POSSIBLE,
     ),
     "the same, and the frame behind knows it was durable": (
-        lambda n: with_bytes(n.frame(), HEADER_BYTES, bytes(8)) + n.second(durable=True),
+        lambda n: damaged(n.frame()) + n.second(durable=True),
         "was durable",
     ),
     "the same, and the frame behind is damaged as well": (
-        lambda n: with_bytes(n.frame(), HEADER_BYTES, bytes(8)) + n.second(durable=True)[:-1],
+        lambda n: damaged(n.frame()) + n.second(durable=True)[:-1],
         POSSIBLE,
+    ),
+    "the same, and a page of the frame behind is lost as well": (
+        lambda n: damaged(n.frame()) + damaged(n.second(durable=True)),
+        POSSIBLE,
+    ),
+    "the same, and an intact frame behind both knows": (
+        lambda n: damaged(n.frame()) + damaged(n.second(durable=False)) + n.third(),
+        "was durable",
     ),
     "a hole, and a frame behind of another journal that knows": (
         lambda n: bytes(400) + n.frame(journal=b"k" * 16, position=n.last.end + 400),
@@ -177,3 +197,40 @@ def test_forged_ending(name: str, site: str, request: pytest.FixtureRequest) -> 
     assert str(copy.journal) in str(caught.value)
     assert copy.journal.read_bytes() == copy.original + ending
     assert not list(copy.directory.glob("journal.cut-*"))
+
+
+def test_what_is_appended_after_a_cut_follows_the_last_whole_record(tmp_path: Path) -> None:
+    """[I1 I2 I8] Without a hole where the cut tail was."""
+    site = Site(tmp_path / "data")
+    site.commit(*settings())
+    trade(site, 3)
+    site.close()
+    with (site.directory / "journal").open("ab") as journal:
+        journal.write(MAGIC[:5])
+    site.start()
+    trade(site, 3, seed=9)
+    site.close()
+    recovered = recover(site.directory)
+    assert recovered.report.cut is None
+    assert_recovered(recovered, site, site.engine.sequence)
+    recovered.log.close()
+
+
+def test_a_tail_that_finds_no_room_elsewhere_is_not_cut(
+    plain: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And half a copy doesn't stay, which would only take the room of others."""
+    plain.put(plain.original[:-1])
+    write = Storage.write
+
+    def fill_the_disk(storage: Storage, data: bytes | memoryview) -> int:
+        if len(data) > 5:
+            return write(storage, data[:5])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "write", fill_the_disk)
+        with pytest.raises(OSError, match="No space left"):
+            recover(plain.directory)
+    assert sorted(path.name for path in plain.directory.iterdir()) == ["journal"]
+    assert plain.journal.read_bytes() == plain.original[:-1]

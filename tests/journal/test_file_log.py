@@ -10,9 +10,10 @@ from server.core.commands import OpenSession
 from server.core.engine import RULES_VERSION
 from server.core.events import SessionOpened
 from server.core.state import state_hash
-from server.journal import file_log
+from server.journal import file_log, frames
 from server.journal.fence import Fence, admit, new_fence
 from server.journal.file_log import FileLog
+from server.journal.frames import WALK_BYTES
 from server.journal.log import Log, Mark, Position, Unknown
 from server.journal.payload import encode_batch
 from server.journal.record import BATCH, IDLE, Record, decode_frame
@@ -107,6 +108,13 @@ def test_positions_grow_and_the_fence_admits_what_was_written(long_log: FileLog)
     assert position == long_log.durable_position
 
 
+@pytest.fixture(params=[WALK_BYTES, 1], ids=["walking at the end", "by halves alone"])
+def halving(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How near the halves come before headers are stepped over."""
+    monkeypatch.setattr(frames, "WALK_BYTES", request.param)
+
+
+@pytest.mark.usefixtures("halving")
 def test_every_sequence_is_found_without_an_index(long_log: FileLog) -> None:
     last = long_log.durable_sequence
     assert last > 5_000
@@ -118,6 +126,7 @@ def test_every_sequence_is_found_without_an_index(long_log: FileLog) -> None:
             long_log.read(sequence)
 
 
+@pytest.mark.usefixtures("halving")
 def test_following_begins_right_after_the_sequence(long_log: FileLog) -> None:
     everything = frames_after(long_log, 0)
     last = long_log.durable_sequence
@@ -217,6 +226,7 @@ def test_row_10_a_failed_append_is_unknown_and_the_last(
     assert isinstance(first, Unknown)
     assert "injected" in first.reason
     assert str(site.directory / "journal") in first.reason
+    assert log.disk_full == (errno.ENOSPC in (write_error, sync_error))
     faulty.write_error = faulty.sync_error = 0
     calls = (faulty.writes, faulty.syncs)
     for _ in range(3):
