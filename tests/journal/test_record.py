@@ -248,6 +248,7 @@ def test_rows_of_an_older_release_take_the_defaults() -> None:
         ((bytes([1]), [("c",)]), "PlaceOrder with 1 of its 13 fields"),
         ((bytes([3]), [("c", "o", "", "", "")]), "CancelOrder with 5 of its 3 fields"),
         ((bytes([1, 1]), [()]), "2 kinds for 1 commands"),
+        ((bytes([3]), [("c", "o", msgpack.ExtType(2, b"7"))]), "extension type 2 is unknown"),
         ((bytes([1]),), "a document of 2 parts"),
         ("text", "a document of 2 parts"),
     ],
@@ -257,6 +258,23 @@ def test_what_this_release_does_not_know_is_said(commands: object, message: str)
     payload = len(head).to_bytes(4, "little") + head + encode_events([[]])
     with pytest.raises(PayloadInvalid, match=message):
         decode_commands(payload)
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        (([1, 1], bytes([7]), [(3, "c")]), "1 kinds for 1 events, 2 announced"),
+        (([1], bytes([7, 7]), [(3, "c")]), "2 kinds for 1 events, 1 announced"),
+        (([2], bytes([7, 7]), [(3, "c")]), "2 kinds for 1 events, 2 announced"),
+        (([1], bytes([99]), [(3, "c")]), "kind 99"),
+        (([], b""), "a document of 3 parts"),
+    ],
+)
+def test_so_is_what_it_does_not_know_of_events(events: object, message: str) -> None:
+    payload = encode_batch([OpenSession("c")], [[]])
+    payload = payload[: -len(event_bytes(payload))] + msgpack.packb(events)
+    with pytest.raises(PayloadInvalid, match=message):
+        decode_events(payload)
 
 
 @given(plain_values | st.lists(plain_values, min_size=2, max_size=3), st.binary(max_size=9))

@@ -188,7 +188,10 @@ def test_a_tail_is_durable_elsewhere_before_it_is_cut(
 def test_a_recovered_engine_has_nothing_to_tell_a_feed(with_snapshots: Copy, plain: Copy) -> None:
     for copy in (with_snapshots, plain):
         recovered = recover(copy.directory)
-        assert recovered.engine.take_touched() == {}
+        engine = recovered.engine
+        assert engine.take_touched() == {}
+        engine.apply(PlaceOrder("c", INSTRUMENT, 1, 1, E8, 1), (engine.sequence + 1, 2 * START_NS))
+        assert engine.take_touched() == {INSTRUMENT: [(1, 1, E8)]}
         recovered.log.close()
 
 

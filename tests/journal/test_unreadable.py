@@ -1,7 +1,7 @@
 """Row 7: a disk that can't give back what was written.
 
 Nobody knows what stands there, so nothing is cut: a start is refused with file, offset and
-sequence, and all is well once the disk is.
+sequence, and all is well once the disk is. A snapshot is passed over like a damaged one.
 """
 
 import errno
@@ -14,15 +14,19 @@ import pytest
 from server.journal import inspect
 from server.journal.recovery import recover
 from server.journal.refusals import JournalCorrupt
+from server.journal.retention import needed_sequence
+from server.journal.snapshots import snapshot_paths, write_snapshot
 from tests.journal.site import Copy, assert_recovered
 
 BLOCK_BYTES = 16
 
 
 class Disk:
-    """Reads of the journal end before its bad block, and fail at it, as the kernel has it."""
+    """Reads of the file end before its bad block, and fail at it, as the kernel has it."""
 
+    name = "journal"
     bad = range(0)
+    error = errno.EIO
 
 
 @pytest.fixture
@@ -31,9 +35,9 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
     def pread(descriptor: int, size: int, offset: int) -> bytes:
         name = Path(f"/proc/self/fd/{descriptor}").readlink().name
-        if name == "journal" and offset + size > disk.bad.start and offset < disk.bad.stop:
+        if name == disk.name and offset + size > disk.bad.start and offset < disk.bad.stop:
             if offset in disk.bad:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
+                raise OSError(disk.error, os.strerror(disk.error))
             size = disk.bad.start - offset
         return sound(descriptor, size, offset)
 
@@ -79,3 +83,36 @@ def test_a_damaged_record_before_such_a_block_is_not_cut(vouched: Copy, disk: Di
     disk.bad = range(len(vouched.original) - BLOCK_BYTES, len(vouched.original))
     refused = assert_refused(vouched, disk)
     assert refused.offset == end
+
+
+def test_an_error_that_is_not_the_disks_says_nothing_of_the_journal(
+    vouched: Copy, disk: Disk
+) -> None:
+    """It may be gone with the next attempt: nothing is called corrupt, nothing is cut."""
+    disk.error = errno.EMFILE
+    for start in (0, vouched.site.ends[3][0] + 7, len(vouched.original) - BLOCK_BYTES):
+        disk.bad = range(start, start + BLOCK_BYTES)
+        with pytest.raises(OSError, match="Too many open files"):
+            recover(vouched.directory)
+    assert vouched.journal.read_bytes() == vouched.original
+
+
+@pytest.mark.parametrize("start", [0, 1_000])
+def test_row_7_a_snapshot_that_can_not_be_read_is_passed_over(
+    with_snapshots: Copy, disk: Disk, start: int
+) -> None:
+    """[I1 I8] It is named, counts for nothing and is not deleted."""
+    site, directory = with_snapshots.site, with_snapshots.directory
+    newest, older = snapshot_paths(directory)
+    disk.name, disk.bad = newest.name, range(start, start + BLOCK_BYTES)
+    assert needed_sequence(directory) == 0
+    recovered = recover(directory)
+    assert_recovered(recovered, site, site.engine.sequence)
+    assert recovered.report.snapshot_sequence == int(older.name[-20:])
+    (passed_over,) = recovered.report.passed_over
+    assert passed_over.path == newest
+    assert passed_over.reason.endswith(f"Input/output error at offset {start}: '{newest}'")
+    written = write_snapshot(directory, recovered.engine, recovered.log.mark)
+    recovered.log.close()
+    assert snapshot_paths(directory) == [written, newest, older]
+    assert needed_sequence(directory) == int(older.name[-20:])
