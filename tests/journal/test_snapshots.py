@@ -1,14 +1,16 @@
 """Snapshots: what is written comes back, damage never does, and a crash leaves old or new."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import StringIO
+from itertools import starmap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from server.core.engine import RULES_VERSION, Engine
-from server.core.state import Chunk, load, state_hash
+from server.core.state import Chunk, dump, load, state_hash
 from server.journal import snapshots
 from server.journal.inspect import verify
 from server.journal.recovery import recover
@@ -168,6 +170,49 @@ def test_a_state_that_is_not_what_its_header_says_is_passed_over(
     assert found.passed_over == [(path, "its state doesn't hash as the header says")]
     assert found.header is not None
     assert found.header.state_hash != bytes(32)
+
+
+def under_newer_rules(name: str, rows: list[Any]) -> Chunk:
+    return name, [(row[0] + 1, *row[1:]) for row in rows] if name == "engine" else rows
+
+
+def with_a_section_more(name: str, rows: list[Any]) -> Chunk:
+    return "margins" if name == "keys" else name, rows
+
+
+def with_a_field_more(name: str, rows: list[Any]) -> Chunk:
+    return name, [(*row, 0) for row in rows] if name == "bars" else rows
+
+
+@pytest.mark.parametrize(
+    ("newer", "error"),
+    [
+        (under_newer_rules, f"AssertionError('state of rules version {RULES_VERSION + 1}')"),
+        (with_a_section_more, "KeyError('margins')"),
+        (with_a_field_more, "ValueError('too many values to unpack"),
+    ],
+)
+def test_the_state_of_a_newer_release_is_passed_over(
+    with_snapshots: Copy,
+    newer: Callable[[str, list[Any]], Chunk],
+    error: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """[I1 I8]"""
+    site, directory = with_snapshots.site, with_snapshots.directory
+    older = snapshot_paths(directory)[0]
+    engine, log, _ = recover(directory)
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots, "dump", lambda engine: starmap(newer, dump(engine)))
+        path = write_snapshot(directory, engine, log.mark)
+    log.close()
+    recovered = recover(directory)
+    assert_recovered(recovered, site, site.engine.sequence)
+    assert recovered.report.snapshot_sequence == int(older.name[-20:])
+    (passed_over,) = recovered.report.passed_over
+    assert passed_over.path == path
+    assert passed_over.reason.startswith(f"its state can't be loaded: {error}")
+    recovered.log.close()
 
 
 def test_verify_proves_that_the_loader_keeps_all_of_a_snapshot(
