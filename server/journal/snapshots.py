@@ -14,7 +14,7 @@ state holds: reading goes on there. The loader checks all of it, and that the ro
 header says. That the engine made of them holds the same is for `journal verify` to check, which has
 the time. Both ways go section by section, so that memory holds one of them besides the engine.
 
-A file is written under another name, synced, read back and only then renamed; then older good
+A file is written under another name, read back, synced and only then renamed; then older good
 ones beyond the newest `KEPT` are deleted. A damaged one is never deleted: it is passed over with
 the reason, the one before it is used, and a longer tail is re-applied.
 """
@@ -95,7 +95,6 @@ def write_snapshot(directory: Path, engine: Engine, mark: Mark) -> Path:
     storage = create(temporary)
     try:
         _write(storage, engine, mark)
-        storage.fdatasync()
         check(storage)
         publish(storage, path)
     except BaseException:
