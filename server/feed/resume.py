@@ -51,10 +51,10 @@ class Past:
         self._pool = pool
         self._encode = encode
         self._frames: Iterable[bytes] | None = None
-        self._held: Record | None = None
 
     async def chunk(self, up_to: int) -> list[Piece]:
-        """The next pieces; none where the filter lets nothing through. Moves `sequence` on."""
+        """The next pieces; none where the filter lets nothing through. Moves `sequence` on.
+        `up_to` is the last sequence of a record."""
         loop = asyncio.get_running_loop()
         pieces, self.sequence = await loop.run_in_executor(self._pool, self._read, up_to)
         return pieces
@@ -63,7 +63,7 @@ class Past:
         after, reached, size = self.sequence, self.sequence, 0
         pieces: list[Piece] = []
         while reached < up_to and size < CHUNK_BYTES and reached - after < CHUNK_SEQUENCES:
-            record = self._next(up_to)
+            record = self._next()
             if record is None:
                 break
             first, events = record.first_sequence, list(record.events())
@@ -73,22 +73,16 @@ class Past:
             pieces += found
             size += sum(len(piece.data) for piece in found)
             reached = record.last_sequence
+        assert reached <= up_to, f"a record ends with {reached}, after {up_to}"
         assert reached > after, f"the journal has nothing between {after} and {up_to}"
         return pieces, reached
 
-    def _next(self, up_to: int) -> Record | None:
-        """The next record that holds commands not read yet, if it is not after `up_to`."""
-        record, self._held = self._held, None
-        if record is None:
-            if self._frames is None:
-                self._frames = self._log.follow(self.sequence)
-            for frame in self._frames:
-                record = decode_frame(frame)
-                if record.command_count and record.last_sequence > self.sequence:
-                    break
-            else:
-                return None
-        if record.last_sequence > up_to:
-            self._held = record
-            return None
-        return record
+    def _next(self) -> Record | None:
+        """The next record that holds commands not read yet."""
+        if self._frames is None:
+            self._frames = self._log.follow(self.sequence)
+        for frame in self._frames:
+            record = decode_frame(frame)
+            if record.command_count and record.last_sequence > self.sequence:
+                return record
+        return None
