@@ -349,9 +349,10 @@ async def test_quiet_appends_one_idle_record() -> None:
 
 async def test_commands_that_come_while_an_empty_record_is_written_are_the_next_one() -> None:
     desk = Desk(limits=SequencerLimits(quiet_ms=1))
+    desk.journal.held = True
+    desk.journal.let_go.release()
     await desk.sequencer.submit([place()]).released()
     await desk.appending()
-    desk.journal.held = True
     await desk.appending()
     assert desk.journal.records[-1][0] == IDLE
     tickets = []
