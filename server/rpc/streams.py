@@ -79,9 +79,11 @@ def _say_goodbye(refusal: Awaitable[NoReturn], reader: Reader) -> None:
 
 async def _end_slow(refusal: Awaitable[NoReturn], reader: Reader) -> None:
     try:
-        # Ends with an error in any case: that of an aborted call, or of one whose caller is gone.
-        with contextlib.suppress(Exception):
-            await refusal
+        await refusal
+    except Exception as ending:
+        # In any case: of an aborted call, or of one whose caller is gone. gRPC keeps it with the
+        # call, which its traceback holds.
+        ending.__traceback__ = None
     finally:
         reader.close()
 

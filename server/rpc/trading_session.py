@@ -161,6 +161,8 @@ class _Session:
             # Where one of them failed, the other one has nothing to wait for.
             reading.cancel()
             writing.cancel()
+            # The error that one ended with holds this frame, and each holds its error.
+            del reading, writing
         return refused
 
     def stop(self) -> None:
@@ -203,15 +205,15 @@ class _Session:
     async def _next(self) -> TradingSessionRequest | Refused | None:
         """The next message, None where the client has no more; or what is no message, or comes
         after a stop."""
-        waiting = self._waiting = asyncio.current_task()
-        assert waiting is not None
+        self._waiting = asyncio.current_task()
+        assert self._waiting is not None
         try:
             if self._stopped:
                 return STOPPING
             message: object = await self._context.read()
         except asyncio.CancelledError:
             # By `stop`, unless the caller has gone at the same moment.
-            if not self._stopped or waiting.uncancel():
+            if not self._stopped or self._waiting.uncancel():
                 raise
             return STOPPING
         finally:
