@@ -158,8 +158,6 @@ class FileLog:
         def later(frame: Step) -> bool:
             return frame.first_sequence + max(frame.command_count - 1, 0) > after_sequence
 
-        if after_sequence + 1 < self.first_sequence:
-            raise NotKept(after_sequence + 1, self.first_sequence)
         end = self._durable[0]
         offset = self._find(later, end, after_sequence + 1)
         reader = FrameReader(self.segments, self._journal, offset, end, after_sequence + 1)
@@ -172,13 +170,17 @@ class FileLog:
             return frame.first_sequence + frame.command_count > sequence
 
         end, last_sequence = self._durable
-        if not self.first_sequence <= sequence <= last_sequence:
+        if sequence > last_sequence:
             raise KeyError(sequence)
-        offset = self._find(holds, end, sequence)
         segments = self.segments
         try:
+            offset = self._find(holds, end, sequence)
             size = step(segments.read(offset, HEADER_BYTES)).end - offset
             record = decode_frame(segments.read(offset, size))
+        except (NotKept, FileNotFoundError):
+            if sequence >= self.first_sequence:
+                raise
+            raise KeyError(sequence) from None
         except FrameBad as bad:
             raise JournalCorrupt(*segments.place(offset), sequence, str(bad)) from bad
         if not record.first_sequence <= sequence <= record.last_sequence:
@@ -186,11 +188,21 @@ class FileLog:
         return record
 
     def _find(self, reached: Callable[[Step], bool], end: int, sequence: int) -> int:
-        start = self.segments.from_sequence(sequence)
-        try:
-            return find(self.segments, self._journal, start, end, reached)
-        except FrameBad as bad:
-            raise JournalCorrupt(*self.segments.place(start), sequence, str(bad)) from bad
+        """Where the first frame is for which `reached` holds; raises `NotKept`, also where that was
+        dropped meanwhile."""
+        while True:
+            start = self.segments.from_sequence(sequence)
+            # Looked at last: what is kept now was kept all the time.
+            first = self.first_sequence
+            if sequence < first:
+                raise NotKept(sequence, first)
+            try:
+                return find(self.segments, self._journal, start, end, reached)
+            except FileNotFoundError:
+                if start >= self.segments.start:
+                    raise
+            except FrameBad as bad:
+                raise JournalCorrupt(*self.segments.place(start), sequence, str(bad)) from bad
 
     @property
     def first_sequence(self) -> int:

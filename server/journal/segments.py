@@ -217,10 +217,10 @@ class Segments:
     def read(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes from a position; fewer only where the journal ends. Raises
         `FileNotFoundError` where they are no longer kept."""
-        if offset < self.start:
+        segments = self._all
+        if offset < segments[0].start:
             raise FileNotFoundError(f"position {offset} lies before the journal that is kept")
         parts = []
-        segments = self._all
         for index, segment in enumerate(segments):
             is_last = index + 1 == len(segments)
             end = None if is_last else segments[index + 1].start
@@ -250,10 +250,11 @@ class Segments:
 
     def from_sequence(self, sequence: int) -> int:
         """A position from which every frame about this sequence and later ones is met."""
-        for segment in reversed(self._all):
+        segments = self._all
+        for segment in reversed(segments):
             if segment.first_sequence < sequence:
                 return segment.start
-        return self.start
+        return segments[0].start
 
     def write(self, data: bytes | memoryview) -> int:
         """Write at the end; may take only the first part and says how much."""

@@ -88,7 +88,7 @@ class JournalStreams:
         """Whether the sequence was given at that time, as far as the journal still tells."""
         try:
             return self._log.read(request.after_sequence).time_ns == request.after_time_ns
-        except (KeyError, FileNotFoundError):
+        except KeyError:
             return True
 
     async def _send(self, request: StreamJournalRequest, context: Context) -> Refused | None:
