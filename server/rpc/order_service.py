@@ -18,8 +18,8 @@ from server.rpc.past import Past
 from server.rpc.streams import send
 from server.rpc.trading_session import TradingSessions
 
-ENCODED: Final = frozenset({"StreamOrderEvents"})
-"""The method that gives bytes."""
+ENCODED: Final = frozenset({"StreamOrderEvents", "TradingSession"})
+"""Methods that give bytes."""
 
 
 class OrderService(OrderServiceServicer):

@@ -5,9 +5,10 @@ commands at once and builds the answer while the journal is at work; the writing
 in order as they become durable. So several messages are under way at a time, and a message costs
 one read, one submit and one write, however many commands it holds.
 
-Bounds. At most `messages_max` answers wait; then nothing is read, and HTTP/2 flow control holds the
-client. The same happens when the client doesn't read its answers. An answer lists at most
-`present.LISTED_MAX` trades and cancelled orders, those of repeats last.
+Bounds. At most `messages_max` answers wait, and `ANSWER_BYTES_MAX` of them, as the bytes that will
+be sent; then nothing is read, and HTTP/2 flow control holds the client. The same happens when the
+client doesn't read its answers. An answer lists at most `present.LISTED_MAX` trades and cancelled
+orders, those of repeats last.
 
 Rate limits. A message's orders and its cancels draw on the budgets that calls draw on; those over a
 limit are refused one by one in the answer, and the session goes on.
@@ -19,8 +20,8 @@ server that dies leaves the session open in the journal, and the next start ends
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from grpc.aio import ServicerContext
 
@@ -51,9 +52,13 @@ from server.rpc.rate_limits import SessionBudgets
 from server.rpc.request_ids import request_id
 from server.sequencer.errors import NotServing, NotTaken, Overloaded
 from server.sequencer.sequencer import Sequencer
-from server.sequencer.ticket import Applied, Outcome, Ticket
+from server.sequencer.ticket import Applied, OpenRecord, Outcome, Ticket
 
-Context = ServicerContext[TradingSessionRequest, TradingSessionResponse]
+Context = ServicerContext[TradingSessionRequest, bytes]
+
+ANSWER_BYTES_MAX: Final = 8 << 20
+"""8 MiB of answers that are not written, and the one that passes it: 32 to messages of 1,000 orders
+with long ids, so that they are held no sooner than by their number."""
 
 
 class _Caller(NamedTuple):
@@ -66,11 +71,15 @@ class _Caller(NamedTuple):
 class _Answer(NamedTuple):
     """A message on its way out."""
 
-    message: TradingSessionResponse
-    ticket: Ticket | None
-    repeats: list[tuple[SessionOutcome, Command | EdgeReject, Repeat]]
+    message: bytes | TradingSessionResponse
+    """Encoded, unless something is still to be read back."""
+    record: OpenRecord | None
+    """What it waits for."""
+    byte_count: int
+    """Without what is still to be read back."""
+    repeats: Sequence[tuple[SessionOutcome, Command | EdgeReject, Repeat]] = ()
     """Outcomes that are read back from the journal before the message goes."""
-    left: int
+    left: int = 0
     """Trades and cancelled orders that the message may still list."""
 
 
@@ -147,6 +156,10 @@ class _Session:
         self._sequencer = sequencer
         self._context = context
         self._answers: asyncio.Queue[_Answer | None] = asyncio.Queue(messages_max)
+        self._bytes_waiting = 0
+        """Of the answers that are not written."""
+        self._room = asyncio.Event()
+        self._room.set()
         self._waiting: asyncio.Task[Any] | None = None
         """The reading loop, while it waits for a message."""
         self._stopped = False
@@ -191,7 +204,8 @@ class _Session:
             return opened
         ticket: Ticket | None = opened
         while True:
-            await self._answers.put(self._take(message, answer, ticket))
+            await self._put(self._take(message, answer, ticket))
+            answer, ticket = TradingSessionResponse(), None
             message = await self._next()
             if not isinstance(message, TradingSessionRequest):
                 return message
@@ -200,7 +214,14 @@ class _Session:
             refused = parse.too_many("commands", len(message.commands))
             if refused is not None:
                 return refused
-            answer, ticket = TradingSessionResponse(), None
+
+    async def _put(self, answer: _Answer) -> None:
+        """Let it wait for its turn; returns when another one may."""
+        self._bytes_waiting += answer.byte_count
+        await self._answers.put(answer)
+        if self._bytes_waiting > ANSWER_BYTES_MAX:
+            self._room.clear()
+            await self._room.wait()
 
     async def _next(self) -> TradingSessionRequest | Refused | None:
         """The next message, None where the client has no more; or what is no message, or comes
@@ -257,7 +278,7 @@ class _Session:
             refused = not_taken(error)
             for item in items:
                 refusal(refused, add(request_id=item.request_id).refused)
-            return _Answer(answer, ticket, repeats, left)
+            return _encoded(answer, ticket)
         outcomes: Iterable[Outcome | EdgeReject] = ticket.outcomes
         if len(commands) < len(parsed):
             outcomes = _woven(parsed, ticket.outcomes)
@@ -270,18 +291,30 @@ class _Session:
                 repeats.append((into, command, outcome))
             else:
                 refusal(outcome, into.refused)
-        return _Answer(answer, ticket, repeats, left)
+        if repeats:
+            return _Answer(answer, ticket.record, answer.ByteSize(), repeats, left)
+        return _encoded(answer, ticket)
 
     async def _write_all(self) -> None:
         get, write = self._answers.get, self._context.write
         while (answer := await get()) is not None:
-            message, ticket, repeats, left = answer
-            if ticket is not None:
-                await ticket.released()
-            first = await self._sequencer.first_outcomes([repeat for _, _, repeat in repeats])
-            for (into, command, _), applied in zip(repeats, first, strict=True):
-                left -= _present(into, command, applied, left, repeated=True)
+            message, record, byte_count, repeats, left = answer
+            if record is not None:
+                await record.released()
+            if not isinstance(message, bytes):
+                first = await self._sequencer.first_outcomes([repeat for _, _, repeat in repeats])
+                for (into, command, _), applied in zip(repeats, first, strict=True):
+                    left -= _present(into, command, applied, left, repeated=True)
+                message = message.SerializeToString()
             await write(message)
+            self._bytes_waiting -= byte_count
+            if self._bytes_waiting <= ANSWER_BYTES_MAX:
+                self._room.set()
+
+
+def _encoded(answer: TradingSessionResponse, ticket: Ticket | None) -> _Answer:
+    data = answer.SerializeToString()
+    return _Answer(data, None if ticket is None else ticket.record, len(data))
 
 
 def _tell(session_id: int, ended: Outcome, caller: _Caller) -> None:

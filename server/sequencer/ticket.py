@@ -73,8 +73,9 @@ class OpenRecord:
             raise TimeoutError
 
     def release(self) -> None:
-        """Let everybody go who waits."""
+        """Let everybody go who waits; the closed record has the rest."""
         self.durable = True
+        self.commands, self.events = [], []
         for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -87,12 +88,13 @@ class Ticket:
     The commands were applied when the ticket was made: giving it up changes nothing.
     """
 
-    __slots__ = ("_engine", "_record", "outcomes", "views")
+    __slots__ = ("_engine", "outcomes", "record", "views")
 
     def __init__(self, outcomes: list[Outcome], record: OpenRecord | None, engine: Engine) -> None:
         self.outcomes = outcomes
         """One for each command, in their order."""
-        self._record = record
+        self.record = record
+        """What it waits for, if anything; once durable it is small."""
         self._engine = engine
         self.views: dict[Hashable, Any] = {} if record is None else record.views
         """By key, what `view` asked for; complete once released."""
@@ -103,7 +105,7 @@ class Ticket:
         A ticket that waits for no open record (all its commands were refused or repeats) sees the
         state as it is now, which is that after the newest record.
         """
-        record = self._record
+        record = self.record
         if record is not None and not record.closed:
             record.renders.setdefault(key, render)
         elif key not in self.views:
@@ -112,8 +114,8 @@ class Ticket:
     async def released(self, allowed_s: float | None = None) -> None:
         """Return once everything that the outcomes show is durable; raises `TimeoutError` where
         that takes longer than is allowed."""
-        if self._record is not None:
-            await self._record.released(allowed_s)
+        if self.record is not None:
+            await self.record.released(allowed_s)
 
 
 def _give_up(waiter: asyncio.Future[None]) -> None:

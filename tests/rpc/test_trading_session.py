@@ -193,50 +193,6 @@ async def test_a_first_answer_that_can_not_be_read_back_ends_the_session_in_word
         await until(lambda: not served.exchange._sessions._open)
 
 
-async def test_no_more_is_read_while_many_answers_wait(tmp_path: Path) -> None:
-    async with serving(tmp_path / "data", grpc={"session_messages_max": 2}) as served:
-        call = served.orders.TradingSession()
-        with HeldJournal(served):
-
-            async def send() -> None:
-                for number in range(8):
-                    await call.write(places(order("A", BUY, 100, order_id=f"a{number}")))
-
-            sending = asyncio.ensure_future(send())
-            await until(lambda: served.engine.order("a3") is not None)
-            # One in the writer's hands, two that wait, one that finds no room; enough for a fifth
-            # to come if it were taken.
-            await asyncio.wait({sending}, timeout=0.1)
-            assert served.engine.order("a4") is None
-        assert len(await replies(call, 8)) == 8
-        await sending
-        call.cancel()
-
-
-async def test_who_reads_no_answers_is_not_read_from(served: Served) -> None:
-    """Nothing of the server grows with what such a client sends."""
-    call = served.orders.TradingSession()
-    big = places(*[order("A", BUY, 100) for _ in range(1_000)])
-
-    async def send() -> None:
-        while True:
-            await call.write(big)
-
-    sending = asyncio.ensure_future(send())
-    sequence, quiet = -1, 0
-    while quiet < 5:
-        await asyncio.sleep(0.05)
-        quiet = quiet + 1 if served.engine.sequence == sequence else 0
-        sequence = served.engine.sequence
-    taken = sequence // 1_000
-    settings = served.exchange._settings.grpc
-    # What waits in the session, in the window and the write buffers of both sides.
-    assert taken < settings.session_messages_max + 60
-    await served.place("B", BUY, 100)
-    sending.cancel()
-    call.cancel()
-
-
 @pytest.mark.parametrize("how", ["closed", "cancelled", "lost"])
 async def test_cancel_on_disconnect(
     served: Served, how: str, caplog: pytest.LogCaptureFixture

@@ -90,6 +90,17 @@ async def test_nothing_is_released_before_it_is_durable() -> None:
     await desk.close()
 
 
+async def test_who_holds_a_durable_record_holds_none_of_its_commands() -> None:
+    """[I13] As an answer does that nobody reads."""
+    desk = Desk()
+    ticket = desk.sequencer.submit([place()])
+    await ticket.released()
+    assert ticket.record is not None
+    assert not ticket.record.commands
+    assert not ticket.record.events
+    await desk.close()
+
+
 async def test_the_next_record_grows_while_one_is_written() -> None:
     desk = Desk()
     desk.journal.held = True
