@@ -34,7 +34,7 @@ def test_what_is_dropped_while_it_is_looked_for_is_said_to_be_gone(
 
     def forgetting(segments: Segments, *given: int) -> Any:
         monkeypatch.undo()
-        segments.forget(segments.all[0], Path.unlink)
+        segments.forget(segments.all[0])
         return sound(segments, *given)
 
     def one_goes_meanwhile() -> tuple[int, int]:
