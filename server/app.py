@@ -54,7 +54,7 @@ from server.metrics.exposition import Metrics
 from server.metrics.followers import FollowerLags
 from server.metrics.load import CallErrors
 from server.metrics.outside import OutsideParts
-from server.metrics.parts import ProcessIds
+from server.metrics.processes import ProcessIds
 from server.metrics.redis import KeyOutcomes, Leases
 from server.rpc import market_data, order_service
 from server.rpc.account_service import AccountService

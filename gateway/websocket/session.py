@@ -34,9 +34,9 @@ from gateway.websocket.channels import (
     TickerChannel,
     TradesChannel,
 )
-from gateway.websocket.connection import Outgoing
 from gateway.websocket.figures import LOG, tell
 from gateway.websocket.frames import Frame, now_text, order_json, trade_json
+from gateway.websocket.outgoing import Outgoing
 from gateway.websocket.requests import (
     BAD_REQUEST,
     EXHAUSTED,

@@ -7,7 +7,7 @@ A command is judged completely before anything changes. It is answered with
 - a `Repeat`: seen before under the same key; no trace either, and the first outcome stands.
 
 Nothing here reads a clock, draws a number, or walks a set: the same commands under the same stamps
-give the same events and the same `state.state_hash` on any machine.
+give the same events and the same `dump.state_hash` on any machine.
 
 Order of the checks: `RejectReason`. One exception keeps retries safe: a repeat is recognised right
 after the shape of the request, so that nothing that changed since can turn it into a refusal.
@@ -41,12 +41,12 @@ from server.core.events import (
     SessionEnded,
     SessionOpened,
 )
-from server.core.exchange import ExchangeState, Session
 from server.core.market import Market
 from server.core.matching import crosses, end_incoming, end_resting, fillable, match
 from server.core.orders import GENERATED_PREFIX, LIMIT_TIMES, MARKET_TIMES, Order, event_of
 from server.core.rejects import Reject, RejectReason
 from server.core.requests import digest_of
+from server.core.state import ExchangeState, Session
 from server.core.types import (
     BUY,
     FOK,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from server.core import checks
 from server.core.commands import CancelOrder, PlaceOrder, ReplaceOrder
-from server.core.exchange import ExchangeState
 from server.core.matching import crosses
 from server.core.orders import Order
 from server.core.rejects import Reject, RejectReason
+from server.core.state import ExchangeState
 from server.core.types import BUY, GTC, IOC, LIMIT, OrderStatus, Repeat
 
 

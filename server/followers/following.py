@@ -37,7 +37,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from server.followers.position import (
+from server.followers.journal_reader import (
     JournalDiffers,
     JournalEndsBefore,
     JournalNotKept,

@@ -42,18 +42,18 @@ from confluent_kafka.admin import AdminClient
 
 from server.followers import kafka_checkpoint
 from server.followers.following import FollowerStopped
+from server.followers.journal_reader import Progress, Reached
 from server.followers.kafka_checkpoint import NOTHING, Checkpoint
 from server.followers.kafka_topics import TURN_S, KafkaFailed, Tail, Topics, compare, look
 from server.followers.messages import (
     Books,
     Encoder,
     Json,
-    Mark,
+    MessageMark,
     Out,
     Protobuf,
     books_of,
 )
-from server.followers.position import Progress, Reached
 from server.journal.record import Record
 from server.journal.snapshots import newest_good
 from server.settings import KafkaSettings
@@ -284,7 +284,7 @@ class Publisher:
             found = self._places[topic, instrument] = Place(partition, tails[partition], key)
         return found
 
-    def _is_missing(self, topic: str, mark: Mark) -> bool:
+    def _is_missing(self, topic: str, mark: MessageMark) -> bool:
         return mark > self._place(topic, mark.instrument).tail.mark
 
     def _send(self, made: list[Out], journal: bytes) -> None:

@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
-from server.followers.messages import TOPICS, Mark
+from server.followers.messages import TOPICS, MessageMark
 
 PARTITIONS: Final = 3
 """Of a topic that is made here: a few consumers can share it."""
@@ -28,7 +28,7 @@ class Tail:
 
     __slots__ = ("mark", "offset", "under_way")
 
-    def __init__(self, mark: Mark, offset: int) -> None:
+    def __init__(self, mark: MessageMark, offset: int) -> None:
         self.mark = mark
         self.offset = offset
         # Messages sent since, before the last one.
@@ -36,7 +36,7 @@ class Tail:
 
 
 Tails = dict[str, list[Tail]]
-_NOTHING: Final = Mark(0, 0, "")
+_NOTHING: Final = MessageMark(0, 0, "")
 _NO_LEADER_YET: Final = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -132,12 +132,12 @@ def _tails(admin: AdminClient, consumer: Consumer) -> tuple[Tails, set[str]]:
     return tails, journals
 
 
-def mark_of(message: Message) -> tuple[Mark, str]:
+def mark_of(message: Message) -> tuple[MessageMark, str]:
     """Where a message stands, and the identity of its journal; raises `KafkaFailed`."""
     headers: dict[str, Any] = dict(message.headers() or ())
     try:
         instrument = (message.key() or b"").decode()
-        mark = Mark(int(headers["sequence"]), int(headers["index"]), instrument)
+        mark = MessageMark(int(headers["sequence"]), int(headers["index"]), instrument)
         return mark, bytes(headers.get("journal", b"")).decode()
     except (KeyError, ValueError) as error:
         place = f"{message.topic()}/{message.partition()}"

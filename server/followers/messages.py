@@ -70,7 +70,7 @@ Level = tuple[str, int, int]
 """Instrument, side and price."""
 
 
-class Mark(NamedTuple):
+class MessageMark(NamedTuple):
     """Where a message stands among those of its partition."""
 
     sequence: int
@@ -83,7 +83,7 @@ class Out(NamedTuple):
     """One message to be sent."""
 
     topic: str
-    mark: Mark
+    mark: MessageMark
     type: str
     value: bytes
 
@@ -124,7 +124,7 @@ class Json:
 
 _FIELDS: Final = {field.name: field.number for field in OrderEventMessage.DESCRIPTOR.fields}
 
-Wanted = Callable[[str, Mark], bool]
+Wanted = Callable[[str, MessageMark], bool]
 """Whether the message of a topic with this mark is to be made."""
 
 
@@ -169,14 +169,14 @@ class Encoder:
                 kind = type(event)
                 if kind is OrderAccepted or kind is OrderReplaced:
                     price_e8 = event.price_e8
-                mark = _new(Mark, (sequence, index, event.instrument))
+                mark = _new(MessageMark, (sequence, index, event.instrument))
                 self._order(made, mark, position, time_ns, event, wanted)
                 index += 1
         number = 0
         for instrument, update in books.updates(sequence, time_ns):
             parts = _parts(update) if books.changed_count > LEVELS_MAX else [update]
             for place, part in enumerate(parts, number):
-                mark = _new(Mark, (sequence, place, instrument))
+                mark = _new(MessageMark, (sequence, place, instrument))
                 if wanted is None or wanted(BOOK_UPDATES, mark):
                     made.append(_new(Out, (BOOK_UPDATES, mark, "delta", self._encode(part))))
             # The next instrument's come behind these in a partition.
@@ -192,7 +192,7 @@ class Encoder:
             self.books.follow(instrument, sequence)
             parts = _parts(update)
             for place, part in enumerate(parts, number):
-                mark = Mark(sequence, place, instrument)
+                mark = MessageMark(sequence, place, instrument)
                 if wanted(BOOK_UPDATES, mark):
                     kind = "snapshot" if part.snapshot else "delta"
                     yield Out(BOOK_UPDATES, mark, kind, self._encode(part))
@@ -201,7 +201,7 @@ class Encoder:
     def _order(
         self,
         made: list[Out],
-        mark: Mark,
+        mark: MessageMark,
         position: int,
         time_ns: int,
         event: OrderEvent,
@@ -235,8 +235,8 @@ class Encoder:
         price_e8: int,
         wanted: Wanted | None,
     ) -> None:
-        first = _new(Mark, (sequence, index, event.instrument))
-        second = _new(Mark, (sequence, index + 1, event.instrument))
+        first = _new(MessageMark, (sequence, index, event.instrument))
+        second = _new(MessageMark, (sequence, index + 1, event.instrument))
         as_trade = wanted is None or wanted(TRADES, first)
         as_event = wanted is None or wanted(ORDER_EVENTS, second)
         if not (as_trade or as_event):

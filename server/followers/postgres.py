@@ -32,9 +32,9 @@ import asyncpg
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS
 from server.followers.following import FollowerStopped
+from server.followers.journal_reader import Progress, Reached
 from server.followers.migrations import SchemaRefused, migrate
 from server.followers.partitions import Partitions
-from server.followers.position import Progress, Reached
 from server.followers.rows import Accounts, Batch
 from server.journal.record import Record
 from server.settings import HistorySettings

@@ -26,7 +26,7 @@ import grpc
 from exchange.v1.part_service_pb2 import PartReport, ReportPartsRequest
 from exchange.v1.part_service_pb2_grpc import PartServiceStub
 from server.followers.following import BREAKER_FAILURES, Following
-from server.followers.position import CHANNEL_OPTIONS
+from server.followers.journal_reader import CHANNEL_OPTIONS
 from server.outage_lines import OutageLines, reason
 from server.settings import Settings
 

@@ -18,8 +18,8 @@ from server import collector, logs
 from server.exits import Exit
 from server.followers import snapshots
 from server.followers.following import Following
+from server.followers.journal_reader import JournalReader
 from server.followers.outside import outside_parts
-from server.followers.position import JournalReader
 from server.followers.probes import watch, watched
 from server.journal.refusals import JournalRefused
 from server.outage_lines import OutageLines

@@ -28,9 +28,9 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from server.followers.journal_reader import Progress, Reached
 from server.followers.messages import books_of
-from server.followers.position import Progress, Reached
-from server.followers.redis_messages import ALL_CHANNELS, CHANNELS, Feed
+from server.followers.redis_messages import ALL_CHANNELS, CHANNELS, RedisMessages
 from server.journal.recent_keys import LIFE_NS, entries
 from server.journal.record import Record
 from server.journal.snapshots import newest_good
@@ -86,7 +86,7 @@ class RedisFollower:
         self._url = url
         self._data_dir = data_dir
         self._client: Redis | None = None
-        self._feed: Feed | None = None
+        self._feed: RedisMessages | None = None
         self._unsent: bytes = b""
         self._position: tuple[str, Reached] = ("", Reached(0))
         self._opened_ns = self._opened_monotonic_ns = 0
@@ -133,10 +133,12 @@ class RedisFollower:
         if client is not None:
             await client.aclose()
 
-    def _begun(self) -> Feed:
+    def _begun(self) -> RedisMessages:
         """The feed after the newest snapshot."""
         engine = newest_good(self._data_dir).engine
-        return Feed() if engine is None else Feed(engine.sequence, books_of(engine))
+        return (
+            RedisMessages() if engine is None else RedisMessages(engine.sequence, books_of(engine))
+        )
 
     async def _listened(self) -> frozenset[str]:
         """Prefixes of the channels that somebody listens to."""

@@ -33,7 +33,7 @@ from server.followers.messages import (
     TRADES,
     Books,
     Encoder,
-    Mark,
+    MessageMark,
     Out,
     Protobuf,
 )
@@ -56,7 +56,7 @@ Message = tuple[str, bytes]
 """A channel and what is published on it."""
 
 
-class Feed:
+class RedisMessages:
     """Makes the messages; what is left out of them is taken in all the same."""
 
     def __init__(self, sequence: int = 0, books: Books | None = None) -> None:
@@ -90,7 +90,7 @@ class Feed:
             self.skip(record, events_of)
             return []
 
-        def wanted(topic: str, _: Mark) -> bool:
+        def wanted(topic: str, _: MessageMark) -> bool:
             return CHANNELS.get(topic) in listened
 
         found: list[Message] = []

@@ -21,7 +21,7 @@ from typing import Final
 from exchange.v1.admin_service_pb2 import SnapshotReport, StreamJournalResponse
 from server import logs
 from server.core.engine import Engine
-from server.followers.position import JournalReader, Reached, records
+from server.followers.journal_reader import JournalReader, Reached, records
 from server.journal.fence import new_fence
 from server.journal.log import Mark
 from server.journal.replay import Replay

@@ -110,7 +110,7 @@ _SESSION: Final = {
 }
 
 
-class NotKept(Exception):
+class DayNotKept(Exception):
     """The day lies before what is kept; holds the first day that is, None where nothing is."""
 
     def __init__(self, first: date | None) -> None:
@@ -167,7 +167,7 @@ class Settlements:
         self, day: date, last_sequence: int
     ) -> AsyncIterator[tuple[Settled, AsyncIterator[list[Obligation]]]]:
         """A day that is over, settled now or before, and its obligations by the page, in order.
-        Raises `Down`, `NotKept` and `Damaged`."""
+        Raises `Down`, `DayNotKept` and `Damaged`."""
         async with self._calls:
             try:
                 connection = await asyncpg.connect(
@@ -218,7 +218,7 @@ async def _made(connection: Any, day: date, last_sequence: int) -> Settled:
         raise Down(f"at sequence {sequence}, and the day is complete at {last_sequence}")
     first = await _first_whole_day(connection, begins_ns)
     if first is None or day < first:
-        raise NotKept(first)
+        raise DayNotKept(first)
     minute = int(begin.timestamp()) // 60
     different = await connection.fetchval(_DIFFERENT, begin, end, minute)
     if different is not None:

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from server.core.dump import state_hash
 from server.core.engine import RULES_VERSION, Engine
-from server.core.state import state_hash
 from server.journal.export import fields
 from server.journal.export_files import time_text
 from server.journal.fence import Fence, Refused, admit, new_fence, passed

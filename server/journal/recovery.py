@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from server import collector
+from server.core.dump import state_hash
 from server.core.engine import RULES_VERSION, Engine
-from server.core.state import state_hash
 from server.journal.file_log import FileLog
 from server.journal.frames import FrameReader
 from server.journal.headroom import drop_left_over

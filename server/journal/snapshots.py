@@ -30,8 +30,8 @@ from typing import Any, Final, NamedTuple
 from google_crc32c import value
 
 from server import collector
+from server.core.dump import Chunk, StateHash, dump, load, state_hash
 from server.core.engine import RULES_VERSION, Engine
-from server.core.state import Chunk, StateHash, dump, load, state_hash
 from server.journal.fence import Fence
 from server.journal.log import Mark
 from server.journal.payload import PayloadInvalid, document, pack

@@ -17,7 +17,7 @@ from server.feed.fan_out import Readers
 from server.metrics.connections import Connections
 from server.metrics.load import CallErrors, Load
 from server.metrics.orders import Orders
-from server.metrics.parts import Parts
+from server.metrics.processes import Processes
 from server.sequencer.sequencer import Sequencer
 
 
@@ -30,7 +30,7 @@ class Metrics:
         """Listen to the sequencer."""
         self.connections = Connections(ports)
         self.orders = Orders(sequencer)
-        self.parts = Parts()
+        self.parts = Processes()
         self._registry = CollectorRegistry()
         for each in (
             self.orders,

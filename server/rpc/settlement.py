@@ -18,7 +18,7 @@ from server import logs
 from server.core.commands import SetLimits
 from server.decimals import E16_PLACES, decimal_text
 from server.history.reader import Down
-from server.history.settlement import SETTLE_S, Damaged, NotKept, Obligation, Settlements
+from server.history.settlement import SETTLE_S, Damaged, DayNotKept, Obligation, Settlements
 from server.rpc.calls import Calls
 from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject
@@ -66,7 +66,7 @@ class SettlementCalls:
             return EdgeReject(EdgeReason.DEADLINE_PASSED, "deadline", "", f"{SETTLE_S:g} s")
         except Down as down:
             return EdgeReject(EdgeReason.NOT_SERVING, "record in PostgreSQL", str(down))
-        except NotKept as gone:
+        except DayNotKept as gone:
             kept = f"in what is kept, which begins with {gone.first or 'the first trade'}"
             return EdgeReject(EdgeReason.DAY_OUT_OF_RANGE, "date", request.date, kept)
         except Damaged as damaged:

@@ -150,7 +150,7 @@ def frames_from_server(
 
     from exchange.v1.admin_service_pb2 import GetStatusRequest, StreamJournalRequest
     from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
-    from server.followers.position import CHANNEL_OPTIONS, frames
+    from server.followers.journal_reader import CHANNEL_OPTIONS, frames
 
     # Without a thread of the channel's own: one that is stopped by the interpreter's end while it
     # holds the call's lock would make the end wait for that lock for ever.

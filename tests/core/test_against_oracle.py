@@ -14,6 +14,7 @@ from server.core.commands import (
     ReplaceOrder,
     SetInstrument,
 )
+from server.core.dump import dump, load, state_hash
 from server.core.engine import Engine
 from server.core.events import (
     Event,
@@ -26,7 +27,6 @@ from server.core.events import (
 )
 from server.core.instruments import Instrument
 from server.core.rejects import Reject
-from server.core.state import dump, load, state_hash
 from server.core.types import BUY, LIMIT, SELL, Repeat, Stamp
 from tests.core.invariants import check_events, check_state
 from tests.core.strategies import CLIENTS, INSTRUMENTS, seeded_stream, streams

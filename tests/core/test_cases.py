@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from server.core.dump import dump, load, state_hash
 from server.core.engine import Engine
-from server.core.state import dump, load, state_hash
 from tests.cases.parser import Case, CaseError, cases, parse
 from tests.cases.runner import Runner
 from tests.core.engine_door import EngineDoor

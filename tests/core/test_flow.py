@@ -12,10 +12,10 @@ from typing import NamedTuple
 import pytest
 
 from server.core.commands import CancelOrder, Command, PlaceOrder, SetInstrument
+from server.core.dump import dump, load, state_hash
 from server.core.engine import Engine
 from server.core.events import Traded
 from server.core.instruments import Instrument
-from server.core.state import dump, load, state_hash
 from server.core.types import BUY, E8, GTC, IOC, LIMIT, MARKET, SELL, Stamp
 from tests.core.invariants import check_state
 

@@ -16,10 +16,10 @@ from server.core.commands import (
     SetInstrument,
     SetLimits,
 )
+from server.core.dump import dump, load, state_hash
 from server.core.engine import Engine
 from server.core.instruments import Instrument, Limits
 from server.core.rejects import Reject, RejectReason
-from server.core.state import dump, load, state_hash
 from server.core.types import BUY, E8, IOC, LIMIT, OPEN, SELL, Repeat, Stamp
 
 HOUR_NS = 3_600 * 10**9

@@ -17,10 +17,10 @@ from server.core.commands import (
     SetInstrument,
     SetLimits,
 )
+from server.core.dump import state_hash
 from server.core.engine import Engine
 from server.core.instruments import Instrument, Limits
 from server.core.rejects import Reject, RejectReason
-from server.core.state import state_hash
 from server.core.types import (
     BUY,
     E8,

@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from server.followers.kafka import KafkaFollower
-from server.followers.messages import TOPICS, Encoder, Mark, Protobuf
+from server.followers.messages import TOPICS, Encoder, MessageMark, Protobuf
 from server.journal.record import Record
 from server.settings import KafkaSettings
 from server.supervisor.kafka_broker import KafkaMissing, command, install, prepare
@@ -152,7 +152,7 @@ class Broker:
         return [message for messages in found for message in messages]
 
 
-def everything(topic: str, mark: Mark) -> bool:
+def everything(topic: str, mark: MessageMark) -> bool:
     return bool(topic and mark)
 
 

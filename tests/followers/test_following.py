@@ -16,7 +16,7 @@ from server.followers.following import (
     FollowerStopped,
     Following,
 )
-from server.followers.position import Progress, Reached
+from server.followers.journal_reader import Progress, Reached
 from server.followers.probes import PROBLEM_CHARS_MAX
 from server.journal.record import BATCH, Record, encode
 

@@ -30,6 +30,7 @@ from exchange.v1.part_service_pb2 import ListPartsRequest
 from exchange.v1.part_service_pb2_grpc import PartServiceStub
 from server.followers import kafka, kafka_checkpoint
 from server.followers.following import FollowerStopped
+from server.followers.journal_reader import frames
 from server.followers.kafka import KafkaFollower
 from server.followers.kafka_topics import KEPT, KafkaFailed
 from server.followers.messages import (
@@ -44,7 +45,6 @@ from server.followers.messages import (
     Json,
     Protobuf,
 )
-from server.followers.position import frames
 from server.journal.record import BATCH, Record, decode_frame
 from server.settings import KafkaSettings
 from tests.followers.kafka_site import Broker, Writer, everything, row_of, rows_of

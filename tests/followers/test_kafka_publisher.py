@@ -8,7 +8,7 @@ import pytest
 from server.followers import kafka
 from server.followers.kafka import LOOK_MESSAGES, Publisher
 from server.followers.kafka_topics import KafkaFailed, Tail, Topics
-from server.followers.messages import TOPICS, TRADES, Encoder, Mark, Out, Protobuf
+from server.followers.messages import TOPICS, TRADES, Encoder, MessageMark, Out, Protobuf
 from server.journal.record import Record
 from tests.history.written import Written
 from tests.journal.site import INSTRUMENT, settings
@@ -55,14 +55,14 @@ class Slow(Encoder):
 
     def messages(self, sequence: int, *_: Any) -> list[Out]:
         self._clock.now_s += 3 * DELIVERY_S
-        marks = [Mark(sequence, number, INSTRUMENT) for number in range(2 * LOOK_MESSAGES)]
+        marks = [MessageMark(sequence, number, INSTRUMENT) for number in range(2 * LOOK_MESSAGES)]
         return [Out(TRADES, mark, "trade", b"") for mark in marks]
 
 
 def published(monkeypatch: pytest.MonkeyPatch, records: list[Record], *, silent: bool) -> Clock:
     clock = Clock()
     monkeypatch.setattr(kafka, "time", SimpleNamespace(monotonic=clock))
-    tails = {topic: [Tail(Mark(0, 0, ""), -1)] for topic in TOPICS}
+    tails = {topic: [Tail(MessageMark(0, 0, ""), -1)] for topic in TOPICS}
     publisher = Publisher(
         {"bootstrap.servers": "127.0.0.1:1", "log_level": 0},
         Slow(clock),

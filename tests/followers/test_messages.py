@@ -34,7 +34,7 @@ from server.followers.messages import (
     Encoder,
     Encoding,
     Json,
-    Mark,
+    MessageMark,
     Out,
     Protobuf,
     books_of,
@@ -73,7 +73,7 @@ def replaced_and_reduced(site: Site) -> None:
     site.commit(PlaceOrder("client-1", name, SELL, LIMIT, E8, 5 * E8, self_trade_prevention=5))
 
 
-def everything(topic: str, mark: Mark) -> bool:
+def everything(topic: str, mark: MessageMark) -> bool:
     return bool(topic and mark)
 
 
@@ -199,7 +199,7 @@ class Sent:
 
 
 def test_a_book_of_a_topic_in_json_is_refused_in_words() -> None:
-    update = Sent(Out("", Mark(3, 0, "BTC-USD"), "delta", b'{"sequence": "3"}'))
+    update = Sent(Out("", MessageMark(3, 0, "BTC-USD"), "delta", b'{"sequence": "3"}'))
     with pytest.raises(ValueError, match="--kafka-format json"):
         KafkaBook("BTC-USD").take(update)  # type: ignore[arg-type]
 

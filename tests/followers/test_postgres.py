@@ -24,8 +24,8 @@ from server.core.market import MINUTE_NS
 from server.core.types import BUY, E8, LIMIT, MARKET, SELL, OrderStatus
 from server.followers import migrations, postgres
 from server.followers.following import FollowerStopped
+from server.followers.journal_reader import Reached
 from server.followers.migrations import Migration, SchemaRefused, migrate
-from server.followers.position import Reached
 from server.followers.postgres import PostgresFollower
 from server.journal.record import BATCH, Record, decode_frame
 from server.settings import HistorySettings

@@ -33,7 +33,7 @@ from exchange.v1.order_service_pb2 import (
 )
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from server.followers import redis as redis_follower
-from server.followers.position import Reached
+from server.followers.journal_reader import Reached
 from server.followers.redis import RedisFollower
 from tests.followers.redis_site import Site
 from tests.journal.site import Site as JournalSite

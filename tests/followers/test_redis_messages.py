@@ -12,7 +12,7 @@ from server.core.instruments import Instrument
 from server.core.types import BUY, SELL, Stamp
 from server.followers import redis_messages
 from server.followers.messages import books_of
-from server.followers.redis_messages import CHANNELS, Feed, Message
+from server.followers.redis_messages import CHANNELS, Message, RedisMessages
 from server.journal.payload import encode_batch
 from server.journal.record import BATCH, Record
 
@@ -45,7 +45,7 @@ class Journal:
         return self.apply(sell, PlaceOrder("b", instrument, BUY, 1, 7, 100 + self.engine.sequence))
 
 
-def tell(feed: Feed, record: Record, listened: Iterable[str] = ALL) -> dict[str, Any]:
+def tell(feed: RedisMessages, record: Record, listened: Iterable[str] = ALL) -> dict[str, Any]:
     """The messages of a record by channel; there is at most one of each."""
     found = feed.messages(record, record.events(), frozenset(listened))
     assert len(dict(found)) == len(found)
@@ -60,7 +60,7 @@ def decoded(message: Message) -> tuple[str, Any]:
 
 def test_messages_of_a_channel_follow_on_one_another_and_not_on_what_nobody_heard() -> None:
     journal = Journal()
-    feed = Feed(journal.engine.sequence)
+    feed = RedisMessages(journal.engine.sequence)
     channel = f"{TRADES}{BTC}"
     first = tell(feed, journal.trade())[channel]
     assert (first.previous_sequence, first.sequence, len(first.trades)) == (2, 4, 1)
@@ -78,7 +78,7 @@ def test_messages_of_a_channel_follow_on_one_another_and_not_on_what_nobody_hear
 def test_a_large_record_is_several_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_messages, "EVENTS_MAX", 2)
     journal = Journal()
-    feed = Feed(journal.engine.sequence)
+    feed = RedisMessages(journal.engine.sequence)
     orders = [PlaceOrder("a", BTC, SELL, 1, 5, 100 + n) for n in range(5)]
     record = journal.apply(*orders)
     found = [
@@ -94,7 +94,7 @@ def test_levels_are_right_from_a_state_and_over_what_nobody_heard() -> None:
     journal = Journal()
     for _ in range(3):
         journal.trade()
-    feed = Feed(journal.engine.sequence, books_of(journal.engine))
+    feed = RedisMessages(journal.engine.sequence, books_of(journal.engine))
     book = journal.engine.book(BTC)
     tell(feed, journal.trade(), ())
     levels = dict(book.depth(BUY, 10))

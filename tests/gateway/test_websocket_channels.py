@@ -40,9 +40,9 @@ from gateway.websocket.channels import (
     TickerChannel,
     TradesChannel,
 )
-from gateway.websocket.connection import WAITING_BYTES_MAX, Outgoing, Writer
 from gateway.websocket.figures import Counts
 from gateway.websocket.frames import Frame
+from gateway.websocket.outgoing import WAITING_BYTES_MAX, Outgoing, Writer
 from gateway.websocket.session import Calls, Channels, Session
 from tests.clients.book_messages import BookServer
 

@@ -15,7 +15,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.websocket import bridge as bridges
-from gateway.websocket.connection import WAITING_BYTES_MAX
+from gateway.websocket.outgoing import WAITING_BYTES_MAX
 from tests.gateway.door import Market
 from tests.gateway.test_websocket_limits import HANDSHAKE, Nowhere
 from tests.gateway.websocket_client import SECONDS, Client, client_of

@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.websocket import connection as connections
-from gateway.websocket.connection import STATE_WAIT_SECONDS, WAITING_BYTES_MAX
+from gateway.websocket import outgoing
 from gateway.websocket.frames import Frame
+from gateway.websocket.outgoing import STATE_WAIT_SECONDS, WAITING_BYTES_MAX
 from tests.gateway.test_websocket_channels import run, wired
 
 LARGE = "x" * 1_000
@@ -96,7 +96,7 @@ def test_deltas_past_the_bound_become_a_snapshot() -> None:
 def test_events_past_the_bound_end_the_connection(
     monkeypatch: pytest.MonkeyPatch, reads_again: bool
 ) -> None:
-    monkeypatch.setattr(connections, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
 
     async def test() -> None:
         async with wired() as (wire, outgoing):

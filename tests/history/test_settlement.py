@@ -16,7 +16,7 @@ from server.history import settlement
 from server.history.reader import Down
 from server.history.settlement import (
     Damaged,
-    NotKept,
+    DayNotKept,
     Obligation,
     Settled,
     Settlements,
@@ -237,13 +237,13 @@ def test_only_complete_and_kept_days_are_settled(
         later, obligations = await settle(database, FIRST, last)
         assert later == quiet
         assert obligations == folded(site, FIRST)[0]
-        with pytest.raises(NotKept) as refused:
+        with pytest.raises(DayNotKept) as refused:
             await settle(database, date(2026, 1, 31), last)
         assert refused.value.first == date(2026, 2, 1)
         connection = await asyncpg.connect(database)
         await connection.execute("DROP TABLE trades_2026_02")
         await connection.close()
-        with pytest.raises(NotKept) as refused:
+        with pytest.raises(DayNotKept) as refused:
             await settle(database, date(2026, 2, 28), last)
         assert refused.value.first == date(2026, 3, 1)
         assert (await settle(database, FIRST, last))[0] == quiet, "what was settled stays"
@@ -264,7 +264,7 @@ def test_tables_that_begin_within_a_day_do_not_settle_it(site: Site, whole: str)
     async def run() -> None:
         await execute(whole, *cut)
         following = date.fromordinal(FIRST.toordinal() + 1)
-        with pytest.raises(NotKept) as refused:
+        with pytest.raises(DayNotKept) as refused:
             await settle(whole, FIRST, site.engine.sequence)
         assert refused.value.first == following
         _, obligations = await settle(whole, following, site.engine.sequence)

@@ -17,10 +17,10 @@ from server.core.commands import (
     SetInstrument,
     SetLimits,
 )
+from server.core.dump import state_hash
 from server.core.engine import Engine
 from server.core.events import Event
 from server.core.instruments import Instrument, Limits
-from server.core.state import state_hash
 from server.core.types import E8, Stamp
 from server.journal.file_log import FileLog
 from server.journal.log import Position

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from server.core.commands import OpenSession
+from server.core.dump import state_hash
 from server.core.engine import RULES_VERSION
 from server.core.events import SessionOpened
-from server.core.state import state_hash
 from server.journal import file_log, frames
 from server.journal.fence import Fence, admit, new_fence
 from server.journal.file_log import FileLog

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from server.core.commands import COMMAND_KINDS
+from server.core.dump import state_hash
 from server.core.engine import RULES_VERSION
-from server.core.state import state_hash
 from server.journal import inspect
 from server.journal.inspect import show, show_frames, verify, verify_frames
 from server.journal.lock import DirectoryLock, DirectoryLocked

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from server.core import state
+from server.core import dump
 from server.core.commands import OpenSession, PlaceOrder
 from server.core.engine import RULES_VERSION
 from server.core.events import SessionOpened

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from server.core.dump import Chunk, dump, load, state_hash
 from server.core.engine import RULES_VERSION, Engine
-from server.core.state import Chunk, dump, load, state_hash
 from server.journal import snapshots
 from server.journal.inspect import verify
 from server.journal.recovery import recover

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from exchange.v1.order_service_pb2 import SessionOutcome
 from server.core.commands import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder
-from server.core.state import state_hash
+from server.core.dump import state_hash
 from server.journal.record import Record, decode_frame
 from server.journal.recovery import recover
 from tests.core.invariants import check_state
@@ -54,7 +54,7 @@ def assert_same_elsewhere(directory: Path, expected: str) -> None:
     """I8: another process, with another order of its hashes, replays to the same state."""
     source = (
         "import sys, pathlib\n"
-        "from server.core.state import state_hash\n"
+        "from server.core.dump import state_hash\n"
         "from server.journal.recovery import recover\n"
         "print(state_hash(recover(pathlib.Path(sys.argv[1])).engine).hex())\n"
     )

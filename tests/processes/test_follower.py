@@ -24,7 +24,7 @@ from exchange.v1.admin_service_pb2_grpc import (
     AdminServiceStub,
     add_AdminServiceServicer_to_server,
 )
-from server.core.state import state_hash
+from server.core.dump import state_hash
 from server.exits import Exit
 from server.followers import snapshots
 from server.followers.snapshots import SnapshotFollower

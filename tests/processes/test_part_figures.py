@@ -5,7 +5,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.metrics.parts import usage
+from server.metrics.processes import usage
 from server.supervisor.parent import named_processes, processes_line
 from tests.running import Everything, Starter, until
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from server.core.state import state_hash
+from server.core.dump import state_hash
 from server.journal.recovery import recover
 from tests.cases.parser import Case, cases
 from tests.cases.runner import Runner

@@ -34,7 +34,7 @@ class Usage(NamedTuple):
     descriptor_count: int
 
 
-class Parts(Collector):
+class Processes(Collector):
     """A dozen short reads, when somebody asks."""
 
     def __init__(self) -> None:

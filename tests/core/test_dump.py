@@ -18,9 +18,9 @@ from server.core.commands import (
     SetInstrument,
     SetLimits,
 )
+from server.core.dump import ROWS_MAX, dump, load, state_hash
 from server.core.engine import Engine
 from server.core.instruments import Instrument, Limits
-from server.core.state import ROWS_MAX, dump, load, state_hash
 from server.core.types import BUY, E8, LIMIT, SELL, Stamp
 from tests.core.strategies import INSTRUMENTS, seeded_stream
 
@@ -146,7 +146,7 @@ def test_any_difference_changes_the_hash() -> None:
 
 def test_hash_does_not_depend_on_string_hashing_i8() -> None:
     program = (
-        "from tests.core.test_state import full_engine, state_hash;"
+        "from tests.core.test_dump import full_engine, state_hash;"
         "print(state_hash(full_engine()).hex())"
     )
     hashes = {
