@@ -393,7 +393,7 @@ def test_an_upgrade_after_a_clean_stop_starts(
     site = Site(with_snapshots.directory)
     site.snapshot()
     site.close()
-    for module in (state, snapshots, replay, recovery):
+    for module in (dump, snapshots, replay, recovery):
         monkeypatch.setattr(module, "RULES_VERSION", RULES_VERSION + 1)
     recovered = recover(with_snapshots.directory)
     assert recovered.engine.sequence == with_snapshots.site.engine.sequence
