@@ -1,7 +1,7 @@
 """Orders, trades and order events: between the typed values and the messages of the wire."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -61,7 +61,7 @@ def place_message(order: PlaceOrder) -> orders_pb2.PlaceOrderRequest:
             client_reference=order.client_reference,
         )
     except (TypeError, UnicodeError) as error:
-        raise not_held(orders_pb2.PlaceOrderRequest, asdict(order), error) from None
+        raise not_held(orders_pb2.PlaceOrderRequest, _fields_of(order), error) from None
 
 
 def replace_message(change: ReplaceOrder) -> orders_pb2.ReplaceOrderRequest:
@@ -74,7 +74,7 @@ def replace_message(change: ReplaceOrder) -> orders_pb2.ReplaceOrderRequest:
             idempotency_key=change.idempotency_key,
         )
     except (TypeError, UnicodeError) as error:
-        raise not_held(orders_pb2.ReplaceOrderRequest, asdict(change), error) from None
+        raise not_held(orders_pb2.ReplaceOrderRequest, _fields_of(change), error) from None
 
 
 def cancel_message(cancel: CancelOrder) -> orders_pb2.CancelOrderRequest:
@@ -85,7 +85,7 @@ def cancel_message(cancel: CancelOrder) -> orders_pb2.CancelOrderRequest:
             idempotency_key=cancel.idempotency_key,
         )
     except (TypeError, UnicodeError) as error:
-        raise not_held(orders_pb2.CancelOrderRequest, asdict(cancel), error) from None
+        raise not_held(orders_pb2.CancelOrderRequest, _fields_of(cancel), error) from None
 
 
 def cancel_all_message(cancel: CancelOrders) -> orders_pb2.CancelOrdersRequest:
@@ -96,7 +96,7 @@ def cancel_all_message(cancel: CancelOrders) -> orders_pb2.CancelOrdersRequest:
             side=SIDES.name(cancel.side),
         )
     except (TypeError, UnicodeError) as error:
-        raise not_held(orders_pb2.CancelOrdersRequest, asdict(cancel), error) from None
+        raise not_held(orders_pb2.CancelOrdersRequest, _fields_of(cancel), error) from None
 
 
 def session_command(request_id: int, command: Command) -> orders_pb2.SessionCommand:
@@ -121,6 +121,10 @@ def which_of(commands: Sequence[Command], name: str, error: FieldInvalidError) -
         except FieldInvalidError as found:
             return found.within(f"{name}[{index}]")
     return error
+
+
+def _fields_of(command: Command) -> dict[str, object]:
+    return {field.name: getattr(command, field.name) for field in fields(command)}
 
 
 def _e8(value: Number | None, field: str) -> int | None:

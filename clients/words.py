@@ -21,11 +21,13 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class Words(Generic[E]):
-    """One typed enum beside its wire enum, whose names all begin with `prefix`."""
+    """One typed enum beside its wire enum, whose names all begin with `prefix`; `field` is what
+    a caller calls it."""
 
-    def __init__(self, kind: type[E], wire: EnumDescriptor, prefix: str) -> None:
+    def __init__(self, kind: type[E], wire: EnumDescriptor, prefix: str, field: str = "") -> None:
         self._kind = kind
         self._prefix = prefix
+        self._field = field or prefix.lower().rstrip("_")
         self._by_number = {wire.values_by_name[prefix + word.name].number: word for word in kind}
 
     def name(self, word: E | str | None) -> str:
@@ -35,8 +37,7 @@ class Words(Generic[E]):
         try:
             return self._prefix + self._kind(word).name
         except ValueError:
-            field, words = self._prefix.lower().rstrip("_"), ", ".join(self._kind)
-            raise FieldInvalidError(field, f"one of {words}", word) from None
+            raise FieldInvalidError(self._field, f"one of {', '.join(self._kind)}", word) from None
 
     def word(self, number: int) -> E:
         """The word for a number that an answer must have."""
@@ -57,11 +58,11 @@ _TYPES = types_pb2.DESCRIPTOR.enum_types_by_name
 _ORDERS = order_service_pb2.DESCRIPTOR.enum_types_by_name
 
 SIDES = Words(Side, _TYPES["Side"], "SIDE_")
-ORDER_TYPES = Words(OrderType, _TYPES["OrderType"], "ORDER_TYPE_")
+ORDER_TYPES = Words(OrderType, _TYPES["OrderType"], "ORDER_TYPE_", "type")
 TIMES_IN_FORCE = Words(TimeInForce, _TYPES["TimeInForce"], "TIME_IN_FORCE_")
 SELF_TRADE_PREVENTIONS = Words(
     SelfTradePrevention, _TYPES["SelfTradePrevention"], "SELF_TRADE_PREVENTION_"
 )
-STATUSES = Words(OrderStatus, _TYPES["OrderStatus"], "ORDER_STATUS_")
+STATUSES = Words(OrderStatus, _TYPES["OrderStatus"], "ORDER_STATUS_", "status")
 END_REASONS = Words(EndReason, _TYPES["EndReason"], "END_REASON_")
 EVENT_KINDS = Words(OrderEventKind, _ORDERS["OrderEventKind"], "ORDER_EVENT_KIND_")

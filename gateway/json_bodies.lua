@@ -8,6 +8,7 @@
 
 local DEPTH_MAX = 32
 local VALUE_BYTES_MAX = 80
+local ELEMENTS_MAX = 1000 -- More are refused by the server in any case.
 local LITERALS = { [116] = "^true()", [102] = "^false()", [110] = "^null()" }
 
 -- Whole pieces where they are plain, which they nearly always are: each look at the text costs.
@@ -19,6 +20,7 @@ local COMMA = "^[ \t\r\n]*,[ \t\r\n]*()"
 local byte, gsub, match, sub = string.byte, string.gsub, string.match, string.sub
 local wrong_at, wrong -- Of the whole body.
 local misfit -- Of the object that ended last: a field, its value, and what it takes instead.
+local elements, unreadable -- How many there were so far in lists of messages, and of these.
 local pieces, passed -- Of a body that goes on as another one, and up to where they reach.
 local object, value
 
@@ -28,11 +30,13 @@ local FITS = {
   ["a string"] = function(raw) return byte(raw) == 34 end,
   ["a finite number"] = function(raw)
     if NOT_FINITE[raw] then return true end -- The server knows better what to say.
-    local read = tonumber(match(raw, '^"?([+-]?[%d.]+[eE]?[+-]?%d*)"?$'))
+    -- One class only: two that share characters would take the square of a long text's time.
+    local read = tonumber(match(raw, '^"?([%d.eE+-]+)"?$'))
     return read and read > -math.huge and read < math.huge
   end,
   ["true or false"] = function(raw) return TRUTHS[raw] end,
   ["a list"] = function(raw) return byte(raw) == 91 end,
+  ["for callers"] = function() return false end,
 }
 
 local function no(at, why)
@@ -93,7 +97,7 @@ end
 local function array(text, at, depth, fields, of)
   at = match(text, BLANKS, at + 1)
   if byte(text, at) == 93 then return at + 1 end
-  local index, ending = 0, nil
+  local ending
   while at do
     local after
     if fields and byte(text, at) == 123 then
@@ -101,25 +105,32 @@ local function array(text, at, depth, fields, of)
     else
       after = value(text, at, depth)
       if fields and after then
-        local raw = sub(text, at, after - 1)
-        misfit = { field = of .. "[" .. index .. "]", value = raw, takes = "an object" }
+        local field = elements < ELEMENTS_MAX and of .. "[" .. elements .. "]"
+        misfit = { field = field, value = sub(text, at, after - 1), takes = "an object" }
       end
     end
     if not after then return end
-    if fields and misfit then replace(text, at, after - 1) end
+    if fields then
+      elements = elements + 1
+      if misfit then
+        unreadable = unreadable + 1
+        if elements <= ELEMENTS_MAX then replace(text, at, after - 1) end
+      end
+    end
     at, ending = following(text, after, 93)
-    index = index + 1
   end
   return ending
 end
 
 -- Letters may be written as escapes, and the transcoder reads them.
+local function unescaped(text)
+  return (gsub(text, "\\u00(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
 local function name(text, at)
   local after = quoted(text, at)
   if not after then return end
-  local read = gsub(sub(text, at + 1, after - 2), "\\u00(%x%x)", function(digits)
-    return string.char(tonumber(digits, 16))
-  end)
+  local read = unescaped(sub(text, at + 1, after - 2))
   at = match(text, BLANKS, after)
   if byte(text, at) ~= 58 then return no(at) end
   return read, match(text, BLANKS, at + 1)
@@ -144,7 +155,7 @@ function object(text, at, depth, fields)
     if takes and first ~= 110 then -- null: as if it were not there.
       if type(takes) == "table" then takes = "a list" end
       local raw = sub(text, begin, at - 1)
-      if not FITS[takes](raw) then found = found or { field = field, value = raw, takes = takes } end
+      if not FITS[takes](unescaped(raw)) then found = found or { field = field, value = raw, takes = takes } end
     end
     at, ending = following(text, at, 125)
   end
@@ -157,7 +168,7 @@ function value(text, at, depth)
   if found == 34 then return match(text, PLAIN, at) or quoted(text, at) end
   if found == 123 or found == 91 then
     if depth == DEPTH_MAX then
-      return no(at, "it is nested deeper than " .. DEPTH_MAX .. ": no request needs that")
+      return no(at, "the request body is nested deeper than " .. DEPTH_MAX .. ": no request needs that")
     end
     return (found == 123 and object or array)(text, at, depth + 1)
   end
@@ -166,14 +177,33 @@ function value(text, at, depth)
   return match(text, literal, at) or no(at)
 end
 
+-- Where a text is no UTF-8; what is replaced the transcoder doesn't see.
+local function not_utf8(text)
+  local at = 1
+  while true do
+    at = match(text, "^[%z\1-\127]*()", at)
+    if at > #text then return end
+    local after = match(text, "^[\194-\223][\128-\191]()", at)
+      or match(text, "^\224[\160-\191][\128-\191]()", at)
+      or match(text, "^[\225-\236\238\239][\128-\191][\128-\191]()", at)
+      or match(text, "^\237[\128-\159][\128-\191]()", at)
+      or match(text, "^\240[\144-\191][\128-\191][\128-\191]()", at)
+      or match(text, "^[\241-\243][\128-\191][\128-\191][\128-\191]()", at)
+      or match(text, "^\244[\128-\143][\128-\191][\128-\191]()", at)
+    if not after then return at end
+    at = after
+  end
+end
+
 -- Why a body is refused, or what goes on in its place where something does.
 local function judge(text, fields)
-  wrong_at, wrong, misfit, pieces, passed = nil, nil, nil, {}, 0
+  wrong_at, wrong, misfit, elements, unreadable, pieces, passed = nil, nil, nil, 0, 0, {}, 0
   local at = match(text, BLANKS)
   if byte(text, at) == 123 then at = object(text, at, 1, fields) else at = value(text, at, 0) end
   at = at and match(text, BLANKS, at)
   if at and at <= #text then no(at) end
-  if wrong then return "the request body: " .. wrong end
+  if passed > 0 then wrong_at = wrong_at or not_utf8(text) end
+  if wrong then return wrong end
   if wrong_at then
     local found = wrong_at <= #text and "what stands at byte " .. wrong_at or "its end"
     return "the request body is no JSON, by " .. found .. ": send it as RFC 8259 has it"
@@ -181,6 +211,9 @@ local function judge(text, fields)
   if misfit then
     local given = misfit.field .. ' "' .. shown(misfit.value)
     return given .. '" is not ' .. misfit.takes .. ": send one that is"
+  end
+  if elements > ELEMENTS_MAX and unreadable > 0 then
+    return "orders is " .. elements .. ", the limit is " .. ELEMENTS_MAX .. ": send fewer"
   end
   if passed > 0 then return nil, table.concat(pieces) .. sub(text, passed + 1) end
 end

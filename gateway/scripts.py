@@ -18,6 +18,8 @@ TAKES: Final = {
     FieldDescriptor.TYPE_STRING: "a string",
     FieldDescriptor.TYPE_DOUBLE: "a finite number",
     FieldDescriptor.TYPE_BOOL: "true or false",
+    # What the gateway and the server have among themselves.
+    FieldDescriptor.TYPE_MESSAGE: "for callers",
 }
 """What a field takes in a body, in the words of a refusal."""
 
@@ -87,15 +89,12 @@ def bodies() -> str:
 
 
 def fields_of(message: Descriptor) -> str:
-    """By each name that JSON may use for a field; of a list, what the fields of its elements take.
-    What is a message is left to the transcoder."""
+    """By each name that JSON may use for a field; of a list, what its elements' fields take."""
     entries = []
     for field in message.fields:
         if field.is_repeated and field.message_type is not None:
             takes = fields_of(field.message_type)
-        elif field.type in TAKES:
-            takes = f'"{TAKES[field.type]}"'
         else:
-            continue
+            takes = f'"{TAKES[field.type]}"'
         entries += [f"{name} = {takes}" for name in dict.fromkeys((field.name, field.json_name))]
     return f"{{ {', '.join(entries)} }}"

@@ -64,7 +64,6 @@ async def trade(
                     delay_s, lost_at = AGAIN_FIRST_S, now
                 elif now - (lost_at := lost_at or now) > GIVE_UP_S:
                     break
-                flow.is_lost = True
                 await flow.pause(delay_s)
                 delay_s = min(delay_s * 2, AGAIN_MAX_S)
         if lost is not None and not stop.is_set():
@@ -122,8 +121,7 @@ class _Flow:
         self._shown = 0.0
         self._owed = dict.fromkeys((market.name for market in markets), 0.0)
         self.tally = Tally()
-        self.is_lost = False
-        """The newest session, and none has been opened since."""
+        self._was_open = False
 
     def goes_on(self) -> bool:
         return not self._stop.is_set() and self.tally.seconds < self._plan.seconds
@@ -139,8 +137,8 @@ class _Flow:
         for market in self._markets:
             market.forget()
         async with exchange.trading_session(cancel_on_disconnect=not self._plan.keep) as session:
-            self.tally.reconnects += self.is_lost
-            self.is_lost = False
+            self.tally.reconnects += self._was_open
+            self._was_open = True
             clients = [*self._plan.makers(), *self._plan.takers()]
             await session.send([CancelOrders(client) for client in clients])
             for market in self._markets:

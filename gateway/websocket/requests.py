@@ -26,9 +26,12 @@ SHOWN_MAX: Final = 100
 """Characters of a wrong value that an error repeats."""
 DOUBLE_MAX: Final = sys.float_info.max
 NUMBERS: Final = ("price", "quantity")
-NUMERIC: Final = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?")
+INTERNAL: Final = ("unreadable",)
+"""Not for callers: what the gateway and the server have among themselves."""
+NUMERIC: Final = re.compile(r"[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]+)?")
 """Text that is a number over HTTP too. Python's `float` takes more: blanks, `1_000`, digits of
-other scripts, and of truths makes 1 and 0."""
+other scripts, and of truths makes 1 and 0. No two parts that follow each other take the same: a
+long text would take the square of its time."""
 
 EXACT: Final = Context(prec=16 * 1024, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 """For every digit of a frame. What has a longer exponent is infinite or nought, as for a double."""
@@ -155,7 +158,8 @@ def decimal_of(frame: dict[str, Any], field: str) -> Decimal | int | None:
 
 def message_of(fields: dict[str, Any], into: Any) -> Any:
     """The message of the HTTP interface that the fields make."""
-    return ParseDict(fields, into, ignore_unknown_fields=True)
+    own = {name: value for name, value in fields.items() if name not in INTERNAL}
+    return ParseDict(own, into, ignore_unknown_fields=True)
 
 
 def shown(value: object) -> str:

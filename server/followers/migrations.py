@@ -97,7 +97,7 @@ async def _known(connection: Any) -> dict[int, str]:
 
 def _in_the_way(what: str) -> str:
     return (
-        f"{what} and is not the exchange's: name an empty database,"
+        f"{what}, and no migration known here made it: name an empty database,"
         " or set the role's search_path to a schema of its own"
     )
 

@@ -86,7 +86,7 @@ class RedisFollower:
         self._url = url
         self._data_dir = data_dir
         self._client: Redis | None = None
-        self._feed: RedisMessages | None = None
+        self._messages: RedisMessages | None = None
         self._unsent: bytes = b""
         self._position: tuple[str, Reached] = ("", Reached(0))
         self._opened_ns = self._opened_monotonic_ns = 0
@@ -100,15 +100,15 @@ class RedisFollower:
             retry=Retry(NoBackoff(), 0),
         )
         found: Any = await client.hmget(POSITION, ["journal", "sequence", "time_ns"])
-        if self._feed is None:
+        if self._messages is None:
             journal, sequence, time_ns = (each or b"" for each in found)
             if sequence.isdigit() and time_ns.isdigit():
                 reached = Reached(int(sequence), int(time_ns))
                 self._position = (journal.decode(errors="replace"), reached)
             self._opened_ns, self._opened_monotonic_ns = time.time_ns(), time.monotonic_ns()
-            self._feed = await asyncio.to_thread(self._begun)
+            self._messages = await asyncio.to_thread(self._begun)
         await self._send()
-        return Reached(self._feed.sequence)
+        return Reached(self._messages.sequence)
 
     async def take(self, records: list[Record], progress: Progress = lambda _: None) -> None:
         """Publish them, in calls of a bounded size."""
@@ -134,7 +134,7 @@ class RedisFollower:
             await client.aclose()
 
     def _begun(self) -> RedisMessages:
-        """The feed after the newest snapshot."""
+        """What goes on after the newest snapshot."""
         engine = newest_good(self._data_dir).engine
         return (
             RedisMessages() if engine is None else RedisMessages(engine.sequence, books_of(engine))
@@ -156,16 +156,16 @@ class RedisFollower:
         )
 
     async def _bring(self, records: list[Record], listened: frozenset[str]) -> None:
-        feed = self._feed
-        assert feed is not None
+        messages = self._messages
+        assert messages is not None
         batch = Batch()
         now_ns = time.time_ns()
         for record in records:
             events_of = record.events()
             if self._was_published(record):
-                feed.skip(record, events_of)
+                messages.skip(record, events_of)
                 continue
-            for message in feed.messages(record, events_of, listened):
+            for message in messages.messages(record, events_of, listened):
                 batch.published += message
             # Stamps are ahead of a clock that was set back: their hour does not wait for it.
             left_ms = (LIFE_NS - max(0, now_ns - record.time_ns)) // 1_000_000

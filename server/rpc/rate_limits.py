@@ -113,7 +113,7 @@ def _of_one(client_id: str, address: str) -> dict[str, int]:
 
 
 def _of_many(orders: Any, address: str) -> dict[str, int]:
-    wanted = Counter(client(order.client_id) for order in orders)
+    wanted = Counter(client(order.client_id) for order in orders if order.client_id)
     return {address: max(1, len(orders)), **wanted}
 
 

@@ -57,8 +57,11 @@ from server.sequencer.ticket import Applied, OpenRecord, Outcome, Ticket
 Context = ServicerContext[TradingSessionRequest, bytes]
 
 ANSWER_BYTES_MAX: Final = 8 << 20
-"""8 MiB of answers that are not written, and the one that passes it: 32 to messages of 1,000 orders
-with long ids, so that they are held no sooner than by their number."""
+"""8 MiB of answers that are not written, and the one that passes it: 30 to messages of 1,000 orders
+with the longest ids, 14 where each is filled. Smaller ones are held by their number first."""
+
+REPEAT_BYTES: Final = 2_048
+"""What an outcome counts for that is still to be read back: it waits as objects."""
 
 
 class _Caller(NamedTuple):
@@ -76,7 +79,7 @@ class _Answer(NamedTuple):
     record: OpenRecord | None
     """What it waits for."""
     byte_count: int
-    """Without what is still to be read back."""
+    """About what it takes until it is written."""
     repeats: Sequence[tuple[SessionOutcome, Command | EdgeReject, Repeat]] = ()
     """Outcomes that are read back from the journal before the message goes."""
     left: int = 0
@@ -292,7 +295,8 @@ class _Session:
             else:
                 refusal(outcome, into.refused)
         if repeats:
-            return _Answer(answer, ticket.record, answer.ByteSize(), repeats, left)
+            size = answer.ByteSize() + REPEAT_BYTES * len(repeats)
+            return _Answer(answer, ticket.record, size, repeats, left)
         return _encoded(answer, ticket)
 
     async def _write_all(self) -> None:

@@ -75,7 +75,7 @@ class OpenRecord:
     def release(self) -> None:
         """Let everybody go who waits; the closed record has the rest."""
         self.durable = True
-        self.commands, self.events = [], []
+        self.commands, self.events, self.submitted_ns, self.renders = [], [], [], {}
         for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -94,7 +94,7 @@ class Ticket:
         self.outcomes = outcomes
         """One for each command, in their order."""
         self.record = record
-        """What it waits for, if anything; once durable it is small."""
+        """What it waits for, if anything; once durable it keeps no more than its views."""
         self._engine = engine
         self.views: dict[Hashable, Any] = {} if record is None else record.views
         """By key, what `view` asked for; complete once released."""

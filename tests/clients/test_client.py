@@ -106,6 +106,13 @@ async def test_bad_number_is_not_sent(fake: FakeExchange, exchange: ExchangeClie
             lambda it: it.place_many([BUY, replace(BUY, side=NUMBER)]),
             "orders[1].side must be one of",
         ),
+        (
+            lambda it: it.place_many([BUY, replace(BUY, type=WORD)]),
+            "orders[1].type must be one of limit, market; got",
+        ),
+        (lambda it: anext(it.orders(status=WORD)), "status must be one of"),
+        # What can't be copied: something that is yet to be awaited, for one.
+        (lambda it: it.place(replace(BUY, order_id=(_ for _ in "a"))), "order_id must be"),  # type: ignore[arg-type]
         (lambda it: it.replace(ReplaceOrder(NUMBER, price=1)), "order_id must be"),
         (lambda it: it.cancel(CancelOrder("a", client_id=NUMBER)), "client_id must be"),
         (lambda it: it.cancel_all(CancelOrders("a", instrument=NUMBER)), "instrument must be"),

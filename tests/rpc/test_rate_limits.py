@@ -171,6 +171,19 @@ async def test_a_batch_takes_as_many_as_it_holds_of_each_client(tmp_path: Path) 
         await only_one_is_left_to_c_1_elsewhere(served)
 
 
+@pytest.mark.asyncio
+async def test_orders_of_nobody_draw_on_their_address_alone(tmp_path: Path) -> None:
+    """Otherwise whoever sends some would use up what others' mistakes draw on."""
+    async with standing_still(tmp_path) as served:
+        for address in ("1.1.1.1", "2.2.2.2"):
+            batch = PlaceOrdersRequest(orders=[order("", BUY, E8)] * 3)
+            elsewhere = (("x-forwarded-for", address),)
+            call = served.orders.PlaceOrders(batch, metadata=elsewhere)
+            assert (await outcome(call))[0] == "OK"
+            call = served.orders.PlaceOrders(batch, metadata=elsewhere)
+            assert (await outcome(call))[0] == "RESOURCE_EXHAUSTED"
+
+
 async def only_one_is_left_to_c_1_elsewhere(served: Served) -> None:
     """Whose address has used nothing up."""
     for passes in (True, False):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from server.rpc.trading_session import REPEAT_BYTES
 from tests.rpc.served import BUY, HeldJournal, Served, order, serving, until
 from tests.rpc.test_trading_session import answer, places, replies
 
@@ -36,6 +37,7 @@ async def test_no_more_is_read_while_large_answers_wait(
 ) -> None:
     """[I13] Bytes are counted; what was taken is answered, and then what was held back."""
     monkeypatch.setattr("server.rpc.trading_session.ANSWER_BYTES_MAX", 5_000)
+    monkeypatch.setattr("server.rpc.trading_session.REPEAT_BYTES", 100)
     call = served.orders.TradingSession()
     keyed = order("A", BUY, 100, idempotency_key="k", client_reference="r" * 64)
     await call.write(places(keyed))
@@ -85,4 +87,32 @@ async def test_who_reads_no_answers_is_not_read_from(served: Served) -> None:
     assert taken < settings.session_messages_max + 60
     await served.place("B", BUY, 100)
     sending.cancel()
+    call.cancel()
+
+
+async def test_what_is_to_be_read_back_counts_too(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[I13] A repeat waits as what has to be looked up, which takes more than its few bytes."""
+    monkeypatch.setattr("server.rpc.trading_session.ANSWER_BYTES_MAX", 3 * REPEAT_BYTES)
+    call = served.orders.TradingSession()
+    keyed = order("A", BUY, 100, idempotency_key="k")
+    await call.write(places(keyed))
+    await answer(call)
+    (session,) = served.exchange._sessions._open
+    with HeldJournal(served):
+
+        async def send() -> None:
+            await call.write(places(order("A", BUY, 100)))
+            for _ in range(8):
+                await call.write(places(keyed))
+
+        sending = asyncio.ensure_future(send())
+        await until(lambda: session._bytes_waiting > 3 * REPEAT_BYTES)
+        waiting = session._bytes_waiting
+        await asyncio.wait({sending}, timeout=0.1)
+        assert session._bytes_waiting == waiting
+    for each in (await replies(call, 9))[1:]:
+        assert each.outcomes[0].placed.repeated
+    await sending
     call.cancel()

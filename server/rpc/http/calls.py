@@ -69,8 +69,8 @@ def worded(refused: Refused) -> Refused:
     if refused.field in ("start_time_ns", "end_time_ns") and isinstance(refused.value, int):
         name = refused.field.removesuffix("_ns")
         return refused._replace(field=name, value=time_text(refused.value))
-    if refused.field == "after_sequence":
-        return refused._replace(field="from_sequence", value=int(refused.value) + 1)
+    if refused.field == "after_sequence" and isinstance(refused.value, int):
+        return refused._replace(field="from_sequence", value=refused.value + 1)
     return in_words(refused)
 
 
