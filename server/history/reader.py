@@ -27,6 +27,7 @@ from server.core.checks import is_id
 from server.core.events import OrderEvent, Traded
 from server.core.market import MINUTE_NS, Bar, RecentTrade
 from server.core.types import BUY, INT64_MAX, SELL, OrderStatus, Side
+from server.times import exact_time_text
 
 CONNECTIONS_MAX: Final = 4
 """Questions at once; others wait within their deadline."""
@@ -331,8 +332,8 @@ class History:
         if sequence < through_sequence and time_ns < through_ns:
             if through_ns == INT64_MAX:
                 raise Down(f"at sequence {sequence}, behind {through_sequence}")
-            there = f"at {_time_text(time_ns)} (sequence {sequence})"
-            raise Down(f"{there}, behind {_time_text(through_ns)}")
+            there = f"at {exact_time_text(time_ns)} (sequence {sequence})"
+            raise Down(f"{there}, behind {exact_time_text(through_ns)}")
 
     async def _opened(self) -> Any:
         async with self._opening:
@@ -347,11 +348,6 @@ class History:
                     reset=_keep,
                 )
         return self._pool
-
-
-def _time_text(time_ns: int) -> str:
-    seconds, rest = divmod(time_ns, 10**9)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
 
 
 async def _begin(connection: Any) -> None:

@@ -11,20 +11,19 @@ is a row group for each `GROUP_ROWS` rows, compressed with zstd; nothing larger 
 import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
 
 from server.decimals import E8_PLACES, decimal_text
 from server.journal.export import DOCUMENT, FLAG, NUMBER, TIME, UNITS, WORD, Column, Row
+from server.times import exact_time_text
 
 GROUP_ROWS: Final = 65_536
 """Rows of a group in Parquet: some 10 MB while it is made, and few enough groups to read fast."""
 
 _EXACT: Final = Context(prec=60)
 """More digits than any fee has."""
-_NANOSECONDS: Final = 1_000_000_000
 
 Present = Callable[[Any], Any]
 
@@ -34,12 +33,6 @@ class RowWriter(Protocol):
 
     def write(self, rows: Iterable[Row]) -> None:
         """Write them all."""
-
-
-def time_text(time_ns: int) -> str:
-    """RFC 3339 in UTC, to the nanosecond."""
-    seconds, rest = divmod(time_ns, _NANOSECONDS)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
 
 
 def json_text(document: Any) -> str:
@@ -54,7 +47,7 @@ def _as_it_is(value: Any) -> Any:
 _IN_CSV: Final[dict[str, Present]] = {
     NUMBER: _as_it_is,
     UNITS: decimal_text,
-    TIME: time_text,
+    TIME: exact_time_text,
     WORD: _as_it_is,
     FLAG: lambda flag: "true" if flag else "false",
     DOCUMENT: json_text,

@@ -21,7 +21,6 @@ from typing import Any, Final, TextIO
 from server.core.dump import state_hash
 from server.core.engine import RULES_VERSION, Engine
 from server.journal.export import fields
-from server.journal.export_files import time_text
 from server.journal.fence import Fence, Refused, admit, new_fence, passed
 from server.journal.frames import FrameReader, find
 from server.journal.lock import DirectoryLock
@@ -33,6 +32,7 @@ from server.journal.replay import Replay
 from server.journal.segments import FILE_HEADER_BYTES, FILE_NAME, Segments, segment_paths
 from server.journal.snapshots import SnapshotBad, known_marks, load_snapshot, snapshot_paths
 from server.journal.tail import Cut, judge
+from server.times import exact_time_text
 
 PROGRESS_SECONDS: Final = 1.0
 
@@ -316,8 +316,8 @@ def _within(record: Record, first: int, last: int) -> Iterator[tuple[int, Any, l
 def _text_lines(record: Record, first: int, last: int) -> Iterator[str]:
     yield (
         f"{KIND_NAMES[record.kind]} at offset {record.position}, epoch {record.epoch}, owner"
-        f" {record.owner.hex()}, {time_text(record.time_ns)}, {record.command_count} commands from"
-        f" sequence {record.first_sequence}, durable before {record.durable_position}"
+        f" {record.owner.hex()}, {exact_time_text(record.time_ns)}, {record.command_count} commands"
+        f" from sequence {record.first_sequence}, durable before {record.durable_position}"
     )
     for sequence, command, events in _within(record, first, last):
         yield f"  {sequence} {command!r}"

@@ -18,7 +18,7 @@ from server.core.engine import Engine
 from server.core.market import MINUTE_NS, TRADES_MAX, WINDOW_MINUTES, Bar, Market
 from server.core.types import INT64_MAX
 from server.rpc.errors import EdgeReason, EdgeReject
-from server.rpc.times import time_text
+from server.times import time_text
 
 INTERVAL_MINUTES_MAX: Final = 1_440
 INTERVALS_MAX: Final = 7 * 1_440 + 1

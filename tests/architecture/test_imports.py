@@ -25,6 +25,7 @@ LOGS = {"server.logs"}
 COLLECTOR = {"server.collector"}
 OUTAGE_LINES = {"server.outage_lines"}
 DECIMALS = {"server.decimals"}
+TIMES = {"server.times"}
 MESSAGES = {"exchange"}
 WIRE = MESSAGES | {"grpc"}
 
@@ -34,16 +35,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.collector": set(),
     "server.outage_lines": set(),
     "server.decimals": set(),
+    "server.times": set(),
     "server.event_messages": CORE | DECIMALS | MESSAGES,
     "server.settings": CORE,
     "server.logs": SETTINGS,
-    "server.journal": CORE | DECIMALS | COLLECTOR,
+    "server.journal": CORE | DECIMALS | TIMES | COLLECTOR,
     "server.sequencer": JOURNAL | SETTINGS,
     "server.feed": SEQUENCER | SETTINGS | MESSAGES,
     "server.metrics": CORE | {"server.sequencer", "server.feed"},
-    "server.history": CORE,
+    "server.history": CORE | TIMES,
     "server.limits": SETTINGS | OUTAGE_LINES,
-    "server.rpc": RPC | SETTINGS | LOGS | WIRE | DECIMALS | {"server.event_messages"},
+    "server.rpc": RPC | SETTINGS | LOGS | WIRE | DECIMALS | TIMES | {"server.event_messages"},
     "server.app": RPC | SETTINGS | EXITS | LOGS | MESSAGES | COLLECTOR,
     # Followers share the pure codecs and the engine; the server itself they reach over gRPC.
     "server.followers": JOURNAL

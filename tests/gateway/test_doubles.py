@@ -20,7 +20,7 @@ from server.rpc.http import present
 from server.rpc.http.doubles import E16, double_of, e8_of
 from server.rpc.http.encoded_depth import encoded_depth
 from server.rpc.http.given import Given
-from server.rpc.times import time_text
+from server.times import time_text
 
 DIGITS_15 = 10**15
 

@@ -14,9 +14,9 @@ from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS, TRADES_MAX
 from server.core.types import BUY, E8, LIMIT, SELL
 from server.history.reader import Down, History
-from server.journal.export_files import time_text
 from server.rpc.analytics import Analytics, Query
 from server.rpc.errors import EdgeReject
+from server.times import exact_time_text
 from tests.followers.conftest import PostgresServer
 from tests.history.test_past import Refusal, past_of
 from tests.history.written import NAME, Written
@@ -157,7 +157,7 @@ def test_tables_answer_for_the_times_before_their_last_stamp(database: str) -> N
         await site.fill(database)
         history = History(database)
         assert len(await history.minutes(NAME, first, first + 1, 1, 9)) == 1
-        with pytest.raises(Down, match=f"behind {time_text((first + 2) * MINUTE_NS)}"):
+        with pytest.raises(Down, match=f"behind {exact_time_text((first + 2) * MINUTE_NS)}"):
             await history.minutes(NAME, first, first + 2, 1, 9)
         await history.close()
 
@@ -172,11 +172,11 @@ def test_refused_rather_than_short(traded: tuple[Written, list[Done]], database:
     with pytest.raises(Refusal, match="can't be reached"):
         answered(site, History("postgresql://nobody@127.0.0.1:1/none"), old)
     asyncio.run(site.fill(database, but=TRADES - 150))
-    at = f"at {time_text(done[149][0])} (sequence 301), behind "
+    at = f"at {exact_time_text(done[149][0])} (sequence 301), behind "
     within = old._replace(start_ns=done[199][0], end_ns=done[199][0] + 1)
     whole_ns = done[200][0] // MINUTE_NS * MINUTE_NS
     for query, needed_ns in ((old, whole_ns), (within, done[199][0] + 1)):
-        with pytest.raises(Refusal, match=re.escape(at + time_text(needed_ns))):
+        with pytest.raises(Refusal, match=re.escape(at + exact_time_text(needed_ns))):
             answered(site, History(database), query)
     # As far as the tables are, they answer.
     early = old._replace(end_ns=done[100][0] + 1)

@@ -23,10 +23,10 @@ from server.journal.export_files import (
     CsvWriter,
     NdjsonWriter,
     ParquetWriter,
-    time_text,
 )
 from server.journal.inspect import Tail, directory_frames
 from server.journal.record import Record, decode_frame
+from server.times import exact_time_text
 from tests.journal.site import INSTRUMENT, START_NS, Copy, Site, records_of, settings
 
 
@@ -229,7 +229,7 @@ def test_decimals_and_times_are_exact() -> None:
         "1.5",
         "70000",
     ]
-    assert time_text(START_NS + 7) == "2023-11-14T22:13:20.000000007Z"
+    assert exact_time_text(START_NS + 7) == "2023-11-14T22:13:20.000000007Z"
 
 
 def events_of(site: Site) -> Iterator[tuple[int, list[Any]]]:

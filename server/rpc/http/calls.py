@@ -21,7 +21,7 @@ from server.rpc.errors import (
 )
 from server.rpc.http.given import Given
 from server.rpc.http.words import TIMES_IN_FORCE
-from server.rpc.times import time_text
+from server.times import time_text
 
 _CHOICE: Final = "{field} {value} is none of {limit}: send one of them"
 

@@ -19,7 +19,7 @@ from server.rpc.http.streams import HttpStreams
 from server.rpc.market_figures import Days, statistics_of
 from server.rpc.parse import trades_before
 from server.rpc.past import Past
-from server.rpc.times import time_text
+from server.times import time_text
 
 Reply = TypeVar("Reply")
 

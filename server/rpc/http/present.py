@@ -27,8 +27,8 @@ from server.rpc.http.words import (
 )
 from server.rpc.market_figures import Statistics
 from server.rpc.present import LISTED_MAX, standing_after
-from server.rpc.times import time_text
 from server.sequencer.ticket import Applied
+from server.times import time_text
 
 E6: Final = 1_000_000
 

@@ -19,7 +19,7 @@ from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls
 from server.rpc.http.doubles import double_of
 from server.rpc.streams import send
-from server.rpc.times import time_text
+from server.times import time_text
 
 SHOWN_MAX: Final = 32
 """Messages shown once for all: those of a record for as many instruments, a few MB at the most."""

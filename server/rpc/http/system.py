@@ -13,7 +13,7 @@ from exchange.http.v1 import system_service_pb2 as messages
 from server.rpc.admin_service import VERSION, AdminService
 from server.rpc.context import Context
 from server.rpc.parts import DEGRADED, DISABLED, DOWN, HEALTHY, PartHealth, Parts
-from server.rpc.times import time_text
+from server.times import time_text
 
 NAME: Final = "exchange-backend"
 HTTP_STATUS: Final = "x-exchange-http-status"

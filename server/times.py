@@ -1,4 +1,4 @@
-"""Moments as text, for replies and sentences."""
+"""Moments as text: RFC 3339, UTC."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,5 +12,11 @@ def _time_text_of_ms(time_ms: int) -> str:
 
 
 def time_text(time_ns: int) -> str:
-    """RFC 3339, UTC, with milliseconds."""
+    """With milliseconds, as replies have them."""
     return _time_text_of_ms(time_ns // 1_000_000)
+
+
+def exact_time_text(time_ns: int) -> str:
+    """To the nanosecond, where two of the same millisecond have to be told apart."""
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
