@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -45,15 +46,28 @@ LINE: Final = (
 """A line of Envoy's own log as those of the other parts; true where Envoy runs with TZ=UTC0."""
 
 
-def command(addresses: Addresses, *, json_lines: bool = False) -> list[str]:
-    """The command line that serves at these addresses until it gets SIGTERM.
+def written(addresses: Addresses) -> int:
+    """The configuration for these addresses as a file in memory: its descriptor.
 
-    The configuration travels inside it, so no file has to be written, found or removed.
+    Envoy inherits it and reads it once, so no file has to be found, named or removed, and none is
+    too long for the argument of a command.
+    """
+    text = json.dumps(configuration(addresses), separators=(",", ":"))
+    descriptor = os.memfd_create("envoy.json")
+    with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+        file.write(text)
+    return descriptor
+
+
+def command(configuration: int, *, json_lines: bool = False) -> list[str]:
+    """The command line that serves what was written there until it gets SIGTERM.
+
+    Whoever runs it hands the descriptor down.
     """
     return [
         str(program()),
-        "--config-yaml",
-        json.dumps(configuration(addresses), separators=(",", ":")),
+        "--config-path",
+        f"/dev/fd/{configuration}",
         "--disable-hot-restart",
         "--concurrency",
         "1",
@@ -74,8 +88,9 @@ def main() -> int:
     if options.show:
         sys.stdout.write(json.dumps(configuration(DefaultAddresses()), indent=2) + "\n")
         return 0
+    file = written(DefaultAddresses())
     return subprocess.run(
-        [*command(DefaultAddresses()), "--mode", "validate"], check=False
+        [*command(file), "--mode", "validate"], pass_fds=(file,), check=False
     ).returncode
 
 

@@ -33,8 +33,7 @@ def lua() -> dict[str, Any]:
             # A request stays on the route that it came by.
             "clear_route_cache": False,
             "default_source_code": {"inline_string": json},
-            # Named, since each route has one: written out they would be longer than all the rest,
-            # and an argument of a command ends at 128 KiB.
+            # Named, since each route has one: written out they would be longer than all the rest.
             "source_codes": {
                 GRPC: {"inline_string": sources("request_ids", "request_headers", "grpc_calls")},
                 NAMING: {

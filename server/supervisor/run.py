@@ -41,7 +41,9 @@ def gateway(settings: Settings, parent: Parent) -> int:
         # Envoy's lines have local time, those of the other parts UTC.
         os.environ["TZ"] = "UTC0"
     try:
-        command = envoy.command(settings, json_lines=json_lines)
+        configuration = envoy.written(settings)
+        os.set_inheritable(configuration, True)
+        command = envoy.command(configuration, json_lines=json_lines)
     except envoy.EnvoyMissing as missing:
         error(str(missing))
         return Exit.PART_MISSING

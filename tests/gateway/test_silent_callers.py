@@ -1,6 +1,7 @@
 """Who falls silent behind the gateway is found out, as the server itself finds it out."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,7 +28,10 @@ async def gateway(served: Served) -> AsyncIterator[str]:
     """An Envoy in front of a server: its address."""
     port = free_port()
     addresses = envoy.DefaultAddresses("127.0.0.1", port, served.address)
-    process = await asyncio.create_subprocess_exec(*envoy.command(addresses))
+    with os.fdopen(envoy.written(addresses)) as file:
+        process = await asyncio.create_subprocess_exec(
+            *envoy.command(file.fileno()), pass_fds=(file.fileno(),)
+        )
     try:
         yield f"127.0.0.1:{port}"
     finally:

@@ -84,7 +84,7 @@ def processes(exchange: Everything) -> dict[str, int]:
     """Process ids of its parts, by name."""
     found = {}
     for process_id, words in exchange.running.command_lines().items():
-        if "--config-yaml" in words:
+        if "--config-path" in words:
             found["gateway"] = process_id
         elif "-m" in words:
             found[words[words.index("-m") + 2]] = process_id

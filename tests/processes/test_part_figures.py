@@ -36,7 +36,7 @@ def test_each_part_has_its_own_and_a_restarted_one_begins_anew(starter: Starter)
     assert resident["supervisor"] == pytest.approx(supervisor, rel=0.2)
     gateway = next(
         each for each in psutil.Process(exchange.running.pid).children()
-        if "--config-yaml" in each.cmdline()
+        if "--config-path" in each.cmdline()
     )  # fmt: skip
     assert resident["gateway"] == pytest.approx(gateway.memory_info().rss, rel=0.2)
     follower = next(
