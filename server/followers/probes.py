@@ -104,11 +104,9 @@ class RedisProbe:
 
     async def ask(self) -> None:
         if self._client is None:
-            from redis.asyncio import Redis
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
+            from server.redis_client import redis_client
 
-            self._client = Redis.from_url(self._url, retry=Retry(NoBackoff(), 0))
+            self._client = redis_client(self._url)
         await self._client.ping()
 
     async def close(self) -> None:

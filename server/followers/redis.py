@@ -25,8 +25,6 @@ from typing import Any, Final
 
 import msgpack
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from server.followers.journal_reader import Progress, Reached
 from server.followers.messages import books_of
@@ -34,6 +32,7 @@ from server.followers.redis_messages import ALL_CHANNELS, CHANNELS, RedisMessage
 from server.journal.recent_keys import LIFE_NS, entries
 from server.journal.record import Record
 from server.journal.snapshots import newest_good
+from server.redis_client import redis_client
 
 NAME: Final = "redis"
 POSITION: Final = "exchange:feed"
@@ -93,12 +92,7 @@ class RedisFollower:
 
     async def open(self) -> Reached:
         """Connect, find out what was published, and publish what could not be."""
-        self._client = client = Redis.from_url(
-            self._url,
-            socket_timeout=ANSWER_S,
-            socket_connect_timeout=ANSWER_S,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._client = client = redis_client(self._url, ANSWER_S)
         found: Any = await client.hmget(POSITION, ["journal", "sequence", "time_ns"])
         if self._messages is None:
             journal, sequence, time_ns = (each or b"" for each in found)

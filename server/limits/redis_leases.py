@@ -34,11 +34,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from server.limits.leases import LeasedLimiter, Wish
 from server.outage_lines import OutageLines, reason
+from server.redis_client import redis_client
 
 PREFIX: Final = "exchange:rate:"
 FRONT_ENDS: Final = f"{PREFIX}front-ends"
@@ -150,13 +149,7 @@ class RedisLeases:
     async def _run(self) -> None:
         delay_s = DELAY_FIRST_S
         while True:
-            # It fails at once instead of trying again by itself.
-            client = Redis.from_url(
-                self._url,
-                socket_timeout=ANSWER_S,
-                socket_connect_timeout=ANSWER_S,
-                retry=Retry(NoBackoff(), 0),
-            )
+            client = redis_client(self._url, ANSWER_S)
             renewals = self.renewals
             try:
                 await self._keep(client)

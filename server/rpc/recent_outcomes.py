@@ -39,16 +39,14 @@ class RecentOutcomes:
         """`time_of` gives a sequence's time in the journal, 0 where it can't be told; it may wait
         for a disk."""
         # Here, since it takes a while, and not before it is known that there is a Redis.
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
+        from server.redis_client import redis_client
 
         self.found = 0
         """Repeats that were answered."""
         self._journal = journal
         self._window = window
         self._time_of = time_of
-        self._client = Redis.from_url(url, retry=Retry(NoBackoff(), 0))
+        self._client = redis_client(url)
         self._waiting = 0
         self._rests_until_s = 0.0
 

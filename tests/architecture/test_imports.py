@@ -26,6 +26,7 @@ COLLECTOR = {"server.collector"}
 OUTAGE_LINES = {"server.outage_lines"}
 DECIMALS = {"server.decimals"}
 TIMES = {"server.times"}
+REDIS_CLIENT = {"server.redis_client"}
 MESSAGES = {"exchange"}
 WIRE = MESSAGES | {"grpc"}
 
@@ -36,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.outage_lines": set(),
     "server.decimals": set(),
     "server.times": set(),
+    "server.redis_client": set(),
     "server.event_messages": CORE | DECIMALS | MESSAGES,
     "server.settings": CORE,
     "server.logs": SETTINGS,
@@ -44,8 +46,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.feed": SEQUENCER | SETTINGS | MESSAGES,
     "server.metrics": CORE | {"server.sequencer", "server.feed"},
     "server.history": CORE | TIMES,
-    "server.limits": SETTINGS | OUTAGE_LINES,
-    "server.rpc": RPC | SETTINGS | LOGS | WIRE | DECIMALS | TIMES | {"server.event_messages"},
+    "server.limits": SETTINGS | OUTAGE_LINES | REDIS_CLIENT,
+    "server.rpc": RPC
+    | SETTINGS
+    | LOGS
+    | WIRE
+    | DECIMALS
+    | TIMES
+    | REDIS_CLIENT
+    | {"server.event_messages"},
     "server.app": RPC | SETTINGS | EXITS | LOGS | MESSAGES | COLLECTOR,
     # Followers share the pure codecs and the engine; the server itself they reach over gRPC.
     "server.followers": JOURNAL
@@ -55,6 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | OUTAGE_LINES
     | WIRE
     | COLLECTOR
+    | REDIS_CLIENT
     | {"server.event_messages"},
     "server.supervisor": JOURNAL
     | SETTINGS
