@@ -64,6 +64,7 @@ from server.rpc.deadlines import Deadlines
 from server.rpc.errors import sentence
 from server.rpc.event_formats import TRADES, OrderEventFormat
 from server.rpc.followers import Followers, PositionsDamaged
+from server.rpc.health import Health
 from server.rpc.http import market, orders
 from server.rpc.http.calls import HttpCalls
 from server.rpc.http.streams import JSON_TRADES
@@ -75,7 +76,7 @@ from server.rpc.parts import Parts, PartService
 from server.rpc.recent_outcomes import RecentOutcomes
 from server.rpc.reflection import REFLECTION, Reflection
 from server.rpc.registration import register
-from server.rpc.server import Health, PortTaken, bind, make_server
+from server.rpc.server import PortTaken, bind, make_server
 from server.rpc.settlement import SettlementCalls
 from server.rpc.trading_session import TradingSessions
 from server.sequencer.configured import differences

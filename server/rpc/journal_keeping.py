@@ -26,8 +26,8 @@ from server.journal.file_log import FileLog
 from server.journal.headroom import Headroom
 from server.journal.retention import ARCHIVE, KEEP, needed_sequence, trim
 from server.rpc.followers import Followers
+from server.rpc.health import Health
 from server.rpc.parts import DEGRADED, DOWN, HEALTHY
-from server.rpc.server import Health
 from server.sequencer.sequencer import Sequencer
 from server.settings import JournalSettings
 

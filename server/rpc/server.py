@@ -1,14 +1,9 @@
-"""The gRPC server: its limits, and standard health."""
+"""The gRPC server: which services it has, its limits, its port."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Sequence
+from typing import Any, Final
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from exchange.v1 import (
     account_service_pb2,
@@ -17,9 +12,6 @@ from exchange.v1 import (
     order_service_pb2,
     part_service_pb2,
 )
-from server.rpc.context import Context
-from server.rpc.intake import Intake
-from server.rpc.registration import register
 from server.settings import GrpcLimits
 
 SERVICES: Final = (
@@ -29,8 +21,6 @@ SERVICES: Final = (
     admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
     part_service_pb2.DESCRIPTOR.services_by_name["PartService"].full_name,
 )
-
-HEALTH: Final = cast("ServiceDescriptor", health_pb2.DESCRIPTOR.services_by_name["Health"])
 
 PING_INTERVAL_MIN_MS: Final = 10_000
 """Clients may ping an idle connection every ten seconds; more often is cut as abuse."""
@@ -90,68 +80,3 @@ def bind(server: grpc.aio.Server, address: str) -> int:
         return server.add_insecure_port(address)
     except RuntimeError as error:
         raise PortTaken(address) from error
-
-
-class Health:
-    """`grpc.health.v1.Health`: all services serve, or none does; outside parts have names and
-    statuses of their own.
-
-    Who watches is told of the newest state as fast as he reads, and holds nobody up; at a stop he
-    is told that too, and his call ends, so that the stop doesn't wait for him.
-    """
-
-    def __init__(self, server: grpc.aio.Server, intake: Intake) -> None:
-        self._statuses: dict[str, int] = {}
-        self._changed = asyncio.Event()
-        self._stopped = False
-        register(server, HEALTH, self, intake=intake)
-
-    async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:
-        status = self._statuses.get(request.service)
-        if status is None:
-            known = ", ".join(filter(None, self._statuses))
-            why = f"there is no service {request.service!r:.64}; there are {known}"
-            await context.abort(grpc.StatusCode.NOT_FOUND, why)
-        return HealthCheckResponse(status=status)
-
-    async def List(self, request: object, context: Context) -> object:
-        told = {name: HealthCheckResponse(status=it) for name, it in self._statuses.items()}
-        return GetMessageClass(HEALTH.methods_by_name["List"].output_type)(statuses=told)
-
-    async def Watch(self, request: HealthCheckRequest, context: Context) -> None:
-        told = None
-        while True:
-            changed, stopped = self._changed, self._stopped
-            status = self._statuses.get(request.service, HealthCheckResponse.SERVICE_UNKNOWN)
-            if status != told:
-                await context.write(HealthCheckResponse(status=status))
-                told = status
-            elif stopped:
-                return
-            else:
-                await changed.wait()
-
-    def serving(self, yes: bool) -> None:
-        """Tell, also those who watch."""
-        status = HealthCheckResponse.SERVING if yes else HealthCheckResponse.NOT_SERVING
-        self._set(dict.fromkeys(("", *SERVICES), status))
-
-    def part_serving(self, name: str, yes: bool | None) -> None:
-        """Tell of an outside part, under its own name; orders are taken without it. None: it is
-        disabled, and unknown."""
-        if yes is None:
-            self._statuses.pop(name, None)
-            self._set({})
-            return
-        status = HealthCheckResponse.SERVING if yes else HealthCheckResponse.NOT_SERVING
-        self._set({name: status})
-
-    def stop(self) -> None:
-        """Nothing serves any more, and nobody can watch that change."""
-        self._stopped = True
-        self.serving(False)
-
-    def _set(self, statuses: Mapping[str, int]) -> None:
-        self._statuses.update(statuses)
-        self._changed.set()
-        self._changed = asyncio.Event()
