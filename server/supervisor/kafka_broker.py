@@ -29,6 +29,7 @@ from server.supervisor.package_cache import (
     installed,
     run,
 )
+from server.supervisor.program_missing import ProgramMissing
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -58,8 +59,10 @@ BROKERS_FILE_NAME: Final = "kafka.brokers"
 OUTPUT_FILE_NAME: Final = "output"
 
 
-class KafkaMissing(Exception):
-    """The broker can't be had here; the message says why."""
+class KafkaMissing(ProgramMissing):
+    """No broker of one's own can be had here."""
+
+    option = "--kafka-brokers"
 
 
 class Installation:

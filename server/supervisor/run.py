@@ -14,6 +14,7 @@ from server.supervisor.own_address import free_port
 from server.supervisor.own_servers import forget
 from server.supervisor.parent import Parent
 from server.supervisor.priority import give_way
+from server.supervisor.program_missing import ProgramMissing
 
 
 def server(settings: Settings, parent: Parent) -> int:
@@ -31,9 +32,8 @@ def follower(settings: Settings, parent: Parent) -> int:
     return main(settings, parent.serving)
 
 
-def gateway(settings: Settings, parent: Parent) -> int:
+def gateway(settings: Settings, _parent: Parent) -> int:
     """Becomes Envoy, which keeps the tie to the parent and gets the signals itself."""
-    del parent
     from gateway import envoy
 
     json_lines = settings.log_format == "json"
@@ -68,61 +68,42 @@ def websocket(settings: Settings, parent: Parent) -> int:
     return Exit.CLEAN
 
 
-def postgres(settings: Settings, parent: Parent) -> int:
-    """Becomes the embedded PostgreSQL, which keeps the tie to the parent."""
-    del parent
-    from server.supervisor import embedded_postgres
+def postgres(settings: Settings, _parent: Parent) -> int:
+    """Becomes the embedded PostgreSQL."""
+    from server.supervisor import embedded_postgres as own
 
-    try:
-        directory = embedded_postgres.prepare(settings.data_dir)
-        command = embedded_postgres.command(directory, embedded_postgres.port_of(settings))
-    except embedded_postgres.PostgresMissing as missing:
-        error(str(missing))
-        return Exit.PART_MISSING
-    except OSError as failure:
-        error(f"the embedded postgres can't be started: {failure}")
-        return Exit.FAILED
-    return _become(command, settings.niceness)
+    def command() -> list[str]:
+        return own.command(own.prepare(settings.data_dir), own.port_of(settings))
+
+    return _become_server("postgres", command, settings.niceness)
 
 
-def redis(settings: Settings, parent: Parent) -> int:
-    """Becomes the embedded Redis, which keeps the tie to the parent."""
-    del parent
-    from server.supervisor import redis_server
+def redis(settings: Settings, _parent: Parent) -> int:
+    """Becomes the embedded Redis."""
+    from server.supervisor import redis_server as own
 
-    try:
-        program = redis_server.install(logs.say)
-        configuration = redis_server.prepare(settings.data_dir, redis_server.port_of(settings))
-    except redis_server.RedisMissing as missing:
-        error(str(missing))
-        return Exit.PART_MISSING
-    except OSError as failure:
-        error(f"the embedded redis can't be started: {failure}")
-        return Exit.FAILED
-    return _become(redis_server.command(program, configuration), settings.niceness)
+    def command() -> list[str]:
+        program = own.install(logs.say)
+        return own.command(program, own.prepare(settings.data_dir, own.port_of(settings)))
+
+    return _become_server("redis", command, settings.niceness)
 
 
-def kafka(settings: Settings, parent: Parent) -> int:
-    """Becomes the embedded Kafka, which keeps the tie to the parent."""
-    del parent
-    from server.supervisor import kafka_broker
+def kafka(settings: Settings, _parent: Parent) -> int:
+    """Becomes the embedded Kafka."""
+    from server.supervisor import kafka_broker as own
 
-    directory = settings.data_dir.absolute() / kafka_broker.DIRECTORY_NAME
-    try:
-        installation = kafka_broker.install(logs.say)
-        ports = kafka_broker.port_of(settings), free_port()
-        configuration = kafka_broker.prepare(installation, directory, *ports)
-        output = os.open(directory / kafka_broker.OUTPUT_FILE_NAME, _NEW_FILE, 0o600)
-    except kafka_broker.KafkaMissing as missing:
-        error(f"{missing}; name a broker with --kafka-brokers")
-        return Exit.PART_MISSING
-    except OSError as failure:
-        error(f"the embedded kafka can't be started: {failure}")
-        return Exit.FAILED
-    # It says much at a start and a stop that is of use to nobody but who looks for a fault.
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    return _become(kafka_broker.command(installation, configuration), settings.niceness)
+    def command() -> list[str]:
+        installation = own.install(logs.say)
+        directory = settings.data_dir.absolute() / own.DIRECTORY_NAME
+        configuration = own.prepare(installation, directory, own.port_of(settings), free_port())
+        # It says much at a start and a stop that is of use to nobody but who looks for a fault.
+        output = os.open(directory / own.OUTPUT_FILE_NAME, _NEW_FILE, 0o600)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        return own.command(installation, configuration)
+
+    return _become_server("kafka", command, settings.niceness)
 
 
 def _only_here(place: str) -> bool:
@@ -130,6 +111,19 @@ def _only_here(place: str) -> bool:
     with suppress(ValueError):
         return place.startswith("@") or is_loopback(place.rpartition(":")[0].strip("[]"))
     return False
+
+
+def _become_server(name: str, command: Callable[[], list[str]], niceness: int) -> int:
+    """Make a server of one's own ready and become it; it keeps the tie to the parent."""
+    try:
+        ready = command()
+    except ProgramMissing as missing:
+        error(str(missing))
+        return Exit.PART_MISSING
+    except OSError as failure:
+        error(f"the embedded {name} can't be started: {failure}")
+        return Exit.FAILED
+    return _become(ready, niceness)
 
 
 def _become(command: list[str], niceness: int = 0) -> NoReturn:

@@ -185,8 +185,8 @@ def test_why_initdb_failed_is_told_not_what_it_did_then(
     initdb.chmod(0o755)
     monkeypatch.setattr(embedded_postgres, "programs", lambda: tmp_path)
     monkeypatch.setattr(embedded_postgres, "_ordinary", list)
-    why = "initdb failed: fixing /\N{REPLACEMENT CHARACTER} ... FATAL:  no space"
-    with pytest.raises(PostgresMissing, match=f"^{re.escape(why)}$"):
+    why = "initdb failed: fixing /\N{REPLACEMENT CHARACTER} ... FATAL:  no space;"
+    with pytest.raises(PostgresMissing, match=f"^{re.escape(why)}"):
         embedded_postgres.prepare(tmp_path)
 
 

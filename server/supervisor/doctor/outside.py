@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from server.settings import Settings, address
 from server.supervisor import embedded_postgres, kafka_broker, redis_server
 from server.supervisor.doctor.finding import Finding, good, note
+from server.supervisor.program_missing import ProgramMissing
 
-MISSING: Final = (redis_server.RedisMissing, kafka_broker.KafkaMissing)
 ANSWER_SECONDS: Final = 2.0
 NOT_WANTED: Final = "not asked for: disabled"
 FULL: Final = "exchange up --full starts one of its own"
@@ -35,9 +35,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def _own_postgres() -> Finding:
     try:
         return good("postgres", f"of its own, {embedded_postgres.programs()}")
-    except embedded_postgres.PostgresMissing as missing:
-        said, _, remedy = str(missing).partition("; ")
-        return note("postgres", said, remedy)
+    except ProgramMissing as missing:
+        return note("postgres", missing.why, missing.remedy)
 
 
 def _of_full(name: str, url: str, where: Callable[[], Path], settings: Settings) -> Finding:
@@ -47,8 +46,8 @@ def _of_full(name: str, url: str, where: Callable[[], Path], settings: Settings)
         return good(name, f"{NOT_WANTED}; {FULL}")
     try:
         directory = where()
-    except MISSING as missing:
-        return note(name, str(missing), "name one that runs")
+    except ProgramMissing as missing:
+        return note(name, missing.why, missing.remedy)
     return good(name, f"of its own, {directory}" if directory.exists() else ON_FIRST_USE)
 
 

@@ -1,0 +1,13 @@
+"""Why a server of one's own can't be had here."""
+
+
+class ProgramMissing(Exception):
+    """Its program is not to be had, or not to be made ready: why, and what to do instead."""
+
+    option: str
+    """That names a server somewhere else."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        self.remedy = f"name a server with {self.option}"
+        super().__init__(f"{why}; {self.remedy}")
