@@ -12,7 +12,8 @@ from server.core.matching import crosses
 from server.core.orders import Order
 from server.core.rejects import Reject, RejectReason
 from server.core.state import ExchangeState
-from server.core.types import BUY, GTC, IOC, LIMIT, OrderStatus, Repeat
+from server.core.types import BUY, GTC, IOC, LIMIT, Repeat
+from server.core.words import STATUSES
 
 
 def place(state: ExchangeState, command: PlaceOrder, digest: int) -> Reject | Repeat | None:
@@ -129,6 +130,5 @@ def _not_open(order_id: str, order: Order | None) -> Reject | None:
     if order is None:
         return Reject(RejectReason.ORDER_UNKNOWN, "order_id", order_id)
     if order.closed_sequence:
-        status = OrderStatus(order.status).name.lower()
-        return Reject(RejectReason.ORDER_CLOSED, "order_id", order_id, status)
+        return Reject(RejectReason.ORDER_CLOSED, "order_id", order_id, STATUSES[order.status])
     return None

@@ -32,12 +32,8 @@ from server.core.events import (
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS, Bar, Market
 from server.core.types import BUY, FILLED, PARTIALLY_FILLED
+from server.core.words import SIDES, STATUSES, TIMES_IN_FORCE, TYPES
 from server.journal.record import Record
-
-SIDES: Final = ("", "buy", "sell")
-TYPES: Final = ("", "limit", "market")
-TIMES: Final = ("", "gtc", "ioc", "fok")
-STATUSES: Final = ("", "open", "partially_filled", "filled", "cancelled", "rejected")
 
 _TEXTS: Final = frozenset(
     name
@@ -213,8 +209,9 @@ class Batch:
     def placed_lines(self) -> str:
         """COPY text for `orders`."""
         return "".join(
-            f"{placed}\t{s[0]}\t{s[1]}\t{s[2]}\t{s[3]}\t{SIDES[s[4]]}\t{TYPES[s[5]]}\t{TIMES[s[6]]}"
-            f"\t{'t' if s[7] else 'f'}\t{s[8]}\t{s[9]}e-8\t{s[10]}e-8\t{s[11]}e-8\t{s[12]}e-8"
+            f"{placed}\t{s[0]}\t{s[1]}\t{s[2]}\t{s[3]}\t{SIDES[s[4]]}\t{TYPES[s[5]]}"
+            f"\t{TIMES_IN_FORCE[s[6]]}\t{'t' if s[7] else 'f'}\t{s[8]}\t{s[9]}e-8\t{s[10]}e-8"
+            f"\t{s[11]}e-8\t{s[12]}e-8"
             f"\t{s[10] - s[11] - s[12]}e-8\t{STATUSES[s[14]]}\t{s[15]}\t{s[16]}"
             f"\t{timestamp(s[17])}\t{s[17]}\t{s[18]}\t{s[19]}\n"
             for placed, s in self.placed.items()

@@ -26,7 +26,8 @@ import asyncpg
 from server.core.checks import is_id
 from server.core.events import OrderEvent, Traded
 from server.core.market import MINUTE_NS, Bar, RecentTrade
-from server.core.types import BUY, INT64_MAX, SELL, OrderStatus, Side
+from server.core.types import BUY, INT64_MAX, SELL, OrderStatus
+from server.core.words import SIDES, STATUSES, TIMES_IN_FORCE, TYPES, numbers_of
 from server.times import exact_time_text
 
 CONNECTIONS_MAX: Final = 4
@@ -43,10 +44,10 @@ SESSION: Final = "SET random_page_cost = 1.1"
 instrument that is thought to be everywhere would be looked for in the order of placing, past all
 that came after its last order. Said on the connection, since poolers take no such thing before."""
 
-_SIDES: Final = {"buy": 1, "sell": 2}
-_TYPES: Final = {"limit": 1, "market": 2}
-_TIMES: Final = {"gtc": 1, "ioc": 2, "fok": 3}
-_STATUSES: Final = {each.name.lower(): int(each) for each in OrderStatus}
+_SIDES: Final = numbers_of(SIDES)
+_TYPES: Final = numbers_of(TYPES)
+_TIMES_IN_FORCE: Final = numbers_of(TIMES_IN_FORCE)
+_STATUSES: Final = numbers_of(STATUSES)
 
 _POSITION: Final = """
 SELECT sequence, time_ns, begins_ns, journal FROM follower_positions WHERE follower = 'postgres'"""
@@ -204,7 +205,7 @@ class History:
         for term, value in (
             ("client_id = ", client_id),
             ("instrument = ", instrument),
-            ("side::text = ", Side(side).name.lower() if side else ""),
+            ("side::text = ", SIDES.get(side, "")),
             ("placed_sequence < ", before_sequence),
         ):
             if value:
@@ -213,7 +214,7 @@ class History:
         # Each status has its own place in every index, in which its newest stand first.
         newest = f"ORDER BY placed_sequence DESC LIMIT {limit:d}"
         of_each = (
-            f"({_ORDERS} WHERE status = '{each.name.lower()}' AND {' AND '.join(terms)} {newest})"
+            f"({_ORDERS} WHERE status = '{STATUSES[each]}' AND {' AND '.join(terms)} {newest})"
             for each in _ENDED
             if status in (0, each)
         )
@@ -362,7 +363,7 @@ def _order(row: Sequence[Any]) -> PastOrder:
     *fields, updated_ns = row
     fields[4] = _SIDES[fields[4]]
     fields[5] = _TYPES[fields[5]]
-    fields[6] = _TIMES[fields[6]]
+    fields[6] = _TIMES_IN_FORCE[fields[6]]
     fields[9:14] = map(int, fields[9:14])
     fields[14] = _STATUSES[fields[14]]
     return PastOrder(OrderEvent._make(fields), updated_ns)

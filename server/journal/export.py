@@ -16,19 +16,13 @@ time from which it begins does, the time at which it ends does not. Memory: one 
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
 from server.core.commands import Command
 from server.core.events import Event, OrderAccepted, OrderEvent, Traded
 from server.core.instruments import Instrument, Limits
-from server.core.types import (
-    EndReason,
-    OrderStatus,
-    OrderType,
-    SelfTradePrevention,
-    Side,
-)
+from server.core.types import OrderStatus, OrderType, Side
+from server.core.words import END_REASONS, PREVENTIONS, SIDES, STATUSES, TIMES_IN_FORCE, TYPES
 from server.journal.record import Record
 
 NUMBER: Final = "number"
@@ -78,19 +72,6 @@ class Range(NamedTuple):
                     yield sequence, record.time_ns, events
 
 
-def _words(enum: type[IntEnum]) -> dict[int, str | None]:
-    """Names as clients know them; 0 is none."""
-    return {0: None, **{int(each): each.name.lower() for each in enum if each}}
-
-
-_SIDES: Final = _words(Side)
-_TYPES: Final = _words(OrderType)
-_TIMES_IN_FORCE: Final = {1: "gtc", 2: "ioc", 3: "fok"}
-_PREVENTIONS: Final = _words(SelfTradePrevention)
-_STATUSES: Final = _words(OrderStatus)
-_REASONS: Final = _words(EndReason)
-
-
 def _trades(happened: Iterable[Happened]) -> Iterator[Row]:
     for sequence, time_ns, events in happened:
         for index, event in enumerate(events):
@@ -105,7 +86,7 @@ def _trades(happened: Iterable[Happened]) -> Iterator[Row]:
                     event.instrument,
                     event.price_e8,
                     event.quantity_e8,
-                    _SIDES[event.aggressor_side],
+                    SIDES[event.aggressor_side],
                     event.maker_order_id,
                     event.maker_client_id,
                     event.maker_reference,
@@ -149,18 +130,18 @@ class _Standing:
             event.client_id,
             event.client_reference,
             event.instrument,
-            _SIDES[event.side],
-            _TYPES[event.order_type],
-            _TIMES_IN_FORCE[event.time_in_force],
+            SIDES[event.side],
+            TYPES[event.order_type],
+            TIMES_IN_FORCE[event.time_in_force],
             event.post_only,
-            _PREVENTIONS[event.self_trade_prevention],
+            PREVENTIONS[event.self_trade_prevention],
             event.price_e8 if event.order_type == OrderType.LIMIT else None,
             event.quantity_e8,
             filled_e8,
             self.remaining_e8,
             event.quantity_e8 - filled_e8 - self.remaining_e8,
-            _STATUSES[status],
-            _REASONS[event.reason] if status in _ENDED_BY_REASON else None,
+            STATUSES[status],
+            END_REASONS.get(event.reason) if status in _ENDED_BY_REASON else None,
             event.placed_sequence,
             event.created_ns,
             self.time_ns,

@@ -17,7 +17,8 @@ from prometheus_client.registry import Collector
 from server.core.commands import PlaceOrder
 from server.core.engine import Engine
 from server.core.events import OrderRejected, Traded
-from server.core.types import E8, EndReason, OrderType, Side
+from server.core.types import E8
+from server.core.words import END_REASONS, SIDES, TYPES
 from server.metrics.histogram import Histogram
 from server.sequencer.errors import JournalFull, Overloaded
 from server.sequencer.sequencer import Sequencer
@@ -30,6 +31,8 @@ LATENCY_BOUNDS_S: Final = (
 
 _TURNED_AWAY: Final = {Overloaded: "overloaded", JournalFull: "journal_full"}
 """As their reasons are on the wire."""
+UNKNOWN: Final = "unknown"
+"""The type or side of an order that was refused for it."""
 _TYPE_AND_SIDE: Final = attrgetter("order_type", "side")
 
 
@@ -106,7 +109,7 @@ class Orders(Collector):
         received: Counter[tuple[str, str]] = Counter()
         for counts in (self._accepted, self._sequencer.orders_refused):
             for (order_type, side), count in counts.items():
-                received[word(OrderType, order_type), word(Side, side)] += count
+                received[TYPES.get(order_type, UNKNOWN), SIDES.get(side, UNKNOWN)] += count
         return labelled(
             CounterMetricFamily(
                 "orders_received",
@@ -117,7 +120,7 @@ class Orders(Collector):
         )
 
     def _orders_rejected(self) -> Metric:
-        counts = Counter({word(EndReason, reason): n for reason, n in self._rejected.items()})
+        counts = Counter({END_REASONS[reason]: n for reason, n in self._rejected.items()})
         for refusal, count in self._sequencer.refused.items():
             counts[refusal.name.lower()] += count
         for why, count in self._sequencer.turned_away.items():
@@ -142,9 +145,9 @@ class Orders(Collector):
                 labels=["instrument", "side"],
             ),
             (
-                ([name, side.name.lower()], engine.book(name).level_count(side))
+                ([name, word], engine.book(name).level_count(side))
                 for name in engine.markets
-                for side in Side
+                for side, word in SIDES.items()
             ),
         )
         counts = engine.counts()
@@ -175,11 +178,3 @@ def labelled(
     for labels, value in samples:
         family.add_metric(labels, value)
     return family
-
-
-def word(members: type[OrderType | Side | EndReason], number: int) -> str:
-    """Lower-case name; one for all numbers that have none, which a client makes up."""
-    try:
-        return members(number).name.lower()
-    except ValueError:
-        return "unknown"

@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 from server.core.checks import INSTRUMENT_PATTERN
 from server.core.instruments import Instrument, Limits
-from server.core.types import INT64_MAX, SelfTradePrevention
+from server.core.types import INT64_MAX
+from server.core.words import PREVENTIONS, numbers_of
 from server.decimals import decimal_text
 from server.settings import (
     KAFKA_FORMATS,
@@ -433,7 +434,7 @@ def _word(name: str, given: Given, words: tuple[str, ...]) -> str:
 
 
 def _mode(name: str, given: Given) -> int:
-    modes = {mode.name.lower(): int(mode) for mode in SelfTradePrevention if mode}
+    modes = numbers_of(PREVENTIONS)
     if str(given.value) not in modes:
         raise _wrong(name, given, f"one of {', '.join(modes)}")
     return modes[str(given.value)]

@@ -1,11 +1,11 @@
 """The lower-case words of the JSON interface for the numbers of the core."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
+from server.core import words
 from server.core.rejects import RejectReason
-from server.core.types import EndReason, OrderStatus, OrderType, SelfTradePrevention, Side
+from server.core.types import EndReason
 from server.rpc.errors import EdgeReason, EdgeReject
 from server.rpc.http.given import Given
 
@@ -17,14 +17,14 @@ class Words:
     """The words of one field, both ways."""
 
     def __init__(
-        self, field: str, reason: RejectReason | EdgeReason, words: Mapping[str, int]
+        self, field: str, reason: RejectReason | EdgeReason, of: Mapping[int, str]
     ) -> None:
         self._field = field
         self._reason = reason
-        self._numbers = dict(words)
-        self.of: Final = MappingProxyType({number: word for word, number in words.items()})
+        self._numbers = words.numbers_of(of)
+        self.of: Final = of
         """Word by number."""
-        first, last = list(words)[:-1], list(words)[-1]
+        *first, last = of.values()
         self.choice: Final = f"{', '.join(first)} or {last}"
 
     def required(self, word: str) -> int:
@@ -48,25 +48,18 @@ class Words:
         return Given(UNKNOWN, EdgeReject(self._reason, self._field, word, self.choice))
 
 
-def named(members: type[Side | OrderType | OrderStatus | SelfTradePrevention]) -> dict[str, int]:
-    """The members that a request may name, in lower case."""
-    return {member.name.lower(): int(member) for member in members if member > 0}
-
-
-SIDES: Final = Words("side", RejectReason.SIDE_INVALID, named(Side))
-TYPES: Final = Words("type", RejectReason.TYPE_INVALID, named(OrderType))
-STATUSES: Final = Words("status", EdgeReason.STATUS_INVALID, named(OrderStatus))
+SIDES: Final = Words("side", RejectReason.SIDE_INVALID, words.SIDES)
+TYPES: Final = Words("type", RejectReason.TYPE_INVALID, words.TYPES)
+STATUSES: Final = Words("status", EdgeReason.STATUS_INVALID, words.STATUSES)
 PREVENTIONS: Final = Words(
-    "self_trade_prevention",
-    RejectReason.SELF_TRADE_PREVENTION_INVALID,
-    named(SelfTradePrevention),
+    "self_trade_prevention", RejectReason.SELF_TRADE_PREVENTION_INVALID, words.PREVENTIONS
 )
 TIMES_IN_FORCE: Final = Words(
-    "time_in_force", RejectReason.TIME_IN_FORCE_INVALID, {"gtc": 1, "ioc": 2, "fok": 3}
+    "time_in_force", RejectReason.TIME_IN_FORCE_INVALID, words.TIMES_IN_FORCE
 )
 
 RULE_REASONS: Final = {
-    int(reason): reason.name.lower()
+    int(reason): words.END_REASONS[reason]
     for reason in (
         EndReason.IMMEDIATE_OR_CANCEL,
         EndReason.NO_LIQUIDITY,
