@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from server.metrics.orders import labelled
+from server.metrics.labels import labelled
 
 TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from server.metrics.orders import labelled
+from server.metrics.labels import labelled
 
 
 class FollowerLags(Collector):

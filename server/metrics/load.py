@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from server.feed.fan_out import Readers
 from server.metrics.histogram import Histogram
-from server.metrics.orders import labelled
+from server.metrics.labels import labelled
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import ClosedRecord
 

@@ -20,6 +20,7 @@ from server.core.events import OrderRejected, Traded
 from server.core.types import E8
 from server.core.words import END_REASONS, SIDES, TYPES
 from server.metrics.histogram import Histogram
+from server.metrics.labels import labelled
 from server.sequencer.errors import JournalFull, Overloaded
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import ClosedRecord
@@ -169,12 +170,3 @@ class Orders(Collector):
             ("sessions_open", "Cancel-on-disconnect sessions.", counts.sessions),
         ):
             yield GaugeMetricFamily(name, text, value=value)
-
-
-def labelled(
-    family: CounterMetricFamily | GaugeMetricFamily,
-    samples: Iterable[tuple[list[str], float]],
-) -> Metric:
-    for labels, value in samples:
-        family.add_metric(labels, value)
-    return family

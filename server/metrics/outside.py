@@ -6,7 +6,7 @@ from typing import Protocol
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from server.metrics.orders import labelled
+from server.metrics.labels import labelled
 
 
 class PartFigures(Protocol):
