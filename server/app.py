@@ -48,8 +48,8 @@ from server.journal.recovery import Recovered, recover
 from server.journal.refusals import JournalRefused
 from server.journal.snapshots import SnapshotBad, write_snapshot
 from server.journal.storage import DISK_FULL
-from server.limits.leases import shared_limits
 from server.limits.limiter import refused_count
+from server.limits.shared import shared_limits
 from server.metrics.exposition import Metrics
 from server.metrics.followers import FollowerLags
 from server.metrics.load import CallErrors

@@ -27,13 +27,9 @@ most `KEYS_MAX` are remembered.
 import time
 from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from server.limits.limiter import KEYS_MAX, Limiter, Verdict, limiters
-from server.settings import RateLimits
-
-if TYPE_CHECKING:
-    from server.limits.redis_leases import RedisLeases
+from server.limits.limiter import KEYS_MAX, Limiter, Verdict
 
 BLOCKS_PER_S: Final = 10
 """A block is 100 ms' worth, one unit where that is less."""
@@ -211,18 +207,3 @@ class LeasedLimiter(Limiter):
     def _waits(self, holder: str) -> bool:
         lease = self._leases.get(holder)
         return self._joining and lease is not None and not lease.told
-
-
-def shared_limits(
-    limits: RateLimits | None, url: str, say: Callable[[str], None]
-) -> "tuple[Mapping[str, Limiter], RedisLeases | None]":
-    """The limiters of a server, none where nobody is limited, and what keeps them in step with
-    Redis where one is named."""
-    if limits is None:
-        return {}, None
-    if not url:
-        return limiters(limits, Limiter), None
-    from server.limits.redis_leases import RedisLeases
-
-    leased = limiters(limits, LeasedLimiter)
-    return leased, RedisLeases(url, leased, say)

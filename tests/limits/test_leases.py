@@ -3,7 +3,8 @@
 import pytest
 
 from server.limits import leases
-from server.limits.leases import ON_ITS_WAY_NS, LeasedLimiter, Wish, shared_limits
+from server.limits.leases import ON_ITS_WAY_NS, LeasedLimiter, Wish
+from server.limits.shared import shared_limits
 from server.settings import RateLimits
 
 LIMIT = 100

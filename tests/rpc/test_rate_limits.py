@@ -19,8 +19,8 @@ from exchange.v1.order_service_pb2 import (
     SessionCommand,
     TradingSessionRequest,
 )
-from server.limits.leases import shared_limits
 from server.limits.limiter import BURST_NS, KEYS_MAX, QUERIES, Limiter
+from server.limits.shared import shared_limits
 from server.rpc.rate_limits import address_of, client, judge_of
 from server.settings import RateLimits
 from tests.rpc.served import BUY, E8, Served, order, refused, serving, value
