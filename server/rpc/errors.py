@@ -301,10 +301,6 @@ _REQUEST_FIELDS: Final = {"order_type": "type"}
 
 _CODES: Final = {code.value[0]: code for code in StatusCode}
 
-_NAMES: Final = {
-    number: name.removeprefix("REJECT_REASON_") for name, number in types_pb2.RejectReason.items()
-}
-
 
 def field_of(refused: Refused) -> str:
     """The request's field."""
@@ -368,7 +364,7 @@ def status_of(refused: Refused) -> Status:
     """The whole status that a call of its own ends with."""
     rule = RULES[refused.reason]
     info = ErrorInfo(
-        reason=_NAMES[refused.reason],
+        reason=refused.reason.name,
         domain=DOMAIN,
         metadata={
             "field": field_of(refused),

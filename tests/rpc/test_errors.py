@@ -27,9 +27,9 @@ REASONS: list[RejectReason | EdgeReason] = [*RejectReason, *EdgeReason]
 
 
 def test_every_reason_of_core_and_contract_has_its_rule() -> None:
-    contract = {number for name, number in types_pb2.RejectReason.items() if number}
-    assert {int(reason) for reason in REASONS} == contract
-    assert {int(reason) for reason in RULES} == contract
+    contract = {name: number for name, number in types_pb2.RejectReason.items() if number}
+    assert {f"REJECT_REASON_{reason.name}": int(reason) for reason in REASONS} == contract
+    assert {int(reason) for reason in RULES} == {*contract.values()}
     assert len(RULES) == len(REASONS), "no number has two reasons"
 
 
