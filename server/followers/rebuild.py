@@ -19,6 +19,7 @@ waits. Rows of `settlements` are decisions, not a fold, and are not touched.
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice, takewhile
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -177,21 +178,10 @@ class Rebuild:
         """Bring the copies up to this sequence, the last one of a record, or to the end."""
         if self._copied >= last_sequence:
             return
-        records: list[Record] = []
-        for record in self._source.records(self._copied):
-            if record.last_sequence > last_sequence:
-                break
-            records.append(record)
-            if len(records) == TAKEN:
-                await self._take(copy, records)
-        await self._take(copy, records)
-
-    async def _take(self, copy: PostgresFollower, records: list[Record]) -> None:
-        if records:
+        for records in self._records(self._copied, last_sequence):
             await copy.take(records)
             self._copied = records[-1].last_sequence
             self._progress(self._copied)
-            records.clear()
 
     async def _bring_up(self, there: int) -> None:
         """The tables themselves, to where the copies are; a follower may be at it too, and where
@@ -202,17 +192,19 @@ class Rebuild:
         try:
             with suppress(asyncpg.PostgresError, RuntimeError):
                 there = (await table.open()).sequence
-                records: list[Record] = []
-                for record in self._source.records(there):
-                    if record.last_sequence > self._copied:
-                        break
-                    records.append(record)
-                    if len(records) == TAKEN:
-                        await table.take(records)
-                        records = []
-                await table.take(records)
+                for records in self._records(there, self._copied):
+                    await table.take(records)
         finally:
             await table.close()
+
+    def _records(self, after_sequence: int, last_sequence: int) -> Iterator[list[Record]]:
+        """Those between, as many at a time as are handed on together."""
+        records = takewhile(
+            lambda record: record.last_sequence <= last_sequence,
+            self._source.records(after_sequence),
+        )
+        while taken := list(islice(records, TAKEN)):
+            yield taken
 
     async def _compare(
         self, connection: Any, copy: PostgresFollower, *, mend: bool
