@@ -4,7 +4,7 @@ from server.followers.following import Follower
 from server.settings import Settings
 
 
-def outside_parts(settings: Settings) -> list[Follower]:
+def followers_of(settings: Settings) -> list[Follower]:
     """A follower for each; what is not asked for costs nothing, not even its library."""
     parts: list[Follower] = []
     if settings.postgres_url:
@@ -15,14 +15,8 @@ def outside_parts(settings: Settings) -> list[Follower]:
         from server.followers.kafka import KafkaFollower
 
         as_json = settings.kafka_format == "json"
-        parts.append(
-            KafkaFollower(
-                settings.kafka_brokers,
-                settings.data_dir,
-                as_json=as_json,
-                limits=settings.kafka,
-            )
-        )
+        brokers, limits = settings.kafka_brokers, settings.kafka
+        parts.append(KafkaFollower(brokers, settings.data_dir, limits=limits, as_json=as_json))
     if settings.redis_url:
         from server.followers.redis import RedisFollower
 

@@ -94,12 +94,14 @@ WITH levels AS (
     SELECT instrument, side, price, sum(remaining_quantity) AS quantity FROM orders
     WHERE status IN ('open', 'partially_filled') GROUP BY instrument, side, price)"""
 
-
 _KEPT: Final = HistorySettings()
 
 
 class PostgresFollower:
     """Writes to one database."""
+
+    name = NAME
+    gather_s = GATHER_S
 
     def __init__(
         self,
@@ -107,8 +109,6 @@ class PostgresFollower:
         kept: HistorySettings = _KEPT,
         search_path: str = "",
     ) -> None:
-        self.name = NAME
-        self.gather_s = GATHER_S
         self._url = url
         self._search_path = search_path
         self._partitions = Partitions(kept)

@@ -35,7 +35,6 @@ ANSWER_S: Final = 1.0
 """For the whole question, a new connection included."""
 BREAKER_S: Final = 2.0
 """Between questions to a part that keeps failing: one that is back shows within that."""
-PROBLEM_CHARS_MAX: Final = 200
 
 
 class Probe(Protocol):
@@ -118,10 +117,8 @@ class RedisProbe:
 class Watched:
     """One part: asked by `run`, told about by `report`."""
 
-    def __init__(
-        self, name: str, probe: Probe, following: Following | None, say: Callable[[str], None]
-    ) -> None:
-        self.name = name
+    def __init__(self, probe: Probe, following: Following, say: Callable[[str], None]) -> None:
+        self.name = following.name
         self._probe = probe
         self._following = following
         self._say = say
@@ -131,14 +128,10 @@ class Watched:
 
     def report(self) -> PartReport:
         """What the server is told: everything up to its sequence is there."""
-        following = self._following
-        problem = self._problem
-        if following is None:
-            return PartReport(name=self.name, problem=problem)
         return PartReport(
             name=self.name,
-            sequence=following.reached.sequence,
-            problem=(problem or following.problem)[:PROBLEM_CHARS_MAX],
+            sequence=self._following.reached.sequence,
+            problem=self._problem or self._following.problem,
             takes_journal=True,
         )
 
@@ -165,12 +158,9 @@ class Watched:
                 self._say(f"{self.name} answers again")
             self._problem, self._failures, self._said = "", 0, False
 
-    def _is_known_to_be_down(self) -> bool:
-        """Whether its follower has said so already."""
-        return self._following is not None and bool(self._following.problem)
-
     async def _failed(self, problem: str) -> None:
-        if not self._failures and not self._is_known_to_be_down():
+        # Else its follower has said so already.
+        if not self._failures and not self._following.problem:
             self._said = True
             self._say(f"{self.name} does not answer ({problem}); asking until it does")
         self._problem = problem
@@ -182,18 +172,13 @@ class Watched:
 def watched(
     settings: Settings, followings: list[Following], say: Callable[[str], None]
 ) -> list[Watched]:
-    """Those that the settings name."""
-    by_name = {following.name: following for following in followings}
-    probes: dict[str, Probe] = {}
-    if settings.postgres_url:
-        probes["postgres"] = PostgresProbe(settings.postgres_url)
-    if settings.kafka_brokers:
-        probes["kafka"] = KafkaProbe(settings.kafka_brokers)
-    if settings.redis_url:
-        probes["redis"] = RedisProbe(settings.redis_url)
-    return [
-        Watched(name, probe, by_name.get(name), OutageLines(say)) for name, probe in probes.items()
-    ]
+    """The parts that are followed."""
+    probes: dict[str, Probe] = {
+        "postgres": PostgresProbe(settings.postgres_url),
+        "kafka": KafkaProbe(settings.kafka_brokers),
+        "redis": RedisProbe(settings.redis_url),
+    }
+    return [Watched(probes[each.name], each, OutageLines(say)) for each in followings]
 
 
 def watch(parts: list[Watched], address: str) -> None:

@@ -19,7 +19,7 @@ from server.exits import Exit
 from server.followers import snapshots
 from server.followers.following import Following
 from server.followers.journal_reader import JournalReader
-from server.followers.outside import outside_parts
+from server.followers.outside import followers_of
 from server.followers.probes import watch, watched
 from server.journal.refusals import JournalRefused
 from server.outage_lines import OutageLines
@@ -45,8 +45,8 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
     engine_use = asyncio.Lock()
     retry_max_s = settings.followers.retry_max_ms / 1_000
     followings = [
-        Following(part, settings.server_address, OutageLines(logs.complain), retry_max_s)
-        for part in outside_parts(settings)
+        Following(each, settings.server_address, OutageLines(logs.complain), retry_max_s)
+        for each in followers_of(settings)
     ]
     watch(watched(settings, followings, logs.complain), settings.server_address)
     tasks = [

@@ -34,7 +34,6 @@ from server.journal.record import Record
 from server.journal.snapshots import newest_good
 from server.redis_client import redis_client
 
-NAME: Final = "redis"
 POSITION: Final = "exchange:feed"
 ANSWER_S: Final = 2.0
 """For a batch, on a machine that is busy."""
@@ -79,9 +78,10 @@ class Batch:
 class RedisFollower:
     """Publishes to one Redis."""
 
+    name = "redis"
+    gather_s = 0.0
+
     def __init__(self, url: str, data_dir: Path) -> None:
-        self.name = NAME
-        self.gather_s = 0.0
         self._url = url
         self._data_dir = data_dir
         self._client: Redis | None = None

@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -19,6 +20,7 @@ from exchange.v1.part_service_pb2 import ListPartsRequest, PartStatus
 from exchange.v1.part_service_pb2_grpc import PartServiceStub
 from server.followers import probes
 from server.followers.following import BREAKER_FAILURES
+from server.followers.journal_reader import Reached
 from server.limits.limiter import Limiter, limiters
 from server.metrics.outside import OutsideParts
 from server.outage_lines import LINES_MAX, WINDOW_S, OutageLines
@@ -164,7 +166,8 @@ def test_a_part_that_keeps_failing_is_left_alone_and_said_once(
             raise asyncio.CancelledError
 
     monkeypatch.setattr(asyncio, "sleep", pause)
-    part = probes.Watched("redis", Refusing(), None, said.append)
+    followed: Any = SimpleNamespace(name="redis", problem="", reached=Reached(0))
+    part = probes.Watched(Refusing(), followed, said.append)
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(part.run())
     tried = [probes.INTERVAL_S] * (BREAKER_FAILURES - 1)
