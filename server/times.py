@@ -20,3 +20,8 @@ def exact_time_text(time_ns: int) -> str:
     """To the nanosecond, where two of the same millisecond have to be told apart."""
     seconds, rest = divmod(time_ns, 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
+
+
+def second_text(time_ns: int) -> str:
+    """To the second, for sentences."""
+    return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"

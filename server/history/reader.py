@@ -18,7 +18,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -28,7 +27,7 @@ from server.core.events import OrderEvent, Traded
 from server.core.market import MINUTE_NS, Bar, RecentTrade
 from server.core.types import BUY, INT64_MAX, SELL, OrderStatus
 from server.core.words import SIDES, STATUSES, TIMES_IN_FORCE, TYPES, numbers_of
-from server.times import exact_time_text
+from server.times import exact_time_text, second_text
 
 CONNECTIONS_MAX: Final = 4
 """Questions at once; others wait within their deadline."""
@@ -120,8 +119,7 @@ class NotWhole(Down):
 
     def __init__(self, whole_after_ns: int) -> None:
         self.from_ns = (whole_after_ns // MINUTE_NS + 1) * MINUTE_NS
-        moment = datetime.fromtimestamp(self.from_ns // 10**9, UTC)
-        super().__init__(f"whole only from {moment:%Y-%m-%dT%H:%M:%SZ} on")
+        super().__init__(f"whole only from {second_text(self.from_ns)} on")
 
 
 class Position(NamedTuple):

@@ -16,7 +16,6 @@ Each state is a sentence in the status while it lasts, and a line of the log whe
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +29,7 @@ from server.rpc.health import Health
 from server.rpc.parts import DEGRADED, DOWN, HEALTHY
 from server.sequencer.sequencer import Sequencer
 from server.settings import JournalSettings
+from server.times import second_text
 
 LOOK_S: Final = 0.1
 """Between two looks at whether an append takes too long."""
@@ -134,7 +134,7 @@ class JournalKeeping:
             return
         self._behind = ""
         if behind_s > CLOCK_BEHIND_S:
-            stamp = f"{datetime.fromtimestamp(stamp_ns // 10**9, UTC):%Y-%m-%dT%H:%M:%SZ}"
+            stamp = second_text(stamp_ns)
             self._behind = f"the clock is behind the newest stamp: time stands still until {stamp}"
             logs.warning("clock behind the newest stamp", stamp=stamp, seconds=round(behind_s))
         else:

@@ -23,6 +23,7 @@ from server.rpc.calls import Calls
 from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject
 from server.rpc.request_ids import request_id
+from server.times import second_text
 
 OVER_S: Final = 60
 """After the end of a day."""
@@ -80,7 +81,7 @@ class SettlementCalls:
             if not _DATE.fullmatch(text):
                 raise ValueError(text)
             day = date.fromisoformat(text)
-            over_ns = _end_ns(day) + OVER_S * 10**9
+            over_ns = _over_ns(day)
         except (ValueError, OverflowError):
             return EdgeReject(EdgeReason.DAY_INVALID, "date", text, "a day, YYYY-MM-DD")
         return _not_over(day) if self._clock() < over_ns else day
@@ -112,9 +113,12 @@ def _end_ns(day: date) -> int:
     return int(datetime(after.year, after.month, after.day, tzinfo=UTC).timestamp()) * 10**9
 
 
+def _over_ns(day: date) -> int:
+    return _end_ns(day) + OVER_S * 10**9
+
+
 def _not_over(day: date) -> EdgeReject:
-    over = datetime.fromtimestamp(_end_ns(day) // 10**9 + OVER_S, UTC)
-    until = f"over, which it is at {over:%Y-%m-%dT%H:%M:%SZ}"
+    until = f"over, which it is at {second_text(_over_ns(day))}"
     return EdgeReject(EdgeReason.DAY_OUT_OF_RANGE, "date", str(day), until)
 
 
