@@ -3,8 +3,6 @@
 import argparse
 import asyncio
 import json
-import signal
-from contextlib import suppress
 
 from clients.actions import DONE, failed, usage_wrong
 from clients.errors import ExchangeError
@@ -13,6 +11,7 @@ from clients.flow.tally import Tally
 from clients.flow.trading import InstrumentUnknownError, trade
 from clients.loopback import NotLoopbackError, require_loopback
 from clients.progress import Progress
+from clients.stopping import stop_on_signals
 
 
 def run(options: argparse.Namespace) -> int:
@@ -30,12 +29,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _trade(options: argparse.Namespace) -> Tally:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # In a thread other than the main one there are no signals, and nobody to send them.
-        with suppress(RuntimeError, ValueError):
-            loop.add_signal_handler(number, stop.set)
+    stop = stop_on_signals()
     progress = Progress()
     plan = Plan(
         rate=options.rate,

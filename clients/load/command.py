@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,6 +26,7 @@ from clients.loopback import NotLoopbackError, require_loopback
 from clients.order_wire import place_message
 from clients.progress import Progress
 from clients.requests import PlaceOrder
+from clients.stopping import stop_on_signals
 
 TOTAL, SECONDS = 2_000, 60  # of a load without a file, as documented
 PROGRESS_S = 1.0
@@ -68,11 +68,7 @@ async def _load(
 ) -> Figures:
     host, port = place
     seconds = options.seconds or (SECONDS_MAX if options.file else SECONDS)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # In a thread other than the main one there are no signals, and nobody to send them.
-        with suppress(RuntimeError, ValueError):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_on_signals()
     of_file = total if options.file else None
     if via == "http":
         figures = Figures(f"over HTTP, {options.clients:,} clients at once", of_file)
