@@ -53,20 +53,6 @@ is corrupt, 5 a port is taken, 6 the journal could not be written, 7 a follower 
 program is not installed, 9 there is no room on the disk to start (`up` waits for it), 1 anything
 else."""
 
-OWN: Final = (
-    "up",
-    "server",
-    "follower",
-    "gateway",
-    "websocket",
-    "postgres",
-    "redis",
-    "kafka",
-    "journal",
-    "export",
-    "rebuild",
-    "doctor",
-)
 PARTS: Final = {
     "up": ("start the whole exchange on this machine", UP, ("server",)),
     "server": (
@@ -107,6 +93,8 @@ PARTS: Final = {
 }
 """Each with its summary, its description, and the settings that it does not take. The others take
 all, whether they have a use for them or not: `up` hands its own on."""
+OWN: Final = (*PARTS, "journal", "export", "rebuild", "doctor")
+"""Commands other than those for trading, which take a while to load."""
 SETTINGS: Final = tuple(named.name for named in NAMED)
 WITHOUT: Final = {"server": "on this machine", "websocket": "a socket without a port"}
 """What holds where a setting is empty, other than that there is none."""
