@@ -19,7 +19,7 @@ from server.exits import Exit
 from server.logs import error
 from server.settings import Settings
 from server.supervisor.configuration import ConfigurationWrong
-from server.supervisor.journal import guarded, records_after
+from server.supervisor.journal import guarded, has_journal, records_after
 
 if TYPE_CHECKING:
     from server.journal.export import Column, Range, Row
@@ -138,13 +138,10 @@ def _export(options: argparse.Namespace, settings: Settings) -> int:
     from server.journal.payload import PayloadInvalid
     from server.journal.record import FrameBad
     from server.journal.refusals import JournalRefused
-    from server.journal.segments import segment_paths
 
     if str(options.output) == "-":
         options.output = None
-    if not segment_paths(settings.data_dir):
-        where = settings.data_dir
-        error(f"a journal doesn't exist in {where}; name a data directory with --data-dir")
+    if not has_journal(settings.data_dir):
         return Exit.FAILED
     if _format(options) == "parquet" and options.output is None:
         error("a Parquet file can't be written to standard output: name one with --output")

@@ -121,6 +121,16 @@ def _show(options: argparse.Namespace, settings: Settings) -> int:
             return inspect.show_frames(frames, sys.stdout, first, last, as_json=options.json)
 
 
+def has_journal(directory: Path) -> bool:
+    """Whether there is one to read; says so where there is none."""
+    from server.journal.segments import segment_paths
+
+    found = bool(segment_paths(directory))
+    if not found:
+        error(f"a journal doesn't exist in {directory}; name a data directory with --data-dir")
+    return found
+
+
 @contextmanager
 def records_after(directory: Path, after_sequence: int) -> "Iterator[Iterator[Record]]":
     """Its records from the one that holds the next sequence on, up to what is durable now."""

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from server.exits import Exit
 from server.logs import error
 from server.settings import Settings
-from server.supervisor.journal import guarded, records_after
+from server.supervisor.journal import guarded, has_journal, records_after
 
 if TYPE_CHECKING:
     from server.core.engine import Engine
     from server.followers.rebuild import Result
     from server.journal.record import Record
 
-PARTS: Final = ("postgres",)
+KINDS: Final = ("postgres",)
 PROGRESS_SECONDS: Final = 1.0
 
 DESCRIPTION: Final = """\
@@ -51,7 +51,7 @@ def register(
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    rebuild.add_argument("tables", choices=PARTS, help="what to rebuild")
+    rebuild.add_argument("tables", choices=KINDS, help="what to rebuild")
     rebuild.add_argument("--check", action="store_true", help="compare only, change nothing")
     add_settings(rebuild, "data_dir", "postgres_url")
     rebuild.set_defaults(run=guarded(_rebuild, settings_of))
@@ -61,15 +61,13 @@ def _rebuild(options: argparse.Namespace, settings: Settings) -> int:
     import asyncpg
 
     from server.followers.rebuild import Rebuild, RebuildRefused, Source
-    from server.journal.segments import segment_paths
 
     directory = settings.data_dir
     url = settings.postgres_url or _embedded_url(directory)
     if not url:
         error("no PostgreSQL is named: set --postgres-url, or --data-dir of an exchange with one")
         return Exit.CONFIGURATION
-    if not segment_paths(directory):
-        error(f"a journal doesn't exist in {directory}; name a data directory with --data-dir")
+    if not has_journal(directory):
         return Exit.FAILED
 
     def records(after_sequence: int) -> "Iterator[Record]":
