@@ -61,7 +61,7 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFeeAccounts(self, request, context):
-        """What the exchange earned in fees, by currency; with all clients' fees it sums to zero.
+        """What the exchange has earned in fees, by currency: exactly what all clients paid.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

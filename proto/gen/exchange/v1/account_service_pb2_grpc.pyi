@@ -38,7 +38,7 @@ class AccountServiceStub:
     ListPositions: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.ListPositionsRequest, _account_service_pb2.ListPositionsResponse]
     """A client's positions. An unknown client has none: an empty list."""
     ListFeeAccounts: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.ListFeeAccountsRequest, _account_service_pb2.ListFeeAccountsResponse]
-    """What the exchange earned in fees, by currency; with all clients' fees it sums to zero."""
+    """What the exchange has earned in fees, by currency: exactly what all clients paid."""
 
 @_typing.type_check_only
 class AccountServiceAsyncStub(AccountServiceStub):
@@ -50,7 +50,7 @@ class AccountServiceAsyncStub(AccountServiceStub):
     ListPositions: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListPositionsRequest, _account_service_pb2.ListPositionsResponse]  # type: ignore[assignment]
     """A client's positions. An unknown client has none: an empty list."""
     ListFeeAccounts: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListFeeAccountsRequest, _account_service_pb2.ListFeeAccountsResponse]  # type: ignore[assignment]
-    """What the exchange earned in fees, by currency; with all clients' fees it sums to zero."""
+    """What the exchange has earned in fees, by currency: exactly what all clients paid."""
 
 class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     """Shows what clients hold. Money is a decimal string in the instrument's quote currency, exact to
@@ -71,6 +71,6 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.ListFeeAccountsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.ListFeeAccountsResponse, _abc.Awaitable[_account_service_pb2.ListFeeAccountsResponse]]:
-        """What the exchange earned in fees, by currency; with all clients' fees it sums to zero."""
+        """What the exchange has earned in fees, by currency: exactly what all clients paid."""
 
 def add_AccountServiceServicer_to_server(servicer: AccountServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

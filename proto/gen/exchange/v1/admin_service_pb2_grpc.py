@@ -87,15 +87,15 @@ class AdminServiceServicer:
     """
 
     def SetInstrument(self, request, context):
-        """Lists an instrument or changes one. Tick and lot don't change while orders rest.
+        """Lists an instrument or changes one. Tick and lot cannot change while orders rest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetFees(self, request, context):
-        """Changes the fees of an instrument and nothing else of it, from the next command on. Journaled
-        like SetInstrument; a configuration file that says what it said before does not undo it.
+        """Changes only the fees of an instrument, from the next command on. Journaled like SetInstrument;
+        a configuration file that has not changed since does not undo it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,43 +103,44 @@ class AdminServiceServicer:
 
     def CreateSnapshot(self, request, context):
         """Has the snapshot follower write a snapshot that holds everything durable at this moment, and
-        waits for it. UNAVAILABLE where no snapshot follower is connected.
+        waits for it. UNAVAILABLE if no snapshot follower is connected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
-        """How the server is.
+        """The state of the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamJournal(self, request, context):
-        """The journal's records, durable ones only, from a sequence on and then as they come. Like
-        ReportFollower not passed on by the gateway: followers call the server's own port.
+        """The journal's records, durable ones only: those after a sequence, then new ones as they come.
+        Like ReportFollower, the gateway does not pass this on: followers call the server's own port.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportFollower(self, request, context):
-        """A follower tells how far it is.
+        """A follower reports how far it has got.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveFollower(self, request, context):
-        """Forgets a follower, so that the journal is no longer kept for it. ABORTED while it is connected.
+        """Removes a follower, so that the journal is no longer kept for it. ABORTED while it is
+        connected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetLogLevel(self, request, context):
-        """Changes how much the server tells in its lines, until it ends; nothing of it is journaled.
+        """Changes the server's log level until it ends; this is not journaled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,8 +148,8 @@ class AdminServiceServicer:
 
     def SettleDay(self, request, context):
         """Nets the trades of a day that is over into one obligation for each account and instrument,
-        stores them in PostgreSQL, and sends them; asked again, sends the same ones. Possible once the
-        tables there hold the whole day: UNAVAILABLE before, UNIMPLEMENTED without PostgreSQL.
+        stores the obligations in PostgreSQL and sends them; a repeated call sends the same ones.
+        UNAVAILABLE until PostgreSQL holds the whole day, UNIMPLEMENTED without PostgreSQL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,31 +34,33 @@ class AdminServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     SetInstrument: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetInstrumentRequest, _admin_service_pb2.SetInstrumentResponse]
-    """Lists an instrument or changes one. Tick and lot don't change while orders rest."""
+    """Lists an instrument or changes one. Tick and lot cannot change while orders rest."""
     SetFees: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetFeesRequest, _admin_service_pb2.SetFeesResponse]
-    """Changes the fees of an instrument and nothing else of it, from the next command on. Journaled
-    like SetInstrument; a configuration file that says what it said before does not undo it.
+    """Changes only the fees of an instrument, from the next command on. Journaled like SetInstrument;
+    a configuration file that has not changed since does not undo it.
     """
     CreateSnapshot: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateSnapshotRequest, _admin_service_pb2.CreateSnapshotResponse]
     """Has the snapshot follower write a snapshot that holds everything durable at this moment, and
-    waits for it. UNAVAILABLE where no snapshot follower is connected.
+    waits for it. UNAVAILABLE if no snapshot follower is connected.
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetStatusRequest, _admin_service_pb2.GetStatusResponse]
-    """How the server is."""
+    """The state of the server."""
     StreamJournal: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.StreamJournalRequest, _admin_service_pb2.StreamJournalResponse]
-    """The journal's records, durable ones only, from a sequence on and then as they come. Like
-    ReportFollower not passed on by the gateway: followers call the server's own port.
+    """The journal's records, durable ones only: those after a sequence, then new ones as they come.
+    Like ReportFollower, the gateway does not pass this on: followers call the server's own port.
     """
     ReportFollower: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ReportFollowerRequest, _admin_service_pb2.ReportFollowerResponse]
-    """A follower tells how far it is."""
+    """A follower reports how far it has got."""
     RemoveFollower: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RemoveFollowerRequest, _admin_service_pb2.RemoveFollowerResponse]
-    """Forgets a follower, so that the journal is no longer kept for it. ABORTED while it is connected."""
+    """Removes a follower, so that the journal is no longer kept for it. ABORTED while it is
+    connected.
+    """
     SetLogLevel: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetLogLevelRequest, _admin_service_pb2.SetLogLevelResponse]
-    """Changes how much the server tells in its lines, until it ends; nothing of it is journaled."""
+    """Changes the server's log level until it ends; this is not journaled."""
     SettleDay: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.SettleDayRequest, _admin_service_pb2.SettleDayResponse]
     """Nets the trades of a day that is over into one obligation for each account and instrument,
-    stores them in PostgreSQL, and sends them; asked again, sends the same ones. Possible once the
-    tables there hold the whole day: UNAVAILABLE before, UNIMPLEMENTED without PostgreSQL.
+    stores the obligations in PostgreSQL and sends them; a repeated call sends the same ones.
+    UNAVAILABLE until PostgreSQL holds the whole day, UNIMPLEMENTED without PostgreSQL.
     """
 
 @_typing.type_check_only
@@ -67,31 +69,33 @@ class AdminServiceAsyncStub(AdminServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SetInstrument: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetInstrumentRequest, _admin_service_pb2.SetInstrumentResponse]  # type: ignore[assignment]
-    """Lists an instrument or changes one. Tick and lot don't change while orders rest."""
+    """Lists an instrument or changes one. Tick and lot cannot change while orders rest."""
     SetFees: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetFeesRequest, _admin_service_pb2.SetFeesResponse]  # type: ignore[assignment]
-    """Changes the fees of an instrument and nothing else of it, from the next command on. Journaled
-    like SetInstrument; a configuration file that says what it said before does not undo it.
+    """Changes only the fees of an instrument, from the next command on. Journaled like SetInstrument;
+    a configuration file that has not changed since does not undo it.
     """
     CreateSnapshot: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateSnapshotRequest, _admin_service_pb2.CreateSnapshotResponse]  # type: ignore[assignment]
     """Has the snapshot follower write a snapshot that holds everything durable at this moment, and
-    waits for it. UNAVAILABLE where no snapshot follower is connected.
+    waits for it. UNAVAILABLE if no snapshot follower is connected.
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetStatusRequest, _admin_service_pb2.GetStatusResponse]  # type: ignore[assignment]
-    """How the server is."""
+    """The state of the server."""
     StreamJournal: _aio.UnaryStreamMultiCallable[_admin_service_pb2.StreamJournalRequest, _admin_service_pb2.StreamJournalResponse]  # type: ignore[assignment]
-    """The journal's records, durable ones only, from a sequence on and then as they come. Like
-    ReportFollower not passed on by the gateway: followers call the server's own port.
+    """The journal's records, durable ones only: those after a sequence, then new ones as they come.
+    Like ReportFollower, the gateway does not pass this on: followers call the server's own port.
     """
     ReportFollower: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReportFollowerRequest, _admin_service_pb2.ReportFollowerResponse]  # type: ignore[assignment]
-    """A follower tells how far it is."""
+    """A follower reports how far it has got."""
     RemoveFollower: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RemoveFollowerRequest, _admin_service_pb2.RemoveFollowerResponse]  # type: ignore[assignment]
-    """Forgets a follower, so that the journal is no longer kept for it. ABORTED while it is connected."""
+    """Removes a follower, so that the journal is no longer kept for it. ABORTED while it is
+    connected.
+    """
     SetLogLevel: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetLogLevelRequest, _admin_service_pb2.SetLogLevelResponse]  # type: ignore[assignment]
-    """Changes how much the server tells in its lines, until it ends; nothing of it is journaled."""
+    """Changes the server's log level until it ends; this is not journaled."""
     SettleDay: _aio.UnaryStreamMultiCallable[_admin_service_pb2.SettleDayRequest, _admin_service_pb2.SettleDayResponse]  # type: ignore[assignment]
     """Nets the trades of a day that is over into one obligation for each account and instrument,
-    stores them in PostgreSQL, and sends them; asked again, sends the same ones. Possible once the
-    tables there hold the whole day: UNAVAILABLE before, UNIMPLEMENTED without PostgreSQL.
+    stores the obligations in PostgreSQL and sends them; a repeated call sends the same ones.
+    UNAVAILABLE until PostgreSQL holds the whole day, UNIMPLEMENTED without PostgreSQL.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -103,7 +107,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.SetInstrumentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.SetInstrumentResponse, _abc.Awaitable[_admin_service_pb2.SetInstrumentResponse]]:
-        """Lists an instrument or changes one. Tick and lot don't change while orders rest."""
+        """Lists an instrument or changes one. Tick and lot cannot change while orders rest."""
 
     @_abc_1.abstractmethod
     def SetFees(
@@ -111,8 +115,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.SetFeesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.SetFeesResponse, _abc.Awaitable[_admin_service_pb2.SetFeesResponse]]:
-        """Changes the fees of an instrument and nothing else of it, from the next command on. Journaled
-        like SetInstrument; a configuration file that says what it said before does not undo it.
+        """Changes only the fees of an instrument, from the next command on. Journaled like SetInstrument;
+        a configuration file that has not changed since does not undo it.
         """
 
     @_abc_1.abstractmethod
@@ -122,7 +126,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.CreateSnapshotResponse, _abc.Awaitable[_admin_service_pb2.CreateSnapshotResponse]]:
         """Has the snapshot follower write a snapshot that holds everything durable at this moment, and
-        waits for it. UNAVAILABLE where no snapshot follower is connected.
+        waits for it. UNAVAILABLE if no snapshot follower is connected.
         """
 
     @_abc_1.abstractmethod
@@ -131,7 +135,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.GetStatusResponse, _abc.Awaitable[_admin_service_pb2.GetStatusResponse]]:
-        """How the server is."""
+        """The state of the server."""
 
     @_abc_1.abstractmethod
     def StreamJournal(
@@ -139,8 +143,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.StreamJournalRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.StreamJournalResponse], _abc.AsyncIterator[_admin_service_pb2.StreamJournalResponse]]:
-        """The journal's records, durable ones only, from a sequence on and then as they come. Like
-        ReportFollower not passed on by the gateway: followers call the server's own port.
+        """The journal's records, durable ones only: those after a sequence, then new ones as they come.
+        Like ReportFollower, the gateway does not pass this on: followers call the server's own port.
         """
 
     @_abc_1.abstractmethod
@@ -149,7 +153,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ReportFollowerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ReportFollowerResponse, _abc.Awaitable[_admin_service_pb2.ReportFollowerResponse]]:
-        """A follower tells how far it is."""
+        """A follower reports how far it has got."""
 
     @_abc_1.abstractmethod
     def RemoveFollower(
@@ -157,7 +161,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RemoveFollowerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.RemoveFollowerResponse, _abc.Awaitable[_admin_service_pb2.RemoveFollowerResponse]]:
-        """Forgets a follower, so that the journal is no longer kept for it. ABORTED while it is connected."""
+        """Removes a follower, so that the journal is no longer kept for it. ABORTED while it is
+        connected.
+        """
 
     @_abc_1.abstractmethod
     def SetLogLevel(
@@ -165,7 +171,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.SetLogLevelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.SetLogLevelResponse, _abc.Awaitable[_admin_service_pb2.SetLogLevelResponse]]:
-        """Changes how much the server tells in its lines, until it ends; nothing of it is journaled."""
+        """Changes the server's log level until it ends; this is not journaled."""
 
     @_abc_1.abstractmethod
     def SettleDay(
@@ -174,8 +180,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.SettleDayResponse], _abc.AsyncIterator[_admin_service_pb2.SettleDayResponse]]:
         """Nets the trades of a day that is over into one obligation for each account and instrument,
-        stores them in PostgreSQL, and sends them; asked again, sends the same ones. Possible once the
-        tables there hold the whole day: UNAVAILABLE before, UNIMPLEMENTED without PostgreSQL.
+        stores the obligations in PostgreSQL and sends them; a repeated call sends the same ones.
+        UNAVAILABLE until PostgreSQL holds the whole day, UNIMPLEMENTED without PostgreSQL.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class MarketDataStub:
-    """Shows the market. Every reply says at which sequence it is true, and shows only what is durable.
+    """Shows the market. Every reply gives the sequence at which it is true and shows only what is
+    durable.
     """
 
     def __init__(self, channel):
@@ -88,7 +89,8 @@ class MarketDataStub:
 
 
 class MarketDataServicer:
-    """Shows the market. Every reply says at which sequence it is true, and shows only what is durable.
+    """Shows the market. Every reply gives the sequence at which it is true and shows only what is
+    durable.
     """
 
     def ListInstruments(self, request, context):
@@ -106,15 +108,15 @@ class MarketDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOrderBooks(self, request, context):
-        """Up to 100 books, all at one sequence. One unknown instrument refuses the call.
+        """Up to 100 books, all at one sequence. A single unknown instrument has the whole call refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTrades(self, request, context):
-        """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
-        holds, and PostgreSQL is out of reach or behind, UNIMPLEMENTED where it has lost them.
+        """Trades of one instrument, newest first. If the page asks for trades older than memory holds:
+        UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if it has lost them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,9 +130,9 @@ class MarketDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetAnalytics(self, request, context):
-        """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
-        UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none or it has
-        lost them.
+        """Trades by interval: for the last 24 hours from memory, for any other time from PostgreSQL.
+        UNAVAILABLE if that is out of reach or behind, UNIMPLEMENTED if there is none or it has lost
+        them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,15 +153,15 @@ class MarketDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamTrades(self, request, context):
-        """Trades, from now or from a sequence on. A slow reader is cut with RESOURCE_EXHAUSTED and
-        resumes from its last sequence.
+        """Trades, from now on or from a given sequence. A slow reader is cut off with RESOURCE_EXHAUSTED
+        and resumes from its last sequence.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamTicker(self, request, context):
-        """A ticker as it changes. A slow reader gets the newest one only.
+        """A ticker as it changes. A slow reader gets only the newest one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -227,7 +229,8 @@ def add_MarketDataServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MarketData:
-    """Shows the market. Every reply says at which sequence it is true, and shows only what is durable.
+    """Shows the market. Every reply gives the sequence at which it is true and shows only what is
+    durable.
     """
 
     @staticmethod

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MarketDataStub:
-    """Shows the market. Every reply says at which sequence it is true, and shows only what is durable."""
+    """Shows the market. Every reply gives the sequence at which it is true and shows only what is
+    durable.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,32 +40,34 @@ class MarketDataStub:
     GetOrderBook: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetOrderBookRequest, _market_data_pb2.GetOrderBookResponse]
     """The best levels of one book."""
     GetOrderBooks: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetOrderBooksRequest, _market_data_pb2.GetOrderBooksResponse]
-    """Up to 100 books, all at one sequence. One unknown instrument refuses the call."""
+    """Up to 100 books, all at one sequence. A single unknown instrument has the whole call refused."""
     ListTrades: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.ListTradesRequest, _market_data_pb2.ListTradesResponse]
-    """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
-    holds, and PostgreSQL is out of reach or behind, UNIMPLEMENTED where it has lost them.
+    """Trades of one instrument, newest first. If the page asks for trades older than memory holds:
+    UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if it has lost them.
     """
     GetTicker: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]
-    """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
-    UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none or it has
-    lost them.
+    """Trades by interval: for the last 24 hours from memory, for any other time from PostgreSQL.
+    UNAVAILABLE if that is out of reach or behind, UNIMPLEMENTED if there is none or it has lost
+    them.
     """
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]
     """Orders, trades, depth and rates."""
     StreamOrderBook: _grpc.UnaryStreamMultiCallable[_market_data_pb2.StreamOrderBookRequest, _market_data_pb2.StreamOrderBookResponse]
     """A snapshot of one book, then deltas. A slow reader gets several deltas as one."""
     StreamTrades: _grpc.UnaryStreamMultiCallable[_market_data_pb2.StreamTradesRequest, _market_data_pb2.StreamTradesResponse]
-    """Trades, from now or from a sequence on. A slow reader is cut with RESOURCE_EXHAUSTED and
-    resumes from its last sequence.
+    """Trades, from now on or from a given sequence. A slow reader is cut off with RESOURCE_EXHAUSTED
+    and resumes from its last sequence.
     """
     StreamTicker: _grpc.UnaryStreamMultiCallable[_market_data_pb2.StreamTickerRequest, _market_data_pb2.StreamTickerResponse]
-    """A ticker as it changes. A slow reader gets the newest one only."""
+    """A ticker as it changes. A slow reader gets only the newest one."""
 
 @_typing.type_check_only
 class MarketDataAsyncStub(MarketDataStub):
-    """Shows the market. Every reply says at which sequence it is true, and shows only what is durable."""
+    """Shows the market. Every reply gives the sequence at which it is true and shows only what is
+    durable.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListInstruments: _aio.UnaryUnaryMultiCallable[_market_data_pb2.ListInstrumentsRequest, _market_data_pb2.ListInstrumentsResponse]  # type: ignore[assignment]
@@ -71,31 +75,33 @@ class MarketDataAsyncStub(MarketDataStub):
     GetOrderBook: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetOrderBookRequest, _market_data_pb2.GetOrderBookResponse]  # type: ignore[assignment]
     """The best levels of one book."""
     GetOrderBooks: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetOrderBooksRequest, _market_data_pb2.GetOrderBooksResponse]  # type: ignore[assignment]
-    """Up to 100 books, all at one sequence. One unknown instrument refuses the call."""
+    """Up to 100 books, all at one sequence. A single unknown instrument has the whole call refused."""
     ListTrades: _aio.UnaryUnaryMultiCallable[_market_data_pb2.ListTradesRequest, _market_data_pb2.ListTradesResponse]  # type: ignore[assignment]
-    """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
-    holds, and PostgreSQL is out of reach or behind, UNIMPLEMENTED where it has lost them.
+    """Trades of one instrument, newest first. If the page asks for trades older than memory holds:
+    UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if it has lost them.
     """
     GetTicker: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]  # type: ignore[assignment]
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
-    """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
-    UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none or it has
-    lost them.
+    """Trades by interval: for the last 24 hours from memory, for any other time from PostgreSQL.
+    UNAVAILABLE if that is out of reach or behind, UNIMPLEMENTED if there is none or it has lost
+    them.
     """
     GetStatistics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """Orders, trades, depth and rates."""
     StreamOrderBook: _aio.UnaryStreamMultiCallable[_market_data_pb2.StreamOrderBookRequest, _market_data_pb2.StreamOrderBookResponse]  # type: ignore[assignment]
     """A snapshot of one book, then deltas. A slow reader gets several deltas as one."""
     StreamTrades: _aio.UnaryStreamMultiCallable[_market_data_pb2.StreamTradesRequest, _market_data_pb2.StreamTradesResponse]  # type: ignore[assignment]
-    """Trades, from now or from a sequence on. A slow reader is cut with RESOURCE_EXHAUSTED and
-    resumes from its last sequence.
+    """Trades, from now on or from a given sequence. A slow reader is cut off with RESOURCE_EXHAUSTED
+    and resumes from its last sequence.
     """
     StreamTicker: _aio.UnaryStreamMultiCallable[_market_data_pb2.StreamTickerRequest, _market_data_pb2.StreamTickerResponse]  # type: ignore[assignment]
-    """A ticker as it changes. A slow reader gets the newest one only."""
+    """A ticker as it changes. A slow reader gets only the newest one."""
 
 class MarketDataServicer(metaclass=_abc_1.ABCMeta):
-    """Shows the market. Every reply says at which sequence it is true, and shows only what is durable."""
+    """Shows the market. Every reply gives the sequence at which it is true and shows only what is
+    durable.
+    """
 
     @_abc_1.abstractmethod
     def ListInstruments(
@@ -119,7 +125,7 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.GetOrderBooksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.GetOrderBooksResponse, _abc.Awaitable[_market_data_pb2.GetOrderBooksResponse]]:
-        """Up to 100 books, all at one sequence. One unknown instrument refuses the call."""
+        """Up to 100 books, all at one sequence. A single unknown instrument has the whole call refused."""
 
     @_abc_1.abstractmethod
     def ListTrades(
@@ -127,8 +133,8 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.ListTradesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.ListTradesResponse, _abc.Awaitable[_market_data_pb2.ListTradesResponse]]:
-        """Trades of one instrument, newest first. UNAVAILABLE where older ones are asked for than memory
-        holds, and PostgreSQL is out of reach or behind, UNIMPLEMENTED where it has lost them.
+        """Trades of one instrument, newest first. If the page asks for trades older than memory holds:
+        UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if it has lost them.
         """
 
     @_abc_1.abstractmethod
@@ -145,9 +151,9 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.GetAnalyticsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.GetAnalyticsResponse, _abc.Awaitable[_market_data_pb2.GetAnalyticsResponse]]:
-        """Trades by interval: of the last 24 hours from memory, of any other time from PostgreSQL.
-        UNAVAILABLE where that is out of reach or behind, UNIMPLEMENTED where there is none or it has
-        lost them.
+        """Trades by interval: for the last 24 hours from memory, for any other time from PostgreSQL.
+        UNAVAILABLE if that is out of reach or behind, UNIMPLEMENTED if there is none or it has lost
+        them.
         """
 
     @_abc_1.abstractmethod
@@ -172,8 +178,8 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.StreamTradesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_market_data_pb2.StreamTradesResponse], _abc.AsyncIterator[_market_data_pb2.StreamTradesResponse]]:
-        """Trades, from now or from a sequence on. A slow reader is cut with RESOURCE_EXHAUSTED and
-        resumes from its last sequence.
+        """Trades, from now on or from a given sequence. A slow reader is cut off with RESOURCE_EXHAUSTED
+        and resumes from its last sequence.
         """
 
     @_abc_1.abstractmethod
@@ -182,6 +188,6 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.StreamTickerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_market_data_pb2.StreamTickerResponse], _abc.AsyncIterator[_market_data_pb2.StreamTickerResponse]]:
-        """A ticker as it changes. A slow reader gets the newest one only."""
+        """A ticker as it changes. A slow reader gets only the newest one."""
 
 def add_MarketDataServicer_to_server(servicer: MarketDataServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

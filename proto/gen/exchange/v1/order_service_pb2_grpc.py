@@ -26,15 +26,16 @@ if _version_not_supported:
 
 
 class OrderServiceStub:
-    """Takes orders. A reply is sent only when everything that it shows is durable.
+    """Takes orders. A reply is sent only once everything it shows is durable.
 
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. Deadline: by default 5 s where the caller sets none, at most 30 s; one that has
-    passed is refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is
-    unknown, unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the
-    request with the same idempotency key, or read the order by its id.
+    or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
+    request whose deadline has already passed is refused before it is sequenced. After
+    DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
+    NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
+    read the order by its id.
     """
 
     def __init__(self, channel):
@@ -91,15 +92,16 @@ class OrderServiceStub:
 
 
 class OrderServiceServicer:
-    """Takes orders. A reply is sent only when everything that it shows is durable.
+    """Takes orders. A reply is sent only once everything it shows is durable.
 
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. Deadline: by default 5 s where the caller sets none, at most 30 s; one that has
-    passed is refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is
-    unknown, unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the
-    request with the same idempotency key, or read the order by its id.
+    or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
+    request whose deadline has already passed is refused before it is sequenced. After
+    DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
+    NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
+    read the order by its id.
     """
 
     def PlaceOrder(self, request, context):
@@ -117,9 +119,10 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReplaceOrder(self, request, context):
-        """Changes price and/or total quantity of an open order. Same price and no larger total keeps its
-        place in the queue; otherwise it comes in again like a new order. A total at or below what is
-        filled, or was taken off by self-trade prevention, cancels it. Refused, the old order stands.
+        """Changes the price and/or total quantity of an open order. With the same price and no larger
+        total it keeps its place in the queue; otherwise it comes in again like a new order. A total
+        at or below what has been filled, or taken off by self-trade prevention, cancels it. If the
+        request is refused, the old order stands.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,18 +143,18 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOrder(self, request, context):
-        """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL. UNAVAILABLE
-        where that is needed and out of reach or behind, UNIMPLEMENTED where it has neither its beginning
-        nor this order.
+        """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL.
+        UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has lost its
+        oldest rows and does not have this order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOrders(self, request, context):
-        """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
-        earlier ones. UNAVAILABLE where that is needed and out of reach or behind, UNIMPLEMENTED where it
-        has lost them.
+        """Lists orders, newest first: those that are open or remembered, and earlier ones from
+        PostgreSQL. UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has
+        lost them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -165,7 +168,7 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamOrderEvents(self, request, context):
-        """What happens to orders, from now or from a sequence on. A slow reader is cut with
+        """What happens to orders, from now on or from a given sequence. A slow reader is cut off with
         RESOURCE_EXHAUSTED and resumes from its last sequence.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -229,15 +232,16 @@ def add_OrderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OrderService:
-    """Takes orders. A reply is sent only when everything that it shows is durable.
+    """Takes orders. A reply is sent only once everything it shows is durable.
 
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. Deadline: by default 5 s where the caller sets none, at most 30 s; one that has
-    passed is refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is
-    unknown, unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the
-    request with the same idempotency key, or read the order by its id.
+    or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
+    request whose deadline has already passed is refused before it is sequenced. After
+    DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
+    NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
+    read the order by its id.
     """
 
     @staticmethod

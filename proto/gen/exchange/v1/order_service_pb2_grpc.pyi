@@ -27,15 +27,16 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OrderServiceStub:
-    """Takes orders. A reply is sent only when everything that it shows is durable.
+    """Takes orders. A reply is sent only once everything it shows is durable.
 
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. Deadline: by default 5 s where the caller sets none, at most 30 s; one that has
-    passed is refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is
-    unknown, unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the
-    request with the same idempotency key, or read the order by its id.
+    or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
+    request whose deadline has already passed is refused before it is sequenced. After
+    DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
+    NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
+    read the order by its id.
     """
 
     @_typing.overload
@@ -47,42 +48,44 @@ class OrderServiceStub:
     PlaceOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.PlaceOrdersRequest, _order_service_pb2.PlaceOrdersResponse]
     """Places up to 1,000 orders in the order given. Not atomic: each has an outcome of its own."""
     ReplaceOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ReplaceOrderRequest, _order_service_pb2.ReplaceOrderResponse]
-    """Changes price and/or total quantity of an open order. Same price and no larger total keeps its
-    place in the queue; otherwise it comes in again like a new order. A total at or below what is
-    filled, or was taken off by self-trade prevention, cancels it. Refused, the old order stands.
+    """Changes the price and/or total quantity of an open order. With the same price and no larger
+    total it keeps its place in the queue; otherwise it comes in again like a new order. A total
+    at or below what has been filled, or taken off by self-trade prevention, cancels it. If the
+    request is refused, the old order stands.
     """
     CancelOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]
     """Ends an open order."""
     CancelOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrdersRequest, _order_service_pb2.CancelOrdersResponse]
     """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]
-    """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL. UNAVAILABLE
-    where that is needed and out of reach or behind, UNIMPLEMENTED where it has neither its beginning
-    nor this order.
+    """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL.
+    UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has lost its
+    oldest rows and does not have this order.
     """
     ListOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]
-    """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
-    earlier ones. UNAVAILABLE where that is needed and out of reach or behind, UNIMPLEMENTED where it
-    has lost them.
+    """Lists orders, newest first: those that are open or remembered, and earlier ones from
+    PostgreSQL. UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has
+    lost them.
     """
     TradingSession: _grpc.StreamStreamMultiCallable[_order_service_pb2.TradingSessionRequest, _order_service_pb2.TradingSessionResponse]
     """Commands in, outcomes out, many in each message. Outcomes come in the order of the commands."""
     StreamOrderEvents: _grpc.UnaryStreamMultiCallable[_order_service_pb2.StreamOrderEventsRequest, _order_service_pb2.StreamOrderEventsResponse]
-    """What happens to orders, from now or from a sequence on. A slow reader is cut with
+    """What happens to orders, from now on or from a given sequence. A slow reader is cut off with
     RESOURCE_EXHAUSTED and resumes from its last sequence.
     """
 
 @_typing.type_check_only
 class OrderServiceAsyncStub(OrderServiceStub):
-    """Takes orders. A reply is sent only when everything that it shows is durable.
+    """Takes orders. A reply is sent only once everything it shows is durable.
 
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. Deadline: by default 5 s where the caller sets none, at most 30 s; one that has
-    passed is refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is
-    unknown, unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the
-    request with the same idempotency key, or read the order by its id.
+    or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
+    request whose deadline has already passed is refused before it is sequenced. After
+    DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
+    NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
+    read the order by its id.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -91,41 +94,43 @@ class OrderServiceAsyncStub(OrderServiceStub):
     PlaceOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.PlaceOrdersRequest, _order_service_pb2.PlaceOrdersResponse]  # type: ignore[assignment]
     """Places up to 1,000 orders in the order given. Not atomic: each has an outcome of its own."""
     ReplaceOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ReplaceOrderRequest, _order_service_pb2.ReplaceOrderResponse]  # type: ignore[assignment]
-    """Changes price and/or total quantity of an open order. Same price and no larger total keeps its
-    place in the queue; otherwise it comes in again like a new order. A total at or below what is
-    filled, or was taken off by self-trade prevention, cancels it. Refused, the old order stands.
+    """Changes the price and/or total quantity of an open order. With the same price and no larger
+    total it keeps its place in the queue; otherwise it comes in again like a new order. A total
+    at or below what has been filled, or taken off by self-trade prevention, cancels it. If the
+    request is refused, the old order stands.
     """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]  # type: ignore[assignment]
     """Ends an open order."""
     CancelOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrdersRequest, _order_service_pb2.CancelOrdersResponse]  # type: ignore[assignment]
     """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]  # type: ignore[assignment]
-    """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL. UNAVAILABLE
-    where that is needed and out of reach or behind, UNIMPLEMENTED where it has neither its beginning
-    nor this order.
+    """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL.
+    UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has lost its
+    oldest rows and does not have this order.
     """
     ListOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
-    """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
-    earlier ones. UNAVAILABLE where that is needed and out of reach or behind, UNIMPLEMENTED where it
-    has lost them.
+    """Lists orders, newest first: those that are open or remembered, and earlier ones from
+    PostgreSQL. UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has
+    lost them.
     """
     TradingSession: _aio.StreamStreamMultiCallable[_order_service_pb2.TradingSessionRequest, _order_service_pb2.TradingSessionResponse]  # type: ignore[assignment]
     """Commands in, outcomes out, many in each message. Outcomes come in the order of the commands."""
     StreamOrderEvents: _aio.UnaryStreamMultiCallable[_order_service_pb2.StreamOrderEventsRequest, _order_service_pb2.StreamOrderEventsResponse]  # type: ignore[assignment]
-    """What happens to orders, from now or from a sequence on. A slow reader is cut with
+    """What happens to orders, from now on or from a given sequence. A slow reader is cut off with
     RESOURCE_EXHAUSTED and resumes from its last sequence.
     """
 
 class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Takes orders. A reply is sent only when everything that it shows is durable.
+    """Takes orders. A reply is sent only once everything it shows is durable.
 
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
     order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. Deadline: by default 5 s where the caller sets none, at most 30 s; one that has
-    passed is refused before it is sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is
-    unknown, unless the reason (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the
-    request with the same idempotency key, or read the order by its id.
+    or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
+    request whose deadline has already passed is refused before it is sequenced. After
+    DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
+    NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
+    read the order by its id.
     """
 
     @_abc_1.abstractmethod
@@ -150,9 +155,10 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.ReplaceOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.ReplaceOrderResponse, _abc.Awaitable[_order_service_pb2.ReplaceOrderResponse]]:
-        """Changes price and/or total quantity of an open order. Same price and no larger total keeps its
-        place in the queue; otherwise it comes in again like a new order. A total at or below what is
-        filled, or was taken off by self-trade prevention, cancels it. Refused, the old order stands.
+        """Changes the price and/or total quantity of an open order. With the same price and no larger
+        total it keeps its place in the queue; otherwise it comes in again like a new order. A total
+        at or below what has been filled, or taken off by self-trade prevention, cancels it. If the
+        request is refused, the old order stands.
         """
 
     @_abc_1.abstractmethod
@@ -177,9 +183,9 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.GetOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.GetOrderResponse, _abc.Awaitable[_order_service_pb2.GetOrderResponse]]:
-        """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL. UNAVAILABLE
-        where that is needed and out of reach or behind, UNIMPLEMENTED where it has neither its beginning
-        nor this order.
+        """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL.
+        UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has lost its
+        oldest rows and does not have this order.
         """
 
     @_abc_1.abstractmethod
@@ -188,9 +194,9 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.ListOrdersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.ListOrdersResponse, _abc.Awaitable[_order_service_pb2.ListOrdersResponse]]:
-        """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
-        earlier ones. UNAVAILABLE where that is needed and out of reach or behind, UNIMPLEMENTED where it
-        has lost them.
+        """Lists orders, newest first: those that are open or remembered, and earlier ones from
+        PostgreSQL. UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has
+        lost them.
         """
 
     @_abc_1.abstractmethod
@@ -207,7 +213,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.StreamOrderEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_order_service_pb2.StreamOrderEventsResponse], _abc.AsyncIterator[_order_service_pb2.StreamOrderEventsResponse]]:
-        """What happens to orders, from now or from a sequence on. A slow reader is cut with
+        """What happens to orders, from now on or from a given sequence. A slow reader is cut off with
         RESOURCE_EXHAUSTED and resumes from its last sequence.
         """
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PartServiceStub:
-    """For operators, and for the follower process, which asks the parts and tells.
+    """For operators, and for the follower process, which probes the parts and reports.
     """
 
     def __init__(self, channel):
@@ -48,20 +48,20 @@ class PartServiceStub:
 
 
 class PartServiceServicer:
-    """For operators, and for the follower process, which asks the parts and tells.
+    """For operators, and for the follower process, which probes the parts and reports.
     """
 
     def ListParts(self, request, context):
-        """How each part is, from what was last told; never waits for a part. The standard health service
-        says the same under the part's name: SERVING unless it is down, unknown where it is disabled.
+        """The state of each part as last reported; never waits for a part. The standard health service
+        says the same under the part's name: SERVING unless it is down, unknown if it is disabled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportParts(self, request, context):
-        """The follower process tells how the parts are. What is older than 2 s counts as down. Not passed
-        on by the gateway.
+        """The follower process reports the state of the parts. A part without a report for 2 s counts as
+        down. Not passed on by the gateway.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,7 +89,7 @@ def add_PartServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PartService:
-    """For operators, and for the follower process, which asks the parts and tells.
+    """For operators, and for the follower process, which probes the parts and reports.
     """
 
     @staticmethod

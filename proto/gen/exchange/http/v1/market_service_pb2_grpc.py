@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class MarketServiceStub:
-    """Shows the market and what clients hold. Every reply says at which sequence it is true, and shows
-    only what is durable.
+    """Shows the market and what clients hold. Every reply gives the sequence at which it is true and
+    shows only what is durable.
     """
 
     def __init__(self, channel):
@@ -94,8 +94,8 @@ class MarketServiceStub:
 
 
 class MarketServiceServicer:
-    """Shows the market and what clients hold. Every reply says at which sequence it is true, and shows
-    only what is durable.
+    """Shows the market and what clients hold. Every reply gives the sequence at which it is true and
+    shows only what is durable.
     """
 
     def GetOrderBook(self, request, context):
@@ -134,7 +134,7 @@ class MarketServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetStatistics(self, request, context):
-        """What goes on in one market.
+        """Activity of one market: orders, trades, depth and rates.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,7 +162,7 @@ class MarketServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateSnapshot(self, request, context):
-        """Has a snapshot of the whole exchange written and waits for it; shows one book as it then is.
+        """Has a snapshot of the whole exchange written and waits for it; shows one book as it is then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -242,8 +242,8 @@ def add_MarketServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MarketService:
-    """Shows the market and what clients hold. Every reply says at which sequence it is true, and shows
-    only what is durable.
+    """Shows the market and what clients hold. Every reply gives the sequence at which it is true and
+    shows only what is durable.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MarketServiceStub:
-    """Shows the market and what clients hold. Every reply says at which sequence it is true, and shows
-    only what is durable.
+    """Shows the market and what clients hold. Every reply gives the sequence at which it is true and
+    shows only what is durable.
     """
 
     @_typing.overload
@@ -46,7 +46,7 @@ class MarketServiceStub:
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetAnalyticsRequest, _market_service_pb2.GetAnalyticsResponse]
     """Trades by interval, and what they average."""
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetStatisticsRequest, _market_service_pb2.GetStatisticsResponse]
-    """What goes on in one market."""
+    """Activity of one market: orders, trades, depth and rates."""
     StreamTrades: _grpc.UnaryStreamMultiCallable[_market_service_pb2.StreamTradesRequest, _market_service_pb2.StreamTradesResponse]
     """Trades as they happen, a line of JSON for each message, for as long as the caller reads."""
     StreamOrderBook: _grpc.UnaryStreamMultiCallable[_market_service_pb2.StreamOrderBookRequest, _market_service_pb2.StreamOrderBookResponse]
@@ -54,14 +54,14 @@ class MarketServiceStub:
     ListPositions: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.ListPositionsRequest, _market_service_pb2.ListPositionsResponse]
     """A client's positions. An unknown client has none: an empty list."""
     CreateSnapshot: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.CreateSnapshotRequest, _market_service_pb2.CreateSnapshotResponse]
-    """Has a snapshot of the whole exchange written and waits for it; shows one book as it then is."""
+    """Has a snapshot of the whole exchange written and waits for it; shows one book as it is then."""
     ListInstruments: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.ListInstrumentsRequest, _market_service_pb2.ListInstrumentsResponse]
     """What can be traded."""
 
 @_typing.type_check_only
 class MarketServiceAsyncStub(MarketServiceStub):
-    """Shows the market and what clients hold. Every reply says at which sequence it is true, and shows
-    only what is durable.
+    """Shows the market and what clients hold. Every reply gives the sequence at which it is true and
+    shows only what is durable.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -76,7 +76,7 @@ class MarketServiceAsyncStub(MarketServiceStub):
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetAnalyticsRequest, _market_service_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
     """Trades by interval, and what they average."""
     GetStatistics: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetStatisticsRequest, _market_service_pb2.GetStatisticsResponse]  # type: ignore[assignment]
-    """What goes on in one market."""
+    """Activity of one market: orders, trades, depth and rates."""
     StreamTrades: _aio.UnaryStreamMultiCallable[_market_service_pb2.StreamTradesRequest, _market_service_pb2.StreamTradesResponse]  # type: ignore[assignment]
     """Trades as they happen, a line of JSON for each message, for as long as the caller reads."""
     StreamOrderBook: _aio.UnaryStreamMultiCallable[_market_service_pb2.StreamOrderBookRequest, _market_service_pb2.StreamOrderBookResponse]  # type: ignore[assignment]
@@ -84,13 +84,13 @@ class MarketServiceAsyncStub(MarketServiceStub):
     ListPositions: _aio.UnaryUnaryMultiCallable[_market_service_pb2.ListPositionsRequest, _market_service_pb2.ListPositionsResponse]  # type: ignore[assignment]
     """A client's positions. An unknown client has none: an empty list."""
     CreateSnapshot: _aio.UnaryUnaryMultiCallable[_market_service_pb2.CreateSnapshotRequest, _market_service_pb2.CreateSnapshotResponse]  # type: ignore[assignment]
-    """Has a snapshot of the whole exchange written and waits for it; shows one book as it then is."""
+    """Has a snapshot of the whole exchange written and waits for it; shows one book as it is then."""
     ListInstruments: _aio.UnaryUnaryMultiCallable[_market_service_pb2.ListInstrumentsRequest, _market_service_pb2.ListInstrumentsResponse]  # type: ignore[assignment]
     """What can be traded."""
 
 class MarketServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Shows the market and what clients hold. Every reply says at which sequence it is true, and shows
-    only what is durable.
+    """Shows the market and what clients hold. Every reply gives the sequence at which it is true and
+    shows only what is durable.
     """
 
     @_abc_1.abstractmethod
@@ -139,7 +139,7 @@ class MarketServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _market_service_pb2.GetStatisticsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_service_pb2.GetStatisticsResponse, _abc.Awaitable[_market_service_pb2.GetStatisticsResponse]]:
-        """What goes on in one market."""
+        """Activity of one market: orders, trades, depth and rates."""
 
     @_abc_1.abstractmethod
     def StreamTrades(
@@ -171,7 +171,7 @@ class MarketServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _market_service_pb2.CreateSnapshotRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_service_pb2.CreateSnapshotResponse, _abc.Awaitable[_market_service_pb2.CreateSnapshotResponse]]:
-        """Has a snapshot of the whole exchange written and waits for it; shows one book as it then is."""
+        """Has a snapshot of the whole exchange written and waits for it; shows one book as it is then."""
 
     @_abc_1.abstractmethod
     def ListInstruments(

@@ -26,9 +26,9 @@ if _version_not_supported:
 
 
 class OrderServiceStub:
-    """Takes and shows orders under the documented routes. A reply is sent only when everything that it
-    shows is durable. A request that is refused gets a 4xx or 5xx error and leaves no trace; an order
-    that is accepted and then ended by the rules is a 201 whose order says `rejected` or `cancelled`.
+    """Takes and shows orders under the documented routes. A reply is sent only once everything it shows
+    is durable. A request that is refused gets a 4xx or 5xx error and leaves no trace; an order that
+    is accepted and then ended by the rules is a 201 whose order says `rejected` or `cancelled`.
     """
 
     def __init__(self, channel):
@@ -65,9 +65,9 @@ class OrderServiceStub:
 
 
 class OrderServiceServicer:
-    """Takes and shows orders under the documented routes. A reply is sent only when everything that it
-    shows is durable. A request that is refused gets a 4xx or 5xx error and leaves no trace; an order
-    that is accepted and then ended by the rules is a 201 whose order says `rejected` or `cancelled`.
+    """Takes and shows orders under the documented routes. A reply is sent only once everything it shows
+    is durable. A request that is refused gets a 4xx or 5xx error and leaves no trace; an order that
+    is accepted and then ended by the rules is a 201 whose order says `rejected` or `cancelled`.
     """
 
     def PlaceOrder(self, request, context):
@@ -78,7 +78,7 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PlaceOrders(self, request, context):
-        """Places up to 1,000 orders, one after the other, each with an outcome of its own. Answers 200.
+        """Places up to 1,000 orders, one after another, each with an outcome of its own. Answers 200.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,15 +92,15 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOrder(self, request, context):
-        """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL.
+        """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOrders(self, request, context):
-        """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
-        earlier ones.
+        """Lists orders, newest first: those that are open or remembered, and earlier ones from
+        PostgreSQL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,9 +143,9 @@ def add_OrderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OrderService:
-    """Takes and shows orders under the documented routes. A reply is sent only when everything that it
-    shows is durable. A request that is refused gets a 4xx or 5xx error and leaves no trace; an order
-    that is accepted and then ended by the rules is a 201 whose order says `rejected` or `cancelled`.
+    """Takes and shows orders under the documented routes. A reply is sent only once everything it shows
+    is durable. A request that is refused gets a 4xx or 5xx error and leaves no trace; an order that
+    is accepted and then ended by the rules is a 201 whose order says `rejected` or `cancelled`.
     """
 
     @staticmethod

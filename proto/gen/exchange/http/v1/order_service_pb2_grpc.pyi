@@ -27,9 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OrderServiceStub:
-    """Takes and shows orders under the documented routes. A reply is sent only when everything that it
-    shows is durable. A request that is refused gets a 4xx or 5xx error and leaves no trace; an order
-    that is accepted and then ended by the rules is a 201 whose order says `rejected` or `cancelled`.
+    """Takes and shows orders under the documented routes. A reply is sent only once everything it shows
+    is durable. A request that is refused gets a 4xx or 5xx error and leaves no trace; an order that
+    is accepted and then ended by the rules is a 201 whose order says `rejected` or `cancelled`.
     """
 
     @_typing.overload
@@ -39,41 +39,41 @@ class OrderServiceStub:
     PlaceOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.PlaceOrderRequest, _order_service_pb2.PlaceOrderResponse]
     """Places an order. Answers 201."""
     PlaceOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.PlaceOrdersRequest, _order_service_pb2.PlaceOrdersResponse]
-    """Places up to 1,000 orders, one after the other, each with an outcome of its own. Answers 200."""
+    """Places up to 1,000 orders, one after another, each with an outcome of its own. Answers 200."""
     CancelOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]
     """Ends an open order."""
     GetOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]
-    """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL."""
+    """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL."""
     ListOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]
-    """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
-    earlier ones.
+    """Lists orders, newest first: those that are open or remembered, and earlier ones from
+    PostgreSQL.
     """
 
 @_typing.type_check_only
 class OrderServiceAsyncStub(OrderServiceStub):
-    """Takes and shows orders under the documented routes. A reply is sent only when everything that it
-    shows is durable. A request that is refused gets a 4xx or 5xx error and leaves no trace; an order
-    that is accepted and then ended by the rules is a 201 whose order says `rejected` or `cancelled`.
+    """Takes and shows orders under the documented routes. A reply is sent only once everything it shows
+    is durable. A request that is refused gets a 4xx or 5xx error and leaves no trace; an order that
+    is accepted and then ended by the rules is a 201 whose order says `rejected` or `cancelled`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PlaceOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.PlaceOrderRequest, _order_service_pb2.PlaceOrderResponse]  # type: ignore[assignment]
     """Places an order. Answers 201."""
     PlaceOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.PlaceOrdersRequest, _order_service_pb2.PlaceOrdersResponse]  # type: ignore[assignment]
-    """Places up to 1,000 orders, one after the other, each with an outcome of its own. Answers 200."""
+    """Places up to 1,000 orders, one after another, each with an outcome of its own. Answers 200."""
     CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]  # type: ignore[assignment]
     """Ends an open order."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]  # type: ignore[assignment]
-    """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL."""
+    """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL."""
     ListOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
-    """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
-    earlier ones.
+    """Lists orders, newest first: those that are open or remembered, and earlier ones from
+    PostgreSQL.
     """
 
 class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Takes and shows orders under the documented routes. A reply is sent only when everything that it
-    shows is durable. A request that is refused gets a 4xx or 5xx error and leaves no trace; an order
-    that is accepted and then ended by the rules is a 201 whose order says `rejected` or `cancelled`.
+    """Takes and shows orders under the documented routes. A reply is sent only once everything it shows
+    is durable. A request that is refused gets a 4xx or 5xx error and leaves no trace; an order that
+    is accepted and then ended by the rules is a 201 whose order says `rejected` or `cancelled`.
     """
 
     @_abc_1.abstractmethod
@@ -90,7 +90,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.PlaceOrdersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.PlaceOrdersResponse, _abc.Awaitable[_order_service_pb2.PlaceOrdersResponse]]:
-        """Places up to 1,000 orders, one after the other, each with an outcome of its own. Answers 200."""
+        """Places up to 1,000 orders, one after another, each with an outcome of its own. Answers 200."""
 
     @_abc_1.abstractmethod
     def CancelOrder(
@@ -106,7 +106,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.GetOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.GetOrderResponse, _abc.Awaitable[_order_service_pb2.GetOrderResponse]]:
-        """Reads one order: the newest that had this id, open, remembered, or in PostgreSQL."""
+        """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL."""
 
     @_abc_1.abstractmethod
     def ListOrders(
@@ -114,8 +114,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.ListOrdersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.ListOrdersResponse, _abc.Awaitable[_order_service_pb2.ListOrdersResponse]]:
-        """Lists orders, newest first: those that are open or remembered, and what PostgreSQL has of
-        earlier ones.
+        """Lists orders, newest first: those that are open or remembered, and earlier ones from
+        PostgreSQL.
         """
 
 def add_OrderServiceServicer_to_server(servicer: OrderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class SystemServiceStub:
-    """Shows what this is, how it is, and its figures.
+    """Shows what this is, its health and its metrics.
     """
 
     def __init__(self, channel):
@@ -54,11 +54,11 @@ class SystemServiceStub:
 
 
 class SystemServiceServicer:
-    """Shows what this is, how it is, and its figures.
+    """Shows what this is, its health and its metrics.
     """
 
     def GetIndex(self, request, context):
-        """What this is, and where to go on.
+        """What this is, and which routes there are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,7 +72,7 @@ class SystemServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMetrics(self, request, context):
-        """All figures as Prometheus text.
+        """All metrics as Prometheus text.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +105,7 @@ def add_SystemServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SystemService:
-    """Shows what this is, how it is, and its figures.
+    """Shows what this is, its health and its metrics.
     """
 
     @staticmethod
