@@ -27,7 +27,7 @@ from bench import websocket_readers
 from bench.comparison import spread
 from bench.figures import PERCENTILES, percentiles
 from bench.processes import HOST, STOP_S, Part, running
-from bench.websocket_readers import DELIVERY_SECONDS, HANDSHAKE, INSTRUMENT, Received, masked
+from bench.websocket_readers import DELIVERY_S, HANDSHAKE, INSTRUMENT, Received, masked
 from bench.workloads import EXCHANGE, Plan, bench, exchange, gateway
 from clients.client import ExchangeClient
 from clients.errors import ExchangeError
@@ -150,7 +150,7 @@ def readers(
             raise RuntimeError(f"the readers failed: {log.read_text(encoding='utf-8')[-2000:]}")
 
         def finish(last_trade: str) -> None:
-            process.communicate(last_trade.encode(), STOP_S + DELIVERY_SECONDS)
+            process.communicate(last_trade.encode(), STOP_S + DELIVERY_S)
 
         try:
             yield Part(process, log), finish

@@ -24,8 +24,8 @@ import uvloop
 INSTRUMENT: Final = "BTC-USD"
 OPENING_MAX: Final = 50
 """Handshakes at once, so that none waits for long."""
-OPEN_SECONDS: Final = 60.0
-DELIVERY_SECONDS: Final = 10.0
+OPEN_S: Final = 60.0
+DELIVERY_S: Final = 10.0
 """For the last trade to reach everybody."""
 PING: Final = 0x89
 PONG: Final = b"\x8a"
@@ -178,13 +178,13 @@ async def run(host: str, port: int, count: int) -> Received:
             opened.append(transport)
             await reader.subscribed
 
-    async with asyncio.timeout(OPEN_SECONDS), asyncio.TaskGroup() as opening:
+    async with asyncio.timeout(OPEN_S), asyncio.TaskGroup() as opening:
         for _ in range(count):
             opening.create_task(open_one())
     print("reading", flush=True)
     last_trade = await loop.run_in_executor(None, sys.stdin.buffer.read)
     with suppress(TimeoutError):
-        async with asyncio.timeout(DELIVERY_SECONDS):
+        async with asyncio.timeout(DELIVERY_S):
             await readers.delivered(last_trade)
     received = readers.received()
     for transport in opened:

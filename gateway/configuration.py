@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import exchange
-from gateway.errors import HEALTH_REPLY_SECONDS, NO_ROUTE, NOT_PASSED_ON, local_replies
+from gateway.errors import HEALTH_REPLY_S, NO_ROUTE, NOT_PASSED_ON, local_replies
 from gateway.headers import set_aside
 from gateway.routes import (
     OWN_METHODS,
@@ -69,20 +69,20 @@ of what the server allows (1,000)."""
 UPSTREAM_WINDOW_BYTES: Final = UPSTREAM_STREAMS_MAX * STREAM_WINDOW_BYTES
 """On one connection to the server: however many of its streams nobody reads, what waits for them
 leaves room for the others. With less, some dozens of slow readers would hold up every caller."""
-CALL_SECONDS_MAX: Final = 35
+CALL_S_MAX: Final = 35
 """From the first byte of a call that is no stream to the last of its reply. The server ends its own
 part within 30 s; this is for one that hangs, and for a caller who sends a byte a minute."""
-HEADERS_SECONDS_MAX: Final = 10
-IDLE_CONNECTION_SECONDS: Final = 3_600
-PING_SECONDS: Final = 30
+HEADERS_S_MAX: Final = 10
+IDLE_CONNECTION_S: Final = 3_600
+PING_S: Final = 30
 """Between pings of a gRPC caller, as the server does itself: he who fell silent may have a session
 whose orders are to be cancelled."""
-PING_TIMEOUT_SECONDS: Final = 60
+PING_TIMEOUT_S: Final = 60
 """For the answer, or anything else of his. On a line of 1 KB/s a full window is before it: who
 reads a book so slowly is not cut."""
-CONNECT_SECONDS_MAX: Final = 5
-HEALTH_SECONDS: Final = 1
-HEALTH_TIMEOUT_SECONDS: Final = 5
+CONNECT_S_MAX: Final = 5
+HEALTH_S: Final = 1
+HEALTH_TIMEOUT_S: Final = 5
 """Longer than any pause of a busy machine; a dead server refuses the connection at once."""
 
 HCM: Final = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
@@ -100,18 +100,18 @@ WEBSOCKET_PATH: Final = "/stream"
 WEBSOCKET_FIGURES_PATH: Final = "/metrics/websocket"
 CALL: Final = {
     "cluster": UPSTREAM,
-    "max_stream_duration": {"max_stream_duration": f"{CALL_SECONDS_MAX}s"},
+    "max_stream_duration": {"max_stream_duration": f"{CALL_S_MAX}s"},
 }
 # Who asks is told within two seconds, also by a server that hangs.
-HEALTH: Final = CALL | {"max_stream_duration": {"max_stream_duration": f"{HEALTH_REPLY_SECONDS}s"}}
+HEALTH: Final = CALL | {"max_stream_duration": {"max_stream_duration": f"{HEALTH_REPLY_S}s"}}
 # Of a caller who names no deadline the server is told none: it has a default for that. With a
 # duration it would be told the gateway's.
-GRPC_CALL: Final = {"cluster": UPSTREAM, "timeout": f"{CALL_SECONDS_MAX}s"}
+GRPC_CALL: Final = {"cluster": UPSTREAM, "timeout": f"{CALL_S_MAX}s"}
 # A caller's own deadline goes on to the server.
 GRPC_CALL_WITH_DEADLINE: Final = CALL | {
     "max_stream_duration": {
-        "max_stream_duration": f"{CALL_SECONDS_MAX}s",
-        "grpc_timeout_header_max": f"{CALL_SECONDS_MAX}s",
+        "max_stream_duration": f"{CALL_S_MAX}s",
+        "grpc_timeout_header_max": f"{CALL_S_MAX}s",
     },
 }
 WITH_DEADLINE: Final = {"headers": [{"name": "grpc-timeout", "present_match": True}]}
@@ -187,10 +187,10 @@ def connection_manager() -> dict[str, Any]:
         "normalize_path": False,
         "merge_slashes": False,
         "max_request_headers_kb": HEADERS_KIB_MAX,
-        "request_headers_timeout": f"{HEADERS_SECONDS_MAX}s",
-        "stream_idle_timeout": f"{CALL_SECONDS_MAX}s",
+        "request_headers_timeout": f"{HEADERS_S_MAX}s",
+        "stream_idle_timeout": f"{CALL_S_MAX}s",
         "common_http_protocol_options": {
-            "idle_timeout": f"{IDLE_CONNECTION_SECONDS}s",
+            "idle_timeout": f"{IDLE_CONNECTION_S}s",
             "headers_with_underscores_action": "REJECT_REQUEST",
         },
         # What some load generators speak, and proxies unless told otherwise; it names no host.
@@ -200,9 +200,9 @@ def connection_manager() -> dict[str, Any]:
             "initial_stream_window_size": STREAM_WINDOW_BYTES,
             "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
             "connection_keepalive": {
-                "interval": f"{PING_SECONDS}s",
+                "interval": f"{PING_S}s",
                 "interval_jitter": {"value": 0},
-                "timeout": f"{PING_TIMEOUT_SECONDS}s",
+                "timeout": f"{PING_TIMEOUT_S}s",
             },
         },
         "local_reply_config": local_replies(),
@@ -388,7 +388,7 @@ def cluster(addresses: Addresses) -> dict[str, Any]:
         "name": UPSTREAM,
         "type": "STATIC" if is_ip(host) else "STRICT_DNS",
         "dns_lookup_family": "V4_PREFERRED",
-        "connect_timeout": f"{CONNECT_SECONDS_MAX}s",
+        "connect_timeout": f"{CONNECT_S_MAX}s",
         "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
         "load_assignment": {"cluster_name": UPSTREAM, "endpoints": [{"lb_endpoints": [endpoint]}]},
         # With one server, "most are ill, so try them all" would mean to try one known to be gone.
@@ -403,10 +403,10 @@ def cluster(addresses: Addresses) -> dict[str, Any]:
         },
         "health_checks": [
             {
-                "timeout": f"{HEALTH_TIMEOUT_SECONDS}s",
-                "interval": f"{HEALTH_SECONDS}s",
-                "no_traffic_interval": f"{HEALTH_SECONDS}s",
-                "unhealthy_interval": f"{HEALTH_SECONDS / 4}s",
+                "timeout": f"{HEALTH_TIMEOUT_S}s",
+                "interval": f"{HEALTH_S}s",
+                "no_traffic_interval": f"{HEALTH_S}s",
+                "unhealthy_interval": f"{HEALTH_S / 4}s",
                 "unhealthy_threshold": 1,
                 "healthy_threshold": 1,
                 "grpc_health_check": {},
@@ -440,7 +440,7 @@ def websocket_cluster(addresses: Addresses) -> dict[str, Any]:
     return {
         "name": WEBSOCKET,
         "type": "STATIC" if static else "STRICT_DNS",
-        "connect_timeout": f"{CONNECT_SECONDS_MAX}s",
+        "connect_timeout": f"{CONNECT_S_MAX}s",
         "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
         "load_assignment": {
             "cluster_name": WEBSOCKET,

@@ -17,7 +17,7 @@ ORIGINAL_METHOD: Final = "x-envoy-original-method"
 """Where the transcoder leaves the verb of a request that it turned into a gRPC call."""
 
 
-HEALTH_REPLY_SECONDS: Final = 2
+HEALTH_REPLY_S: Final = 2
 """In which the server says how it is; one that doesn't takes no orders either."""
 HEALTH_METHOD: Final = "/exchange.http.v1.SystemService/GetHealth"
 
@@ -69,7 +69,7 @@ OWN_ERRORS: Final = (
     OwnError(
         both(status_is("EQ", 504), header(":path", string_match={"exact": HEALTH_METHOD})),
         14,
-        f"the exchange did not say within {HEALTH_REPLY_SECONDS} s how it is: it stands still, or "
+        f"the exchange did not say within {HEALTH_REPLY_S} s how it is: it stands still, or "
         "has too much to do; ask again",
         503,
     ),

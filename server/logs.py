@@ -32,7 +32,7 @@ from server.settings import LOG_LEVELS
 
 LINES_MAX: Final = 10_000
 """Lines that wait to be written: a few MB, and more than a second of calls at `debug`."""
-FLUSH_SECONDS: Final = 1.0
+FLUSH_S: Final = 1.0
 """At the end of the process, for what still waits."""
 
 ERROR_PREFIX: Final = "exchange: "
@@ -250,9 +250,7 @@ class Lines(QueueHandler):
         """Wait until everything is written, though not for ever."""
         # `Queue.join` takes no bound, and at the interpreter's end no thread can be started for it.
         with self.queue.all_tasks_done:
-            self.queue.all_tasks_done.wait_for(
-                lambda: not self.queue.unfinished_tasks, FLUSH_SECONDS
-            )
+            self.queue.all_tasks_done.wait_for(lambda: not self.queue.unfinished_tasks, FLUSH_S)
 
     def _write_all(self) -> None:
         while True:

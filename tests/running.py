@@ -17,11 +17,11 @@ import psutil
 from server.supervisor.parent import SERVING, VARIABLE
 
 EXCHANGE = "server.supervisor.entry"
-START_SECONDS = 30.0
+START_S = 30.0
 """For a start, on a machine that is busy with other things."""
 LEFT_OUT = {"PORT", "GRPC_PORT", "PYTHONDONTWRITEBYTECODE"}
 """Of the environment: what configures an exchange, and what makes each start compile everything."""
-ABORT_SECONDS = 5.0
+ABORT_S = 5.0
 """For a process that hangs to say where."""
 
 # Below the range that the kernel takes outgoing ports from: nobody else is given these, and a
@@ -95,14 +95,14 @@ class Running:
 
     def wait_serving(self) -> None:
         """Until the part says to its parent that it serves."""
-        self._link.settimeout(START_SECONDS)
+        self._link.settimeout(START_S)
         try:
             said = self._link.recv(len(SERVING))
         except TimeoutError:
             raise AssertionError(f"it does not serve:\n{self._abort()}") from None
         assert said == SERVING, f"it ended with {self.wait()}: {self.lines}"
 
-    def wait_line(self, beginning: str, seconds: float = START_SECONDS) -> str:
+    def wait_line(self, beginning: str, seconds: float = START_S) -> str:
         """Until it has said a line that begins so."""
 
         def found() -> bool:
@@ -132,7 +132,7 @@ class Running:
         self._process.terminate()
         return self.wait(seconds)
 
-    def wait(self, seconds: float = START_SECONDS) -> int:
+    def wait(self, seconds: float = START_S) -> int:
         """Until it has ended and all that it said is here: the exit code."""
         try:
             code = self._process.wait(seconds)
@@ -150,16 +150,16 @@ class Running:
                 process = psutil.Process(process_id)
                 process.send_signal(signal.SIGABRT)
                 process.send_signal(signal.SIGCONT)
-                psutil.wait_procs([process], ABORT_SECONDS)
+                psutil.wait_procs([process], ABORT_S)
                 self._until_quiet()
         self._process.kill()
         self._process.wait()
-        self._reader.join(ABORT_SECONDS)
+        self._reader.join(ABORT_S)
         return "\n".join(self.lines)
 
     def _until_quiet(self) -> None:
         """What a part said last has still to be handed on."""
-        deadline, told = time.monotonic() + ABORT_SECONDS, -1
+        deadline, told = time.monotonic() + ABORT_S, -1
         while told != len(self.lines) and time.monotonic() < deadline:
             told = len(self.lines)
             self._reader.join(0.1)
@@ -181,8 +181,8 @@ class Running:
         for process_id in [*self.children(), self.pid] if self._process.poll() is None else []:
             with suppress(psutil.NoSuchProcess):
                 psutil.Process(process_id).kill()
-        self._process.wait(START_SECONDS)
-        self._reader.join(START_SECONDS)
+        self._process.wait(START_S)
+        self._reader.join(START_S)
         self._link.close()
         assert self._process.stdout is not None
         self._process.stdout.close()

@@ -5,9 +5,9 @@ Several can run, on several machines, each with an upstream of its own for what 
 client offers it (without context takeover: memory for no client, and one compression for all);
 `Link` bounds what it leaves open.
 
-A client is pinged every `PING_SECONDS`, and is gone when it doesn't answer within as much: that
+A client is pinged every `PING_S`, and is gone when it doesn't answer within as much: that
 finds half-open connections. One that wants nothing and says nothing is closed after
-`IDLE_SECONDS`. A browser says which page it shows (`Origin`): only pages from the address that the
+`IDLE_S`. A browser says which page it shows (`Origin`): only pages from the address that the
 client asked for may connect.
 
 `GET /metrics`, at the same address, answers with figures for Prometheus.
@@ -51,16 +51,16 @@ FRAME_BYTES_MAX: Final = 16 * 1024
 """Ten times the longest order."""
 WRITE_BYTES: Final = 64 * 1024
 """In a transport before its writer waits."""
-OPEN_SECONDS: Final = 10.0
+OPEN_S: Final = 10.0
 """For a handshake."""
-PING_SECONDS: Final = 20.0
-IDLE_SECONDS: Final = 600.0
-SWEEP_SECONDS: Final = 5.0
+PING_S: Final = 20.0
+IDLE_S: Final = 600.0
+SWEEP_S: Final = 5.0
 """Between two looks at idle clients and channels that nobody wants."""
 COLLECTED_AFTER: Final = (20_000, 20, 50)
 """Objects that came and stayed, and looks at the young and at the middle generation, between two
 looks of Python's collector at the generation above."""
-STOP_SECONDS: Final = 1.0
+STOP_S: Final = 1.0
 Admit = Callable[[ServerConnection, Request], Response | None]
 
 
@@ -160,7 +160,7 @@ class Bridge:
     async def sweep(self) -> None:
         """Close streams that nobody wants, and tell of handshakes that were refused."""
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(SWEEP_S)
             self.channels.close_unused()
             if self.counts.refused != self._told:
                 # Together: a flood of handshakes must not become one of lines.
@@ -172,12 +172,12 @@ class Bridge:
         second, count = clock(), 0
         while True:
             try:
-                async with asyncio.timeout(IDLE_SECONDS):
+                async with asyncio.timeout(IDLE_S):
                     text = await link.recv(decode=True)
             except TimeoutError:
                 if session.subscribed:
                     continue
-                link.end(GOING_AWAY, f"nothing was said for {IDLE_SECONDS:.0f} s")
+                link.end(GOING_AWAY, f"nothing was said for {IDLE_S:.0f} s")
                 return
             if clock() - second >= 1:
                 second, count = clock(), 0
@@ -214,13 +214,13 @@ async def serving_at(bridge: Bridge, listener: socket.socket) -> Server:
         process_request=cast("Admit", bridge.admit),
         compression=None,
         extensions=[deflate],
-        open_timeout=OPEN_SECONDS,
+        open_timeout=OPEN_S,
         max_size=FRAME_BYTES_MAX,
         max_queue=4,
         write_limit=WRITE_BYTES,
-        ping_interval=PING_SECONDS,
-        ping_timeout=PING_SECONDS,
-        close_timeout=STOP_SECONDS,
+        ping_interval=PING_S,
+        ping_timeout=PING_S,
+        close_timeout=STOP_S,
         server_header=None,
     )
 
@@ -246,7 +246,7 @@ async def run(server: str, address: str, serving: Callable[[], None]) -> None:
         # Its clients come back to the next one, and subscribe from where they were.
         listener.close(code=GOING_AWAY, reason="the exchange's gateway is being stopped")
         with suppress(TimeoutError):
-            await asyncio.wait_for(listener.wait_closed(), STOP_SECONDS)
+            await asyncio.wait_for(listener.wait_closed(), STOP_S)
         sweeping.cancel()
     await connection.close()
 

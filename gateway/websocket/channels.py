@@ -14,7 +14,7 @@ sent no faster than he reads it: each of its frames waits for room in his queue.
 A stream that ends with an error that trying again doesn't cure ends its channel: `failure` says
 why, its subscribers are told by an `error` frame, and the next who subscribes opens it anew.
 
-`orderbook` and `ticker` are conflated for everybody: at most one state each `STATE_SECONDS`.
+`orderbook` and `ticker` are conflated for everybody: at most one state each `STATE_S`.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from gateway.websocket.frames import (
     update,
 )
 
-STATE_SECONDS: Final = 0.1
+STATE_S: Final = 0.1
 """Ten states of a book or ticker a second: more than an eye can follow."""
 LEVELS: Final = 20
 """A side, of `orderbook`: what a place reply holds too."""
@@ -416,7 +416,7 @@ class OrderbookChannel(StateChannel):
             }
             if self._newest is None or sequence != self.sequence:
                 self._publish(data, mirror.time, sequence)
-            await asyncio.sleep(STATE_SECONDS)
+            await asyncio.sleep(STATE_S)
             await self.depth.changed.wait()
 
 
@@ -434,7 +434,7 @@ class TickerChannel(StateChannel):
         def publish() -> None:
             nonlocal next_time, timer
             assert newest is not None
-            next_time, timer = loop.time() + STATE_SECONDS, None
+            next_time, timer = loop.time() + STATE_S, None
             self._publish(ticker_json(newest), newest.time.astimezone(UTC), newest.sequence)
 
         try:

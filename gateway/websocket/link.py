@@ -6,7 +6,7 @@
 - Pongs are written whether or not there is room. Who has more than `UNREAD_BYTES_MAX` of anything
   unread and still pings is cut off.
 - The library's own ping waits for room in the transport before its time-out begins. So a client
-  whose transport has been full for `STALLED_SECONDS` without taking a byte is cut off here; it may
+  whose transport has been full for `STALLED_S` without taking a byte is cut off here; it may
   be gone without a word, or only subscribed to what is conflated for ever.
 
 Whoever writes past the library looks at `paused`, and is told by `on_room` when that ends.
@@ -33,9 +33,9 @@ Messages over it are refused, and ten times as many frames of any kind end the c
 FRAMES_PER_SECOND_CLOSE: Final = 10 * FRAMES_PER_SECOND_MAX
 UNREAD_BYTES_MAX: Final = 512 * 1024
 """In a transport: more than is ever written at once to a client who is not told to be quicker."""
-STALLED_SECONDS: Final = 40.0
+STALLED_S: Final = 40.0
 """As long as a client may take until it has missed a ping."""
-CLOSE_SECONDS: Final = 5.0
+CLOSE_S: Final = 5.0
 """For a client to take what its transport holds, and the reason."""
 GOING_AWAY: Final = 1001
 POLICY: Final = 1008
@@ -115,7 +115,7 @@ class Link(ServerConnection):
         self._tell(code, reason)
         self.protocol.fail(code, reason)
         self.send_data()
-        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+        self.loop.call_later(CLOSE_S, self.transport.abort)
 
     def cut_off(self, reason: str) -> None:
         """End it without a word."""
@@ -130,7 +130,7 @@ class Link(ServerConnection):
         tell("connection closed", **self.about, code=code, reason=reason)
 
     def _watch(self, unread: int) -> None:
-        self._stalled = self.loop.call_later(STALLED_SECONDS, self._look, unread)
+        self._stalled = self.loop.call_later(STALLED_S, self._look, unread)
 
     def _unwatch(self) -> None:
         if self._stalled is not None:
@@ -142,7 +142,7 @@ class Link(ServerConnection):
         if unread < before:
             self._watch(unread)
         else:
-            self.cut_off(f"it took nothing for {STALLED_SECONDS:.0f} s")
+            self.cut_off(f"it took nothing for {STALLED_S:.0f} s")
 
 
 def nothing() -> None:

@@ -11,11 +11,11 @@ it. So whatever a client doesn't read waits here, and is counted:
   that he asked for waits for `room`, half of the bound, so that it leaves the other half to what
   happens meanwhile.
 - states (`orderbook`, `ticker`): the newest of each channel, so a slow client gets fewer. One is
-  not urgent: it goes with the next event of its connection, or after `STATE_WAIT_SECONDS`. A write
+  not urgent: it goes with the next event of its connection, or after `STATE_WAIT_S`. A write
   costs far more than what is in it, the gateway's reading and writing again included.
 - deltas (`depth`): past the same bound they are dropped, and a snapshot follows once there is room.
 
-A client who is being closed and doesn't read is gone after `link.CLOSE_SECONDS`.
+A client who is being closed and doesn't read is gone after `link.CLOSE_S`.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ from websockets.protocol import State
 
 from gateway.websocket.channels import Channel
 from gateway.websocket.frames import Frame
-from gateway.websocket.link import CLOSE_SECONDS, Link
+from gateway.websocket.link import CLOSE_S, Link
 
 WAITING_BYTES_MAX: Final = 256 * 1024
 """For one client, beside the 64 KiB of its transport: about 1,000 trades."""
 PAST_BYTES_MAX: Final = WAITING_BYTES_MAX // 2
 """Above this no more of the past is taken."""
-STATE_WAIT_SECONDS: Final = 0.05
+STATE_WAIT_S: Final = 0.05
 """Half of what lies between two states of a channel."""
 WRITES_AT_ONCE: Final = 50
 """Before the loop looks at what has come in: about a millisecond."""
@@ -57,9 +57,9 @@ class Writer:
         self._due.append(outgoing)
 
     def later(self, outgoing: "Outgoing") -> None:
-        """Write it after `STATE_WAIT_SECONDS` at the latest."""
+        """Write it after `STATE_WAIT_S` at the latest."""
         if not self._due_later:
-            self._loop.call_later(STATE_WAIT_SECONDS, self._hurry)
+            self._loop.call_later(STATE_WAIT_S, self._hurry)
         self._due_later.add(outgoing)
 
     def _hurry(self) -> None:
@@ -113,7 +113,7 @@ class Outgoing:
             self.cut = f"slow consumer: connect again{resume}"
             self._events.clear()
             # The room to say so may never come.
-            self._loop.call_later(CLOSE_SECONDS, self.link.transport.abort)
+            self._loop.call_later(CLOSE_S, self.link.transport.abort)
         if not self.cut:
             self._events.append(frame)
             self.waiting_bytes += len(frame.plain)

@@ -54,9 +54,9 @@ from gateway.websocket.requests import (
     sequence_of,
 )
 
-CALL_SECONDS: Final = 5.0
+CALL_S: Final = 5.0
 """For one command: the exchange's own default."""
-BEGIN_SECONDS: Final = 5.0
+BEGIN_S: Final = 5.0
 """For the stream of a channel to begin: as long as a call."""
 SUBSCRIPTIONS_MAX: Final = 200
 """Channels of one connection: all of forty instruments."""
@@ -220,7 +220,7 @@ class Session:
             channel.interested.add(self._outgoing)
             self._joined[name] = channel
         try:
-            async with asyncio.timeout(BEGIN_SECONDS):
+            async with asyncio.timeout(BEGIN_S):
                 for channel in opened.values():
                     await channel.begun.wait()
         except TimeoutError:
@@ -337,7 +337,7 @@ class Session:
 
     async def _call(self, call: Any, request: Message, frame: dict[str, Any]) -> dict[str, Any]:
         try:
-            reply = await call(request, timeout=CALL_SECONDS, metadata=name_in(frame))
+            reply = await call(request, timeout=CALL_S, metadata=name_in(frame))
         except grpc.aio.AioRpcError as failure:
             # Any command will do: it says that the call may have been carried out.
             raise error_of(failure, self._calls.connection.address, CancelOrders("")) from None

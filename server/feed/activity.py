@@ -1,7 +1,7 @@
 """What each market did since the start: orders, trades and volume, and how many of late.
 
 Counted once durable, a record at a time: about 0.1 µs for an order or a trade. The recent past is
-kept in whole seconds, at most `RECENT_SECONDS` of them for each market, by the monotonic clock: a
+kept in whole seconds, at most `RECENT_S` of them for each market, by the monotonic clock: a
 wall clock that is set stretches no second and loses none. Nothing of this is state: it begins at 0
 with the process, like the metrics; what goes on through a restart is the engine's.
 """
@@ -15,7 +15,7 @@ from server.core.commands import PlaceOrder
 from server.core.events import Traded
 from server.sequencer.ticket import ClosedRecord
 
-RECENT_SECONDS: Final = 60
+RECENT_S: Final = 60
 """Long enough for a steady rate, short enough to be called recent."""
 
 SECOND_NS: Final = 1_000_000_000
@@ -56,7 +56,7 @@ class _Market:
             last = recent.pop()
             orders, trades = orders + last.orders, trades + last.trades
         recent.append(_Second(second, orders, trades))
-        while recent[0].second <= second - RECENT_SECONDS:
+        while recent[0].second <= second - RECENT_S:
             recent.popleft()
 
 
@@ -73,7 +73,7 @@ class Activity:
     @property
     def recent_seconds(self) -> int:
         """How much the recent counts cover."""
-        return max(1, min(RECENT_SECONDS, (self._clock() - self._began_ns) // SECOND_NS))
+        return max(1, min(RECENT_S, (self._clock() - self._began_ns) // SECOND_NS))
 
     def count(self, record: ClosedRecord) -> None:
         """Count a record that is durable."""
@@ -100,7 +100,7 @@ class Activity:
         market = self._markets.get(instrument)
         if market is None:
             return Done(0, 0, 0, 0, 0)
-        after = self._clock() // SECOND_NS - RECENT_SECONDS
+        after = self._clock() // SECOND_NS - RECENT_S
         recent = [each for each in market.recent if each.second > after]
         return Done(
             market.orders,

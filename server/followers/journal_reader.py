@@ -30,11 +30,11 @@ from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from server import logs
 from server.journal.record import Record, decode_frame, step
 
-DELAY_FIRST_SECONDS: Final = 0.1
-DELAY_MAX_SECONDS: Final = 2.0
+DELAY_FIRST_S: Final = 0.1
+DELAY_MAX_S: Final = 2.0
 """Between two attempts; the server may be recovering, and is not disturbed by them."""
 
-REPORT_SECONDS: Final = 5.0
+REPORT_S: Final = 5.0
 """For the answer to a report."""
 
 CHANNEL_OPTIONS: Final = (
@@ -108,7 +108,7 @@ class JournalReader:
     ) -> AsyncGenerator[StreamJournalResponse, None]:
         """Everything after `position()`, and then what comes; never ends by itself, but raises
         `JournalNotKept`, `JournalEndsBefore` and `JournalDiffers` where asked to."""
-        delay_s = DELAY_FIRST_SECONDS
+        delay_s = DELAY_FIRST_S
         told = False
         while True:
             after = position()
@@ -122,7 +122,7 @@ class JournalReader:
                         again = f"following {self._address} again after sequence"
                         logs.say(f"{again} {position().sequence}")
                         told = False
-                    delay_s = DELAY_FIRST_SECONDS
+                    delay_s = DELAY_FIRST_S
                     yield message
                 why = "the stream ended"
             except grpc.aio.AioRpcError as error:
@@ -138,7 +138,7 @@ class JournalReader:
                 logs.complain(f"no journal from {self._address} ({why}); trying until it is there")
                 told = True
             await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, DELAY_MAX_SECONDS)
+            delay_s = min(2 * delay_s, DELAY_MAX_S)
 
     async def report(
         self,
@@ -155,7 +155,7 @@ class JournalReader:
             keep_after_sequence=keep_after,
         )
         try:
-            await self._stub.ReportFollower(request, timeout=REPORT_SECONDS)
+            await self._stub.ReportFollower(request, timeout=REPORT_S)
         except grpc.aio.AioRpcError:
             return False
         return True

@@ -36,9 +36,9 @@ from server.journal.snapshots import (
 )
 
 NAME: Final = "snapshots"
-RETRY_SECONDS: Final = 10.0
+RETRY_S: Final = 10.0
 """After a snapshot that could not be written: what was in the way may be gone by then."""
-REPORT_SECONDS: Final = 0.25
+REPORT_S: Final = 0.25
 """Between two looks at whether there is something to report or to write: what is shown as behind is
 that old at the most."""
 HELD_BYTES_MAX: Final = 256 << 10
@@ -53,7 +53,7 @@ class SnapshotFollower:
         self._directory = directory
         self._interval_s = interval_s
         self._written_s = time.monotonic()
-        self._failed_s = -RETRY_SECONDS
+        self._failed_s = -RETRY_S
         self._replay: Replay | None = None
         self._held: list[StreamJournalResponse] = []
         self._held_bytes = 0
@@ -102,7 +102,7 @@ class SnapshotFollower:
     def due(self) -> bool:
         """Whether a snapshot is to be written, or one that is there to be reported again."""
         now = time.monotonic()
-        if now - self._failed_s < RETRY_SECONDS:
+        if now - self._failed_s < RETRY_S:
             return False
         written = 0 if self.written is None else self.written.sequence
         if self._wanted and self.sequence >= self._wanted:
@@ -117,7 +117,7 @@ class SnapshotFollower:
             self._failed_s = time.monotonic()
             path = write_snapshot(self._directory, self._replay.engine, self._replay.mark)
             self.written = _report(self.sequence, read_snapshot_header(path).state_hash)
-        self._failed_s = -RETRY_SECONDS
+        self._failed_s = -RETRY_S
         self._wanted = 0
         self._written_s = time.monotonic()
         return self.written
@@ -158,7 +158,7 @@ async def write(
             reported = follower.sequence
             if not await _tell(follower, reader):
                 reported = -1
-        await asyncio.sleep(REPORT_SECONDS)
+        await asyncio.sleep(REPORT_S)
 
 
 async def _write_one(follower: SnapshotFollower, reader: JournalReader) -> None:

@@ -122,8 +122,8 @@ class NotWhole(Down):
         super().__init__(f"whole only from {second_text(self.from_ns)} on")
 
 
-class Position(NamedTuple):
-    """Of the tables."""
+class TablesPosition(NamedTuple):
+    """How far they reach."""
 
     sequence: int
     time_ns: int
@@ -138,16 +138,16 @@ class PastOrder(NamedTuple):
     updated_ns: int
 
 
-async def position(connection: Any, journal: str = "") -> Position:
+async def position(connection: Any, journal: str = "") -> TablesPosition:
     """From when, and up to which sequence and time, the tables are complete; raises `Down` where
     they are of another journal than this. Without a journal they are taken for the right ones."""
     row = await connection.fetchrow(_POSITION, timeout=CONNECT_S)
     if row is None:
-        return Position(0, 0, 0)
+        return TablesPosition(0, 0, 0)
     *reached, there = row
     if journal not in ("", there):
         raise Down(f"that of another exchange, whose journal is {there}")
-    return Position(*reached)
+    return TablesPosition(*reached)
 
 
 class History:

@@ -6,7 +6,7 @@ name, and never waits for it. Such files that a crash left behind are removed by
 
 Where room can't be had the journal is *full*, and that is told at once: at that moment most of a
 segment is still reserved, which is for cancels and whatever else must go on; a server that can't
-reserve the segment which it finds doesn't start. It is tried again each `RETRY_SECONDS`, and told
+reserve the segment which it finds doesn't start. It is tried again each `RETRY_S`, and told
 when it succeeds, so that freed room is found without anybody's doing. What was reserved only in
 part is given back. Where no file can be opened, because callers have every descriptor, it is tried
 again too, but nothing is told: the segment grows meanwhile. Known limit: a file system that can't
@@ -21,7 +21,7 @@ from typing import Final
 from server.journal.segments import FILE_NAME
 from server.journal.storage import NO_DESCRIPTOR, Storage, create
 
-RETRY_SECONDS: Final = 0.5
+RETRY_S: Final = 0.5
 """Between two attempts on a full disk."""
 
 
@@ -71,7 +71,7 @@ class Headroom:
 
     def _run(self) -> None:
         while True:
-            self._wanted.wait(RETRY_SECONDS if self._ready is None else None)
+            self._wanted.wait(RETRY_S if self._ready is None else None)
             self._wanted.clear()
             if self._stopped:
                 return

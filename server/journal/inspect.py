@@ -34,7 +34,7 @@ from server.journal.snapshots import SnapshotBad, known_marks, load_snapshot, sn
 from server.journal.tail import Cut, judge
 from server.times import exact_time_text
 
-PROGRESS_SECONDS: Final = 1.0
+PROGRESS_S: Final = 1.0
 
 
 def verify(directory: Path, out: TextIO, *, replay: bool = True) -> int:
@@ -191,7 +191,7 @@ class _Walk:
         self._replay: Replay | None = None
         self._mark: Mark | None = None
         self._snapshots: dict[int, tuple[Path, bytes, Mark]] = {}
-        self._due = time.monotonic() + PROGRESS_SECONDS
+        self._due = time.monotonic() + PROGRESS_S
         self._judge_snapshots()
 
     def advance(self, record: Record) -> None:
@@ -295,7 +295,7 @@ class _Walk:
     def _progress(self) -> None:
         now = time.monotonic()
         if now >= self._due and self._mark is not None:
-            self._due = now + PROGRESS_SECONDS
+            self._due = now + PROGRESS_S
             self._say(f"...  sequence {self._mark.fence.last_sequence}")
 
     def _fault(self, text: str) -> None:

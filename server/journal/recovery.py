@@ -44,7 +44,7 @@ from server.journal.snapshots import (
 from server.journal.storage import sync_directory
 from server.journal.tail import Cut, judge, keep_aside_and_cut
 
-PROGRESS_SECONDS: Final = 1.0
+PROGRESS_S: Final = 1.0
 """Between two calls of `progress`, and before the first."""
 
 
@@ -116,17 +116,17 @@ def recover(
 
 
 class _Pace:
-    """Calls `progress` at most once in `PROGRESS_SECONDS`."""
+    """Calls `progress` at most once in `PROGRESS_S`."""
 
     def __init__(self, progress: Callable[[Progress], None] | None) -> None:
         self.began = time.monotonic()
         self._progress = progress
-        self._due = self.began + PROGRESS_SECONDS
+        self._due = self.began + PROGRESS_S
 
     def tick(self, last_sequence: int, byte_count: int, byte_count_all: int) -> None:
         now = time.monotonic()
         if now >= self._due and self._progress is not None:
-            self._due = now + PROGRESS_SECONDS
+            self._due = now + PROGRESS_S
             seconds = now - self.began
             self._progress(Progress(last_sequence, byte_count, byte_count_all, seconds))
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TABLES: Final = ("trades", "orders", "events")
 FORMATS: Final = ("csv", "ndjson", "parquet")
-PROGRESS_SECONDS: Final = 1.0
+PROGRESS_S: Final = 1.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FRACTION: Final = re.compile("[.,]([0-9]+)")
 """Of a second, all of it: `datetime` keeps six digits."""
@@ -221,7 +221,7 @@ class _Progress:
         self._directory = directory
         self._chosen = chosen
         self._began = time.monotonic()
-        self._due = self._began + PROGRESS_SECONDS
+        self._due = self._began + PROGRESS_S
         self._rows = 0
         self._sequence = 0
 
@@ -230,7 +230,7 @@ class _Progress:
             if record.time_ns < self._chosen.until_ns:
                 self._sequence = min(record.last_sequence, self._chosen.last_sequence)
             if time.monotonic() >= self._due:
-                self._due = time.monotonic() + PROGRESS_SECONDS
+                self._due = time.monotonic() + PROGRESS_S
                 self.say(f", {self._percent(record.end)} % of the journal")
             yield record
 

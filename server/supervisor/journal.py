@@ -29,7 +29,7 @@ EXIT_CODES: Final = (
 )
 SEQUENCE_MAX: Final = 10**12 - 1
 """That a command line takes: a year at 30,000 commands a second."""
-ANSWER_SECONDS: Final = 10.0
+ANSWER_S: Final = 10.0
 """For the server to answer at all; how long the journal takes nobody knows."""
 WRITING: Final = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What only writing can bring: no fault of the journal's, which is read."""
@@ -168,7 +168,7 @@ def frames_from_server(
     with grpc.insecure_channel(locked.address, options=(*CHANNEL_OPTIONS, alone)) as channel:
         server = AdminServiceStub(channel)
         try:
-            status = server.GetStatus(GetStatusRequest(), timeout=ANSWER_SECONDS)
+            status = server.GetStatus(GetStatusRequest(), timeout=ANSWER_S)
             # Beyond the newest there is nothing to send, which is no mistake.
             after = min(after_sequence, status.durable_sequence)
             after = max(after, status.journal_first_sequence - 1)

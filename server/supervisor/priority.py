@@ -22,7 +22,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Final
 
-LOOK_SECONDS: Final = 0.25
+LOOK_S: Final = 0.25
 SESSION_NICENESS_MAX: Final = 10
 """A process waits for the exchange alone, a session for everybody: at 19, on a machine where others
 were busy for good, a first start took over 90 s."""
@@ -59,7 +59,7 @@ async def children_give_way(niceness: int, process_id: int) -> None:
         children = _children(process_id)
         done &= children
         done |= {child for child in children - done if _set_session(child, niceness)}
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(LOOK_S)
 
 
 def _children(process_id: int) -> set[int]:

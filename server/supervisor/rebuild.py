@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from server.journal.record import Record
 
 KINDS: Final = ("postgres",)
-PROGRESS_SECONDS: Final = 1.0
+PROGRESS_S: Final = 1.0
 
 DESCRIPTION: Final = """\
 Makes the tables of PostgreSQL once more from the journal, beside those that are there, compares
@@ -145,13 +145,13 @@ class _Progress:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._due = self._began + PROGRESS_SECONDS
+        self._due = self._began + PROGRESS_S
 
     def copied(self, sequence: int) -> None:
         """The copies hold everything up to here."""
         now = time.monotonic()
         if now >= self._due:
-            self._due = now + PROGRESS_SECONDS
+            self._due = now + PROGRESS_S
             print(
                 f"rows made up to sequence {sequence}, {now - self._began:.0f} s",
                 file=sys.stderr,

@@ -23,7 +23,7 @@ from server.supervisor.priority import children_give_way
 from server.supervisor.watch import DEGRADED, GaveUp, Watch
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PROBE_SECONDS: Final = 0.05
+PROBE_S: Final = 0.05
 """Between two looks at whether a part serves."""
 
 
@@ -173,7 +173,7 @@ async def _listens(port: int) -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()
             return
-        await asyncio.sleep(PROBE_SECONDS)
+        await asyncio.sleep(PROBE_S)
 
 
 async def _healthy(host: str, port: int) -> None:
@@ -183,7 +183,7 @@ async def _healthy(host: str, port: int) -> None:
             async with asyncio.timeout(2):
                 if await _health(host, port):
                     return
-        await asyncio.sleep(PROBE_SECONDS)
+        await asyncio.sleep(PROBE_S)
 
 
 async def _health(host: str, port: int) -> bool:

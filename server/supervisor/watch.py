@@ -30,16 +30,16 @@ from server.supervisor.part import Part
 DEGRADED: Final = "degraded: "
 """So begins what is said while the exchange goes on without a part."""
 RESTARTS_MAX: Final = 5
-RESTARTS_SECONDS: Final = 60.0
+RESTARTS_S: Final = 60.0
 DOUBLINGS_BESIDE_MAX: Final = 8
 """Of the delay of a part that is tried without an end: 0.1 s becomes 25 s."""
-RESTARTS_BESIDE_SECONDS: Final = 600.0
+RESTARTS_BESIDE_S: Final = 600.0
 """How long those are counted: less than eight of 25 s, and the delays would begin anew."""
-DELAY_FIRST_SECONDS: Final = 0.1
+DELAY_FIRST_S: Final = 0.1
 
-GOODBYE_SECONDS: Final = 1.5
+GOODBYE_S: Final = 1.5
 """For those who have callers behind the gateway; they bound themselves to less."""
-SETTLE_SECONDS: Final = 10.0
+SETTLE_S: Final = 10.0
 """After the server serves, how long the others may take before it is said that they don't."""
 
 
@@ -134,17 +134,17 @@ class Watched:
     async def _pause(self, why: str, *, for_good: bool) -> None:
         """Wait a little longer each time; `for_good`: not too often."""
         now = time.monotonic()
-        counted_s = RESTARTS_BESIDE_SECONDS if self._beside else RESTARTS_SECONDS
+        counted_s = RESTARTS_BESIDE_S if self._beside else RESTARTS_S
         while self._restarts and now - self._restarts[0] > counted_s:
             self._restarts.popleft()
         if len(self._restarts) >= RESTARTS_MAX and for_good:
             raise GaveUp(
                 Exit.FAILED,
                 f"the {self.part.name} was started again {RESTARTS_MAX} times within "
-                f"{RESTARTS_SECONDS:.0f} s and ended again: {why}",
+                f"{RESTARTS_S:.0f} s and ended again: {why}",
             )
         doublings_max = DOUBLINGS_BESIDE_MAX if self._beside else RESTARTS_MAX
-        delay_s = DELAY_FIRST_SECONDS * 2 ** min(len(self._restarts), doublings_max)
+        delay_s = DELAY_FIRST_S * 2 ** min(len(self._restarts), doublings_max)
         self._restarts.append(now)
         self.missing = f"{self.part.name} is being started again: {why}"
         self._say(f"{DEGRADED}{self.missing} (in {delay_s:.1f} s)")
@@ -183,7 +183,7 @@ class Watch:
             each.begin()
         others = (self._gateway, self._follower, *self._more)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_SECONDS):
+            async with asyncio.timeout(SETTLE_S):
                 for other in others:
                     await self._until(other.settled.wait())
         for other in others:
@@ -203,7 +203,7 @@ class Watch:
         later = (*self._more, self._gateway, *self._beside)
         first = asyncio.gather(self._follower.stop(), self._server.stop())
         server_s = self._server.part.stop_s
-        goodbye_s = GOODBYE_SECONDS if self._more else 0.0
+        goodbye_s = GOODBYE_S if self._more else 0.0
         lead_s = server_s - goodbye_s - max(watched.part.stop_s for watched in later)
         await asyncio.wait([first], timeout=max(server_s / 2, lead_s))
         # Before the gateway, through which they say goodbye.

@@ -21,7 +21,7 @@ from server.core.engine import Engine
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS, WINDOW_MINUTES
 from server.core.types import BUY, E8, IOC, LIMIT, SELL, Stamp
-from server.feed.activity import RECENT_SECONDS, SECOND_NS, Activity
+from server.feed.activity import RECENT_S, SECOND_NS, Activity
 from server.rpc import market_figures
 from server.rpc.market_figures import Days
 from server.rpc.market_view import Tickers
@@ -140,7 +140,7 @@ async def test_statistics(tmp_path: Path) -> None:
         assert (found.volume, found.day_volume) == ("0.5", "0.5")
         assert (found.open_orders, found.bid_levels, found.ask_levels) == (4, 1, 2)
         assert (found.bid_depth, found.ask_depth, found.spread_e8) == ("1", "3.5", 2 * E8)
-        assert 1 <= found.recent_seconds <= RECENT_SECONDS
+        assert 1 <= found.recent_seconds <= RECENT_S
         assert 0 < found.since_time_ns <= found.time_ns
 
 
@@ -184,10 +184,10 @@ def test_recent_counts_are_those_of_the_last_minute(*, stamps_go_on: bool) -> No
         done = activity.of(BTC)
         assert (done.orders, done.trades) == (4 * (each + 1), 2 * (each + 1))
         assert done.volume_e8 == 6 * (each + 1)
-        last = min(each + 1, RECENT_SECONDS)
+        last = min(each + 1, RECENT_S)
         assert (done.recent_orders, done.recent_trades) == (4 * last, 2 * last)
-    assert activity.recent_seconds == RECENT_SECONDS
-    now_ns += 2 * RECENT_SECONDS * SECOND_NS
+    assert activity.recent_seconds == RECENT_S
+    now_ns += 2 * RECENT_S * SECOND_NS
     assert activity.of(BTC)[3:] == (0, 0)
     assert activity.of(ETH).orders == 0
 

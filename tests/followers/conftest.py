@@ -16,7 +16,7 @@ import pytest
 from server.supervisor import embedded_postgres
 from server.supervisor.embedded_postgres import PostgresMissing
 from tests.followers.small_disk import SmallDisk
-from tests.running import START_SECONDS, free_port
+from tests.running import START_S, free_port
 
 _numbers = itertools.count(1)
 
@@ -38,7 +38,7 @@ class PostgresServer:
     def start(self) -> None:
         command = [*self._enter, *embedded_postgres.command(self.directory, self.port)]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_S
         while True:
             try:
                 asyncio.run(self._connected())
@@ -60,7 +60,7 @@ class PostgresServer:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(START_SECONDS)
+        self.process.wait(START_S)
 
     def database(self, tablespace: str = "pg_default") -> str:
         """The address of an empty database."""

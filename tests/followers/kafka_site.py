@@ -27,7 +27,7 @@ from server.settings import KafkaSettings
 from server.supervisor.kafka_broker import KafkaMissing, command, install, prepare
 from tests.running import free_port
 
-START_SECONDS = 60.0
+START_S = 60.0
 
 
 class Broker:
@@ -55,7 +55,7 @@ class Broker:
                 stderr=output,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_S
         admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
         while True:
             assert self._process.poll() is None, (self._directory / "output").read_text()

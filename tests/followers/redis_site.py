@@ -13,7 +13,7 @@ from redis import Redis, RedisError
 from server.supervisor import redis_server
 from tests.running import free_port
 
-START_SECONDS = 30.0
+START_S = 30.0
 
 
 class Site:
@@ -37,7 +37,7 @@ class Site:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_S
         while True:
             assert self._process.poll() is None, "redis ended"
             try:

@@ -29,7 +29,7 @@ from server.rpc.parts import BEHIND_S, SILENCE_S, PartHealth, Parts
 from server.rpc.rate_limits import judge_of
 from server.settings import RateLimits
 from tests.followers.conftest import PostgresServer
-from tests.running import START_SECONDS, Running, Starter, free_port, until
+from tests.running import START_S, Running, Starter, free_port, until
 
 SHOWN_S = 2.0
 """A part that died is shown as down within that."""
@@ -216,7 +216,7 @@ class Site:
         assert time.monotonic() - began < ANSWER_S
         return next(part for part in listed.parts if part.name == name)
 
-    def until(self, name: str, state: str, seconds: float = START_SECONDS) -> PartStatus:
+    def until(self, name: str, state: str, seconds: float = START_S) -> PartStatus:
         until(lambda: self.part(name).state == state, seconds, f"{name} {state}")
         return self.part(name)
 
@@ -268,6 +268,6 @@ def test_part_that_hangs_is_down_and_delays_no_answer(starter: Starter) -> None:
     with socket.create_server(("127.0.0.1", free_port())) as listener:
         url = f"redis://127.0.0.1:{listener.getsockname()[1]}"
         site = Site(starter, "--redis-url", url)
-        until(lambda: "no answer" in site.part("redis").problem, START_SECONDS)
+        until(lambda: "no answer" in site.part("redis").problem, START_S)
         assert site.part("redis").state == "down"
         site.place()

@@ -55,8 +55,8 @@ async def opened(channel: grpc.aio.Channel) -> Any:
 async def test_cancel_on_disconnect_of_a_caller_that_falls_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(configuration, "PING_SECONDS", 1)
-    monkeypatch.setattr(configuration, "PING_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(configuration, "PING_S", 1)
+    monkeypatch.setattr(configuration, "PING_TIMEOUT_S", 1)
     async with (
         serving(tmp_path / "data") as served,
         gateway(served) as address,

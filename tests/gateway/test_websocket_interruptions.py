@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 from tests.running import Everything, Starter, until
 
 INSTRUMENT = "BTC-USD"
-PATIENCE_SECONDS = 60.0
+PATIENCE_S = 60.0
 
 
 class Follower:
@@ -163,7 +163,7 @@ class Trader:
 
     def _sure(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """Asked until there is an answer."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             with suppress(httpx.HTTPError):
                 reply = self._http.request(method, path, json=body)
@@ -192,26 +192,26 @@ def test_no_event_is_missed_or_doubled_whoever_dies(
 ) -> None:
     follower = Follower(everything.http)
     # What one channel has before another begins, that one never has.
-    until(lambda: follower.subscribed == 3, PATIENCE_SECONDS, "three channels")
+    until(lambda: follower.subscribed == 3, PATIENCE_S, "three channels")
     trader = Trader(everything.http)
     try:
-        until(lambda: len(follower.trades) > 3, PATIENCE_SECONDS)
+        until(lambda: len(follower.trades) > 3, PATIENCE_S)
         for name in ("server", "websocket", "envoy"):
             before = len(follower.trades)
             part(everything, name).kill()
             began = time.monotonic()
-            until(lambda before=before: len(follower.trades) > before + 3, PATIENCE_SECONDS)  # type: ignore[misc]
+            until(lambda before=before: len(follower.trades) > before + 3, PATIENCE_S)  # type: ignore[misc]
             took = time.monotonic() - began
             assert name != "server" or follower.connections == 1, "its restart is but a pause"
             figures(f"WebSocket: trades again {took:.1f} s after {name} was killed (aim: 5 s)")
     finally:
         trader.close()
     try:
-        until(lambda: set(follower.trades) >= trader.trades, PATIENCE_SECONDS, "every trade")
+        until(lambda: set(follower.trades) >= trader.trades, PATIENCE_S, "every trade")
         book = httpx.get(f"{everything.http}/market/orderbook", params={"levels": 100}).json()
-        until(lambda: follower.depth_sequence == book["sequence"], PATIENCE_SECONDS, "the book")
+        until(lambda: follower.depth_sequence == book["sequence"], PATIENCE_S, "the book")
         fills = 2 * sum(trade["quantity"] for trade in follower.trades.values())
-        until(lambda: follower.filled() >= fills, PATIENCE_SECONDS, "both fills of each trade")
+        until(lambda: follower.filled() >= fills, PATIENCE_S, "both fills of each trade")
     finally:
         follower.close()
     assert follower.missed == []

@@ -152,7 +152,7 @@ async def gone(here: Served, connections: int) -> None:
 
 def test_client_who_answers_no_ping_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a cable was pulled: it says nothing, and its end of the connection stays open."""
-    monkeypatch.setattr(bridges, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(bridges, "PING_S", 0.2)
 
     async def test(here: Served) -> None:
         healthy = await here.connect()
@@ -173,7 +173,7 @@ def test_client_who_answers_no_ping_is_gone(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_only_who_wants_nothing_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridges, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(bridges, "IDLE_S", 0.2)
 
     async def test(here: Served) -> None:
         here.exchange.told(None, trades(1, 1))
@@ -239,8 +239,8 @@ def fill(here: Served) -> None:
 
 def test_client_who_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library would wait for room for its own ping as long as it takes."""
-    monkeypatch.setattr(bridges, "PING_SECONDS", 0.1)
-    monkeypatch.setattr(links, "STALLED_SECONDS", 0.3)
+    monkeypatch.setattr(bridges, "PING_S", 0.1)
+    monkeypatch.setattr(links, "STALLED_S", 0.3)
 
     async def test(here: Served) -> None:
         await here.connect()
@@ -252,7 +252,7 @@ def test_client_who_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_client_who_takes_little_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "STALLED_SECONDS", 1.0)
+    monkeypatch.setattr(links, "STALLED_S", 1.0)
 
     async def test(here: Served) -> None:
         slow = await here.connect()
@@ -268,7 +268,7 @@ def test_client_who_takes_little_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_handshake_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridges, "OPEN_SECONDS", 0.2)
+    monkeypatch.setattr(bridges, "OPEN_S", 0.2)
 
     async def test(here: Served) -> None:
         healthy = await here.connect()
@@ -362,7 +362,7 @@ def test_an_instrument_that_is_not_listed_opens_no_channel() -> None:
 
 def test_who_goes_leaves_his_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else each would keep its stream, and its part of memory, for ever."""
-    monkeypatch.setattr(bridges, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(bridges, "SWEEP_S", 0.01)
 
     async def test(here: Served) -> None:
         here.exchange.told(None, trades(1, 1))
@@ -416,7 +416,7 @@ def test_memory_of_who_goes_is_free_at_once(goodbye: bytes) -> None:
 
 
 def test_exchange_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "BEGIN_SECONDS", 0.1)
+    monkeypatch.setattr(sessions, "BEGIN_S", 0.1)
 
     async def test(here: Served) -> None:
         client = await here.connect()
@@ -442,7 +442,7 @@ def test_figures_and_lines_tell_what_happened(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(links, "UNREAD_BYTES_MAX", -1)
-    monkeypatch.setattr(bridges, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(bridges, "SWEEP_S", 0.05)
     caplog.set_level(logging.INFO, "exchange.websocket")
 
     async def test(here: Served) -> None:

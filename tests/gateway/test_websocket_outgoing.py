@@ -7,7 +7,7 @@ import pytest
 
 from gateway.websocket import outgoing
 from gateway.websocket.frames import Frame
-from gateway.websocket.outgoing import STATE_WAIT_SECONDS, WAITING_BYTES_MAX
+from gateway.websocket.outgoing import STATE_WAIT_S, WAITING_BYTES_MAX
 from tests.gateway.test_websocket_channels import run, wired
 
 LARGE = "x" * 1_000
@@ -55,7 +55,7 @@ def test_a_state_alone_waits_only_a_little() -> None:
             await asyncio.sleep(0)
             assert wire.writes == 0
             await wire.until("state")
-            assert loop.time() - began >= STATE_WAIT_SECONDS
+            assert loop.time() - began >= STATE_WAIT_S
 
     run(test)
 
@@ -96,7 +96,7 @@ def test_deltas_past_the_bound_become_a_snapshot() -> None:
 def test_events_past_the_bound_end_the_connection(
     monkeypatch: pytest.MonkeyPatch, reads_again: bool
 ) -> None:
-    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(outgoing, "CLOSE_S", 0.05)
 
     async def test() -> None:
         async with wired() as (wire, outgoing):

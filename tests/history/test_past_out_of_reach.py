@@ -16,7 +16,7 @@ from server.settings import GrpcLimits
 from tests.followers.conftest import PostgresServer
 from tests.history.test_past import Refusal, past_of
 from tests.history.written import NAME, Written
-from tests.running import START_SECONDS
+from tests.running import START_S
 
 
 @contextlib.asynccontextmanager
@@ -95,7 +95,7 @@ def test_a_database_that_falls_silent_within_a_question_is_left_alone(
         async with orders_locked(database) as connection:
             asking = asyncio.create_task(past.order("s0", None))  # type: ignore[arg-type]
             waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(START_S):
                 while not await connection.fetchval(waits):
                     pass  # Each look is a moment for the question.
             postgres.signal(signal.SIGSTOP)
@@ -162,7 +162,7 @@ def test_a_caller_is_told_of_a_slow_database_before_his_time_is_over(
 
     async def run() -> None:
         history = History(filled)
-        async with contextlib.AsyncExitStack() as turns, asyncio.timeout(START_SECONDS):
+        async with contextlib.AsyncExitStack() as turns, asyncio.timeout(START_S):
             for _ in range(reader.CONNECTIONS_MAX):
                 await turns.enter_async_context(history._turns)
             with pytest.raises(Refusal, match=r"without an answer within 0\.3 s"):

@@ -429,7 +429,7 @@ def test_row_22_the_next_segment_begins_while_callers_have_every_descriptor(tmp_
 def test_row_22_room_comes_once_callers_have_left_a_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.journal.headroom.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("server.journal.headroom.RETRY_S", 0.01)
     told: list[str] = []
     headroom = Headroom(tmp_path, SEGMENT_BYTES, told.append)
     headroom.start()

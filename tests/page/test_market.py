@@ -7,7 +7,7 @@ import psutil
 from playwright.sync_api import Page, expect
 
 from tests.page.conftest import WAIT_MS, Opener
-from tests.running import START_SECONDS, Everything, until
+from tests.running import START_S, Everything, until
 
 Keep = Callable[[Page, str], None]
 expect.set_options(timeout=WAIT_MS)
@@ -64,7 +64,7 @@ def test_a_person_trades_through_a_restart(
 
     started = since(http)
     kill_server(exchange)
-    until(lambda: since(http) not in ("", started), START_SECONDS, "a server started again")
+    until(lambda: since(http) not in ("", started), START_S, "a server started again")
     expect(page.locator("#connection-state")).to_have_text("live")
     expect(bid).to_contain_text("0.3")
 

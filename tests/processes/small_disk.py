@@ -2,7 +2,7 @@
 
 The disk goes with the process; SMALL_DISK_OF, if set, is the directory whose files it has at first.
 BALLAST, if set, is how much of it something else takes at first; from outside it is reached through
-/proc/<pid>/root. DELAY_FIRST_SECONDS, if set, is what `up` waits before it starts a part again for
+/proc/<pid>/root. DELAY_FIRST_S, if set, is what `up` waits before it starts a part again for
 the first time.
 """
 
@@ -53,6 +53,6 @@ if __name__ == "__main__":
     from server.supervisor import watch
     from server.supervisor.main import main
 
-    if "DELAY_FIRST_SECONDS" in os.environ:
-        watch.DELAY_FIRST_SECONDS = float(os.environ["DELAY_FIRST_SECONDS"])  # type: ignore[misc]
+    if "DELAY_FIRST_S" in os.environ:
+        watch.DELAY_FIRST_S = float(os.environ["DELAY_FIRST_S"])  # type: ignore[misc]
     sys.exit(main())

@@ -15,7 +15,7 @@ from tests.processes.invariants import assert_kept
 from tests.processes.load import MixedLoad, repeat, sequence_of
 from tests.running import Running, Starter, is_there, until
 
-GONE_SECONDS = 1.0
+GONE_S = 1.0
 
 
 def assert_gone_and_kept(starter: Starter, server: Running, load: MixedLoad, began: float) -> str:
@@ -65,7 +65,7 @@ def test_failed_call_ends_the_server(
         load.wait(3)
         began = time.monotonic()
         sign.touch()
-        until(lambda: not is_there(server.pid), GONE_SECONDS, "the end of the server")
+        until(lambda: not is_there(server.pid), GONE_S, "the end of the server")
         figures(f"fault {fault}: {assert_gone_and_kept(starter, server, load, began)}")
     assert sign.read_text() == f"{error}\n", "what failed was tried again"
 
@@ -90,7 +90,7 @@ def test_sync_failed_by_the_kernel_ends_the_server(
         try:
             until(lambda: "EIO" in (trace.read_text() if trace.exists() else ""), 10, "EIO")
             began = time.monotonic()
-            until(lambda: not is_there(server.pid), GONE_SECONDS, "the end of the server")
+            until(lambda: not is_there(server.pid), GONE_S, "the end of the server")
             found = assert_gone_and_kept(starter, server, load, began)
         finally:
             tracer.kill()

@@ -204,7 +204,7 @@ def test_a_start_on_a_full_disk_is_tried_until_there_is_room(
         SMALL_DISK=str(data),
         SMALL_DISK_BYTES=str(DISK_BYTES),
         BALLAST=str(DISK_BYTES - left_bytes if left_bytes else DISK_BYTES * 2),
-        DELAY_FIRST_SECONDS="0.02",
+        DELAY_FIRST_S="0.02",
     )
 
     def attempts() -> int:
@@ -238,7 +238,7 @@ def test_a_start_without_room_for_cancels_is_tried_until_there_is(
         SMALL_DISK_OF=str(stopped),
         SMALL_DISK_BYTES=str(DISK_BYTES),
         BALLAST=str(DISK_BYTES * 2),
-        DELAY_FIRST_SECONDS="0.02",
+        DELAY_FIRST_S="0.02",
     )
     running.wait_line("degraded: server is being started again: journal disk full", 40)
     (disk_of(running, data) / BALLAST_NAME).unlink()

@@ -241,7 +241,7 @@ async def test_a_snapshot_is_told_of_until_it_is_heard(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever asked for it would wait for his whole deadline."""
-    monkeypatch.setattr(snapshots, "REPORT_SECONDS", 0.005)
+    monkeypatch.setattr(snapshots, "REPORT_S", 0.005)
     follower = SnapshotFollower(tmp_path, interval_s=3600)
     told: list[int] = []
     heard = asyncio.Event()
@@ -276,7 +276,7 @@ def test_a_snapshot_that_cannot_be_written_is_tried_again(
         follower.write()
     assert not follower.due(), "not at once"
     in_the_way.unlink()
-    monkeypatch.setattr(snapshots, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(snapshots, "RETRY_S", 0)
     assert follower.due()
     assert follower.write().sequence == site.engine.sequence
 

@@ -24,8 +24,8 @@ from tests.running import EXCHANGE, free_port, until
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = ("README.md", "CHANGELOG.md", "deploy/OPERATING.md", "server/DECISIONS.md")
-SET_UP_SECONDS = 300.0
-COMMAND_SECONDS = 60.0
+SET_UP_S = 300.0
+COMMAND_S = 60.0
 
 
 def blocks(language: str) -> list[str]:
@@ -93,7 +93,7 @@ class Stranger:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=COMMAND_SECONDS,
+            timeout=COMMAND_S,
             check=False,
         )
 
@@ -142,13 +142,13 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stranger]:
     interrupt_set_up(home)
     stranger = Stranger(home)
     try:
-        until(stranger.is_ready, SET_UP_SECONDS, "ready")
+        until(stranger.is_ready, SET_UP_S, "ready")
         yield stranger
     finally:
         stranger.stop()
 
 
-@pytest.mark.timeout(SET_UP_SECONDS + 120)
+@pytest.mark.timeout(SET_UP_S + 120)
 def test_make_up_and_every_command_as_written(stranger: Stranger) -> None:
     assert len(commands()) > 15
     for command in commands():
@@ -162,7 +162,7 @@ def test_make_up_and_every_command_as_written(stranger: Stranger) -> None:
         assert done.stdout.strip(), f"{command} says nothing"
 
 
-@pytest.mark.timeout(SET_UP_SECONDS + 120)
+@pytest.mark.timeout(SET_UP_S + 120)
 def test_every_program_as_written(stranger: Stranger) -> None:
     for number, program in enumerate(blocks("python")):
         source = stranger.home / f"readme_{number}.py"
@@ -172,16 +172,16 @@ def test_every_program_as_written(stranger: Stranger) -> None:
         assert done.stdout.strip(), f"{program} says nothing"
 
 
-@pytest.mark.timeout(SET_UP_SECONDS + 120)
+@pytest.mark.timeout(SET_UP_S + 120)
 def test_set_up_by_two_at_once_serves_both(stranger: Stranger) -> None:
-    assert stranger.beside.wait(COMMAND_SECONDS) == 0
+    assert stranger.beside.wait(COMMAND_S) == 0
     said = (stranger.home / "beside.log").read_text(encoding="utf-8")
     assert "--http-port" in said
     both = said + stranger.log()
     assert both.count("-m venv") == 1, both
 
 
-@pytest.mark.timeout(SET_UP_SECONDS + 120)
+@pytest.mark.timeout(SET_UP_S + 120)
 def test_what_up_installs_is_what_running_needs(stranger: Stranger) -> None:
     installed = stranger.run(".venv/bin/uv", "pip", "list", "--python", ".venv/bin/python")
     for tool in ("pytest", "mypy", "grpcio-tools", "hypothesis", "pyarrow"):

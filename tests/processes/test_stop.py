@@ -16,7 +16,7 @@ from tests.processes.invariants import assert_kept
 from tests.processes.load import MixedLoad, repeat, sequence_of
 from tests.running import Starter, free_port, until
 
-STOP_SECONDS = 10.0
+STOP_S = 10.0
 
 
 class Health:
@@ -42,19 +42,19 @@ def test_sigterm_under_load(starter: Starter, figures: Callable[[str], None]) ->
     health = Health(address)
     with MixedLoad(address, "t") as load:
         load.wait(5)
-        until(lambda: health.said == [HealthCheckResponse.SERVING], STOP_SECONDS, "health")
+        until(lambda: health.said == [HealthCheckResponse.SERVING], STOP_S, "health")
         began = time.monotonic()
-        code = server.terminate(STOP_SECONDS)
+        code = server.terminate(STOP_S)
         seconds = time.monotonic() - began
     assert code == Exit.CLEAN, server.lines
-    health.thread.join(STOP_SECONDS)
+    health.thread.join(STOP_S)
     assert health.said == [HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING]
     again, address = starter.server()
     said = again.wait_line("recovered")
     assert re.search(r"replayed 0; last sequence \d+; dropped 0 tail bytes", said), said
     resolved = repeat(address, load.unanswered())
     acknowledged = load.acknowledged | {k: v for k, v in resolved.items() if sequence_of(v)}
-    assert again.terminate(STOP_SECONDS) == Exit.CLEAN
+    assert again.terminate(STOP_S) == Exit.CLEAN
     assert_kept(starter.data_dir, acknowledged)
     figures(
         f"fault 33: stopped in {seconds:.2f} s with {len(load.acknowledged)} acknowledged, 0 lost"

@@ -107,7 +107,7 @@ async def test_all_serve_and_stop(start: Callable[..., Exchange]) -> None:
 async def test_one_that_serves_late_is_told_of_twice(
     start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(watching, "SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(watching, "SETTLE_S", 0.1)
     waits = f"import os, time\nwhile not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.01)"
     exchange = start(follower=waits + SERVES)
     assert "follower does not serve yet" in await exchange.watch.start()
@@ -131,7 +131,7 @@ async def test_a_part_that_dies_is_started_again(start: Callable[..., Exchange])
 async def test_one_that_always_dies_is_given_up_and_named(
     start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "DELAY_FIRST_SECONDS", 0.001)
+    monkeypatch.setattr(watching, "DELAY_FIRST_S", 0.001)
     exchange = start(server=ENDS.format(code=1))
     with pytest.raises(GaveUp) as gave_up:
         await exchange.watch.start()
@@ -147,8 +147,8 @@ async def test_one_that_always_dies_is_given_up_and_named(
 async def test_restarts_of_long_ago_are_forgotten(
     start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "DELAY_FIRST_SECONDS", 0.001)
-    monkeypatch.setattr(watching, "RESTARTS_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "DELAY_FIRST_S", 0.001)
+    monkeypatch.setattr(watching, "RESTARTS_S", 0.0)
     exchange = start(follower=ENDS.format(code=1))
     starting = asyncio.create_task(exchange.watch.start())
     await until(lambda: sum("(in 0.0 s)" in line for line in exchange.said) > 6)
@@ -193,7 +193,7 @@ async def test_a_server_waits_for_who_reads_its_journal_meanwhile(
     start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Between its end and its next start the directory is anybody's who verifies or exports it."""
-    monkeypatch.setattr(watching, "DELAY_FIRST_SECONDS", 0.001)
+    monkeypatch.setattr(watching, "DELAY_FIRST_S", 0.001)
     taken = tmp_path / "taken"
     locked = f"import os\nif os.path.exists({str(taken)!r}): " + ENDS.format(code=int(Exit.LOCKED))
     exchange = start(server=locked + SERVES)
@@ -209,7 +209,7 @@ async def test_a_server_waits_for_who_reads_its_journal_meanwhile(
 async def test_a_part_beside_that_can_not_even_be_begun_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watching, "DELAY_FIRST_SECONDS", 0.001)
+    monkeypatch.setattr(watching, "DELAY_FIRST_S", 0.001)
     said: list[str] = []
     part = Part("postgres", [sys.executable, "-c", SERVES], lambda *_: None, 1.0)
     begin = part.run
@@ -310,7 +310,7 @@ async def test_a_stop_after_the_server_was_killed_is_not_clean(
     start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_back: bool
 ) -> None:
     """Its next process, which has yet to recover, changes nothing."""
-    monkeypatch.setattr(watching, "DELAY_FIRST_SECONDS", 0.001 if is_back else 60.0)
+    monkeypatch.setattr(watching, "DELAY_FIRST_S", 0.001 if is_back else 60.0)
     killed = tmp_path / "killed"
     recovers = f"import os, signal\nif os.path.exists({str(killed)!r}): signal.pause()\n"
     exchange = start(server=recovers + SERVES)

@@ -22,9 +22,9 @@ OPTIONAL: Final = re.compile(r";.*\bextra\s*==")
 ENVOY_VERSION: Final = re.compile(r"/([0-9]+\.[0-9]+\.[0-9]+)/", re.ASCII)
 PARTS: Final = "server.app, server.followers.process, gateway.websocket.bridge"
 """Modules that load all that server, follower and bridge load, and the trading commands too."""
-LOAD_SECONDS: Final = 60.0
+LOAD_S: Final = 60.0
 """For these, from a cold disk."""
-ENVOY_SECONDS: Final = 20.0
+ENVOY_S: Final = 20.0
 """For Envoy to say its version: it is 100 MB to read from a cold disk."""
 FILES_SPARE: Final = 256
 """Descriptors that the server needs besides one for each subscriber's connection."""
@@ -95,7 +95,7 @@ def _failure_to_load() -> str:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=LOAD_SECONDS,
+            timeout=LOAD_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as failure:
@@ -129,7 +129,7 @@ def _envoy() -> Finding:
             [program, "--version"],
             capture_output=True,
             text=True,
-            timeout=ENVOY_SECONDS,
+            timeout=ENVOY_S,
             check=False,
         )
     except envoy.EnvoyMissing as missing:

@@ -11,7 +11,7 @@ from server.supervisor import embedded_postgres, kafka_broker, redis_server
 from server.supervisor.doctor.finding import Finding, good, note
 from server.supervisor.program_missing import ProgramMissing
 
-ANSWER_SECONDS: Final = 2.0
+ANSWER_S: Final = 2.0
 NOT_WANTED: Final = "not asked for: disabled"
 FULL: Final = "exchange up --full starts one of its own"
 ON_FIRST_USE: Final = "not installed yet: the first exchange up --full does that"
@@ -59,10 +59,10 @@ def _named(name: str, url: str) -> Finding:
     try:
         if is_directory:
             with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(ANSWER_SECONDS)
+                connection.settimeout(ANSWER_S)
                 connection.connect(shown)
         else:
-            socket.create_connection((host, port), ANSWER_SECONDS).close()
+            socket.create_connection((host, port), ANSWER_S).close()
     except (OSError, UnicodeError) as failure:  # the second for a name that none can have
         said = f"{shown} does not answer ({failure}): orders are taken without it"
         return note(name, said, "start it, or name another")

@@ -20,7 +20,7 @@ from server.supervisor.doctor.finding import Finding, bad, good, note
 from server.supervisor.up import check_port
 from server.supervisor.watch import GaveUp
 
-ANSWER_SECONDS: Final = 3.0
+ANSWER_S: Final = 3.0
 """For an answer from this machine: it comes in milliseconds, or something is wrong."""
 HEALTH_BYTES_MAX: Final = 65_536
 SNAPSHOT_INTERVALS_MAX: Final = 3
@@ -78,7 +78,7 @@ def _http_port(settings: Settings, *, is_running: bool) -> Finding:
 def _is_exchange(at: str) -> bool:
     """Whether the gateway of an exchange answers there, well or not."""
     try:
-        with closing(HTTPConnection(at, timeout=ANSWER_SECONDS)) as connection:
+        with closing(HTTPConnection(at, timeout=ANSWER_S)) as connection:
             connection.request("GET", "/healthz")
             told = json.loads(connection.getresponse().read(HEALTH_BYTES_MAX))
     except (OSError, HTTPException, ValueError):
@@ -99,9 +99,9 @@ def _grpc_port(settings: Settings, *, is_running: bool) -> Finding:
 
 
 async def _status(at: str) -> Status:
-    retries = Retries(attempt_s=ANSWER_SECONDS, overall_s=ANSWER_SECONDS)
+    retries = Retries(attempt_s=ANSWER_S, overall_s=ANSWER_S)
     async with ExchangeClient(at, retries=retries) as exchange:
-        await exchange.connect(ANSWER_SECONDS)
+        await exchange.connect(ANSWER_S)
         return await exchange.status()
 
 
