@@ -15,6 +15,7 @@ import pytest
 from clients.errors import ExchangeError, RefusedError, UnavailableError
 from clients.following import (
     PROOF_MAX,
+    BookMessagesPosition,
     BookPosition,
     Interruption,
     followed,
@@ -173,6 +174,19 @@ async def test_what_was_dropped_proves_nothing() -> None:
     got = await read(follow_proven_trades(streams), 4)
     assert streams.asked == [None, 4, 8]
     assert [message.restarted for message in got] == [False] * 4
+
+
+async def test_what_could_not_be_proven_is_asked_again_before_it_goes_on() -> None:
+    """A refusal of the question is no answer to it."""
+    streams = Scripted[TradesMessage](
+        [trades(4, 4), trades(4, 8, trade(5)), GONE],
+        [SLOW],
+        [trades(4, 4), trades(4, 8, trade(5, 1))],
+        [trades(20, 20)],
+    )
+    got = await read(follow_proven_trades(streams), 3)
+    assert streams.asked == [None, 4, 4, None]
+    assert [message.restarted for message in got] == [False, False, True]
 
 
 def follow_proven_trades(
@@ -361,6 +375,19 @@ async def test_book_is_resumed() -> None:
     assert streams.asked == [None, 0]
     assert books[1].restart_count == 0
     assert server.book() == (books[1].levels("buy"), books[1].levels("sell"))
+
+
+async def test_messages_of_a_book_are_resumed_and_refused_as_the_book_is() -> None:
+    server = BookServer()
+    first, second = server.snapshot(), server.change(1, bids={5: 1})
+    streams = Scripted[StreamOrderBookResponse]([first, GONE], [second, UNLISTED])
+    follow = followed(streams, BookMessagesPosition("BTC-USD"), QUICK, streams.told.append)
+    async with asyncio.timeout(10), aclosing(follow):
+        messages = [(await anext(follow))[1] for _ in range(2)]
+        with pytest.raises(RefusedError) as caught:
+            await anext(follow)
+    assert (messages, streams.asked) == ([first, second], [None, 0])
+    assert caught.value is UNLISTED
 
 
 async def test_book_says_why_it_started_afresh() -> None:

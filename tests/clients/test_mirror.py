@@ -22,6 +22,7 @@ def level(price: str, quantity: str) -> Level:
 def test_snapshot_and_delta() -> None:
     server, mirror = BookServer(), BookMirror(BTC)
     assert (mirror.sequence, mirror.best_bid, mirror.mid) == (None, None, None)
+    assert (mirror.restarted, mirror.book().sequence) == ("", 0)
     server.change(7, bids={100 * E8: 2 * E8, 99 * E8: E8}, asks={101 * E8: 3 * E8})
     mirror.take(server.snapshot())
     assert (mirror.best_bid, mirror.best_ask) == (level("100", "2"), level("101", "3"))
@@ -42,6 +43,14 @@ def test_mid_is_exact_whatever_the_caller_computes_with() -> None:
     mirror.take(server.snapshot())
     with localcontext(Context(prec=5, traps=[Inexact])):
         assert str(mirror.mid) == "92233720368.547758065"
+
+
+def test_a_book_with_one_side_has_no_mid() -> None:
+    for bids, asks in (({5: 1}, None), (None, {5: 1})):
+        server, mirror = BookServer(), BookMirror(BTC)
+        server.change(1, bids, asks)
+        mirror.take(server.snapshot())
+        assert mirror.mid is None
 
 
 def test_levels_are_best_first_and_counted() -> None:

@@ -191,6 +191,28 @@ def test_the_three_files_say_the_same(plain_site: Site, tmp_path: Path) -> None:
             assert [as_text(column, each) for each in plain_values] == expected
 
 
+def test_a_flag_is_true_or_false_in_each_file(tmp_path: Path) -> None:
+    site = Site(tmp_path / "data")
+    site.commit(*settings())
+    site.commit(PlaceOrder("a", INSTRUMENT, 1, 1, E8, E8, post_only=True))
+    site.commit(PlaceOrder("a", INSTRUMENT, 1, 1, E8, E8))
+    site.close()
+    columns, make = TABLES["orders"]
+    placed = list(make(Range().happened(records_of(site.directory))))
+    text, lines, path = io.StringIO(), io.StringIO(), tmp_path / "orders.parquet"
+    CsvWriter(columns, text).write(placed)
+    NdjsonWriter(columns, lines).write(placed)
+    writer = ParquetWriter(columns, path)
+    writer.write(placed)
+    writer.close()
+    from_csv = csv.DictReader(io.StringIO(text.getvalue()))
+    assert [row["post_only"] for row in from_csv] == ["true", "false"]
+    from_json = map(json.loads, lines.getvalue().splitlines())
+    assert [row["post_only"] for row in from_json] == [True, False]
+    from_parquet = pyarrow.parquet.read_table(path)
+    assert from_parquet.column("post_only").to_pylist() == [True, False]
+
+
 def test_money_beyond_64_bits_is_exact(tmp_path: Path) -> None:
     columns = (Column("fee", "units"),)
     units = -(10**37 + 1)

@@ -41,6 +41,12 @@ class Site:
         return sum(self.passes() for _ in range(tries))
 
 
+def test_until_redis_is_heard_of_the_limiter_in_process_judges_alone() -> None:
+    limiter = LeasedLimiter("orders", LIMIT, Clock())
+    passes = [not limiter.take({"client a": 1}).retry_after_ns for _ in range(2 * LIMIT)]
+    assert (sum(passes), limiter.held) == (LIMIT, 0)
+
+
 def test_a_block_passes_on_credit_and_no_more_until_redis_has_answered() -> None:
     site = Site()
     assert site.count(50) == BLOCK
@@ -89,6 +95,40 @@ def test_one_that_joins_has_a_block_and_asks_for_nothing() -> None:
     site.limiter.join(0)
     assert site.woken == 1
     assert site.limiter.wishes(10) == [Wish("client a", 0, BLOCK, BLOCK)]
+
+
+def test_redis_being_there_is_nothing_to_attend_to() -> None:
+    """Each answer says so: that would ask for the next at once, for ever."""
+    site = Site()
+    site.limiter.join(0)
+    assert site.woken == 0
+
+
+def test_what_redis_forgot_is_told_at_once_of_whom_is_still_held() -> None:
+    site = Site()
+    for holder in ("client a", "client b"):
+        assert site.passes(1, holder)
+    site.limiter.sweep()
+    for wish in site.limiter.wishes(10):
+        charged = LIMIT if wish.holder == "client b" else 0
+        site.limiter.granted(wish, 0, charged * UNIT_US)
+    woken = site.woken
+    site.limiter.tell_all()
+    assert site.woken == woken + 1
+    site.limiter.sweep()
+    assert [wish.holder for wish in site.limiter.wishes(10)] == ["client b"]
+
+
+def test_what_redis_told_counts_from_when_it_was_asked() -> None:
+    """A floor below what was charged would let others' units pass again."""
+    site = Site()
+    assert site.passes(BLOCK)
+    site.clock.now_ns += 50_000_000
+    (wish,) = site.limiter.wishes(10)
+    site.limiter.granted(wish, 0, 50 * UNIT_US)
+    assert site.passes()
+    (wish,) = site.limiter.wishes(10)
+    assert wish == Wish("client a", 50 * UNIT_US, 1, BLOCK)
 
 
 def test_what_redis_told_is_told_again_less_what_came_back() -> None:
@@ -154,16 +194,32 @@ def test_more_than_a_burst_waits_for_what_is_owed_and_no_longer() -> None:
     assert (refused.holder, refused.retry_after_ns) == ("client a", ON_ITS_WAY_NS)
 
 
+def test_what_is_owed_is_told_once_it_is_in_the_way() -> None:
+    """Little is not told before the next sweep, and by then time may have paid it off."""
+    site = Site(alone=True)
+    assert site.count(4) == 4
+    site.clock.now_ns += 10**9
+    site.limiter.join(site.clock.now_ns + ALONE_NS)
+    assert site.limiter.wishes(10) == []
+    assert site.limiter.take({"client a": LIMIT}).retry_after_ns == 4 * 1_000 * UNIT_US
+    assert site.limiter.wishes(10) == [Wish("client a", 0, 4, 0)]
+    assert not site.passes(LIMIT)
+    assert site.woken == 1, "it is asked already"
+    site.limiter.granted(Wish("client a", 0, 4, 0), 0, 0)
+    assert site.passes(LIMIT)
+
+
 def test_the_budget_that_takes_longest_is_told() -> None:
     site = Site()
     for holder, charged in (("client a", LIMIT), ("client b", 3 * LIMIT)):
         assert site.passes(BLOCK, holder)
         (wish,) = site.limiter.wishes(10)
         site.limiter.granted(wish, 0, charged * UNIT_US)
-    refused = site.limiter.take({"client a": 1, "client b": 1})
-    assert refused.holder == "client b"
-    assert refused.retry_after_ns == (2 * LIMIT + 1) * 1_000 * UNIT_US
-    assert site.limiter.refused_count == 1
+    for wanted in ({"client a": 1, "client b": 1}, {"client b": 1, "client a": 1}):
+        refused = site.limiter.take(wanted)
+        assert refused.holder == "client b"
+        assert refused.retry_after_ns == (2 * LIMIT + 1) * 1_000 * UNIT_US
+    assert site.limiter.refused_count == 2
 
 
 def test_a_refusal_takes_from_nobody() -> None:

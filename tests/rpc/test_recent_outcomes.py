@@ -22,6 +22,7 @@ from server.journal.payload import encode_batch
 from server.journal.recent_keys import LIFE_NS, name_of
 from server.journal.record import BATCH, Record, decode_frame
 from server.rpc import recent_outcomes
+from server.rpc.recent_outcomes import LOOKUPS_MAX
 from server.settings import SequencerLimits
 from tests.followers.redis_site import Site
 from tests.rpc.served import BUY, E8, SELL, HeldJournal, Served, order, refused, serving, until
@@ -239,4 +240,30 @@ async def test_a_redis_that_is_away_is_left_alone_for_a_while(
     monkeypatch.setattr(recent._client, "get", asked)
     assert await recent.find(command) is None
     assert not asked.called
+    await recent.close()
+
+
+@pytest.mark.asyncio
+async def test_so_many_wait_for_redis_at_once_and_others_after_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recent = recent_outcomes.RecentOutcomes(
+        f"redis://127.0.0.1:{free_port()}", b"j" * 16, lambda: range(1, 2), lambda _: 0
+    )
+    answer = asyncio.Event()
+
+    async def answered(_: str) -> None:
+        await answer.wait()
+
+    asked = AsyncMock(side_effect=answered)
+    monkeypatch.setattr(recent._client, "get", asked)
+    command = PlaceOrder("c", "BTC-USD", BUY, 1, 10, 5, idempotency_key="k")
+    for turn in (1, 2):
+        answer.clear()
+        finding = [asyncio.create_task(recent.find(command)) for _ in range(LOOKUPS_MAX + 5)]
+        await asyncio.sleep(0.01)
+        assert sum(task.done() for task in finding) == 5
+        assert asked.call_count == turn * LOOKUPS_MAX
+        answer.set()
+        assert await asyncio.gather(*finding) == [None] * len(finding)
     await recent.close()
