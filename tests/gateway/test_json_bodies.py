@@ -29,7 +29,9 @@ ORDER = b'"client_id":"a","side":"buy","type":"limit","price":1,"quantity":1'
         (b'{"x":nul,' + ORDER + b"}", "byte 6"),
         (b'{"x":True,' + ORDER + b"}", "byte 6"),
         (b'{"x" 5,' + ORDER + b"}", "byte 6"),
+        (b'{"x":"\\n\x01",' + ORDER + b"}", "byte 9"),
         (b"{" + ORDER + b"} {}", f"byte {len(ORDER) + 4}"),
+        (b"{" + ORDER + b"}x", f"byte {len(ORDER) + 3}"),
         (b"{" + ORDER, "its end"),
         (b"{" + ORDER + b',"x":"', "its end"),
         (b'{"x":' * 33 + b"1" + b"}" * 33, "nested deeper than 32"),
@@ -74,8 +76,8 @@ def test_what_is_no_order_is_not_left_out_of_a_batch(
     assert response.status_code == 200
     first, refused, last = response.json()["results"]
     assert first["order"]["status"] == last["order"]["status"] == "open"
-    assert refused["message"].startswith('orders[1] "')
-    assert refused["message"].endswith('" is not an object: send one that is')
+    value = stranger.decode().strip('"')
+    assert refused["message"] == f'orders[1] "{value}" is not an object: send one that is'
 
 
 UNREADABLE = (
@@ -166,6 +168,7 @@ def test_each_body_is_held_to_what_its_fields_take(
         '"price":".5"',
         '"price":"\\u0035"',
         '"post_only":"true"',
+        '"post_only":"false"',
         '"post_only":false',
         '"order_id":null,"post_only":null',
         '"levels":[1],"depth":{"quantity":"a"}',
@@ -214,7 +217,20 @@ def test_more_than_a_batch_holds_is_refused_whole(http: httpx.Client, count: int
 
 
 @pytest.mark.parametrize(
-    "wrong", [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x9d", b"\xc3"]
+    "wrong",
+    [
+        b"\xff",
+        b"\xc0\x80",
+        b"\xe0\x9f\xbf",
+        b"\xe0\xc0\x80",
+        b"\xed\xa0\x80",
+        b"\xf0\x8f\xbf\xbf",
+        b"\xf1\xc0\x80\x80",
+        b"\xf4\x90\x80\x80",
+        b"\xf4\x80\x80\xc0",
+        b"\x9d",
+        b"\xc3",
+    ],
 )
 def test_what_is_replaced_has_to_be_utf8_too(http: httpx.Client, wrong: bytes) -> None:
     before = http.get("/orders").json()
@@ -223,6 +239,19 @@ def test_what_is_replaced_has_to_be_utf8_too(http: httpx.Client, wrong: bytes) -
     assert response.status_code == 400
     assert "is no JSON, by what stands at byte" in error_of(response)["message"]
     assert http.get("/orders").json() == before
+
+
+def test_any_letter_may_stand_beside_what_is_replaced(http: httpx.Client) -> None:
+    """The first and the last of each kind of UTF-8."""
+    kinds = ("\x80\u07ff", "\u0800\u0fff\u1000\ud7ff\ue000\uffff", "\U00010000\U0003ffff")
+    letters = "".join(kinds) + "\U00040000\U000fffff\U00100000\U0010ffff"
+    bad = '{"price":[],"x":"' + letters + '"}'
+    body = b'{"orders":[{' + ORDER + b"}," + bad.encode() + b',{"x":"' + letters.encode() + b'"}]}'
+    response = http.post("/orders/batch", content=body)
+    assert response.status_code == 200, response.text
+    placed, refused, _ = response.json()["results"]
+    assert placed["order"]["status"] == "open"
+    assert refused["message"].startswith("price ")
 
 
 def test_elements_of_two_lists_are_counted_on(http: httpx.Client) -> None:

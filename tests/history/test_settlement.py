@@ -252,6 +252,42 @@ def test_only_complete_and_kept_days_are_settled(
     assert fetch("SELECT day::text FROM settled_days") == [(str(FIRST),)]
 
 
+@pytest.mark.parametrize(("since_end_ns", "is_complete"), [(-1, False), (0, True)])
+def test_a_day_is_complete_once_the_tables_are_past_it(
+    site: Site, whole: str, since_end_ns: int, is_complete: bool
+) -> None:
+    """However far they are behind: an exchange that is traded on is always ahead of them."""
+    end_ns = nanoseconds(date.fromordinal(FIRST.toordinal() + 1))
+    reached = f"UPDATE follower_positions SET time_ns = {end_ns + since_end_ns}"
+
+    async def run() -> None:
+        await execute(whole, reached)
+        if is_complete:
+            _, obligations = await settle(whole, FIRST, site.engine.sequence + 1)
+            assert obligations == folded(site, FIRST)[0]
+        else:
+            with pytest.raises(Down, match="the day is complete at"):
+                await settle(whole, FIRST, site.engine.sequence + 1)
+
+    asyncio.run(run())
+
+
+def test_without_any_month_of_trades_no_day_is_kept(site: Site, whole: str) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(whole)
+        months = await connection.fetch(
+            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'trades'::regclass"
+        )
+        for (month,) in months:
+            await connection.execute(f"DROP TABLE {month}")
+        await connection.close()
+        with pytest.raises(DayNotKept) as refused:
+            await settle(whole, FIRST, site.engine.sequence)
+        assert refused.value.first is None
+
+    asyncio.run(run())
+
+
 def test_tables_that_begin_within_a_day_do_not_settle_it(site: Site, whole: str) -> None:
     """As they are after they were emptied and made again from a journal without its beginning."""
     noon = nanoseconds(FIRST) // 10**9 + 12 * 3_600

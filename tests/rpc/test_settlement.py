@@ -1,6 +1,6 @@
 """What `SettleDay` refuses before it asks any database."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 from unittest.mock import Mock
@@ -9,7 +9,8 @@ import grpc
 import pytest
 
 from exchange.v1.admin_service_pb2 import SettleDayRequest
-from server.history.settlement import Settlements
+from server.history.reader import Down
+from server.history.settlement import SETTLE_S, Damaged, DayNotKept, Settlements
 from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
 from server.rpc.settlement import OVER_S, SettlementCalls
@@ -23,12 +24,12 @@ HOUR_NS = 3_600 * 10**9
 
 
 @pytest.mark.parametrize(
-    "date", ["", "yesterday", "2026-2-28", "2026-02-29", "20260228", "9999-12-31", "2026-02-28 "]
+    "day", ["", "yesterday", "2026-2-28", "2026-02-29", "20260228", "9999-12-31", "2026-02-28 "]
 )
-async def test_a_day_has_one_form(served: Served, date: str) -> None:
-    failure, info = await refused(_settled(served, date))
+async def test_a_day_has_one_form(served: Served, day: str) -> None:
+    failure, info = await refused(_settled(served, day))
     assert failure.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert (info.reason, info.metadata["value"]) == ("DAY_INVALID", date)
+    assert (info.reason, info.metadata["value"]) == ("DAY_INVALID", day)
     assert "YYYY-MM-DD" in (failure.details() or "")
 
 
@@ -67,6 +68,42 @@ async def test_a_clock_that_is_set_back_opens_no_day_that_was_settled(served: Se
     assert reply.sequence == sequence + 1
 
 
+async def test_a_day_that_stamps_have_not_left_is_not_over(served: Served) -> None:
+    """The clock was set back after it was looked at."""
+    sequencer = served.exchange.sequencer
+    end_ns = int(datetime(2100, 3, 1, tzinfo=UTC).timestamp()) * 10**9
+    sequencer._clock = lambda: end_ns - 1
+    calls = Calls(sequencer, Deadlines(5, 30))
+    nowhere = Settlements("postgresql://127.0.0.1:1/nowhere")
+    settling = SettlementCalls(calls, nowhere, lambda: end_ns + HOUR_NS)
+    context: Any = Mock(time_remaining=lambda: None)
+    refusal = await settling.serve(SettleDayRequest(date="2100-02-28"), context)
+    assert refusal is not None
+    assert (refusal.reason.name, refusal.field) == ("DAY_OUT_OF_RANGE", "date")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "word"),
+    [
+        (Damaged("rebuild the tables"), "RECORD_DAMAGED", "rebuild the tables"),
+        (DayNotKept(date(2026, 3, 1)), "DAY_OUT_OF_RANGE", "begins with 2026-03-01"),
+        (DayNotKept(None), "DAY_OUT_OF_RANGE", "begins with the first trade"),
+        (Down("failing"), "NOT_SERVING", "failing"),
+        (TimeoutError(), "DEADLINE_PASSED", f"{SETTLE_S:g} s"),
+    ],
+)
+async def test_what_the_database_says_is_the_refusal(
+    served: Served, error: Exception, reason: str, word: str
+) -> None:
+    settlements: Any = Mock(configured=True, settled=Mock(side_effect=error))
+    settling = SettlementCalls(Calls(served.exchange.sequencer, Deadlines(5, 30)), settlements)
+    context: Any = Mock(time_remaining=lambda: None)
+    refusal = await settling.serve(SettleDayRequest(date="2026-02-28"), context)
+    assert refusal is not None
+    assert refusal.reason.name == reason
+    assert word in f"{refusal.value} {refusal.limit}"
+
+
 async def test_without_a_database_nothing_is_settled(served: Served) -> None:
     failure, info = await refused(_settled(served, "2026-02-28"))
     assert failure.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -74,5 +111,5 @@ async def test_without_a_database_nothing_is_settled(served: Served) -> None:
     assert "no PostgreSQL is configured" in (failure.details() or "")
 
 
-async def _settled(served: Served, date: str) -> Any:
-    return await served.admin.SettleDay(SettleDayRequest(date=date)).read()
+async def _settled(served: Served, day: str) -> Any:
+    return await served.admin.SettleDay(SettleDayRequest(date=day)).read()
