@@ -63,14 +63,14 @@ OWN_ERRORS: Final = (
     OwnError(
         flagged("UH", "UF", "UO"),
         14,
-        "the exchange takes no requests at this moment, and this one was not carried out; "
+        "the exchange is not taking requests at the moment, and this one was not carried out; "
         "wait a second and repeat it",
     ),
     OwnError(
         both(status_is("EQ", 504), header(":path", string_match={"exact": HEALTH_METHOD})),
         14,
-        f"the exchange did not say within {HEALTH_REPLY_S} s how it is: it stands still, or "
-        "has too much to do; ask again",
+        f"the exchange did not report its health within {HEALTH_REPLY_S} s: it has stopped "
+        "or is overloaded; ask again",
         503,
     ),
     OwnError(
@@ -110,7 +110,7 @@ OWN_ERRORS: Final = (
     OwnError(
         status_is("EQ", 501),
         12,
-        "of Transfer-Encoding only chunked is taken, and the request was not carried out: send it "
+        "the only Transfer-Encoding taken is chunked, and the request was not carried out: send it "
         "chunked, or with its Content-Length",
     ),
     OwnError(
@@ -123,7 +123,7 @@ OWN_ERRORS: Final = (
         both(status_is("EQ", 400), header(":method", present_match=True, invert_match=True)),
         3,
         "the request can't be read (%RESPONSE_CODE_DETAILS%): check its method, headers and "
-        "length; no name of a header may have an underscore",
+        "length; the name of a header must not have an underscore",
     ),
     OwnError(
         both(status_is("EQ", 400), header(":authority", present_match=True, invert_match=True)),
@@ -133,7 +133,7 @@ OWN_ERRORS: Final = (
     OwnError(
         both(status_is("EQ", 400), header(":path", string_match={"contains": "#"})),
         3,
-        "the path has a #, which is no part of one: send it without",
+        "the path contains a #, which is not part of a path: leave it out",
     ),
     OwnError(status_is("GE", 400), 3),
 )

@@ -1,8 +1,9 @@
-"""Every setting and every limit, each with its unit and the reason for its size.
+"""Every setting, with its unit, its bounds and the reason for its default.
 
 Plain values: nothing here reads a file or the environment (`server/supervisor/configuration.py`
 does, and checks). `Settings(data_dir=...)` is a whole configuration with the defaults.
-Limits of the engine's own memory are its state and stand in `server/core/instruments.py`.
+Limits of the engine's own memory are its state and stand in `server/core/instruments.py`; limits
+that nobody sets stand in the modules that enforce them.
 """
 
 from dataclasses import dataclass, field
@@ -209,7 +210,7 @@ class Settings:
     """HOST:PORT at which the WebSocket bridge listens, and a gateway finds it; empty: a socket of
     this machine that needs no port."""
     insecure_public: bool = False
-    """Allows a host that is not loopback, though nobody has to prove who he is."""
+    """Allows a host that is not loopback, though there is no authentication."""
     kafka_brokers: str = ""
     """HOST:PORT of one or more Kafka brokers, separated by commas; empty: no Kafka."""
     kafka_format: str = field(default="protobuf", metadata={"words": KAFKA_FORMATS})

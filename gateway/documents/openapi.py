@@ -32,21 +32,22 @@ AS_QUERY: Final = "as a query parameter or in the body"
 TEXT_REPLY: Final = "google.api.HttpBody"
 OF_THE_PAST: Final = ("GetAnalytics", "GetOrder", "ListOrders", "ListTrades")
 ERRORS: Final = {
-    "400": "The request is not right as it is; nothing of it was done.",
-    "403": "A browser sent it for a page of another origin, which can only read.",
+    "400": "The request is not valid; nothing was done.",
+    "403": "A browser sent it on behalf of a page from another origin, which may only read.",
     "404": "There is no such order, instrument or route.",
     "409": "It conflicts with what is there: a duplicate, or an order that has ended.",
     "413": "The body is larger than 1 MiB.",
-    "429": "Too much at this moment; `Retry-After` says when to come back.",
-    "431": "The headers are more than 100, or larger than 16 KiB.",
-    "501": "Memory does not hold it, and no PostgreSQL does.",
-    "503": "The exchange takes no requests at this moment.",
+    "429": "Too many requests at the moment; `Retry-After` says when to try again.",
+    "431": "There are more than 100 headers, or they exceed 16 KiB.",
+    "501": "Neither memory nor PostgreSQL holds it.",
+    "503": "The exchange is not taking requests at the moment.",
     "504": "There was no answer in time.",
 }
 INTRODUCTION: Final = (
     "Orders and market data as JSON. Prices and quantities are numbers of at most 15 significant "
     "digits and 8 decimals; in a request they may be numeric strings. Times are RFC 3339, UTC. "
-    "Sequences are decimal strings. Every error has one shape (Error). Nobody is asked who he is."
+    "Sequences are decimal strings. All errors have the same shape (Error). There is "
+    "no authentication."
 )
 
 

@@ -126,7 +126,7 @@ RULES: Final[dict[IntEnum, Rule]] = {
     ),
     EdgeReason.TOO_MANY: Rule(_BAD, False, "{field} is {value}, the limit is {limit}: send fewer"),
     EdgeReason.CURSOR_INVALID: Rule(
-        _BAD, False, "{field} {value} was not given out by this server: start again without it"
+        _BAD, False, "{field} {value} was not issued by this server: start again without it"
     ),
     EdgeReason.STATUS_INVALID: Rule(
         _BAD,
@@ -142,7 +142,7 @@ RULES: Final[dict[IntEnum, Rule]] = {
         StatusCode.OUT_OF_RANGE, False, "{field} {value} is not {limit}: choose a day that is"
     ),
     EdgeReason.RECORD_DAMAGED: Rule(
-        StatusCode.DATA_LOSS, False, "{field} {value} can't be told: {limit}"
+        StatusCode.DATA_LOSS, False, "{field} {value} can't be reported: {limit}"
     ),
     EdgeReason.VALUE_INVALID: Rule(_BAD, False, "{field} {value} is not {limit}: send one that is"),
     RejectReason.INSTRUMENT_UNKNOWN: Rule(
@@ -188,18 +188,18 @@ RULES: Final[dict[IntEnum, Rule]] = {
         _BAD, False, "{field} is required for a limit order, received nothing: set it"
     ),
     RejectReason.PRICE_NOT_ALLOWED: Rule(
-        _BAD, False, "{field} {value} does not go with a market order: leave it out"
+        _BAD, False, "{field} {value} is not allowed for a market order: leave it out"
     ),
     RejectReason.TIME_IN_FORCE_NOT_ALLOWED: Rule(
         _BAD,
         False,
-        "{field} good-till-cancel ({value}) goes with {limit} only: market orders are"
+        "{field} good-till-cancel ({value}) is for {limit} only: market orders are"
         " immediate-or-cancel or fill-or-kill",
     ),
     RejectReason.POST_ONLY_NOT_ALLOWED: Rule(
         _BAD,
         False,
-        "{field} {value} goes with limit good-till-cancel orders only: leave it out, or change"
+        "{field} {value} is for good-till-cancel limit orders only: leave it out, or change"
         " type and time in force",
     ),
     RejectReason.KEY_CONFLICT: Rule(
@@ -240,7 +240,7 @@ RULES: Final[dict[IntEnum, Rule]] = {
         " engine.instruments_max, or change one that is listed",
     ),
     EdgeReason.OVERLOADED: Rule(
-        _BUSY, True, "{field} {value} would pass the limit of {limit}: try again in a moment"
+        _BUSY, True, "{field} {value} would exceed the limit of {limit}: try again in a moment"
     ),
     EdgeReason.RATE_LIMITED: Rule(
         _BUSY,
@@ -272,13 +272,13 @@ RULES: Final[dict[IntEnum, Rule]] = {
     EdgeReason.FOLLOWER_CONNECTED: Rule(
         _CONFLICT,
         False,
-        "{field} {value} is not forgotten, it is connected: end it first",
+        "{field} {value} is connected and can't be removed: stop it first",
     ),
     EdgeReason.JOURNAL_FULL: Rule(
         _BUSY,
         True,
-        "{field} full ({value}): new orders are refused and cancels taken until room is freed, try"
-        " again later",
+        "{field} full ({value}): new orders are refused until room is freed, cancels still taken:"
+        " try again later",
     ),
     EdgeReason.NOT_KEPT: Rule(
         StatusCode.OUT_OF_RANGE,
@@ -289,8 +289,8 @@ RULES: Final[dict[IntEnum, Rule]] = {
     EdgeReason.OUTCOME_UNKNOWN: Rule(
         _LATE,
         False,
-        "the {field} of {limit} passed while the journal was at work, it may have happened or not:"
-        " repeat the request with the same idempotency key, or read the order by its id",
+        "the {field} of {limit} passed while the journal was at work; it may or may not have"
+        " happened: repeat the request with the same idempotency key, or read the order by its id",
     ),
 }
 

@@ -39,7 +39,7 @@ from server.rpc.request_ids import REQUEST_ID, name_of, request_id
 Handler = Callable[[Any, Context], Coroutine[Any, Any, Any]]
 
 UNFORESEEN: Final = (
-    "the server made a mistake, which its log has under this request's id; whether the request was"
+    "an internal error, which the server's log has under this request's id; whether the request was"
     " carried out is unknown: repeat it with the same idempotency key, or read the order by its id"
 )
 

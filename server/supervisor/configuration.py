@@ -70,7 +70,7 @@ NAMED: Final = (
         "--insecure-public",
         "EXCHANGE_INSECURE_PUBLIC",
         "",
-        "allow a host that other machines reach, though nobody is asked who they are",
+        "allow a host that other machines can reach, though there is no authentication",
     ),
     Named(
         "kafka_brokers",
@@ -473,7 +473,7 @@ def _whole(settings: Settings, given: Mapping[str, Given]) -> None:
     if not is_loopback(settings.host) and not settings.insecure_public:
         raise ConfigurationWrong(
             f"host is {settings.host} ({given['host'].source}), which other machines may reach, "
-            "and nobody is asked who they are: use 127.0.0.1, or add --insecure-public"
+            "and there is no authentication: use 127.0.0.1, or add --insecure-public"
         )
 
 

@@ -56,8 +56,8 @@ def websocket(settings: Settings, parent: Parent) -> int:
 
     if not (settings.insecure_public or _only_here(settings.websocket_address)):
         error(
-            f"websocket is {settings.websocket_address}, which other machines may reach, and nobody"
-            " is asked who they are: use 127.0.0.1, or add --insecure-public"
+            f"websocket is {settings.websocket_address}, which other machines may reach, and there"
+            " is no authentication: use 127.0.0.1, or add --insecure-public"
         )
         return Exit.CONFIGURATION
     try:

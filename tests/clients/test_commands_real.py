@@ -112,7 +112,7 @@ def test_followers_are_listed_and_forgotten(
         next(following)
         assert type_in("followers").splitlines()[1].endswith("yes")
         assert type_in("followers --remove reports", 1) == ""
-        assert "it is connected" in capsys.readouterr().err
+        assert "is connected and can't be removed" in capsys.readouterr().err
         following.cancel()
     until(lambda: "yes" not in type_in("followers"), 10, "gone")
     assert "reports is forgotten" in type_in("followers --remove reports")

@@ -23,7 +23,7 @@ from server.rpc.parts import PROBLEM_CHARS_MAX
 BEGINS = "after_sequence 0 lies before the journal that is kept, which begins with sequence 900"
 GONE = f"{BEGINS}: start from there, or afresh"
 PAYLOAD = b"p" * 300
-OTHER = 'after_time_ns "5" was not given out by this server: start again without it'
+OTHER = 'after_time_ns "5" was not issued by this server: start again without it'
 
 
 async def keep_quiet(_request: bytes, _context: Any) -> None:

@@ -217,7 +217,7 @@ def test_server_goes_and_comes(starter: Starter, apart: tuple[Running, str, http
     response = client.get("/healthz")
     server.signal(signal.SIGCONT)
     assert (response.status_code, error_of(response)["code"]) == (503, 14)
-    assert "did not say within 2 s how it is" in error_of(response)["error"]
+    assert "did not report its health within 2 s" in error_of(response)["error"]
     until(lambda: client.get("/healthz").status_code == 200, 30, "health of who goes on")
 
     server.kill()

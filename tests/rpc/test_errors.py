@@ -116,8 +116,8 @@ def test_of_a_total_it_is_said_what_it_can_still_take(reason: RejectReason) -> N
     ("order_type", "price_e8", "time_in_force", "post_only", "said", "value"),
     [
         (LIMIT, 0, GTC, False, "price is required for a limit order, received nothing: ", "0"),
-        (MARKET, 0, GTC, False, "time_in_force good-till-cancel (1) goes with limit orders", "1"),
-        (LIMIT, 1, IOC, True, 'post_only "true" goes with limit good-till-cancel orders', "true"),
+        (MARKET, 0, GTC, False, "time_in_force good-till-cancel (1) is for limit orders", "1"),
+        (LIMIT, 1, IOC, True, 'post_only "true" is for good-till-cancel limit orders', "true"),
     ],
 )
 def test_what_does_not_go_together_is_told_as_it_was_given(

@@ -334,7 +334,7 @@ async def test_a_follower_that_is_connected_is_not_forgotten(served: Served) -> 
     request = RemoveFollowerRequest(follower="reports")
     failure, info = await refused(served.admin.RemoveFollower(request))
     assert (failure.code(), info.reason) == (StatusCode.ABORTED, "FOLLOWER_CONNECTED")
-    assert "end it first" in str(failure.details())
+    assert "stop it first" in str(failure.details())
     stream.cancel()
     await until(lambda: not served.exchange.followers.connected)
     await served.admin.RemoveFollower(request)

@@ -165,7 +165,7 @@ async def test_too_many_calls_at_once_are_refused(tmp_path: Path) -> None:
             failure, info = await refused(served.place("A", BUY, 100))
             assert failure.code() == StatusCode.RESOURCE_EXHAUSTED
             assert failure.details() == (
-                "calls in flight 3 would pass the limit of 2: try again in a moment"
+                "calls in flight 3 would exceed the limit of 2: try again in a moment"
             )
             assert (info.reason, info.metadata["retry_safe"]) == ("OVERLOADED", "true")
             # The gateway asks for health: it would take the server for gone.

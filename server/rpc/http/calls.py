@@ -32,10 +32,10 @@ SENTENCES: Final[dict[IntEnum, str]] = {
     RejectReason.SELF_TRADE_PREVENTION_INVALID: _CHOICE,
     EdgeReason.STATUS_INVALID: _CHOICE,
     RejectReason.TIME_IN_FORCE_NOT_ALLOWED: (
-        "{field} {value} goes with {limit} only: send ioc, fok or nothing with a market order"
+        "{field} {value} is for {limit} only: send ioc, fok or nothing with a market order"
     ),
     RejectReason.POST_ONLY_NOT_ALLOWED: (
-        "{field} {value} goes with limit orders and gtc only: leave it out, or change type and"
+        "{field} {value} is for gtc limit orders only: leave it out, or change type and"
         " time_in_force"
     ),
     RejectReason.INSTRUMENT_UNKNOWN: (
