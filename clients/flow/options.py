@@ -13,10 +13,10 @@ SEED_MAX = 10**9
 NAME = re.compile(r"[A-Za-z0-9._:-]{1,48}")  # 64 characters of an id, without `-maker-900`
 
 DESCRIPTION = """\
-Trades against a running exchange as many clients do: makers quote around a drifting price, takers
-trade at once, orders are cancelled and moved, and now and then there is a burst. Look at it with
-`exchange book BTC-USD` or `exchange trades BTC-USD` from another terminal. The same seed draws the
-same flow. It ends by itself, or with Ctrl-C; then its orders leave the book, unless --keep."""
+Trades against a running exchange as many clients would: makers quote around a drifting price,
+takers trade at once, orders are cancelled and moved, and now and then there is a burst. Look at it
+with `exchange book BTC-USD` or `exchange trades BTC-USD` from another terminal. The same seed draws
+the same flow. It ends by itself, or with Ctrl-C; then its orders leave the book, unless --keep."""
 
 EPILOG = """\
 Exit codes: 0 the flow went on to its end or was stopped, 1 the exchange refused it, 2 the command
@@ -27,7 +27,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Adds `flow`; its `run` takes the parsed options."""
     parser = subparsers.add_parser(
         "flow",
-        help="trade as many clients do, for a living market",
+        help="trade as many clients would, for a busy market",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,7 +59,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         type=_mix,
         default=Mix(),
         metavar="PARTS",
-        help="how often each thing is done (quote=50,take=14,cancel=24,replace=12)",
+        help="how often to do what (quote=50,take=14,cancel=24,replace=12)",
     )
     parser.add_argument(
         "--seconds",

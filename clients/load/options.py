@@ -15,7 +15,7 @@ BATCH_MAX = 1_000  # orders in a message: the exchange's limit
 URL = "http://127.0.0.1:3000"
 
 DESCRIPTION = """\
-Sends many orders and says how they were answered. Without FILE they are drawn from a seed, 70 %
+Sends many orders and reports how they were answered. Without FILE they are drawn from a seed, 70 %
 limit and 30 % market orders around one price, and sent by many clients at once over HTTP. FILE
 holds orders as CSV with a header, newline-delimited JSON, or a JSON array, with the fields of
 POST /orders; they go through one gRPC trading session, in their order, or over HTTP.
@@ -38,7 +38,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Adds `load`; its `run` takes the parsed options."""
     parser = subparsers.add_parser(
         "load",
-        help="send many orders, from a file or drawn, and measure",
+        help="send many orders, from a file or random, and measure",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

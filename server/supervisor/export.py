@@ -64,9 +64,7 @@ def register(
     export.add_argument("table", choices=TABLES, help="what to write")
     export.add_argument("--from", dest="first", type=bound, metavar="FROM", help="(the beginning)")
     export.add_argument("--to", dest="last", type=bound, metavar="TO", help="(now)")
-    export.add_argument(
-        "--format", choices=FORMATS, help="(what the name of the output ends with, else csv)"
-    )
+    export.add_argument("--format", choices=FORMATS, help="(by the ending of FILE, else csv)")
     export.add_argument(
         "--output", type=file_to_write, metavar="FILE", help="where to write (-, standard output)"
     )

@@ -25,29 +25,29 @@ An exchange: orders in, trades out, nothing lost.
 
 `exchange up` starts everything on this machine, `doctor` says what is missing for it; `server`,
 `follower`, `gateway` and so on run one part alone; `journal`, `export` and `rebuild` work with what
-was kept. `place`, `cancel`, `book`, `watch` and so on are for trading by hand, `flow` and `load`
+is stored. `place`, `cancel`, `book`, `watch` and so on are for trading by hand, `flow` and `load`
 for a busy market."""
 
 UP: Final = """\
 Starts and watches the server (gRPC, matching, journal), the follower (snapshots, PostgreSQL, Kafka,
 Redis) and the gateway (HTTP, WebSocket), and says `ready` with the addresses once all of them
 serve. Stop it with Ctrl-C: what is in flight is answered, a snapshot is written, and nothing is
-lost. Nor is it by kill -9: every order that was acknowledged is in the journal, and the next start
-recovers.
+lost. Nor is anything by kill -9: every order that was acknowledged is in the journal, and the next
+start recovers it.
 
 A part that ends is started again; after five times in a minute the exchange ends and names it.
 
-Beside them stand a PostgreSQL of its own and, with --full, a Redis and a Kafka, installed by the
-first start that needs them into the user's cache (190 MB). Orders are taken without
-them, while they are installed and when they fail; /healthz tells how they are."""
+It also runs a PostgreSQL of its own and, with --full, a Redis and a Kafka, which the first start
+that needs them installs into the user's cache (190 MB). Orders are taken without them, while they
+are being installed and when they fail; /healthz reports their state."""
 
 FOLLOWER: Final = """\
-Follows the journal of a running server: writes snapshots for the next start, and keeps the
-PostgreSQL, Kafka and Redis that are named in step."""
+Follows the journal of a running server: writes snapshots for the next start, and keeps
+PostgreSQL, Kafka and Redis, where they are named, up to date."""
 
 CONFIGURATION: Final = """\
-Each setting comes from its option, else from its variable, else from the configuration file, else
-it is the default. A configuration file is TOML; deploy/realistic.toml shows one.
+Each setting comes from its option, else its variable, else the configuration file, else it has its
+default. A configuration file is TOML; deploy/realistic.toml shows one.
 Exit codes: 0 stopped cleanly, 2 a setting is wrong, 3 the data directory is in use, 4 the journal
 is corrupt, 5 a port is taken, 6 the journal could not be written, 7 a follower diverged, 8 a
 program is not installed, 9 there is no room on the disk to start (`up` waits for it), 1 anything
@@ -77,17 +77,17 @@ PARTS: Final = {
     ),
     "postgres": (
         "run the embedded PostgreSQL alone",
-        "The database below the data directory, at the address in its file postgres.url.",
+        "A database in the data directory, whose file postgres.url has its address.",
         (),
     ),
     "redis": (
         "run the embedded Redis alone",
-        "Keeps nothing on the disk; at the address in the file redis.url of the data directory.",
+        "Keeps nothing on disk. The file redis.url in the data directory has its address.",
         (),
     ),
     "kafka": (
         "run the embedded Kafka alone",
-        "A broker below the data directory, at the address in its file kafka.brokers.",
+        "A broker in the data directory, whose file kafka.brokers has its address.",
         (),
     ),
 }

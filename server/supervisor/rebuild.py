@@ -26,11 +26,11 @@ KINDS: Final = ("postgres",)
 PROGRESS_S: Final = 1.0
 
 DESCRIPTION: Final = """\
-Makes the tables of PostgreSQL once more from the journal, beside those that are there, compares
-every row, and puts right what differs, is missing or is too much. Works beside a running exchange:
-orders are taken all along, reads see the tables as they were until all is right, and the follower
-waits while rows are compared. An empty database gets everything. Where the journal no longer begins
-at its first command, what is kept of it is compared."""
+Builds the tables of PostgreSQL again from the journal, beside those that are there, compares every
+row, and corrects those that differ, are missing or should not be there. Works beside a running
+exchange: orders are taken all along, reads see the tables as they were until all is right, and the
+follower waits while rows are compared. An empty database gets everything. Where the journal no
+longer begins at its first command, what is kept of it is compared."""
 
 EPILOG: Final = """\
 Exit codes: 0 every row is as the journal says, or now is; 1 some are not (--check), or it can't be
@@ -46,7 +46,7 @@ def register(
     """Add `rebuild`."""
     rebuild = commands.add_parser(
         "rebuild",
-        help="make PostgreSQL's tables once more from the journal, and prove them",
+        help="rebuild PostgreSQL's tables from the journal, and verify them",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
