@@ -36,12 +36,14 @@ from websockets.http11 import Request, Response
 from clients.client import ExchangeClient
 from clients.connection import Connection
 from clients.retries import Retries
+from gateway.websocket.errors import error
 from gateway.websocket.figures import Counts, Figures, State, tell, tell_debug
 from gateway.websocket.frames import Frame, now_text
 from gateway.websocket.link import FRAMES_PER_SECOND_MAX, GOING_AWAY, Link, nothing
+from gateway.websocket.open_channels import Channels
 from gateway.websocket.outgoing import Outgoing, Writer
 from gateway.websocket.requests import EXHAUSTED
-from gateway.websocket.session import Calls, Channels, Session, error
+from gateway.websocket.session import Calls, Session
 
 PATH: Final = "/stream"
 FIGURES_PATH: Final = "/metrics"

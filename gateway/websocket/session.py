@@ -6,7 +6,6 @@ connection are taken one after the other, so their answers have their order.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
@@ -15,32 +14,22 @@ import grpc
 from google.protobuf.json_format import MessageToDict, ParseError
 from google.protobuf.message import Message
 
-from clients.client import ExchangeClient
 from clients.connection import Connection
-from clients.decimals import NumberInvalidError, text_of_e8
+from clients.decimals import NumberInvalidError
 from clients.errors import ExchangeError, error_of
 from clients.order_wire import replace_message, replaced_of
 from clients.requests import CancelOrders, ReplaceOrder, keyed
 from exchange.http.v1 import order_service_pb2 as messages
 from exchange.http.v1.order_service_pb2_grpc import OrderServiceStub
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub as GrpcOrderServiceStub
-from gateway.websocket.channels import (
-    Channel,
-    DepthChannel,
-    EventChannel,
-    OrderbookChannel,
-    OrdersChannel,
-    StateChannel,
-    TickerChannel,
-    TradesChannel,
-)
-from gateway.websocket.figures import LOG, tell
+from gateway.websocket.channels import Channel, EventChannel, StateChannel
+from gateway.websocket.errors import details_of, ended, error, unusable_number
 from gateway.websocket.frames import Frame, now_text, order_json, trade_json
+from gateway.websocket.open_channels import Channels
 from gateway.websocket.outgoing import Outgoing
 from gateway.websocket.requests import (
     BAD_REQUEST,
     EXHAUSTED,
-    FROM_SEQUENCE,
     NUMBERS,
     SHOWN_MAX,
     BadFrame,
@@ -60,94 +49,7 @@ BEGIN_S: Final = 5.0
 """For the stream of a channel to begin: as long as a call."""
 SUBSCRIPTIONS_MAX: Final = 200
 """Channels of one connection: all of forty instruments."""
-NOT_FOUND: Final = 5
-INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
-
-PLAIN: Final = {"trades": TradesChannel, "orders": OrdersChannel, "ticker": TickerChannel}
-DEPTH: Final = "depth"
-
-
-class Channels:
-    """The open channels, by name."""
-
-    def __init__(self, exchange: ExchangeClient) -> None:
-        self._exchange = exchange
-        self._open: dict[str, Channel] = {}
-        self._listed: set[str] = set()
-
-    async def check(self, instrument: str) -> None:
-        """Raises `BadFrame` unless it is listed."""
-        if instrument not in self._listed:
-            self._listed = {each.name for each in await self._exchange.instruments()}
-        if instrument not in self._listed:
-            raise BadFrame(
-                f'instrument "{instrument[:SHOWN_MAX]}" is not listed: GET /instruments shows what '
-                "is",
-                NOT_FOUND,
-            )
-
-    def get(self, kind: str, instrument: str) -> Channel:
-        """The channel, its stream being opened if it was not."""
-        name = f"{kind}:{instrument}"
-        channel = self._open.get(name)
-        if channel is None:
-            if kind == OrderbookChannel.kind:
-                depth = self.get(DEPTH, instrument)
-                assert isinstance(depth, DepthChannel)
-                channel = OrderbookChannel(self._exchange, instrument, depth)
-            elif kind == DEPTH:
-                channel = DepthChannel(self._exchange, instrument)
-            else:
-                channel = PLAIN[kind](self._exchange, instrument)
-            self._open[name] = channel
-            tell("channel opened", channel=name)
-            channel.task = asyncio.create_task(channel.run())
-            channel.task.add_done_callback(partial(self._ended, channel))
-        return channel
-
-    def leave(self, channel: Channel, outgoing: Outgoing) -> None:
-        """One subscriber less; the last one closes the stream."""
-        channel.leave(outgoing)
-        outgoing.forget(channel)
-
-    def open(self) -> Counter[str]:
-        """How many streams there are, by kind."""
-        return Counter(channel.kind for channel in self._open.values())
-
-    def subscriptions(self) -> Counter[str]:
-        """Of all connections, by kind."""
-        counts = Counter[str]()
-        for channel in self._open.values():
-            counts[channel.kind] += len(channel.interested)
-        return counts
-
-    def close_unused(self) -> None:
-        """Close the streams that nobody wants any more."""
-        needed = {
-            it.depth
-            for it in self._open.values()
-            if isinstance(it, OrderbookChannel) and it.interested
-        }
-        for name, channel in list(self._open.items()):
-            if not channel.interested and channel not in needed:
-                del self._open[name]
-                tell("channel closed", channel=name, reason="nobody wants it any more")
-                assert channel.task is not None
-                channel.task.cancel()
-
-    def _ended(self, channel: Channel, task: asyncio.Task[None]) -> None:
-        """Tell who is sent its updates; who waits for it, or catches up, is told by his session."""
-        if task.cancelled():
-            return
-        failure = task.exception() or EOFError("its stream ended")
-        fields = {"channel": channel.name}
-        LOG.error("channel failed: %r", failure, exc_info=failure, extra={"fields": fields})
-        if self._open.get(channel.name) is channel:
-            del self._open[channel.name]
-        channel.fail(failure)
-        for subscriber in channel.subscribers:
-            subscriber.send(Frame(ended(channel.name, failure) | {"timestamp": now_text()}))
 
 
 class Calls:
@@ -373,58 +275,6 @@ def answering(frame: dict[str, Any], content: dict[str, Any]) -> Frame:
     if isinstance(request_id, str):
         content = content | {"request_id": request_id[:SHOWN_MAX]}
     return Frame(content | {"timestamp": now_text()})
-
-
-def error(sentence: str, code: int, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    """An `error` frame without its time."""
-    return {"type": "error", "error": sentence, "code": code, "details": details or []}
-
-
-def ended(name: str, failure: BaseException) -> dict[str, Any]:
-    """An `error` frame: a channel sends nothing any more."""
-    if isinstance(failure, ExchangeError):
-        message, details = failure.message, details_of(failure)
-        if failure.field == "after_sequence" and failure.value.isdecimal():
-            # Frames name the first sequence that is wanted, calls of gRPC the one before it.
-            first = str(int(failure.value) + 1)
-            message = message.replace(failure.field, FROM_SEQUENCE, 1)
-            message = message.replace(failure.value, first, 1)
-            details[0]["metadata"] |= {"field": FROM_SEQUENCE, "value": first}
-        answer = error(message, failure.code.value[0], details)
-    else:
-        answer = error(f"the updates of {name} ended by a fault: subscribe again", INTERNAL)
-    return answer | {"channel": name}
-
-
-def details_of(refused: ExchangeError) -> list[dict[str, Any]]:
-    """What programs go by, as over HTTP."""
-    if not refused.reason:
-        return []
-    field, limit, value = refused.field, refused.limit, refused.value
-    if field.endswith("_e8"):
-        # A replace is a call of gRPC, whose numbers are units of 10^-8.
-        limit, value = (
-            text_of_e8(int(text)) if text.lstrip("-").isdecimal() else text.replace("_e8", "")
-            for text in (limit, value)
-        )
-    field = field.removesuffix("_e8")
-    return [detail(refused.reason, field, limit, value, retry_safe=refused.retry_safe)]
-
-
-def unusable_number(frame: dict[str, Any], unusable: NumberInvalidError) -> dict[str, Any]:
-    """An `error` frame: a number of a replace is too large or too fine; an order has the same."""
-    field, limit = unusable.field, unusable.limit
-    value = str(frame[field])[:SHOWN_MAX]
-    sentence = f"{field} {value} is not {limit}: send one that is"
-    return error(sentence, BAD_REQUEST, [detail("NUMBER_INVALID", field, limit, value)])
-
-
-def detail(
-    reason: str, field: str, limit: str, value: str, *, retry_safe: bool = False
-) -> dict[str, Any]:
-    metadata = {"field": field, "limit": limit, "value": value}
-    metadata["retry_safe"] = "true" if retry_safe else "false"
-    return {"reason": reason, "domain": "exchange", "metadata": metadata}
 
 
 def listed(kind: str, kinds: list[str], instruments: list[str]) -> dict[str, Any]:

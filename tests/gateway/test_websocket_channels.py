@@ -42,8 +42,9 @@ from gateway.websocket.channels import (
 )
 from gateway.websocket.figures import Counts
 from gateway.websocket.frames import Frame
+from gateway.websocket.open_channels import Channels
 from gateway.websocket.outgoing import WAITING_BYTES_MAX, Outgoing, Writer
-from gateway.websocket.session import Calls, Channels, Session
+from gateway.websocket.session import Calls, Session
 from tests.clients.book_messages import BookServer
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
