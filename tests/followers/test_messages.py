@@ -229,8 +229,9 @@ def test_updates_of_many_levels_are_several_messages(monkeypatch: pytest.MonkeyP
     written.commit(PlaceOrder("a", "B-USD", BUY, LIMIT, E8, 1))
     outs = [out for out in sent(Encoder(Protobuf()), written.records) if out.topic == BOOK_UPDATES]
     cancelled = [out for out in outs if out.mark.sequence == outs[-1].mark.sequence - 1]
-    partial = [StreamOrderBookResponse.FromString(out.value).partial for out in cancelled]
-    assert partial == [True, True, False] * 3
+    updates = [StreamOrderBookResponse.FromString(out.value) for out in cancelled]
+    assert [update.partial for update in updates] == [True, True, False] * 3
+    assert not any(update.snapshot for update in updates), "what it does not tell stays"
     assert [out.mark for out in outs] == sorted({out.mark for out in outs})
     for name, book in books_of_topic(outs).items():
         assert (book.bids, book.asks) == ({1: E8} if name == "B-USD" else {}, {})
@@ -244,6 +245,18 @@ def test_updates_of_many_levels_are_several_messages(monkeypatch: pytest.MonkeyP
         bids, asks = depths[name]
         assert book.bids == dict.fromkeys(range(1, 1 + bids), E8)
         assert book.asks == dict.fromkeys(range(101, 101 + asks), E8)
+
+
+def test_updates_of_two_books_have_the_order_of_a_partition() -> None:
+    """A reader takes what comes behind a greater mark for a repeat."""
+    written = Written()
+    for name in ("B-USD", "A-USD"):
+        written.commit(SetInstrument(Instrument(name)))
+        written.commit(PlaceOrder("a", name, BUY, LIMIT, E8, 1))
+    written.commit(CancelOrders("a"))
+    outs = [out for out in sent(Encoder(Protobuf()), written.records) if out.topic == BOOK_UPDATES]
+    assert [out.mark.instrument for out in outs] == ["B-USD", "A-USD", "A-USD", "B-USD"]
+    assert [out.mark for out in outs] == sorted(out.mark for out in outs)
 
 
 @pytest.mark.parametrize("encoding", [Protobuf(), Json()])

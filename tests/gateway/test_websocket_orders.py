@@ -95,7 +95,7 @@ def test_an_order_is_read_anew_after_a_restart() -> None:
 
     async def test() -> None:
         exchange = Exchange()
-        exchange.read = order(20, price=4)
+        exchange.read = order(20, price=4, post_only=True)
         exchange.told(None, OrderEventsMessage(10, 9, (), restarted=False))
         channel = OrdersChannel(cast("Any", exchange), INSTRUMENT)
         task = await begun(channel)
@@ -105,6 +105,7 @@ def test_an_order_is_read_anew_after_a_restart() -> None:
             exchange.told(None, replace(told(20, price=4), restarted=True))
             before, after = await wire.until("orders", 2)
             assert (before["data"]["price"], after["data"]["price"]) == (3, 4)
+            assert (before["data"]["post_only"], after["data"]["post_only"]) == (False, True)
         task.cancel()
 
     run(test)

@@ -4,11 +4,19 @@ import asyncio
 from typing import Any, cast
 
 import pytest
+from websockets.protocol import State
 
 from gateway.websocket import outgoing
 from gateway.websocket.frames import Frame
-from gateway.websocket.outgoing import STATE_WAIT_S, WAITING_BYTES_MAX
-from tests.gateway.test_websocket_channels import run, wired
+from gateway.websocket.outgoing import (
+    PAST_BYTES_MAX,
+    STATE_WAIT_S,
+    WAITING_BYTES_MAX,
+    WRITES_AT_ONCE,
+    Outgoing,
+    Writer,
+)
+from tests.gateway.test_websocket_channels import Wire, run, wired
 
 LARGE = "x" * 1_000
 
@@ -125,5 +133,87 @@ def test_much_at_once_is_not_a_slow_reader() -> None:
             events = await wire.until("event", 1_000)
             assert [frame["number"] for frame in events] == list(range(1_000))
             assert not outgoing.cut
+
+    run(test)
+
+
+def test_however_many_wait_all_are_written_some_in_each_turn() -> None:
+    async def test() -> None:
+        writer, wires = Writer(), [Wire() for _ in range(2 * WRITES_AT_ONCE + 1)]
+        for wire in wires:
+            Outgoing(cast("Any", wire), writer).send(numbered("event", 1))
+        written = []
+        for _ in range(4):
+            await asyncio.sleep(0)
+            written.append(sum(wire.writes for wire in wires))
+        assert written == [WRITES_AT_ONCE, 2 * WRITES_AT_ONCE, len(wires), len(wires)]
+
+    run(test)
+
+
+def test_each_state_is_sent_in_its_time() -> None:
+    async def test() -> None:
+        async with wired() as (wire, outgoing):
+            for count in (1, 2, 3):
+                outgoing.state(BOOK, numbered("state", count))
+                states = await wire.until("state", count)
+                assert states[-1]["number"] == count
+
+    run(test)
+
+
+def test_the_past_waits_for_room_and_for_ever_where_the_client_is_cut() -> None:
+    async def test() -> None:
+        async with wired() as (wire, outgoing):
+            wire.paused = True
+            while outgoing.waiting_bytes <= PAST_BYTES_MAX:
+                await asyncio.wait_for(outgoing.room(), 10)
+                outgoing.send(numbered("event", 1))
+            waiting = asyncio.create_task(outgoing.room())
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            wire.paused = False
+            wire.on_room()
+            await asyncio.wait_for(waiting, 10)
+            wire.paused = True
+            while not outgoing.cut:
+                outgoing.send(numbered("event", 1))
+            wire.paused = False
+            wire.on_room()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(outgoing.room(), 0.01)
+
+    run(test)
+
+
+def test_what_waits_of_a_channel_that_is_left_is_not_sent() -> None:
+    async def test() -> None:
+        async with wired() as (wire, outgoing):
+            wire.paused = True
+            for channel in (BOOK, OTHER):
+                outgoing.delta(channel, numbered("delta", 1))
+                outgoing.state(channel, numbered("state", 2))
+            one = outgoing.waiting_bytes // 2
+            outgoing.forget(BOOK)
+            assert outgoing.waiting_bytes == one
+            while outgoing.waiting_bytes:
+                outgoing.delta(OTHER, numbered("delta", 3))
+            outgoing.forget(OTHER)
+            outgoing.delta(BOOK, numbered("delta", 4))
+            wire.paused = False
+            wire.on_room()
+            assert [(it["type"], it["number"]) for it in wire.frames()] == [("delta", 4)]
+
+    run(test)
+
+
+def test_nothing_is_written_behind_the_frame_that_closes() -> None:
+    async def test() -> None:
+        async with wired() as (wire, outgoing):
+            wire.protocol.state = State.CLOSING
+            outgoing.send(numbered("event", 1))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert wire.writes == 0
 
     run(test)

@@ -1,0 +1,147 @@
+"""The past of a channel: sent before its subscriber joins, with nothing missing between the two."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from clients.types import TradesMessage
+from gateway.websocket.channels import TradesChannel
+from gateway.websocket.outgoing import PAST_BYTES_MAX, WAITING_BYTES_MAX
+from tests.gateway.test_websocket_channels import (
+    INSTRUMENT,
+    SECONDS,
+    Exchange,
+    begun,
+    run,
+    trade,
+    trades,
+    wired,
+)
+
+
+def test_a_long_past_is_sent_no_faster_than_it_is_read() -> None:
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, trades(5_001, 5_000))
+        exchange.told(0, trades(1, 5_000))
+        channel = TradesChannel(cast("Any", exchange), INSTRUMENT)
+        task = await begun(channel)
+        async with wired() as (wire, outgoing):
+            wire.paused = True
+            past = asyncio.create_task(channel.catch_up(outgoing, 0))
+            await asyncio.sleep(0.01)
+            assert not past.done()
+            assert PAST_BYTES_MAX < outgoing.waiting_bytes < WAITING_BYTES_MAX
+            wire.paused = False
+            wire.on_room()
+            await wire.until("resumed")
+            assert len(wire.frames()) == 5_001
+        task.cancel()
+
+    run(test)
+
+
+def links(frames: list[dict[str, Any]]) -> list[tuple[str, int, int]]:
+    """Of each frame its type, the sequence it follows on, and its own."""
+    return [(it["type"], int(it["previous_sequence"]), int(it["sequence"])) for it in frames]
+
+
+def test_a_past_links_with_what_the_channel_sends_next() -> None:
+    """Whoever is behind the channel, and however little there was to be sent."""
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, TradesMessage(20, 20, (), restarted=False))
+        exchange.told(10, TradesMessage(20, 10, (), restarted=False))
+        exchange.told(15, trades(16, 21))
+        channel = TradesChannel(cast("Any", exchange), INSTRUMENT)
+        task = await begun(channel)
+        async with wired() as (wire, quiet), wired() as (ahead_wire, ahead):
+            await asyncio.wait_for(channel.catch_up(quiet, 10), SECONDS)
+            await asyncio.wait_for(channel.catch_up(ahead, 15), SECONDS)
+            exchange.told(None, trades(21, 22))
+            await wire.until("trades", 2)
+            await ahead_wire.until("trades", 7)
+            assert links(wire.frames()) == [
+                ("resumed", 10, 20),
+                ("trades", 20, 21),
+                ("trades", 21, 22),
+            ]
+            assert links(ahead_wire.frames())[6:] == [("resumed", 21, 21), ("trades", 21, 22)]
+        task.cancel()
+
+    run(test)
+
+
+def test_a_restart_is_told_whoever_is_ahead_or_still_in_the_past() -> None:
+    """The exchange came back with less: what is new has sequences that were seen before."""
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, trades(11, 10))
+        exchange.told(10, trades(11, 12))
+        exchange.told(2, TradesMessage(7, 7, (), restarted=True), trades(8, 9))
+        channel = TradesChannel(cast("Any", exchange), INSTRUMENT)
+        task = await begun(channel)
+        async with wired() as (wire, ahead), wired() as (behind_wire, behind):
+            await asyncio.wait_for(channel.catch_up(ahead, 10), SECONDS)
+            exchange.told(None, TradesMessage(7, 7, (), restarted=True), trades(8, 9))
+            await wire.until("trades", 4)
+            assert links(wire.frames())[3:] == [
+                ("restarted", 10, 7),
+                ("trades", 7, 8),
+                ("trades", 8, 9),
+            ]
+            await asyncio.wait_for(channel.catch_up(behind, 2), SECONDS)
+            await behind_wire.until("resumed")
+            assert links(behind_wire.frames()) == [
+                ("restarted", 2, 7),
+                ("trades", 7, 8),
+                ("trades", 8, 9),
+                ("resumed", 9, 9),
+            ]
+        task.cancel()
+
+    run(test)
+
+
+def test_who_is_in_the_middle_of_a_command_joins_behind_it() -> None:
+    """His stream has told one of its messages, the channel none: he would miss the other."""
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, trades(11, 10))
+        first, second = (replace(trade(11), index=each, trade_id=f"11-{each}") for each in (0, 1))
+        exchange.told(10, TradesMessage(10, 10, (first,), restarted=False))
+        channel = TradesChannel(cast("Any", exchange), INSTRUMENT)
+        task = await begun(channel)
+        async with wired() as (wire, outgoing):
+            past = asyncio.create_task(channel.catch_up(outgoing, 10))
+            await wire.until("trades")
+            assert not past.done()
+            rest = TradesMessage(11, 10, (second,), restarted=False)
+            exchange.told(10, rest)
+            await asyncio.wait_for(past, SECONDS)
+            exchange.told(None, TradesMessage(10, 10, (first,), restarted=False), rest)
+            exchange.told(None, trades(12, 12))
+            told = [frame["data"]["trade_id"] for frame in await wire.until("trades", 3)]
+            assert told == ["11-0", "11-1", "trade-12"]
+        task.cancel()
+
+    run(test)
+
+
+def test_a_past_whose_channel_has_failed_ends_with_that() -> None:
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(0, trades(1, 5))
+        channel = TradesChannel(cast("Any", exchange), INSTRUMENT)
+        channel.fail(ValueError("a fault"))
+        async with wired() as (_, outgoing):
+            with pytest.raises(ValueError, match="a fault"):
+                await asyncio.wait_for(channel.catch_up(outgoing, 0), SECONDS)
+        assert not channel.subscribers
+
+    run(test)
