@@ -163,12 +163,11 @@ class EventChannel(Channel):
                     last = sequence
                     await subscriber.room()
                     subscriber.send(frame)
-                reached = max(message.sequence, last)
-                if reached >= self.sequence and last <= message.sequence:
+                newest = max(self.sequence, last)
+                if newest <= message.sequence:
                     if self.failure is not None:
                         raise self.failure
                     # Nothing is awaited from here on: the channel publishes nothing in between.
-                    newest = max(self.sequence, last)
                     subscriber.send(notice("resumed", self.name, newest, last))
                     self.subscribers.add(subscriber)
                     if last > self._complete:
