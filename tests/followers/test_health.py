@@ -178,6 +178,43 @@ def test_a_part_that_keeps_failing_is_left_alone_and_said_once(
     assert "nobody is there" in part.report().problem
 
 
+def test_each_outage_of_a_part_is_said_and_what_its_follower_says_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    problems = iter(("away", "", "away"))
+    reports: list[str] = []
+
+    class Changing:
+        async def ask(self) -> None:
+            if problem := next(problems):
+                raise ConnectionRefusedError(problem)
+
+        async def close(self) -> None:
+            pass
+
+    async def pause(seconds: float) -> None:
+        assert seconds == probes.INTERVAL_S
+        reports.append(part.report().problem)
+        if len(reports) == 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    following: Any = SimpleNamespace(problem="", reached=Reached(7))
+    part = probes.Watched("redis", Changing(), following, said.append)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(part.run())
+    assert [line.partition(" (")[0] for line in said] == [
+        "redis does not answer",
+        "redis answers again",
+        "redis does not answer",
+    ]
+    away = "ConnectionRefusedError: away"
+    assert reports == [away, "", away]
+    part._problem, following.problem = "", "its tables are of another exchange"
+    assert (part.report().problem, part.report().sequence) == (following.problem, 7)
+
+
 def test_lines_about_a_part_that_comes_and_goes_are_bounded() -> None:
     now_s, said = 0.0, list[str]()
     lines = OutageLines(said.append, lambda: now_s)

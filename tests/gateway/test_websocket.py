@@ -11,6 +11,7 @@ import pytest
 from google_crc32c import value as crc32c
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from gateway.websocket.requests import parsed, sequence_of
 from tests.gateway.door import Market
 from tests.gateway.websocket_client import SECONDS, Client, client_of
 from tests.running import Everything
@@ -235,6 +236,19 @@ def test_a_past_that_can_not_be_had_is_told_by_the_name_of_the_request(
     assert client.subscribe(market.instrument, "trades", **named)["request_id"] == "mine"
     error = client.until("error")
     assert (error["request_id"], error["channel"]) == ("mine", f"trades:{market.instrument}")
+
+
+def test_the_first_of_two_types_is_the_frame_s_and_the_last_the_order_s() -> None:
+    frame = parsed('{"type":"cancel","type":"limit","order_id":"o"}')
+    assert (frame["type"], frame["order_type"]) == ("cancel", "limit")
+    for text in ('{"type":"order","type":"market"}', '{"type":"market"}'):
+        frame = parsed(text)
+        assert (frame["type"], frame["order_type"]) == ("order", "market")
+
+
+@pytest.mark.parametrize(("first", "after"), [(0, 0), (1, 0), ("2", 1), (None, None)])
+def test_from_sequence_is_the_first_that_is_wanted(first: object, after: int | None) -> None:
+    assert sequence_of({"from_sequence": first}) == after
 
 
 def test_several_instruments_and_compression(exchange: Everything, market: Market) -> None:

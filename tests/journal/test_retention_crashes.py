@@ -115,6 +115,21 @@ def test_a_new_archive_is_durable_up_to_what_was_there_before(
     assert (archive / path.name).read_bytes() == path.read_bytes()
 
 
+def test_a_copy_that_only_looks_alike_is_not_taken_for_the_segment(
+    origin: Site, tmp_path: Path
+) -> None:
+    """A byte that rots changes neither size nor time; the segment is then the only good one."""
+    path = segment_paths(origin.directory)[0]
+    archive = tmp_path / "archive"
+    retention.keep_in(archive, path)
+    kept, moment = archive / path.name, path.stat()
+    kept.chmod(0o600)
+    kept.write_bytes(path.read_bytes()[:-1] + b"?")
+    os.utime(kept, ns=(moment.st_atime_ns, moment.st_mtime_ns))
+    with pytest.raises(FileExistsError, match="move it away"):
+        retention.keep_in(archive, path)
+
+
 def test_row_34_an_ordinary_user_finishes_an_archiving_that_was_killed(origin: Site) -> None:
     """The copy has the mode of a sealed segment before it has its name."""
     data = segment_paths(origin.directory)[0].read_bytes()
