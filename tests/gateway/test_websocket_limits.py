@@ -17,6 +17,7 @@ from gateway.websocket import bridge as bridges
 from gateway.websocket import link as links
 from gateway.websocket import session as sessions
 from gateway.websocket.bridge import Bridge, serving_at
+from gateway.websocket.frames import Frame
 from tests.gateway.test_websocket_channels import Exchange, told, trades
 
 SECONDS = 20.0
@@ -26,6 +27,7 @@ HANDSHAKE = (
     b"GET /stream HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
+FILLED_BYTES = 16 * 1024 * 1024
 TEXT, CONTINUED, CLOSE, PING, PONG, BINARY = 1, 0, 8, 9, 10, 2
 LAST = 0x80
 
@@ -234,7 +236,7 @@ def fill(here: Served) -> None:
     for outgoing in here.bridge.outgoing:
         kernel = outgoing.link.transport.get_extra_info("socket")
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
-        outgoing.link.transport.write(bytes(16 * 1024 * 1024))
+        outgoing.link.transport.write(bytes(FILLED_BYTES))
 
 
 def test_client_who_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,6 +265,19 @@ def test_client_who_takes_little_stays(monkeypatch: pytest.MonkeyPatch) -> None:
             assert await slow.reader.read(4 * 1024)
             await asyncio.sleep(0.01)
         assert here.bridge.state().connections == 1
+
+    run(test)
+
+
+def test_client_who_reads_again_is_sent_what_waited() -> None:
+    async def test(here: Served) -> None:
+        slow = await here.connect()
+        fill(here)
+        (outgoing,) = here.bridge.outgoing
+        assert outgoing.link.paused
+        outgoing.send(Frame({"type": "waited"}))
+        await slow.reader.readexactly(FILLED_BYTES)
+        assert b"waited" in await slow.until(TEXT)
 
     run(test)
 
