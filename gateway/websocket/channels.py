@@ -58,6 +58,9 @@ CHANGING: Final = ("quantity", "cancelled_quantity", "reject_reason")
 class Subscriber(Protocol):
     """A connection as a channel sees it; only `room` waits."""
 
+    pasts: dict[str, int]
+    """By channel whose past it is being sent, the first sequence that it was not sent yet."""
+
     def send(self, frame: Frame) -> None:
         """One that must not be missed."""
 
@@ -150,7 +153,14 @@ class EventChannel(Channel):
 
     async def catch_up(self, subscriber: Subscriber, after_sequence: int) -> None:
         """Send the past to one subscriber, then let him join."""
+        try:
+            await self._catch_up(subscriber, after_sequence)
+        finally:
+            subscriber.pasts.pop(self.name, None)
+
+    async def _catch_up(self, subscriber: Subscriber, after_sequence: int) -> None:
         last, restarted = after_sequence, False
+        subscriber.pasts[self.name] = last + 1
         known: Memory = {}
         async with aclosing(self._follow(after_sequence)) as messages:
             async for message in messages:
@@ -162,6 +172,7 @@ class EventChannel(Channel):
                 for sequence, frame in await self._frames(message, last, known):
                     last = sequence
                     await subscriber.room()
+                    subscriber.pasts[self.name] = last + 1
                     subscriber.send(frame)
                 newest = max(self.sequence, last)
                 if newest <= message.sequence:

@@ -82,6 +82,7 @@ class Outgoing:
         """Why it is closed; empty while it is not."""
         self.waiting_bytes = 0
         """Of events and deltas."""
+        self.pasts: dict[str, int] = {}
         self.link = link
         self._loop = asyncio.get_running_loop()
         self._events: deque[Frame] = deque()
@@ -108,7 +109,8 @@ class Outgoing:
             # Much at once is not yet a slow reader.
             self.write()
         if self.waiting_bytes > WAITING_BYTES_MAX and not self.cut:
-            unsent = [it.sequence for it in self._events if it.sequence]
+            waiting = [it.sequence for it in (*self._events, frame) if it.sequence]
+            unsent = [*waiting, *self.pasts.values()]
             resume = f" and subscribe with from_sequence {min(unsent)}" if unsent else ""
             self.cut = f"slow consumer: connect again{resume}"
             self._events.clear()

@@ -63,6 +63,7 @@ def keep_in(archive: Path, path: Path) -> None:
         sync_directory(each.parent)
     kept = archive / path.name
     if kept.exists():
+        filecmp.clear_cache()  # It would remember files by their times and not look again.
         if filecmp.cmp(kept, path, shallow=False):
             return
         raise FileExistsError(f"{kept} is another file than {path}: move it away")

@@ -200,8 +200,8 @@ def test_each_outage_of_a_part_is_said_and_what_its_follower_says_is_told(
             raise asyncio.CancelledError
 
     monkeypatch.setattr(asyncio, "sleep", pause)
-    following: Any = SimpleNamespace(problem="", reached=Reached(7))
-    part = probes.Watched("redis", Changing(), following, said.append)
+    following: Any = SimpleNamespace(name="redis", problem="", reached=Reached(7))
+    part = probes.Watched(Changing(), following, said.append)
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(part.run())
     assert [line.partition(" (")[0] for line in said] == [

@@ -125,6 +125,21 @@ def test_events_past_the_bound_end_the_connection(
     run(test)
 
 
+def test_the_event_that_is_too_much_is_one_to_resume_from() -> None:
+    async def test() -> None:
+        async with wired() as (wire, outgoing):
+            wire.paused = True
+            while outgoing.waiting_bytes <= WAITING_BYTES_MAX:
+                outgoing.send(numbered("reply", 0))
+            outgoing.send(numbered("event", 77))
+            wire.paused = False
+            wire.on_room()
+            said = "slow consumer: connect again and subscribe with from_sequence 77"
+            assert wire.reason == said
+
+    run(test)
+
+
 def test_much_at_once_is_not_a_slow_reader() -> None:
     async def test() -> None:
         async with wired() as (wire, outgoing):

@@ -8,6 +8,7 @@ import pytest
 
 from clients.types import TradesMessage
 from gateway.websocket.channels import TradesChannel
+from gateway.websocket.frames import Frame
 from gateway.websocket.outgoing import PAST_BYTES_MAX, WAITING_BYTES_MAX
 from tests.gateway.test_websocket_channels import (
     INSTRUMENT,
@@ -38,6 +39,34 @@ def test_a_long_past_is_sent_no_faster_than_it_is_read() -> None:
             wire.on_room()
             await wire.until("resumed")
             assert len(wire.frames()) == 5_001
+        task.cancel()
+
+    run(test)
+
+
+def test_who_is_cut_within_a_past_is_told_to_resume_there() -> None:
+    """What fills the queue meanwhile is newer than what is still to come of the past."""
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, TradesMessage(1_000, 1_000, (), restarted=False))
+        exchange.told(0, trades(1, 50))
+        channel = TradesChannel(cast("Any", exchange), INSTRUMENT)
+        task = await begun(channel)
+        async with wired() as (wire, outgoing):
+            past = asyncio.create_task(channel.catch_up(outgoing, 0))
+            await wire.until("trades", 50)
+            wire.paused = True
+            sequence = 1_000
+            while not outgoing.cut:
+                sequence += 1
+                outgoing.send(Frame({"type": "orders", "text": "x" * 1_000}, sequence))
+            wire.paused = False
+            wire.on_room()
+            assert wire.reason.endswith("subscribe with from_sequence 51")
+            past.cancel()
+            await asyncio.wait([past])
+            assert not outgoing.pasts
         task.cancel()
 
     run(test)
