@@ -79,14 +79,22 @@ class Result(NamedTuple):
 class Source(NamedTuple):
     """The journal that is read."""
 
-    journal: str
-    """Its identity, as the tables name it."""
-    first_sequence: int
+    first: Record
     """That is kept."""
     records: Callable[[int], Iterator[Record]]
     """Those with commands after a sequence, up to what is durable when it is called."""
     snapshot: Callable[[], tuple[int, Engine] | None]
     """The newest state that is kept, and its sequence."""
+
+    @property
+    def journal(self) -> str:
+        """Its identity, as the tables name it."""
+        return self.first.journal.hex()
+
+    @property
+    def first_sequence(self) -> int:
+        """That is kept."""
+        return self.first.first_sequence
 
 
 class Rebuild:
@@ -99,7 +107,7 @@ class Rebuild:
         self._kept = kept
         self._source = source
         self._progress = progress
-        self._copied = 0
+        self._copied = source.first_sequence - 1
         self._home = ""
         """Schema of the tables, quoted where it has to be."""
 
@@ -198,12 +206,21 @@ class Rebuild:
             await table.close()
 
     def _records(self, after_sequence: int, last_sequence: int) -> Iterator[list[Record]]:
-        """Those between, as many at a time as are handed on together."""
+        """Those between, as many at a time as are handed on together; what lies between two reads
+        may be gone from the journal, and then they are refused."""
         records = takewhile(
             lambda record: record.last_sequence <= last_sequence,
             self._source.records(after_sequence),
         )
         while taken := list(islice(records, TAKEN)):
+            for record in taken:
+                if record.first_sequence > after_sequence + 1:
+                    raise RebuildRefused(
+                        f"the journal no longer holds sequence {after_sequence + 1}, it goes on at"
+                        f" {record.first_sequence}: files of it were archived or dropped"
+                        " meanwhile, and no row was put right; run it again"
+                    )
+                after_sequence = record.last_sequence
             yield taken
 
     async def _compare(
@@ -234,7 +251,7 @@ class Rebuild:
         await self._settle_months(connection)
         begins_ns = 0
         if self._source.first_sequence > 1:
-            begins_ns = next(self._source.records(0)).time_ns
+            begins_ns = self._source.first.time_ns
             await connection.execute(
                 f"DELETE FROM {SCHEMA}.minute_bars WHERE minute <= $1", begins_ns // MINUTE_NS
             )

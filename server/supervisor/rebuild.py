@@ -73,15 +73,13 @@ def _rebuild(options: argparse.Namespace, settings: Settings) -> int:
     def records(after_sequence: int) -> "Iterator[Record]":
         return _records(directory, after_sequence)
 
-    first = next(records(0), None)
-    if first is None:
-        print("the journal holds no command yet: there is nothing to rebuild")
-        return Exit.CLEAN
-    source = Source(
-        first.journal.hex(), first.first_sequence, records, lambda: _snapshot(directory)
-    )
-    progress = _Progress()
     try:
+        first = next(records(0), None)
+        if first is None:
+            print("the journal holds no command yet: there is nothing to rebuild")
+            return Exit.CLEAN
+        source = Source(first, records, lambda: _snapshot(directory))
+        progress = _Progress()
         run = Rebuild(url, settings.history, source, progress.copied).run(mend=not options.check)
         result = asyncio.run(run)
     except RebuildRefused as refused:
@@ -132,12 +130,16 @@ def _snapshot(directory: Path) -> "tuple[int, Engine] | None":
 
 def _records(directory: Path, after_sequence: int) -> "Iterator[Record]":
     """Those with commands after a sequence, up to what is durable now."""
+    from server.followers.rebuild import RebuildRefused
     from server.journal.record import BATCH
 
-    with records_after(directory, after_sequence) as records:
-        for record in records:
-            if record.kind == BATCH and record.last_sequence > after_sequence:
-                yield record
+    try:
+        with records_after(directory, after_sequence) as records:
+            for record in records:
+                if record.kind == BATCH and record.last_sequence > after_sequence:
+                    yield record
+    except OSError as failure:
+        raise RebuildRefused(f"the journal can't be read: {failure}") from failure
 
 
 class _Progress:

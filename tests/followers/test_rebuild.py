@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 from server.followers import rebuild as rebuild_module
 from server.followers.partitions import DAY_NS
 from server.followers.rebuild import Rebuild, RebuildRefused, Result, Source
-from server.journal.record import BATCH
+from server.journal.record import BATCH, Record
 from server.settings import HistorySettings
 from server.supervisor import main
+from server.supervisor import rebuild as rebuild_command
+from server.supervisor.journal import records_after
 from tests.followers.test_postgres import KEPT, Fetch, assert_events, assert_fold, records, write
 from tests.journal.site import START_NS, Site, every_command, settings, trade
 
@@ -140,8 +143,7 @@ class CutJournal:
 
         kept = self.all[self.kept :]
         return Source(
-            kept[0].journal.hex(),
-            kept[0].first_sequence,
+            kept[0],
             lambda after: iter([it for it in kept if it.last_sequence > after]),
             lambda: (self.snapshot, load_snapshot(self.path)[1]) if snapshot else None,
         )
@@ -222,12 +224,66 @@ def test_rows_are_known_to_begin_after_a_gap(
     assert fetch("SELECT begins_ns FROM follower_positions") == [(begins_ns,)]
     # Archived files were put back.
     source = cut.source()._replace(
-        first_sequence=1,
+        first=cut.all[0],
         records=lambda after: iter([it for it in cut.all if it.last_sequence > after]),
     )
     asyncio.run(Rebuild(database, HistorySettings(), source, lambda _: None).run(mend=True))
     assert fetch("SELECT begins_ns FROM follower_positions") == [(0,)]
     assert_events(fetch, cut.all)
+
+
+@pytest.mark.parametrize(
+    ("written", "lost_at", "mend"),
+    [(30, 1, True), (30, 1, False), (30, 2, True), (80, 3, True), (80, 2, False)],
+    ids=["copy", "copy to check", "tables behind", "compare", "compare to check"],
+)
+def test_what_goes_from_the_journal_between_two_reads_is_no_reason_to_change_rows(
+    site: Site, database: str, fetch: Fetch, written: int, lost_at: int, mend: bool
+) -> None:
+    """As where files of it are dropped: the rows are right, and the journal lacks them."""
+    kept = records(site)
+    write(database, [kept[:written]])
+    reads = 0
+
+    def read(after_sequence: int) -> Iterator[Record]:
+        nonlocal reads
+        reads += 1
+        durable = kept[:60] if reads == 1 else kept
+        asked = [it for it in durable if it.last_sequence > after_sequence]
+        return iter(asked[5:] if reads == lost_at else asked)
+
+    source = Source(kept[0], read, lambda: None)
+    with pytest.raises(RebuildRefused, match="run it again"):
+        asyncio.run(Rebuild(database, KEPT, source, lambda _: None).run(mend=mend))
+    assert reads == lost_at
+    assert_events(fetch, kept[:written])
+    assert fetch("SELECT sequence FROM follower_positions") == [(kept[written - 1].last_sequence,)]
+
+
+def test_a_journal_that_can_no_longer_be_read_is_not_taken_for_the_database(
+    site: Site,
+    database: str,
+    rebuild: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """As where its server is ended meanwhile."""
+    reads = 0
+
+    @contextmanager
+    def read_once(directory: Path, after_sequence: int) -> Iterator[Iterator[Record]]:
+        nonlocal reads
+        reads += 1
+        if reads > 1:
+            raise OSError("the server at 127.0.0.1:1 does not send it: it is stopping")
+        with records_after(directory, after_sequence) as found:
+            yield found
+
+    monkeypatch.setattr(rebuild_command, "records_after", read_once)
+    assert rebuild() == 1
+    told = capfd.readouterr().err
+    assert "the journal can't be read: the server at 127.0.0.1:1" in told
+    assert "PostgreSQL" not in told
 
 
 def test_tables_may_be_in_another_schema(
@@ -282,7 +338,7 @@ def test_a_check_drops_no_month(tmp_path: Path, database: str, fetch: Fetch) -> 
     site.close()
     all_records = records(site)
     write(database, [all_records])
-    source = Source(all_records[0].journal.hex(), 1, lambda _: iter(all_records), lambda: None)
+    source = Source(all_records[0], lambda _: iter(all_records), lambda: None)
     kept = HistorySettings(events_keep_days=1)
     for mend, count in ((False, 2), (True, 1)):
         rebuild = Rebuild(database, kept, source, lambda _: None)
@@ -301,7 +357,7 @@ def test_a_month_that_somebody_reads_is_not_waited_for(
     site.close()
     all_records = records(site)
     write(database, [all_records[:1]])
-    source = Source(all_records[0].journal.hex(), 1, lambda _: iter(all_records), lambda: None)
+    source = Source(all_records[0], lambda _: iter(all_records), lambda: None)
 
     async def run() -> None:
         reader = await asyncpg.connect(database)
