@@ -122,6 +122,13 @@ class NotWhole(Down):
         super().__init__(f"whole only from {second_text(self.from_ns)} on")
 
 
+class OfAnother(Down):
+    """The tables are another exchange's, whose journal is named: no time changes that."""
+
+    def __init__(self, journal: str) -> None:
+        super().__init__(f"that of another exchange, whose journal is {journal}")
+
+
 class TablesPosition(NamedTuple):
     """How far they reach."""
 
@@ -139,14 +146,15 @@ class PastOrder(NamedTuple):
 
 
 async def position(connection: Any, journal: str = "") -> TablesPosition:
-    """From when, and up to which sequence and time, the tables are complete; raises `Down` where
-    they are of another journal than this. Without a journal they are taken for the right ones."""
+    """From when, and up to which sequence and time, the tables are complete; raises `OfAnother`
+    where they are of another journal than this. Without a journal they are taken for the right
+    ones."""
     row = await connection.fetchrow(_POSITION, timeout=CONNECT_S)
     if row is None:
         return TablesPosition(0, 0, 0)
     *reached, there = row
     if journal not in ("", there):
-        raise Down(f"that of another exchange, whose journal is {there}")
+        raise OfAnother(there)
     return TablesPosition(*reached)
 
 

@@ -17,7 +17,7 @@ from exchange.v1 import admin_service_pb2 as messages
 from server import logs
 from server.core.commands import SetLimits
 from server.decimals import E16_PLACES, decimal_text
-from server.history.reader import Down
+from server.history.reader import Down, OfAnother
 from server.history.settlement import SETTLE_S, Damaged, DayNotKept, Obligation, Settlements
 from server.rpc.calls import Calls
 from server.rpc.context import Context
@@ -65,6 +65,9 @@ class SettlementCalls:
                 await self._send(day, last_sequence, context)
         except TimeoutError:
             return EdgeReject(EdgeReason.DEADLINE_PASSED, "deadline", "", f"{SETTLE_S:g} s")
+        except OfAnother as other:
+            of_its_own = f"PostgreSQL is {other}: give this exchange a database of its own"
+            return EdgeReject(EdgeReason.NOT_AVAILABLE, "settlement of", request.date, of_its_own)
         except Down as down:
             return EdgeReject(EdgeReason.NOT_SERVING, "record in PostgreSQL", str(down))
         except DayNotKept as gone:

@@ -16,7 +16,7 @@ from server.core.instruments import Instrument, Limits
 from server.core.market import TRADES_MAX, RecentTrade
 from server.core.types import BUY, E8, IOC, LIMIT, SELL, OrderStatus
 from server.history import reader
-from server.history.reader import Down, History
+from server.history.reader import Down, History, OfAnother
 from server.history.settlement import Settlements
 from server.rpc.errors import EdgeReject
 from server.rpc.parse import OrdersQuery
@@ -390,7 +390,7 @@ def test_tables_of_another_exchange_answer_nothing(site: Written, filled: str) -
         ):
             with pytest.raises(Refusal, match="another exchange"):
                 await asked
-        with pytest.raises(Down, match="another exchange"):
+        with pytest.raises(OfAnother):
             async with Settlements(filled, "00" * 16).settled(date(2026, 1, 1), 1):
                 pass
         await own.close()

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from exchange.v1.admin_service_pb2 import SettleDayRequest
-from server.history.reader import Down
+from server.history.reader import Down, OfAnother
 from server.history.settlement import SETTLE_S, Damaged, DayNotKept, Settlements
 from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
@@ -89,6 +89,11 @@ async def test_a_day_that_stamps_have_not_left_is_not_over(served: Served) -> No
         (DayNotKept(date(2026, 3, 1)), "DAY_OUT_OF_RANGE", "begins with 2026-03-01"),
         (DayNotKept(None), "DAY_OUT_OF_RANGE", "begins with the first trade"),
         (Down("failing"), "NOT_SERVING", "failing"),
+        (
+            OfAnother("0a"),
+            "NOT_AVAILABLE",
+            "journal is 0a: give this exchange a database of its own",
+        ),
         (TimeoutError(), "DEADLINE_PASSED", f"{SETTLE_S:g} s"),
     ],
 )

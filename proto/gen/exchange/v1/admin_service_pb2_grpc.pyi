@@ -60,7 +60,8 @@ class AdminServiceStub:
     SettleDay: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.SettleDayRequest, _admin_service_pb2.SettleDayResponse]
     """Nets the trades of a day that is over into one obligation for each account and instrument,
     stores the obligations in PostgreSQL and sends them; a repeated call sends the same ones.
-    UNAVAILABLE until PostgreSQL holds the whole day, UNIMPLEMENTED without PostgreSQL.
+    UNAVAILABLE until PostgreSQL holds the whole day, UNIMPLEMENTED without PostgreSQL, and where it
+    holds another exchange's trades.
     """
 
 @_typing.type_check_only
@@ -95,7 +96,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     SettleDay: _aio.UnaryStreamMultiCallable[_admin_service_pb2.SettleDayRequest, _admin_service_pb2.SettleDayResponse]  # type: ignore[assignment]
     """Nets the trades of a day that is over into one obligation for each account and instrument,
     stores the obligations in PostgreSQL and sends them; a repeated call sends the same ones.
-    UNAVAILABLE until PostgreSQL holds the whole day, UNIMPLEMENTED without PostgreSQL.
+    UNAVAILABLE until PostgreSQL holds the whole day, UNIMPLEMENTED without PostgreSQL, and where it
+    holds another exchange's trades.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -181,7 +183,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.SettleDayResponse], _abc.AsyncIterator[_admin_service_pb2.SettleDayResponse]]:
         """Nets the trades of a day that is over into one obligation for each account and instrument,
         stores the obligations in PostgreSQL and sends them; a repeated call sends the same ones.
-        UNAVAILABLE until PostgreSQL holds the whole day, UNIMPLEMENTED without PostgreSQL.
+        UNAVAILABLE until PostgreSQL holds the whole day, UNIMPLEMENTED without PostgreSQL, and where it
+        holds another exchange's trades.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
