@@ -27,6 +27,8 @@ A follower is anything with a `name`, a time `gather_s`, and
   journal holds no more) is for a person to decide on: it is said, and tried again at the same
   pace as what failed `BREAKER_FAILURES` times.
 - A part that was never there has `STARTING_S` before a line is said.
+- Where the part is counts, and is reported, once the server has taken it for a position of its
+  journal; where it is none, the part has nothing of that journal.
 - `problem` is why it does not go on. How far behind it is, the server knows.
 """
 
@@ -116,6 +118,8 @@ class Following:
     ) -> None:
         self.name = follower.name
         self.reached = Reached(0)
+        self._accepted = asyncio.Event()
+        """Where the part was when it was opened is a position of this journal."""
         self._keep_after: int | None = None
         self._durable_sequence = 0
         self.problem = self._told = "not connected yet"
@@ -144,17 +148,18 @@ class Following:
             await asyncio.sleep(self._delay_s())
 
     async def _follow(self) -> None:
-        self.reached = await self._follower.open()
+        opened = await self._follower.open()
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             # A driver that was just there took it for the end of a time limit of its own.
             raise asyncio.CancelledError
         self._was_there = True
+        self._accepted.clear()
         self._keep_after = None
         self._waiting.clear()
         self._waiting_bytes = 0
         reader = JournalReader(self._address, self.name)
-        reading = asyncio.create_task(self._read(reader))
+        reading = asyncio.create_task(self._read(reader, opened))
         taking = asyncio.create_task(self._take())
         reporting = asyncio.create_task(self._report(reader))
         tasks = (reading, taking, reporting)
@@ -168,32 +173,38 @@ class Following:
             await asyncio.gather(*tasks, return_exceptions=True)
             await reader.close()
 
-    async def _read(self, reader: JournalReader) -> None:
+    async def _read(self, reader: JournalReader, opened: Reached) -> None:
         try:
-            await self._read_on(reader)
+            await self._read_on(reader, opened)
         except JournalNotKept as gone:
+            self.reached = opened
             # Without what a client would do now: of what is wrong with a part a line is kept.
             why, _, _ = str(gone).partition(":")
             raise FollowerStopped(
                 f"{why}; put archived files back{OTHERWISE.get(self.name, '')}"
             ) from gone
         except JournalEndsBefore as before:
+            self.reached = Reached(0)
             raise FollowerStopped(
-                f"it is at sequence {self.reached.sequence}, which this exchange has not reached:"
+                f"it is at sequence {opened.sequence}, which this exchange has not reached:"
                 " it holds what another journal says; give this exchange one of its own"
             ) from before
         except JournalDiffers as differs:
+            self.reached = Reached(0)
             raise FollowerStopped(
-                f"at sequence {self.reached.sequence} it holds something else than this exchange's"
+                f"at sequence {opened.sequence} it holds something else than this exchange's"
                 " journal, which was put back from a copy since:"
                 f" {AFRESH.get(self.name, 'give this exchange one of its own')}"
             ) from differs
 
-    async def _read_on(self, reader: JournalReader) -> None:
-        read = self.reached
+    async def _read_on(self, reader: JournalReader, opened: Reached) -> None:
+        read = opened
         stream = reader.messages(lambda: read, must_be_kept=True)
         async with contextlib.aclosing(stream) as messages:
             async for message in messages:
+                if not self._accepted.is_set():
+                    self.reached = opened
+                    self._accepted.set()
                 async with self._changed:
                     await self._changed.wait_for(lambda: self._waiting_bytes < WAITING_BYTES_MAX)
                     self._durable_sequence = message.durable_sequence
@@ -228,6 +239,7 @@ class Following:
     async def _report(self, reader: JournalReader) -> None:
         """At first too: where nothing happens, the server may know less than is so."""
         told: tuple[int, int | None] = (-1, None)
+        await self._accepted.wait()
         while True:
             now = (self.reached.sequence, self._keep_after)
             if now != told and await reader.report(now[0], keep_after=now[1]):

@@ -26,8 +26,9 @@ PAYLOAD = b"p" * 300
 OTHER = 'after_time_ns "5" was not issued by this server: start again without it'
 
 
-async def keep_quiet(_request: bytes, _context: Any) -> None:
-    """As a server does where nothing happens."""
+async def keep_quiet(_request: bytes, context: Any) -> None:
+    """As a server does where nothing happens, once it has said that it serves the stream."""
+    await context.write(StreamJournalResponse().SerializeToString())
     await asyncio.Event().wait()
 
 
@@ -111,23 +112,37 @@ async def followed(
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "details", "told"),
+    ("name", "code", "details", "told", "reached"),
     [
         # It was emptied, and the journal holds no more what it needs.
-        ("postgres", grpc.StatusCode.OUT_OF_RANGE, GONE, (BEGINS, "exchange rebuild postgres")),
-        ("kafka", grpc.StatusCode.OUT_OF_RANGE, GONE, (BEGINS, '"snapshot"` in section [kafka]')),
+        ("postgres", grpc.StatusCode.OUT_OF_RANGE, GONE, (BEGINS, "exchange rebuild postgres"), 77),
+        (
+            "kafka",
+            grpc.StatusCode.OUT_OF_RANGE,
+            GONE,
+            (BEGINS, '"snapshot"` in section [kafka]'),
+            77,
+        ),
         # It is the database of an exchange that got further than this one has.
-        ("postgres", grpc.StatusCode.INVALID_ARGUMENT, "", ("at sequence 77", "one of its own")),
+        ("postgres", grpc.StatusCode.INVALID_ARGUMENT, "", ("at sequence 77", "one of its own"), 0),
         # The journal was put back from a copy, and went on otherwise.
-        ("postgres", grpc.StatusCode.INVALID_ARGUMENT, OTHER, ("from a copy", "rebuild postgres")),
-        ("kafka", grpc.StatusCode.INVALID_ARGUMENT, OTHER, ("from a copy", "delete its topics")),
+        (
+            "postgres",
+            grpc.StatusCode.INVALID_ARGUMENT,
+            OTHER,
+            ("from a copy", "rebuild postgres"),
+            0,
+        ),
+        ("kafka", grpc.StatusCode.INVALID_ARGUMENT, OTHER, ("from a copy", "delete its topics"), 0),
     ],
 )
 def test_what_needs_a_person_is_said_once(
-    name: str, code: grpc.StatusCode, details: str, told: tuple[str, str]
+    name: str, code: grpc.StatusCode, details: str, told: tuple[str, str], reached: int
 ) -> None:
-    """And fits, whole, into what is kept of it for whoever asks for health."""
+    """And fits, whole, into what is kept of it for whoever asks for health. What the part holds of
+    another journal is nothing of this one, and lets go of nothing of it."""
     said: list[str] = []
+    reports: list[ReportFollowerRequest] = []
     tables = Tables(77)
     tables.name = name
 
@@ -141,12 +156,14 @@ def test_what_needs_a_person_is_said_once(
             said.append(line)
             heard.set()
 
-        async with followed(tables, refuse, hear, lambda _: None) as following:
+        async with followed(tables, refuse, hear, reports.append) as following:
             await heard.wait()
+            assert following.reached.sequence == reached
             assert told[1] in following.problem[:PROBLEM_CHARS_MAX]
 
     asyncio.run(run())
     assert len(said) == tables.opened == 1
+    assert reports == []
     assert told[0] in said[0]
 
 
