@@ -68,8 +68,11 @@ class RedisTrades:
             await asyncio.sleep(QUIET_S)
 
     async def _heard(self, client: Redis) -> AsyncGenerator[Trade, None]:
+        # Whoever publishes is heard in all databases, so the name says of which one it is.
+        database = client.connection_pool.connection_kwargs.get("db")
+        exchange = f"exchange@{database}" if database else "exchange"
         async with client.pubsub() as subscription:
-            await subscription.subscribe(f"exchange:trades:{self._instrument}")
+            await subscription.subscribe(f"{exchange}:trades:{self._instrument}")
             while True:
                 # The confirmation is no message: what was before it is asked for like a gap.
                 async with asyncio.timeout(2 * QUIET_S):

@@ -28,7 +28,7 @@ from redis.asyncio import Redis
 
 from server.followers.journal_reader import Progress, Reached
 from server.followers.messages import books_of
-from server.followers.redis_messages import ALL_CHANNELS, CHANNELS, RedisMessages
+from server.followers.redis_messages import CHANNELS, RedisMessages, channels_of
 from server.journal.recent_keys import LIFE_NS, entries
 from server.journal.record import Record
 from server.journal.snapshots import newest_good
@@ -85,6 +85,7 @@ class RedisFollower:
         self._url = url
         self._data_dir = data_dir
         self._client: Redis | None = None
+        self._channels = CHANNELS
         self._messages: RedisMessages | None = None
         self._unsent: bytes = b""
         self._position: tuple[str, Reached] = ("", Reached(0))
@@ -93,6 +94,7 @@ class RedisFollower:
     async def open(self) -> Reached:
         """Connect, find out what was published, and publish what could not be."""
         self._client = client = redis_client(self._url, ANSWER_S)
+        self._channels = channels_of(client.connection_pool.connection_kwargs.get("db") or 0)
         found: Any = await client.hmget(POSITION, ["journal", "sequence", "time_ns"])
         if self._messages is None:
             journal, sequence, time_ns = (each or b"" for each in found)
@@ -130,23 +132,21 @@ class RedisFollower:
     def _begun(self) -> RedisMessages:
         """What goes on after the newest snapshot."""
         engine = newest_good(self._data_dir).engine
-        return (
-            RedisMessages() if engine is None else RedisMessages(engine.sequence, books_of(engine))
-        )
+        if engine is None:
+            return RedisMessages(channels=self._channels)
+        return RedisMessages(engine.sequence, books_of(engine), self._channels)
 
     async def _listened(self) -> frozenset[str]:
         """Prefixes of the channels that somebody listens to."""
         assert self._client is not None
+        prefixes = self._channels.values()
         async with self._client.pipeline(transaction=False) as pipeline:
             pipeline.execute_command("PUBSUB", "NUMPAT")
-            pipeline.execute_command("PUBSUB", "CHANNELS", ALL_CHANNELS)
-            patterns, names = await pipeline.execute()
-        if patterns:
-            return frozenset(CHANNELS.values())
+            for prefix in prefixes:
+                pipeline.execute_command("PUBSUB", "CHANNELS", f"{prefix}*")
+            patterns, *names = await pipeline.execute()
         return frozenset(
-            prefix
-            for prefix in CHANNELS.values()
-            if any(name.startswith(prefix.encode()) for name in names)
+            prefix for prefix, heard in zip(prefixes, names, strict=True) if patterns or heard
         )
 
     async def _bring(self, records: list[Record], listened: frozenset[str]) -> None:

@@ -8,6 +8,10 @@
 in protobuf, as gRPC sends them: several trades or events in one message, a book's changes of
 several commands as one delta, without a checksum.
 
+Redis publishes without regard to its databases. So that two exchanges that have a database each
+don't hear one another, the names in database 3, say, begin with `exchange@3:` instead; those above
+are of database 0.
+
 A message holds all that its channel has to tell of the sequences after `previous_sequence`, up to
 `sequence`. Publishing is not kept anywhere: who was not connected, or was cut, has missed it. So
 a subscriber subscribes first, then asks the exchange over gRPC for what was before, and
@@ -20,7 +24,7 @@ Channels that nobody subscribes to are left out; what they would have held lies 
 `previous_sequence` of their next message.
 """
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Final
 
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse, StreamTradesResponse
@@ -39,13 +43,6 @@ from server.followers.messages import (
 )
 from server.journal.record import Record
 
-CHANNELS: Final = {
-    TRADES: "exchange:trades:",
-    ORDER_EVENTS: "exchange:orders:",
-    BOOK_UPDATES: "exchange:orderbook:",
-}
-"""Prefix of the channels, by what is encoded for them."""
-ALL_CHANNELS: Final = "exchange:*"
 EVENTS_MAX: Final = 500
 """Trades or events in a message, unless one command has more: some 100 KB."""
 
@@ -56,16 +53,35 @@ Message = tuple[str, bytes]
 """A channel and what is published on it."""
 
 
+def channels_of(database: int) -> dict[str, str]:
+    """Prefix of the channels, by what is encoded for them."""
+    exchange = f"exchange@{database}:" if database else "exchange:"
+    return {
+        TRADES: f"{exchange}trades:",
+        ORDER_EVENTS: f"{exchange}orders:",
+        BOOK_UPDATES: f"{exchange}orderbook:",
+    }
+
+
+CHANNELS: Final = channels_of(0)
+
+
 class RedisMessages:
     """Makes the messages; what is left out of them is taken in all the same."""
 
-    def __init__(self, sequence: int = 0, books: Books | None = None) -> None:
+    def __init__(
+        self,
+        sequence: int = 0,
+        books: Books | None = None,
+        channels: Mapping[str, str] = CHANNELS,
+    ) -> None:
         self.sequence = sequence
         """Everything up to here was taken in."""
+        self._channels = channels
         self._encoder = Encoder(Protobuf(), books)
         self._covered: dict[str, int] = {}
         """Up to where the messages of each channel go."""
-        self._unheard = dict.fromkeys(CHANNELS.values(), sequence)
+        self._unheard = dict.fromkeys(channels.values(), sequence)
         """Up to where nobody was told, by prefix of the channel."""
 
     def skip(self, record: Record, events_of: Sequence[list[Event]]) -> None:
@@ -91,7 +107,7 @@ class RedisMessages:
             return []
 
         def wanted(topic: str, _: MessageMark) -> bool:
-            return CHANNELS.get(topic) in listened
+            return self._channels.get(topic) in listened
 
         found: list[Message] = []
         made = _Batch()
@@ -111,7 +127,7 @@ class RedisMessages:
     def _close(self, made: "_Batch", time_ns: int) -> list[Message]:
         found = []
         for topic, instrument, build in made.contents():
-            prefix = CHANNELS[topic]
+            prefix = self._channels[topic]
             channel = f"{prefix}{instrument}"
             previous = max(self._covered.get(channel, 0), self._unheard[prefix])
             found.append((channel, build(self.sequence, previous, time_ns)))

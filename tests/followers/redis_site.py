@@ -33,7 +33,7 @@ class Site:
     def start(self) -> None:
         """Until it answers."""
         self._process = subprocess.Popen(
-            redis_server.command(self._program, self._configuration),
+            [*redis_server.command(self._program, self._configuration), "--databases", "4"],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -51,6 +51,10 @@ class Site:
     def client(self) -> Redis:
         """To look inside; to be closed."""
         return Redis.from_url(self.url, socket_timeout=10)
+
+    def database(self, number: int) -> str:
+        """The address of one of its databases."""
+        return f"{self.url.removesuffix('0')}{number}"
 
     def flush(self) -> None:
         """Everything that it had is gone."""

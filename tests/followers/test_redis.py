@@ -52,9 +52,9 @@ def address(starter: Starter, redis: Site) -> str:
     return starter.server(REDIS_URL=redis.url)[1]
 
 
-def follow(starter: Starter, address: str, redis: Site) -> Running:
+def follow(starter: Starter, address: str, url: str) -> Running:
     places = ("--data-dir", str(starter.data_dir), "--server", address)
-    follower = starter.run("follower", *places, REDIS_URL=redis.url)
+    follower = starter.run("follower", *places, REDIS_URL=url)
     follower.wait_serving()
     return follower
 
@@ -91,7 +91,7 @@ class Listener:
         self.messages: dict[str, list[bytes]] = defaultdict(list)
         self._client = Redis.from_url(redis.url, socket_timeout=SECONDS)
         self._subscription = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-        self._subscription.psubscribe("exchange:*")
+        self._subscription.psubscribe("exchange*")
         self._subscription.get_message(timeout=SECONDS)
         self._stopped = False
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -148,7 +148,7 @@ def test_channels_hold_what_the_streams_do(starter: Starter, address: str, redis
     load(address, "before")
     with redis.client() as client:
         client.hset("exchange:feed", mapping={"journal": "00", "sequence": str(10**9)})
-    follower = follow(starter, address, redis)
+    follower = follow(starter, address, redis.url)
     wait_level(address)
     with listening(redis) as listener, grpc.insecure_channel(address) as channel:
         began = reached(address)[0]
@@ -159,7 +159,7 @@ def test_channels_hold_what_the_streams_do(starter: Starter, address: str, redis
         wait_level(address)
         follower.kill()
         load(address, "meanwhile", 5)
-        follow(starter, address, redis)
+        follow(starter, address, redis.url)
         load(address, "again", 5)
         upto = wait_level(address)
         until(lambda: last_of(listener, f"exchange:orders:{BTC}") >= upto - 1, SECONDS)
@@ -283,7 +283,7 @@ def test_outages_under_load_lose_no_trade_and_hold_up_no_order(
     """Fault 17 [I1 I2 I8 I10]: killed, paused, out of memory, emptied; the follower killed."""
     redis.flush()
     server, address = starter.server(REDIS_URL=redis.url)
-    follower = follow(starter, address, redis)
+    follower = follow(starter, address, redis.url)
     loads = Loads(address)
     with Reader(address, redis) as reader:
         load(address, "first")
@@ -310,7 +310,7 @@ def test_outages_under_load_lose_no_trade_and_hold_up_no_order(
             sending.wait(4)
         assert_read_all(address, reader)
         assert reader.repair_count > 0
-        follower = follow(starter, address, redis)
+        follower = follow(starter, address, redis.url)
         wait_level(address)
         load(address, "last")
         assert_read_all(address, reader)
@@ -342,29 +342,35 @@ async def test_each_call_of_a_batch_is_told_of(
     assert told == [Reached(it.last_sequence, it.time_ns) for it in records[:-1]]
 
 
-def test_example_prints_trades(starter: Starter, address: str, redis: Site) -> None:
-    follow(starter, address, redis)
+@pytest.mark.parametrize(
+    ("database", "channel"), [(0, f"exchange:trades:{BTC}"), (3, f"exchange@3:trades:{BTC}")]
+)
+def test_example_prints_trades(
+    starter: Starter, address: str, redis: Site, database: int, channel: str
+) -> None:
+    url = redis.database(database)
+    follow(starter, address, url)
     places = ("--address", address, "--seconds", "60")
     module = "clients.examples.redis_trades"
-    shown = starter.run(*places, module=module, REDIS_URL=redis.url)
+    shown = starter.run(*places, module=module, REDIS_URL=url)
     with listening(redis) as listener:
-        until(lambda: f"exchange:trades:{BTC}" in subscribed(redis), SECONDS, "a subscriber")
+        until(lambda: channel in subscribed(redis), SECONDS, "a subscriber")
         load(address, "shown")
-        until(lambda: bool(listener.messages[f"exchange:trades:{BTC}"]), SECONDS)
+        until(lambda: bool(listener.messages[channel]), SECONDS)
     trade = all_trades(address)[0]
     shown.wait_line(f"{trade.removeprefix('T').partition('-')[0]} ")
 
 
 def subscribed(redis: Site) -> list[str]:
     with redis.client() as client:
-        return [name.decode() for name in client.pubsub_channels("exchange:*")]
+        return [name.decode() for name in client.pubsub_channels("exchange*")]
 
 
 def test_absent_at_start_it_says_so_once_and_follows_when_it_is_there(
     starter: Starter, address: str, redis: Site
 ) -> None:
     redis.kill()
-    follower = follow(starter, address, redis)
+    follower = follow(starter, address, redis.url)
     load(address, "absent")
     follower.wait_line("redis is down")
     redis.start()

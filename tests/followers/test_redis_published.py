@@ -59,3 +59,23 @@ async def test_what_was_published_is_neither_again_nor_moves_the_position_back(
             value.encode() for value in position.values()
         ]
     await follower.close()
+
+
+async def test_exchanges_with_a_database_each_do_not_hear_one_another(
+    redis: RedisSite, tmp_path: Path
+) -> None:
+    """Though their instruments have one name, and Redis publishes past its databases."""
+    redis.flush()
+    channels = {0: CHANNEL, 3: CHANNEL.replace("exchange:", "exchange@3:")}
+    with redis.client() as client, client.pubsub(ignore_subscribe_messages=True) as listener:
+        for database, channel in channels.items():
+            listener.subscribe(channel)
+            listener.get_message(timeout=5)
+            follower = RedisFollower(redis.database(database), tmp_path)
+            await follower.open()
+            await follower.take(journal_of(tmp_path / str(database), time.time_ns()))
+            await follower.close()
+            heard = listener.get_message(timeout=5)
+            assert heard is not None
+            assert heard["channel"] == channel.encode()
+            assert listener.get_message() is None
