@@ -18,7 +18,7 @@ waits. Rows of `settlements` are decisions, not a fold, and are not touched.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice, takewhile
 from typing import Any, Final, NamedTuple
 
@@ -85,6 +85,8 @@ class Source(NamedTuple):
     """Those with commands after a sequence, up to what is durable when it is called."""
     snapshot: Callable[[], tuple[int, Engine] | None]
     """The newest state that is kept, and its sequence."""
+    kept: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Within it nothing goes of what is kept after the first record, if that can be had."""
 
     @property
     def journal(self) -> str:
@@ -116,23 +118,27 @@ class Rebuild:
         connection = await asyncpg.connect(self._url)
         try:
             await self._prepare(connection)
-            copy = PostgresFollower(self._url, self._kept, f"{SCHEMA}, {self._home}")
-            try:
-                await copy.open()
-                _, there = await self._position(connection)
-                await self._copy(connection, copy, END if mend else there)
-                if mend:
-                    await self._bring_up(there)
-                found, sequence = await self._compare(connection, copy, mend=mend)
-            finally:
-                await copy.close()
-                if not connection.is_closed():
-                    await connection.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
-            return Result(self._source.first_sequence, sequence, found)
+            with self._source.kept():
+                return await self._run(connection, mend=mend)
         except FollowerStopped as stopped:
             raise RebuildRefused(str(stopped)) from stopped
         finally:
             await connection.close()
+
+    async def _run(self, connection: Any, *, mend: bool) -> Result:
+        copy = PostgresFollower(self._url, self._kept, f"{SCHEMA}, {self._home}")
+        try:
+            await copy.open()
+            _, there = await self._position(connection)
+            await self._copy(connection, copy, END if mend else there)
+            if mend:
+                await self._bring_up(there)
+            found, sequence = await self._compare(connection, copy, mend=mend)
+        finally:
+            await copy.close()
+            if not connection.is_closed():
+                await connection.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
+        return Result(self._source.first_sequence, sequence, found)
 
     async def _prepare(self, connection: Any) -> None:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):

@@ -8,7 +8,7 @@ import argparse
 import errno
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -149,6 +149,43 @@ def records_after(directory: Path, after_sequence: int) -> "Iterator[Iterator[Re
 
 
 @contextmanager
+def kept_after(directory: Path, sequence: int, follower: str) -> Iterator[None]:
+    """While this lasts, a server that has the directory keeps its journal after a sequence, as it
+    does for a follower, which has this name. Where it can't be told, it may go."""
+    from server.journal.lock import DirectoryLock, DirectoryLocked
+
+    try:
+        with DirectoryLock(directory):
+            address = None
+    except DirectoryLocked as locked:
+        address = locked.address
+    if address is None:
+        yield
+        return
+    import grpc
+
+    from exchange.v1.admin_service_pb2 import RemoveFollowerRequest, ReportFollowerRequest
+    from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
+    from server.followers.journal_reader import CHANNEL_OPTIONS
+
+    with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+        server = AdminServiceStub(channel)
+        try:
+            with suppress(grpc.RpcError):
+                report = ReportFollowerRequest(follower=follower, sequence=sequence)
+                server.ReportFollower(report, timeout=ANSWER_S)
+            yield
+        finally:
+            try:
+                server.RemoveFollower(RemoveFollowerRequest(follower=follower), timeout=ANSWER_S)
+            except grpc.RpcError:
+                error(
+                    f"the server at {address} does not answer: once it does, run exchange followers"
+                    f" --remove {follower}, or it keeps the journal for this for ever"
+                )
+
+
+@contextmanager
 def frames_from_server(
     locked: "DirectoryLocked", after_sequence: int = 0
 ) -> Iterator[Iterator[bytes]]:
@@ -182,4 +219,7 @@ def frames_from_server(
             # The error is the call itself, which its class does not say.
             details = getattr(error, "details", None)
             why = details() if details else error
+            if details and error.code() is grpc.StatusCode.OUT_OF_RANGE:
+                # What it begins with was kept a moment ago; to begin there is to begin anew.
+                why = f"{details().partition(':')[0]}; run it again"
             raise OSError(f"the server at {locked.address} does not send it: {why}") from error

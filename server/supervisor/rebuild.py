@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from server.exits import Exit
 from server.logs import error
 from server.settings import Settings
-from server.supervisor.journal import guarded, has_journal, records_after
+from server.supervisor.journal import guarded, has_journal, kept_after, records_after
 
 if TYPE_CHECKING:
     from server.core.engine import Engine
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from server.journal.record import Record
 
 KINDS: Final = ("postgres",)
+FOLLOWER: Final = "rebuild"
+"""For which a server keeps the journal meanwhile."""
 PROGRESS_S: Final = 1.0
 
 DESCRIPTION: Final = """\
@@ -78,7 +80,12 @@ def _rebuild(options: argparse.Namespace, settings: Settings) -> int:
         if first is None:
             print("the journal holds no command yet: there is nothing to rebuild")
             return Exit.CLEAN
-        source = Source(first, records, lambda: _snapshot(directory))
+        source = Source(
+            first,
+            records,
+            lambda: _snapshot(directory),
+            lambda: kept_after(directory, first.first_sequence - 1, FOLLOWER),
+        )
         progress = _Progress()
         run = Rebuild(url, settings.history, source, progress.copied).run(mend=not options.check)
         result = asyncio.run(run)

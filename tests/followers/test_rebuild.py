@@ -8,18 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import grpc
 import pytest
 
+from exchange.v1.admin_service_pb2 import GetStatusRequest
+from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from server.followers import rebuild as rebuild_module
 from server.followers.partitions import DAY_NS
 from server.followers.rebuild import Rebuild, RebuildRefused, Result, Source
+from server.journal.lock import DirectoryLock
 from server.journal.record import BATCH, Record
 from server.settings import HistorySettings
 from server.supervisor import main
 from server.supervisor import rebuild as rebuild_command
-from server.supervisor.journal import records_after
+from server.supervisor.journal import kept_after, records_after
 from tests.followers.test_postgres import KEPT, Fetch, assert_events, assert_fold, records, write
 from tests.journal.site import START_NS, Site, every_command, settings, trade
+from tests.processes.load import Load
+from tests.running import Starter
 
 TAMPERED = {
     "orders": "UPDATE orders SET filled_quantity = filled_quantity + 1 WHERE placed_sequence = 40",
@@ -258,6 +264,55 @@ def test_what_goes_from_the_journal_between_two_reads_is_no_reason_to_change_row
     assert reads == lost_at
     assert_events(fetch, kept[:written])
     assert fetch("SELECT sequence FROM follower_positions") == [(kept[written - 1].last_sequence,)]
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_a_server_keeps_the_journal_for_the_time_of_a_rebuild(
+    starter: Starter,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    is_interrupted: bool,
+) -> None:
+    """As for a follower, which is gone at its end, however it ends."""
+    _server, address = starter.server()
+    kept: list[dict[str, int]] = []
+
+    def followers() -> dict[str, int]:
+        with grpc.insecure_channel(address) as channel:
+            status = AdminServiceStub(channel).GetStatus(GetStatusRequest(), timeout=10)
+        return {it.name: it.sequence for it in status.followers}
+
+    @contextmanager
+    def read(directory: Path, after_sequence: int) -> Iterator[Iterator[Record]]:
+        kept.append(followers())
+        if is_interrupted and len(kept) > 1:
+            raise KeyboardInterrupt
+        with records_after(directory, after_sequence) as found:
+            yield found
+
+    monkeypatch.setattr(rebuild_command, "records_after", read)
+    monkeypatch.setenv("POSTGRES_URL", database)
+    with Load(address, "kept") as sending:
+        sending.wait(2)
+    if is_interrupted:
+        with pytest.raises(KeyboardInterrupt):
+            run("--data-dir", str(starter.data_dir))
+    else:
+        assert run("--data-dir", str(starter.data_dir)) == 0, capfd.readouterr().err
+    assert kept == [{}, *[{"rebuild": 0}] * (len(kept) - 1)]
+    assert len(kept) > 1
+    assert followers() == {}
+
+
+def test_a_server_that_is_gone_at_the_end_is_told_of(
+    site: Site, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with DirectoryLock(site.directory) as lock:
+        lock.announce("127.0.0.1:1")
+        with kept_after(site.directory, 0, "rebuild"):
+            pass
+    assert "exchange followers --remove rebuild" in capfd.readouterr().err
 
 
 def test_a_journal_that_can_no_longer_be_read_is_not_taken_for_the_database(
