@@ -31,6 +31,7 @@ kept for ever unless its owner sets another retention; one that was emptied by i
 
 import asyncio
 import contextlib
+import logging
 import time
 import zlib
 from collections.abc import Callable
@@ -67,6 +68,10 @@ LINGER_MS: Final = 50
 """Longer than a batch takes to encode: its messages go together, at the flush behind them."""
 LOOK_MESSAGES: Final = 256
 """So many are handed over between two looks at what became of those before."""
+
+UNHEARD: Final = logging.Logger("kafka")
+"""For what a producer says whatever its `log_level`: that what it drops at its end leaves a gap."""
+UNHEARD.disabled = True
 
 Delivered = Callable[[KafkaError | None, Message], None]
 Headers = dict[str, str | bytes | None]
@@ -232,6 +237,7 @@ class Publisher:
                 "queue.buffering.max.messages": QUEUE_MESSAGES_MAX,
                 "queue.buffering.max.kbytes": QUEUE_KIB_MAX,
                 "error_cb": self._note,
+                "logger": UNHEARD,
             }
         )
 

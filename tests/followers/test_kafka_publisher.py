@@ -1,5 +1,6 @@
 """When the Kafka follower gives a broker up for silent, by a clock and a producer of the test's."""
 
+import gc
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,15 @@ from tests.history.written import Written
 from tests.journal.site import INSTRUMENT, settings
 
 DELIVERY_S = 5.0
+DELIVERY_MS = int(1_000 * DELIVERY_S)
+NOBODY = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
+SLOW_BROKER = {
+    "bootstrap.servers": "",
+    "test.mock.num.brokers": 1,
+    "test.mock.broker.rtt": 300,
+    "log_level": 0,
+}
+"""Within the producer's own library; milliseconds to answer."""
 
 
 class Clock:
@@ -59,16 +69,14 @@ class Slow(Encoder):
         return [Out(TRADES, mark, "trade", b"") for mark in marks]
 
 
+def empty_topics() -> Topics:
+    return Topics("", frozenset(), {topic: [Tail(MessageMark(0, 0, ""), -1)] for topic in TOPICS})
+
+
 def published(monkeypatch: pytest.MonkeyPatch, records: list[Record], *, silent: bool) -> Clock:
     clock = Clock()
     monkeypatch.setattr(kafka, "time", SimpleNamespace(monotonic=clock))
-    tails = {topic: [Tail(MessageMark(0, 0, ""), -1)] for topic in TOPICS}
-    publisher = Publisher(
-        {"bootstrap.servers": "127.0.0.1:1", "log_level": 0},
-        Slow(clock),
-        Topics("", frozenset(), tails),
-        int(1_000 * DELIVERY_S),
-    )
+    publisher = Publisher(NOBODY, Slow(clock), empty_topics(), DELIVERY_MS)
     monkeypatch.setattr(publisher, "_producer", Broker(clock, silent=silent))
     publisher.publish(records)
     return clock
@@ -93,3 +101,20 @@ def test_a_silent_broker_is_given_up(
 ) -> None:
     with pytest.raises(KafkaFailed, match="nothing was acknowledged for 5 s"):
         published(monkeypatch, records, silent=True)
+
+
+def test_what_is_under_way_when_it_is_closed_is_dropped_without_a_word(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Which would come past the lines that tell of an outage, each time that it is tried again."""
+    publisher = Publisher(SLOW_BROKER, Encoder(Protobuf()), empty_topics(), DELIVERY_MS)
+    producer = publisher._producer
+    producer.produce("trades", b"acknowledged")
+    assert producer.flush(30) == 0
+    producer.produce("trades", b"under way")
+    producer.poll(0.15)
+    assert len(producer) == 1
+    publisher.close()
+    del publisher, producer
+    gc.collect()  # It says its last when it is let go.
+    assert capfd.readouterr() == ("", "")
