@@ -74,6 +74,7 @@ AFRESH: Final = {
     "kafka": "delete its topics",
 }
 """The same where it holds what the journal doesn't."""
+OWN: Final = "give this exchange one of its own"
 REPORT_S: Final = 0.2
 """Between two reports: a call costs the server as much as an order, and batches may be small."""
 STARTING_S: Final = 3.0
@@ -185,16 +186,18 @@ class Following:
             ) from gone
         except JournalEndsBefore as before:
             self.reached = Reached(0)
+            afresh = AFRESH.get(self.name)
+            copied = f"{afresh} if the journal was put back from a copy, else " if afresh else ""
             raise FollowerStopped(
                 f"it is at sequence {opened.sequence}, which this exchange has not reached:"
-                " it holds what another journal says; give this exchange one of its own"
+                f" {copied}{OWN}"
             ) from before
         except JournalDiffers as differs:
             self.reached = Reached(0)
             raise FollowerStopped(
                 f"at sequence {opened.sequence} it holds something else than this exchange's"
                 " journal, which was put back from a copy since:"
-                f" {AFRESH.get(self.name, 'give this exchange one of its own')}"
+                f" {AFRESH.get(self.name, OWN)}"
             ) from differs
 
     async def _read_on(self, reader: JournalReader, opened: Reached) -> None:

@@ -66,7 +66,7 @@ class JournalNotKept(Exception):
 
 
 class JournalEndsBefore(Exception):
-    """The position is one that the journal has not reached: it is of another journal."""
+    """The journal has not reached the position: it is another one, or was put back from a copy."""
 
 
 class JournalDiffers(Exception):

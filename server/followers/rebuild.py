@@ -7,6 +7,9 @@
    that position. Then every row is compared with its copy; rows that differ, are missing or are too
    many are put right, and the comparison made again. All of that is one transaction.
 
+Tables that are past the journal's end hold what came after a copy of it was made that was put back
+since: they go back to its end.
+
 Where the journal begins after sequence 1, a fold of it lacks what was before. Then the newest
 snapshot's state is put into the copies when they have reached it (positions, fees, instruments, and
 the orders it holds), and what can't be known is left as it is: events and trades before the first
@@ -72,6 +75,9 @@ class Result(NamedTuple):
     """Of the journal that was read."""
     sequence: int
     """Up to which the tables were compared."""
+    ahead_sequence: int
+    """That the tables had reached, where that is past the journal's end: it was put back from a
+    copy since. Else 0."""
     found: list[Proof]
     """Before anything was mended."""
 
@@ -110,6 +116,7 @@ class Rebuild:
         self._source = source
         self._progress = progress
         self._copied = source.first_sequence - 1
+        self._ahead_sequence = 0
         self._home = ""
         """Schema of the tables, quoted where it has to be."""
 
@@ -138,7 +145,7 @@ class Rebuild:
             await copy.close()
             if not connection.is_closed():
                 await connection.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
-        return Result(self._source.first_sequence, sequence, found)
+        return Result(self._source.first_sequence, sequence, self._ahead_sequence, found)
 
     async def _prepare(self, connection: Any) -> None:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
@@ -250,10 +257,7 @@ class Rebuild:
         _, sequence = await self._position(connection, " FOR UPDATE")
         await self._fold(copy, sequence)
         if sequence > self._copied:
-            raise RebuildRefused(
-                f"the tables are at sequence {sequence}, the journal ends at {self._copied}:"
-                " this is not the journal they were made of"
-            )
+            self._ahead_sequence = sequence
         await self._settle_months(connection)
         begins_ns = 0
         if self._source.first_sequence > 1:

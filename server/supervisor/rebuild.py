@@ -109,7 +109,13 @@ def _told(result: "Result", *, check: bool) -> int:
         )
     wrong = sum(proof.wrong for proof in result.found)
     through = f"sequences {result.first_sequence} to {result.sequence}"
-    if not wrong:
+    ahead = result.ahead_sequence
+    if ahead:
+        print(
+            f"the tables {'are' if check else 'were'} at sequence {ahead}, and the journal, which"
+            f" was put back from a copy, ends at {result.sequence}"
+        )
+    if not wrong and not (ahead and check):
         print(f"every row is as the journal says, {through}")
         return Exit.CLEAN
     if check:

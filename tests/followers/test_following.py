@@ -123,8 +123,10 @@ async def followed(
             (BEGINS, '"snapshot"` in section [kafka]'),
             77,
         ),
-        # It is the database of an exchange that got further than this one has.
+        # It is that of an exchange that got further, or of this one before a copy was put back.
         ("postgres", grpc.StatusCode.INVALID_ARGUMENT, "", ("at sequence 77", "one of its own"), 0),
+        ("postgres", grpc.StatusCode.INVALID_ARGUMENT, "", ("from a copy", "rebuild postgres"), 0),
+        ("kafka", grpc.StatusCode.INVALID_ARGUMENT, "", ("from a copy", "delete its topics"), 0),
         # The journal was put back from a copy, and went on otherwise.
         (
             "postgres",
