@@ -30,7 +30,7 @@ from server.journal.headroom import drop_left_over
 from server.journal.log import Mark
 from server.journal.payload import PayloadInvalid
 from server.journal.record import FrameBad
-from server.journal.refusals import JournalCorrupt, RecordUnreadable
+from server.journal.refusals import JournalCorrupt, RecordUnreadable, RulesDiffer
 from server.journal.replay import Replay
 from server.journal.segments import FILE_NAME, Segment, Segments, create_file, segment_paths
 from server.journal.snapshots import (
@@ -140,7 +140,10 @@ def _recover(directory: Path, pace: _Pace, shard: int) -> Recovered:
         replay = _start(segments, found)
         # A segment begins when everything before it is durable.
         proven = max([segments.all[-1].start, *(mark.position for mark in known)])
-        cut = _replay(segments, replay, proven, pace)
+        try:
+            cut = _replay(segments, replay, proven, pace)
+        except RulesDiffer as it:
+            raise RulesDiffer(it.file, it.sequence, it.found, it.own, _no_good(found)) from it
         if cut is not None:
             cut = keep_aside_and_cut(segments, cut)
     except BaseException:
@@ -216,13 +219,16 @@ def _start(segments: Segments, found: Found) -> Replay:
         engine = Engine()
     if mark.position < segments.start or mark.fence.last_sequence != engine.sequence:
         first = segments.all[0]
-        bad = "".join(f"; {path} is no good: {reason}" for path, reason in found.passed_over)
         reason = (
             f"the journal that is kept begins with sequence {first.first_sequence} here, and no"
-            f" good snapshot reaches that{bad}"
+            f" good snapshot reaches that{_no_good(found)}"
         )
         raise JournalCorrupt(first.path, 0, engine.sequence + 1, reason)
     return Replay(segments.path, engine, mark)
+
+
+def _no_good(found: Found) -> str:
+    return "".join(f"; {path} is no good: {reason}" for path, reason in found.passed_over)
 
 
 def _replay(storage: Segments, replay: Replay, known: int, pace: _Pace) -> Cut | None:

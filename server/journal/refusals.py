@@ -33,13 +33,26 @@ class RecordUnreadable(JournalRefused):
 
 
 class RulesDiffer(JournalRefused):
-    """The tail was written under other rules than this release has."""
+    """The tail was written under other rules than this release has. `no_good`: the snapshots that
+    were passed over, and why."""
 
-    def __init__(self, file: Path, sequence: int, found: int, own: int) -> None:
+    def __init__(self, file: Path, sequence: int, found: int, own: int, no_good: str = "") -> None:
+        self.file = file
+        self.sequence = sequence
+        self.found = found
+        self.own = own
+        if found > own:
+            remedy = "Use the newer release that wrote them; an older one can't take its state."
+        else:
+            remedy = (
+                "Start the release that wrote them once and stop it cleanly: its snapshot leaves"
+                " nothing to re-apply."
+            )
+            if no_good:
+                remedy += " If it was, do so with a release between the two that loads that one."
         super().__init__(
             f"{file} holds commands since sequence {sequence} under rules version {found}, this"
-            f" release has {own}. Start the release that wrote them once and stop it cleanly: its"
-            f" snapshot leaves nothing to re-apply."
+            f" release has {own}{no_good}. {remedy}"
         )
 
 

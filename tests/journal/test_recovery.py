@@ -12,17 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from server.core import dump
 from server.core.commands import OpenSession, PlaceOrder
-from server.core.engine import RULES_VERSION
 from server.core.events import SessionOpened
 from server.core.types import E8
-from server.journal import recovery, replay, snapshots
+from server.journal import recovery
 from server.journal.log import Position
 from server.journal.payload import encode_batch
 from server.journal.record import BATCH, HEADER_BYTES
 from server.journal.recovery import Progress, Recovered, recover
-from server.journal.refusals import JournalCorrupt, JournalRefused, ReplayDiffers, RulesDiffer
+from server.journal.refusals import JournalCorrupt, JournalRefused, ReplayDiffers
 from server.journal.segments import FILE_HEADER_BYTES
 from tests.journal.site import INSTRUMENT, START_NS, Copy, Site, assert_recovered, settings, trade
 
@@ -376,35 +374,6 @@ def test_row_8_blocks_in_the_wrong_place_are_refused(
 ) -> None:
     plain.put(forge(plain, vouched_site))
     assert_refused(plain, message)
-
-
-def test_commands_under_other_rules_are_refused_with_the_remedy(
-    plain: Copy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(replay, "RULES_VERSION", RULES_VERSION + 1)
-    error = assert_refused(plain, "Start the release that wrote them once and stop it cleanly")
-    assert isinstance(error, RulesDiffer)
-    assert f"rules version {RULES_VERSION}, this release has {RULES_VERSION + 1}" in str(error)
-
-
-def test_an_upgrade_after_a_clean_stop_starts(
-    with_snapshots: Copy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site = Site(with_snapshots.directory)
-    site.snapshot()
-    site.close()
-    for module in (dump, snapshots, replay, recovery):
-        monkeypatch.setattr(module, "RULES_VERSION", RULES_VERSION + 1)
-    recovered = recover(with_snapshots.directory)
-    assert recovered.engine.sequence == with_snapshots.site.engine.sequence
-    assert (recovered.report.command_count, recovered.report.passed_over) == (0, [])
-    assert recovered.log.claim(b"n" * 16) == 3
-    recovered.log.close()
-    monkeypatch.undo()
-    # Back again: what the newer release wrote since is no command, so nothing stands in the way.
-    recovered = recover(with_snapshots.directory)
-    assert_recovered(recovered, with_snapshots.site, with_snapshots.site.engine.sequence)
-    recovered.log.close()
 
 
 def test_another_outcome_is_refused_and_both_are_named(tmp_path: Path) -> None:
