@@ -44,6 +44,7 @@ from server.history.settlement import Settlements
 from server.journal.file_log import FileLog
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.log import Lost, Unknown
+from server.journal.positions import read_positions
 from server.journal.recovery import Recovered, recover
 from server.journal.refusals import JournalRefused
 from server.journal.snapshots import SnapshotBad, write_snapshot
@@ -63,7 +64,7 @@ from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
 from server.rpc.errors import sentence
 from server.rpc.event_formats import TRADES, OrderEventFormat
-from server.rpc.followers import Followers, PositionsDamaged
+from server.rpc.followers import Followers
 from server.rpc.health import Health
 from server.rpc.http import market, orders
 from server.rpc.http.calls import HttpCalls
@@ -96,6 +97,7 @@ class Exchange:
         self,
         settings: Settings,
         recovered: Recovered,
+        positions: dict[str, int],
         on_failure: Callable[[str], None] | None = None,
     ) -> None:
         engine, log, report = recovered
@@ -116,7 +118,7 @@ class Exchange:
             Formats(TRADES, OrderEventFormat(), JSON_TRADES),
             settings.feed,
         )
-        self.followers = Followers(report.snapshot_sequence or 0, settings.data_dir)
+        self.followers = Followers(report.snapshot_sequence or 0, settings.data_dir, positions)
         self._parts = Parts(settings.outside_parts, lambda: log.durable_sequence)
         self._journal_streams = JournalStreams(log, self.followers)
         self.sequencer.listeners.append(self._journal_streams)
@@ -286,6 +288,7 @@ def main(settings: Settings, on_serving: Callable[[], None], process_ids: Proces
         return _unusable(settings.data_dir, error)
     with lock:
         try:
+            positions = read_positions(settings.data_dir)
             recovered = recover(settings.data_dir, lambda progress: logs.say(progress.sentence()))
             logs.say(recovered.report.sentence())
             # For the cancels that are taken though the disk is full.
@@ -300,9 +303,7 @@ def main(settings: Settings, on_serving: Callable[[], None], process_ids: Proces
             on_serving()
 
         try:
-            uvloop.run(serve(settings, recovered, on_ready, process_ids))
-        except PositionsDamaged as damaged:
-            return _refused(Exit.JOURNAL_CORRUPT, str(damaged))
+            uvloop.run(serve(settings, recovered, positions, on_ready, process_ids))
         except PortTaken as taken:
             return _refused(Exit.PORT_TAKEN, str(taken))
         except JournalRefused as refused:
@@ -317,6 +318,7 @@ def main(settings: Settings, on_serving: Callable[[], None], process_ids: Proces
 async def serve(
     settings: Settings,
     recovered: Recovered,
+    positions: dict[str, int],
     on_ready: Callable[[int], None],
     process_ids: ProcessIds,
 ) -> None:
@@ -324,7 +326,7 @@ async def serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    exchange = Exchange(settings, recovered)
+    exchange = Exchange(settings, recovered, positions)
     exchange.show_parts(process_ids)
     port = await exchange.start()
     collector.settle()

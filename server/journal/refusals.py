@@ -1,6 +1,7 @@
 """Why a journal or a data directory is not used: each a sentence with what to do."""
 
 from pathlib import Path
+from typing import Final
 
 
 class JournalRefused(Exception):
@@ -54,6 +55,18 @@ class RulesDiffer(JournalRefused):
             f"{file} holds commands since sequence {sequence} under rules version {found}, this"
             f" release has {own}{no_good}. {remedy}"
         )
+
+
+class PositionsDamaged(JournalRefused):
+    """The file of the followers' positions can't be read."""
+
+    remedy: Final = "put a copy back, or remove it, and only those are known that connect again"
+
+    def __init__(self, file: Path, error: Exception) -> None:
+        self.reason = (
+            f"{file}, which says for which followers the journal is kept, can't be read ({error})"
+        )
+        super().__init__(f"{self.reason}: {self.remedy}")
 
 
 class ReplayDiffers(JournalRefused):

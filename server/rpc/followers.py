@@ -1,16 +1,14 @@
 """Who follows the journal, how far each is, and the snapshots that are asked of one of them.
 
-A follower is *registered* when it first streams or reports under a name, in the file `followers`
-of the data directory (JSON: position by name), before it is sent anything; a PostgreSQL or Kafka
-that the configuration names also before it is there, where files of the journal may go. The journal
-after its position is kept for it, whether it is connected or not, until an admin removes it. Its
-position is what it last reported as safe (or, earlier than that, as what it would have to begin
-again from), or asked to go on from where that is earlier; the file may lag behind that, which only
-keeps more.
+A follower is *registered* when it first streams or reports under a name, in the file of
+`server/journal/positions.py`, before it is sent anything; a PostgreSQL or Kafka that the
+configuration names also before it is there, where files of the journal may go. The journal after
+its position is kept for it, whether it is connected or not, until an admin removes it. Its position
+is what it last reported as safe (or, earlier than that, as what it would have to begin again from),
+or asked to go on from where that is earlier; the file may lag behind that, which only keeps more.
 """
 
 import asyncio
-import json
 import re
 import time
 from collections import Counter
@@ -21,7 +19,7 @@ from typing import Final, NamedTuple
 
 from server import logs
 from server.core.rejects import RejectReason
-from server.journal.storage import write_file
+from server.journal.positions import write_positions
 from server.rpc.errors import EdgeReason, EdgeReject
 
 NAME_PATTERN: Final = "[a-z0-9_-]{1,32}"
@@ -35,12 +33,6 @@ SNAPSHOTS: Final = "snapshots"
 
 TOLD_AFTER_S: Final = 1.0
 """Seconds of a stream after which it is said that it is there."""
-
-FILE_NAME: Final = "followers"
-
-
-class PositionsDamaged(Exception):
-    """The file of positions can't be read; the message says what to do."""
 
 
 class Snapshot(NamedTuple):
@@ -61,9 +53,9 @@ class Report(NamedTuple):
 class Followers:
     """All of them."""
 
-    def __init__(self, snapshot_sequence: int, directory: Path) -> None:
-        self._path = directory / FILE_NAME
-        self.positions: dict[str, int] = _kept(self._path)
+    def __init__(self, snapshot_sequence: int, directory: Path, positions: dict[str, int]) -> None:
+        self._directory = directory
+        self.positions = positions
         """After there the journal is kept for the registered follower of that name."""
         self._keeping = asyncio.Lock()
         # Who comes under a name while it is being registered shares what becomes of that.
@@ -151,8 +143,7 @@ class Followers:
     async def keep(self) -> None:
         """Make the positions durable; raises `OSError`."""
         async with self._keeping:
-            data = json.dumps(self.positions, indent=0).encode()
-            await asyncio.to_thread(write_file, self._path, data)
+            await asyncio.to_thread(write_positions, self._directory, dict(self.positions))
 
     def report(self, name: str, sequence: int, keep_after: int) -> None:
         """Everything up to there is safe with this follower, which is registered; the journal
@@ -200,17 +191,3 @@ def not_written(error: OSError) -> EdgeReject:
     """Why a call is refused where the positions can't be made durable."""
     why = f"not to be written: {error.strerror or error}"
     return EdgeReject(EdgeReason.NOT_SERVING, "file of followers' positions", why)
-
-
-def _kept(path: Path) -> dict[str, int]:
-    """The positions of the file; raises `PositionsDamaged`."""
-    try:
-        found = json.loads(path.read_bytes())
-        return {str(name): int(sequence) for name, sequence in found.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise PositionsDamaged(
-            f"{path}, which says for which followers the journal is kept, can't be read ({error}):"
-            " put a copy back, or remove it, and only those are known that connect again"
-        ) from error

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from server.journal import retention
+from server.journal.positions import read_positions
 from server.journal.recovery import Recovered, recover
 from server.journal.retention import needed_sequence, trim
 from server.journal.segments import segment_paths
@@ -176,22 +177,22 @@ def test_row_34_killed_at_each_step_of_noting_followers(
     """The old positions or the new ones, never neither: the journal is kept for them."""
     before = {"old": 5}
     seen: list[dict[str, int]] = []
-    followers = Followers(0, tmp_path)
+    followers = Followers(0, tmp_path, read_positions(tmp_path))
 
     def prepare() -> None:
         nonlocal followers
         for path in tmp_path.iterdir():
             path.unlink()
-        followers = Followers(0, tmp_path)
+        followers = Followers(0, tmp_path, read_positions(tmp_path))
         asyncio.run(followers.register("old", 5))
 
     def check() -> None:
-        found = Followers(0, tmp_path)
+        found = Followers(0, tmp_path, read_positions(tmp_path))
         seen.append(dict(found.positions))
         assert seen[-1] in (before, after)
         # What the crash left behind is in nobody's way.
         change(found)
-        assert Followers(0, tmp_path).positions == after
+        assert read_positions(tmp_path) == after
 
     calls = every_crash(prepare, lambda: change(followers), check)
     assert {"open", "write", "fdatasync", "rename", "fsync"} <= set(calls)

@@ -210,6 +210,17 @@ def test_damaged_journal_is_bad(doctor: Any, starter: Starter) -> None:
     assert "keep a copy" in examined["journal"]["remedy"]
 
 
+def test_damaged_positions_of_followers_are_bad(doctor: Any, starter: Starter) -> None:
+    """No server starts on them."""
+    starter.data_dir.mkdir()
+    positions = starter.data_dir / "followers"
+    positions.write_bytes(b"[1]")
+    code, examined = doctor()
+    assert (code, bad(examined)) == (1, ["journal"])
+    assert examined["journal"]["said"].startswith(f"{positions}, which says for which followers")
+    assert "remove it" in examined["journal"]["remedy"]
+
+
 def test_nothing_is_left_in_a_directory_that_no_exchange_had(doctor: Any, starter: Starter) -> None:
     """A lock made by root would keep the exchange's own user out."""
     starter.data_dir.mkdir()

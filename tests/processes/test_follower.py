@@ -328,3 +328,4 @@ def test_damaged_positions_are_for_a_person_to_decide_on(starter: Starter, damag
     assert f"exchange: {positions}, which says for which followers" in server.lines[-1]
     assert "remove it" in server.lines[-1]
     assert positions.read_bytes() == damaged
+    assert sorted(path.name for path in starter.data_dir.iterdir()) == ["followers", "lock"]

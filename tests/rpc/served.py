@@ -19,6 +19,7 @@ from exchange.v1.market_data_pb2_grpc import MarketDataStub
 from exchange.v1.order_service_pb2 import PlaceOrderRequest, PlaceOrderResponse
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from server.app import Exchange
+from server.journal.positions import read_positions
 from server.journal.recovery import Recovered, recover
 from server.settings import GrpcLimits, Settings
 
@@ -116,7 +117,7 @@ async def serving(directory: Path, **changes: Any) -> AsyncIterator[Served]:
     limits = replace(GrpcLimits(), **changes.pop("grpc", {}))
     settings = Settings(data_dir=directory, grpc_port=0, grpc=limits, **changes)
     failures: list[str] = []
-    exchange = Exchange(settings, _recovered(directory), failures.append)
+    exchange = Exchange(settings, _recovered(directory), read_positions(directory), failures.append)
     served = Served(exchange, await exchange.start())
     try:
         yield served

@@ -24,7 +24,9 @@ from exchange.v1.admin_service_pb2 import (
 )
 from server.core.instruments import Instrument, Limits
 from server.core.types import INT64_MAX
-from server.rpc.followers import FOLLOWERS_MAX, Followers, PositionsDamaged
+from server.journal.positions import read_positions
+from server.journal.refusals import PositionsDamaged
+from server.rpc.followers import FOLLOWERS_MAX
 from server.rpc.server import SERVICES
 from tests.rpc.served import (
     BTC,
@@ -235,7 +237,7 @@ async def test_a_follower_is_not_forgotten_while_it_is_registered(
 async def test_positions_that_can_t_be_written_change_nothing(served: Served) -> None:
     """As on a full disk: said in words, and without a stack trace for each attempt."""
     await served.admin.ReportFollower(ReportFollowerRequest(follower="old", sequence=1))
-    in_the_way = served.exchange.followers._path.with_name("followers.new")
+    in_the_way = served.exchange._settings.data_dir / "followers.new"
     in_the_way.mkdir()
     report, remove = served.admin.ReportFollower, served.admin.RemoveFollower
     for call in (
@@ -257,7 +259,7 @@ async def test_who_comes_under_a_name_that_can_t_be_registered_is_refused_with_i
     served: Served,
 ) -> None:
     """The journal would not be kept for him."""
-    served.exchange.followers._path.with_name("followers.new").mkdir()
+    (served.exchange._settings.data_dir / "followers.new").mkdir()
     request = ReportFollowerRequest(follower="new", sequence=1)
     for _, info in await asyncio.gather(
         *(refused(served.admin.ReportFollower(request)) for _ in range(3))
@@ -269,7 +271,7 @@ async def test_who_comes_under_a_name_that_can_t_be_registered_is_refused_with_i
 async def test_positions_that_can_t_be_read_are_for_a_person_to_decide_on(tmp_path: Path) -> None:
     (tmp_path / "followers").mkdir()
     with pytest.raises(PositionsDamaged, match=r"can't be read .*Is a directory"):
-        Followers(0, tmp_path)
+        read_positions(tmp_path)
 
 
 async def test_no_follower_has_what_there_is_not(served: Served) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from server.journal.lock import LOCK_NAME, DirectoryLock, DirectoryLocked
+from server.journal.refusals import PositionsDamaged
 from server.supervisor.doctor.finding import Finding, bad, good, note
 
 MIB: Final = 1024 * 1024
@@ -122,8 +123,13 @@ def _sync(place: Path) -> Finding:
 
 def _journal(directory: Path, owner: DirectoryLocked | None) -> Finding:
     from server.journal import inspect
+    from server.journal.positions import read_positions
     from server.journal.segments import FILE_NAME
 
+    try:
+        read_positions(directory)
+    except PositionsDamaged as damaged:
+        return bad("journal", damaged.reason, damaged.remedy)
     if not any(directory.glob(f"{FILE_NAME}*")):
         return note("journal", "there is none yet: the first start makes it")
     told = io.StringIO()
