@@ -23,7 +23,7 @@ from server.core.engine import RULES_VERSION, Engine
 from server.journal.export import fields
 from server.journal.fence import Fence, Refused, admit, new_fence, passed
 from server.journal.frames import FrameReader, find
-from server.journal.lock import DirectoryLock
+from server.journal.lock import reading
 from server.journal.log import Mark
 from server.journal.payload import PayloadInvalid
 from server.journal.record import BATCH, KIND_NAMES, FrameBad, Record, Step, decode_frame
@@ -43,7 +43,7 @@ def verify(directory: Path, out: TextIO, *, replay: bool = True) -> int:
     if not segment_paths(directory):
         print(f"{directory / FILE_NAME} doesn't exist; name a data directory", file=out)
         return 1
-    with DirectoryLock(directory):
+    with reading(directory):
         tail = Tail()
         known = max((mark.position for mark in known_marks(directory)), default=0)
         try:
@@ -85,7 +85,7 @@ def show(
     if not segment_paths(directory):
         print(f"{directory / FILE_NAME} doesn't exist; name a data directory", file=out)
         return 1
-    with DirectoryLock(directory):
+    with reading(directory):
         tail = Tail()
         frames = directory_frames(directory, 0, tail)
         code = show_frames(frames, out, from_sequence, to_sequence, as_json=as_json)
@@ -138,7 +138,7 @@ class Tail:
 def directory_frames(
     directory: Path, known: int, tail: Tail, after_sequence: int = 0
 ) -> Iterator[bytes]:
-    """The frames of a directory whose lock the caller holds: all, or those that end after a
+    """The frames of a directory that no owner may change meanwhile: all, or those that end after a
     sequence. A torn end ends them, corruption is raised. `known`: as in `judge`."""
     segments = Segments.open(directory, writable=False)
     known = max(known, segments.all[-1].start)

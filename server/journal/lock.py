@@ -4,9 +4,12 @@ The kernel releases it when the process ends, however it ends, so the file stays
 (JSON: pid, and the gRPC address once known) means something only while the lock is held.
 """
 
+import errno
 import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -15,6 +18,7 @@ from server.journal.refusals import JournalRefused
 
 LOCK_NAME: Final = "lock"
 _CONTENT_BYTES_MAX: Final = 4096
+_UNWRITABLE: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class DirectoryLocked(JournalRefused):
@@ -40,14 +44,9 @@ class DirectoryLock:
         path = directory / LOCK_NAME
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = _owner(self._descriptor)
-            os.close(self._descriptor)
-            raise DirectoryLocked(directory, *owner) from None
-        try:
+            _take(directory, self._descriptor, fcntl.LOCK_EX)
             self._state({"pid": os.getpid()})
-        except OSError:
+        except (OSError, DirectoryLocked):
             os.close(self._descriptor)  # Nobody else would release it.
             raise
 
@@ -74,6 +73,32 @@ class DirectoryLock:
         text = json.dumps(content).encode()
         os.pwrite(self._descriptor, text, 0)
         os.ftruncate(self._descriptor, len(text))
+
+
+@contextmanager
+def reading(directory: Path) -> Iterator[None]:
+    """While the directory is only read, which no owner may change meanwhile; raises
+    `DirectoryLocked`. No lock file is made, without which nobody ever had the directory, and one
+    that can't be written, on a mount or in a copy, will do."""
+    path = directory / LOCK_NAME
+    with ExitStack() as stack:
+        if path.exists():
+            try:
+                stack.enter_context(DirectoryLock(directory))
+            except OSError as failure:
+                if failure.errno not in _UNWRITABLE:
+                    raise
+                descriptor = os.open(path, os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                _take(directory, descriptor, fcntl.LOCK_SH)
+        yield
+
+
+def _take(directory: Path, descriptor: int, lock: int) -> None:
+    try:
+        fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DirectoryLocked(directory, *_owner(descriptor)) from None
 
 
 def _owner(descriptor: int) -> tuple[int | None, str | None]:

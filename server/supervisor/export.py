@@ -166,8 +166,8 @@ def _write(options: argparse.Namespace, settings: Settings) -> None:
     table = export.TABLES[options.table]
     progress = _Progress(settings.data_dir, chosen)
     with (
-        _output(options, table.columns) as writer,
         records_after(settings.data_dir, chosen.first_sequence - 1) as records,
+        _output(options, table.columns) as writer,
     ):
         rows = table.rows(chosen.happened(progress.watched(_begun(records, chosen))))
         writer.write(progress.counted(rows))

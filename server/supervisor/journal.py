@@ -1,7 +1,7 @@
 """`exchange journal`: what is in a journal, and whether it is whole.
 
-Nobody but the server opens a live journal. So the directory's lock is taken, or, while a server
-holds it, the same frames are read from that server's stream, up to what is durable.
+Nobody but the server opens a live journal. So the directory's lock is taken, if there is one, or,
+while a server holds it, the same frames are read from that server's stream, up to what is durable.
 """
 
 import argparse
@@ -135,12 +135,12 @@ def has_journal(directory: Path) -> bool:
 def records_after(directory: Path, after_sequence: int) -> "Iterator[Iterator[Record]]":
     """Its records from the one that holds the next sequence on, up to what is durable now."""
     from server.journal.inspect import Tail, directory_frames
-    from server.journal.lock import DirectoryLock, DirectoryLocked
+    from server.journal.lock import DirectoryLocked, reading
     from server.journal.record import decode_frame
 
     with ExitStack() as stack:
         try:
-            stack.enter_context(DirectoryLock(directory))
+            stack.enter_context(reading(directory))
         except DirectoryLocked as locked:
             frames = stack.enter_context(frames_from_server(locked, max(after_sequence, 0)))
         else:

@@ -23,8 +23,7 @@ def verified(directory: Path, *, replay: bool = True) -> tuple[int, str]:
 
 
 def contents(directory: Path) -> dict[Path, bytes]:
-    files = (path for path in directory.rglob("*") if path.is_file() and path.name != "lock")
-    return {path: path.read_bytes() for path in files}
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("replay", [True, False])

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from server.journal.lock import DirectoryLock, DirectoryLocked
+from server.journal.lock import DirectoryLock, DirectoryLocked, reading
+from tests.journal.test_retention_crashes import ordinary_user
 
 HOLD = """
 import sys
@@ -44,6 +45,37 @@ def test_an_owner_that_has_not_said_who_it_is_yet(tmp_path: Path) -> None:
         (tmp_path / "lock").write_text('{"pi')
         with pytest.raises(DirectoryLocked, match="is locked by another process; stop that one"):
             DirectoryLock(tmp_path)
+
+
+def test_what_is_only_read_gets_no_lock_file_and_no_owner_meanwhile(tmp_path: Path) -> None:
+    with reading(tmp_path):
+        assert list(tmp_path.iterdir()) == []
+    DirectoryLock(tmp_path).release()
+    with reading(tmp_path), pytest.raises(DirectoryLocked):
+        DirectoryLock(tmp_path)
+    with DirectoryLock(tmp_path), pytest.raises(DirectoryLocked), reading(tmp_path):
+        pass
+    DirectoryLock(tmp_path).release()
+
+
+def test_what_can_t_be_written_is_read_unless_somebody_has_it() -> None:
+    with ordinary_user() as directory:
+        lock = DirectoryLock(directory)
+        (directory / "lock").chmod(0o400)
+        with pytest.raises(DirectoryLocked, match=f"by pid {os.getpid()};"), reading(directory):
+            pass
+        lock.release()
+        with reading(directory):
+            (directory / "lock").chmod(0o600)
+            with pytest.raises(DirectoryLocked):
+                DirectoryLock(directory)
+        directory.chmod(0o500)
+        with reading(directory):
+            pass
+        (directory / "lock").chmod(0)
+        with pytest.raises(PermissionError), reading(directory):
+            pass
+        directory.chmod(0o700)
 
 
 def test_row_36_a_killed_owner_leaves_the_directory_free(tmp_path: Path) -> None:

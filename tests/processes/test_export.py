@@ -10,6 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from server.exits import Exit
+from server.journal.lock import DirectoryLock
 from server.supervisor.export import bound
 from tests.processes.load import Load
 from tests.running import Running, Starter
@@ -102,6 +103,15 @@ def test_what_is_missing_is_told(starter: Starter, tmp_path: Path) -> None:
     )  # fmt: skip
     assert running.wait() == Exit.PART_MISSING
     assert "Parquet needs pyarrow (hidden): pip install pyarrow" in running.lines[-1]
+
+
+def test_nothing_is_written_before_the_journal_can_be_read(starter: Starter) -> None:
+    server, _ = starter.server()
+    assert server.terminate() == Exit.CLEAN
+    with DirectoryLock(starter.data_dir):
+        running = exported(starter, "trades")
+        assert running.wait() == Exit.LOCKED
+    assert len(running.lines) == 1, running.lines
 
 
 def test_damage_ends_an_export(starter: Starter, tmp_path: Path) -> None:
