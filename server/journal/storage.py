@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Final, Protocol
@@ -53,8 +54,13 @@ class Storage:
 
     @classmethod
     def open(cls, path: Path, *, writable: bool = True) -> "Storage":
-        """Open an existing file; writing begins at its end."""
-        storage = cls(path, os.open(path, os.O_RDWR if writable else os.O_RDONLY))
+        """Open an existing file, without waiting for what another kind of thing might bring;
+        writing begins at its end."""
+        how = os.O_RDWR if writable else os.O_RDONLY
+        storage = cls(path, os.open(path, how | os.O_NONBLOCK))
+        if not stat.S_ISREG(os.fstat(storage._descriptor).st_mode):
+            storage.close()
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         os.lseek(storage._descriptor, 0, os.SEEK_END)
         return storage
 

@@ -1,5 +1,6 @@
 """Snapshots: what is written comes back, damage never does, and a crash leaves old or new."""
 
+import os
 import random
 from collections.abc import Callable, Iterable
 from io import StringIO
@@ -92,6 +93,23 @@ def test_a_damaged_one_is_neither_deleted_nor_counted(tmp_path: Path) -> None:
     assert len(sequences(tmp_path)) == KEPT + 1
     assert damaged.read_bytes() == kept
     site.close()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_passed_over(with_snapshots: Copy, make: Callable[[Path], None]) -> None:
+    """Nobody waits for what might come through a pipe."""
+    path = snapshot_paths(with_snapshots.directory)[0]
+    path.unlink()
+    make(path)
+    recovered = recover(with_snapshots.directory)
+    recovered.log.close()
+    ((passed_over, why),) = recovered.report.passed_over
+    assert passed_over == path
+    assert "not a regular file" in why
+    out = StringIO()
+    assert verify(with_snapshots.directory, out, replay=False) == 1
+    assert f"BAD  {path}: " in out.getvalue()
 
 
 def test_the_same_sequence_again_takes_the_newer_place(tmp_path: Path) -> None:
