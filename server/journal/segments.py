@@ -354,7 +354,9 @@ def _number_of(path: Path) -> int:
     if path.name == FILE_NAME:
         return 1
     digits = path.name.removeprefix(f"{FILE_NAME}-")
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) == 8 else 0
+    if not (digits.isascii() and digits.isdigit() and len(digits) == 8):
+        return 0
+    return int(digits) if int(digits) > 1 else 0
 
 
 def _expect_name(segment: Segment) -> None:

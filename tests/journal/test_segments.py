@@ -183,6 +183,22 @@ def test_row_8_a_wrong_segment_is_refused(
     assert {path: path.read_bytes() for path in segment_paths(directory)} == before
 
 
+@pytest.mark.timeout(20)
+def test_a_pipe_is_no_segment(directory: Path) -> None:
+    path = segment_paths(directory)[-1]
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        recover(directory)
+
+
+@pytest.mark.parametrize("name", ["journal-00000000", "journal-00000001", "journal-2"])
+def test_other_names_are_passed_by(built: Site, directory: Path, name: str) -> None:
+    """The first segment is `journal`, so there is no number below 2."""
+    shutil.copy(segment_paths(directory)[1], directory / name)
+    assert_recovered(recover(directory), built, last_of(built))
+
+
 def test_row_7_a_flipped_bit_in_any_segment_is_found(built: Site, directory: Path) -> None:
     """Where a segment is followed by another, everything in it was durable: never a tail."""
     shutil.rmtree(directory / "snapshots")
