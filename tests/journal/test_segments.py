@@ -384,8 +384,8 @@ def test_row_9_room_is_reserved_and_found_again(
     headroom.start()
     try:
         assert told == ["No space left on device"]
-        assert headroom.take() is None
         assert not list(tmp_path.iterdir())
+        assert headroom.take() is None
         full = False
         while len(told) < 2:
             headroom._wanted.set()
