@@ -97,9 +97,10 @@ def port_of(settings: "Settings") -> int:
 
 
 def prepare(data_dir: Path) -> Path:
-    """Make the cluster if there is none: its directory."""
+    """Make the cluster if there is none: its directory. Raises `PostgresMissing`."""
     directory = data_dir.absolute() / DIRECTORY_NAME
     if directory.exists():
+        _expect_whole(directory)
         return directory
     making = directory.with_name(f"{DIRECTORY_NAME}.making")
     shutil.rmtree(making, ignore_errors=True)
@@ -120,6 +121,20 @@ def prepare(data_dir: Path) -> Path:
         raise PostgresMissing(f"initdb failed: {_reason(done.stderr or done.stdout)}")
     making.rename(directory)
     return directory
+
+
+def _expect_whole(directory: Path) -> None:
+    """A copy of a cluster that runs is of many moments."""
+    try:
+        process_id, place, *_ = (directory / "postmaster.pid").read_text("utf-8").splitlines()
+        program = Path(f"/proc/{process_id}/comm").read_text("utf-8").strip()
+    except (OSError, ValueError):
+        return  # Nobody is at it.
+    if program == "postgres" and Path(place).resolve() != directory.resolve():
+        raise PostgresMissing(
+            f"{directory} is a copy of {place}, which still runs (pid {process_id}), and not whole:"
+            " remove the copy, and it is filled again from the journal"
+        )
 
 
 def _reason(said: str) -> str:

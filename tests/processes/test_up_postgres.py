@@ -190,6 +190,24 @@ def test_why_initdb_failed_is_told_not_what_it_did_then(
         embedded_postgres.prepare(tmp_path)
 
 
+def test_a_copy_of_a_cluster_that_runs_is_not_started(tmp_path: Path) -> None:
+    """It is in use where it says that it is, and free once nobody is there any more."""
+    runs, copy = tmp_path / "runs" / "postgres", tmp_path / "copy" / "postgres"
+    postgres = tmp_path / "postgres"
+    postgres.write_text("#!/bin/sh\nread line\n", encoding="ascii")
+    postgres.chmod(0o700)
+    with subprocess.Popen([postgres], stdin=subprocess.PIPE) as process:
+        for directory in (runs, copy):
+            directory.mkdir(parents=True)
+            (directory / "postmaster.pid").write_text(f"{process.pid}\n{runs}\n1", "utf-8")
+        why = f"{copy} is a copy of {runs}, which still runs (pid {process.pid})"
+        with pytest.raises(PostgresMissing, match=f"^{re.escape(why)}.*: remove the copy"):
+            embedded_postgres.prepare(copy.parent)
+        assert embedded_postgres.prepare(runs.parent) == runs
+        process.communicate()
+    assert embedded_postgres.prepare(copy.parent) == copy
+
+
 def test_ready_says_why_there_is_none() -> None:
     line = ready_line(load({}, {}), "no PostgreSQL here", with_http=False)
     assert line.endswith("; postgres is disabled: no PostgreSQL here")
