@@ -139,7 +139,12 @@ class Exchange:
         self._keeping = JournalKeeping(
             log, self.sequencer, self.followers, self._health, settings.journal, _filled(settings)
         )
-        found = (lambda: self._degraded, lambda: self._keeping.sentences, self._parts.sentences)
+        found = (
+            lambda: self._degraded,
+            lambda: self._keeping.sentences,
+            self._metrics.parts.sentences,
+            self._parts.sentences,
+        )
         start = Start(epoch, report.sentence(), found, time.monotonic_ns())
         rates = settings.rates if settings.rate_limits == "on" else None
         self.rates, self._leases = shared_limits(rates, settings.redis_url, logs.complain)
@@ -191,7 +196,7 @@ class Exchange:
             add(REFLECTION, self._reflection)
 
     def show_parts(self, process_ids: ProcessIds) -> None:
-        """Show also what the processes of the other parts use."""
+        """Show also what the processes of the other parts use, and which don't run."""
         self._metrics.parts.process_ids = process_ids
 
     async def start(self) -> int:

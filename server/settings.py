@@ -6,6 +6,7 @@ Limits of the engine's own memory are its state and stand in `server/core/instru
 that nobody sets stand in the modules that enforce them.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -276,6 +277,20 @@ class Settings:
 def address(host: str, port: int) -> str:
     """HOST:PORT, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split(endpoint: str) -> tuple[str, int]:
+    """The two of HOST:PORT, an IPv6 address without its brackets."""
+    host, _, port = endpoint.rpartition(":")
+    return "127.0.0.1" if host == "localhost" else host.strip("[]"), int(port)
+
+
+def meet(endpoint: str, host: str, port: int) -> bool:
+    """Whether a process of this machine finds the same at both. Names are not looked up."""
+    other, other_port = split(endpoint)
+    with suppress(ValueError):
+        return port == other_port and reachable(host) == reachable(other)
+    return False
 
 
 def is_loopback(host: str) -> bool:

@@ -23,7 +23,7 @@ _SYSTEM_TICKS: Final = 12
 _RESIDENT_PAGES: Final = 21
 
 ProcessIds = Callable[[], Mapping[str, int]]
-"""Of the parts that run at this moment, by name."""
+"""Of the parts, by name; 0, the id of no process, where a part is to run and doesn't."""
 
 
 class Usage(NamedTuple):
@@ -39,6 +39,11 @@ class Processes(Collector):
 
     def __init__(self) -> None:
         self.process_ids: ProcessIds = dict
+
+    def sentences(self) -> list[str]:
+        """One for each part that is to run, and doesn't."""
+        missing = (name for name, process_id in self.process_ids().items() if not process_id)
+        return [f"{name} is not running: exchange up said why" for name in missing]
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""

@@ -25,6 +25,8 @@ from typing import Final
 
 VARIABLE: Final = "EXCHANGE_PARENT"
 SERVING: Final = b"serving\n"
+NOT_RUNNING: Final = 0
+"""In the place of the process id of a part that is to run, and doesn't at this moment."""
 LINE_BYTES_MAX: Final = 4_096
 """Of what is told to a part: a few names and process ids."""
 _PR_SET_PDEATHSIG: Final = 1
@@ -37,7 +39,7 @@ class Parent:
     def __init__(self, link: socket.socket | None) -> None:
         self._link = link
         self.process_ids: dict[str, int] = {}
-        """Of the parts that run, by name, as last told."""
+        """Of the parts, by name, as last told; `NOT_RUNNING` where there is none."""
 
     @classmethod
     def follow(cls) -> "Parent":
@@ -80,7 +82,7 @@ def die_with_parent() -> None:
 
 
 def processes_line(process_ids: Mapping[str, int]) -> bytes:
-    """What names the process of each part."""
+    """What names the process of each part, or says that there is none."""
     return b" ".join(b"%s=%d" % (name.encode(), it) for name, it in process_ids.items()) + b"\n"
 
 

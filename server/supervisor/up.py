@@ -15,7 +15,7 @@ from server import logs
 from server.exits import Exit
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.storage import DISK_FULL
-from server.settings import Settings, reachable
+from server.settings import Settings, reachable, split
 from server.supervisor import own_servers
 from server.supervisor.own_servers import OwnServer
 from server.supervisor.part import Part
@@ -33,6 +33,10 @@ def up(settings: Settings, options: Sequence[str]) -> int:
         check_directory(settings.data_dir)
         check_port("http_port", settings.host, settings.http_port, "--http-port (PORT)")
         check_port("grpc_port", settings.host, settings.grpc_port, "--grpc-port (GRPC_PORT)")
+        if settings.websocket:
+            host, port = split(settings.websocket)
+            # Whoever has it would get this exchange's callers: the gateway sends them there.
+            check_port("websocket", host, port, "--websocket (EXCHANGE_WEBSOCKET)")
         return asyncio.run(_watch(settings, options))
     except GaveUp as gave_up:
         logs.error(str(gave_up))

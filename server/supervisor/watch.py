@@ -24,7 +24,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from server.exits import FINAL, Exit
-from server.supervisor.parent import processes_line
+from server.supervisor.parent import NOT_RUNNING, processes_line
 from server.supervisor.part import Part
 
 DEGRADED: Final = "degraded: "
@@ -227,11 +227,11 @@ class Watch:
             watched.part.kill()
 
     def _tell_processes(self) -> None:
-        """The server shows what each part uses."""
+        """The server shows what each part uses, and which of those around it is not there."""
         process_ids = {
-            each.part.name: each.part.process_id
+            each.part.name: each.part.process_id or NOT_RUNNING
             for each in self._all()
-            if each.part.process_id is not None
+            if each.part.running or each not in self._beside
         }
         line = processes_line({"supervisor": os.getpid(), **process_ids})
         self._server.part.tell(line)

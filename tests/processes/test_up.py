@@ -181,6 +181,48 @@ def test_taken_port_is_refused(starter: Starter, taken: str) -> None:
     assert f"{taken}_port {port} on 127.0.0.1 is taken" in refused.lines[0]
 
 
+def test_taken_address_of_websocket_is_refused(starter: Starter) -> None:
+    """The gateway would send this exchange's callers to whoever has it."""
+    with socket.create_server(("127.0.0.1", free_port())) as listener:
+        port = listener.getsockname()[1]
+        refused = starter.run(
+            *("up", "--data-dir", str(starter.data_dir)),
+            *("--http-port", str(free_port()), "--grpc-port", str(free_port())),
+            *("--websocket", f"localhost:{port}"),
+        )
+        assert refused.wait() == Exit.PORT_TAKEN
+    assert len(refused.lines) == 1, refused.lines
+    assert f"websocket {port} on 127.0.0.1 is taken" in refused.lines[0]
+
+
+def takes(taker: socket.socket, port: int) -> bool:
+    """Whether a socket gets a port, which a process that is being ended may still have."""
+    try:
+        taker.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+
+
+def test_health_tells_of_a_part_that_does_not_run(starter: Starter) -> None:
+    port = free_port()
+    exchange = starter.up("--websocket", f"127.0.0.1:{port}")
+    health = get(exchange, "/healthz")
+    assert (health["status"], health["degraded"]) == ("healthy", [])
+    exchange.running.signal(signal.SIGSTOP)
+    part(exchange, "websocket").kill()
+    with socket.socket() as taker:
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        until(lambda: takes(taker, port), 10, "the end of the bridge")
+        taker.listen()
+        exchange.running.signal(signal.SIGCONT)
+        exchange.running.wait_line("degraded: websocket is not running")
+        until(lambda: bool(get(exchange, "/healthz")["degraded"]), 10, "a sentence")
+        health = get(exchange, "/healthz")
+    assert health["status"] == "degraded"
+    assert health["degraded"] == ["websocket is not running: exchange up said why"]
+
+
 def test_server_alone_refuses_a_taken_port(starter: Starter) -> None:
     with socket.create_server(("127.0.0.1", free_port())) as listener:
         port = listener.getsockname()[1]
