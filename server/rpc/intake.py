@@ -1,6 +1,6 @@
 """Whether calls are taken: not too many at once, and none at a stop.
 
-Those over `calls_max` are refused in words, for which gRPC takes twice as many; its own bound says
+Those over `calls_max` are refused in words, for which gRPC takes many more; its own bound says
 neither what it is nor that nothing happened, and would refuse health and figures too.
 
 While gRPC's core shuts down, it ends each call that still comes with a bare CANCELLED, which tells

@@ -22,6 +22,9 @@ SERVICES: Final = (
     part_service_pb2.DESCRIPTOR.services_by_name["PartService"].full_name,
 )
 
+TAKEN_MIN: Final = 20_000
+"""Calls that gRPC takes up at least, however few are let in: what twenty connections bring at once
+by default, and ten gateways never do. Each costs a few KB until it has been refused."""
 PING_INTERVAL_MIN_MS: Final = 10_000
 """Clients may ping an idle connection every ten seconds; more often is cut as abuse."""
 
@@ -47,8 +50,8 @@ def options(limits: GrpcLimits) -> Sequence[tuple[str, Any]]:
         ("grpc.max_concurrent_streams", limits.calls_per_connection_max),
         # It counts calls that have just ended, and would refuse a client who keeps the bound.
         ("grpc.http.overload_protection", 0),
-        # gRPC cancels calls, without a word, once 1,000 wait to be taken up: a burst of that many
-        # is within the bound on calls, which has a sentence of its own.
+        # gRPC cancels calls, without a word, once 1,000 wait to be taken up; the bound on calls has
+        # a sentence of its own, for which they have to be taken up.
         ("grpc.server.max_pending_requests", pending_max),
         ("grpc.server.max_pending_requests_hard_limit", pending_max),
         # Without probing, window and write buffer are all that a reader who doesn't read can hold.
@@ -71,7 +74,7 @@ def make_server(limits: GrpcLimits) -> grpc.aio.Server:
 
 def _taken_max(limits: GrpcLimits) -> int:
     """Calls that gRPC takes up, those included that `Intake` then refuses."""
-    return 2 * limits.calls_max
+    return max(2 * limits.calls_max, TAKEN_MIN)
 
 
 def bind(server: grpc.aio.Server, address: str) -> int:

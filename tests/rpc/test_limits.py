@@ -1,6 +1,7 @@
 """Deadlines, sizes, and numbers of calls and commands."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,22 @@ async def test_too_many_calls_at_once_are_refused(tmp_path: Path) -> None:
             assert (await system.GetMetrics(GetMetricsRequest())).data
         await asyncio.gather(*waiting)
         await served.place("A", BUY, 100)
+
+
+async def test_a_burst_far_beyond_the_limit_is_refused_in_words(tmp_path: Path) -> None:
+    """A bare status of gRPC's own would tell neither why, nor that nothing happened."""
+    async with serving(tmp_path / "data", grpc={"calls_max": 2}) as served:
+        reasons = Counter[str]()
+
+        async def call() -> None:
+            try:
+                await served.orders.GetOrder(GetOrderRequest(order_id="none"))
+            except Failure as failure:
+                reasons[info_of(failure).reason] += 1
+
+        await asyncio.gather(*(call() for _ in range(500)))
+        assert reasons.total() == 500
+        assert reasons.keys() <= {"OVERLOADED", "ORDER_UNKNOWN"}
 
 
 @pytest.mark.parametrize("kind", ["health", "reflection"])
