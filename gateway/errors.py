@@ -13,6 +13,9 @@ UNKNOWN_OUTCOME: Final = (
     "or read the order by its order_id"
 )
 
+ENDED: Final = f"the exchange ended this call without an answer; {UNKNOWN_OUTCOME}"
+"""Where gRPC itself cancelled it, which the server never does."""
+
 ORIGINAL_METHOD: Final = "x-envoy-original-method"
 """Where the transcoder leaves the verb of a request that it turned into a gRPC call."""
 
@@ -118,6 +121,13 @@ OWN_ERRORS: Final = (
         14,
         f"the connection to the exchange was lost while it worked on this; {UNKNOWN_OUTCOME}",
     ),
+    # Of this method Envoy wants a content type before it looks for a route.
+    OwnError(
+        both(status_is("EQ", 400), header(":method", string_match={"exact": "QUERY"})),
+        12,
+        "no route takes the method QUERY; GET / lists the routes that there are",
+        405,
+    ),
     # Envoy has no words for these. What it could not read as HTTP has no headers to go by.
     OwnError(
         both(status_is("EQ", 400), header(":method", present_match=True, invert_match=True)),
@@ -139,6 +149,11 @@ OWN_ERRORS: Final = (
 )
 
 
+def body_of(code: int, message: str) -> dict[str, Any]:
+    """The shape of all errors."""
+    return {"error": message, "code": code, "message": message, "details": []}
+
+
 def local_replies() -> dict[str, Any]:
     """The `local_reply_config` of the connection manager."""
     return {"mappers": [mapper(error) for error in OWN_ERRORS]}
@@ -148,14 +163,7 @@ def mapper(error: OwnError) -> dict[str, Any]:
     status = {} if error.status is None else {"status_code": error.status}
     return status | {
         "filter": {"and_filter": {"filters": [FROM_JSON, error.match]}},
-        "body_format_override": {
-            "json_format": {
-                "error": error.message,
-                "code": error.code,
-                "message": error.message,
-                "details": [],
-            }
-        },
+        "body_format_override": {"json_format": body_of(error.code, error.message)},
     }
 
 

@@ -1,9 +1,10 @@
 -- Finishes what the transcoder wrote. Stands before it in the chain, so it sees replies after it.
 -- Successful replies are touched on the one route that creates something; errors get `error` as
 -- the first field, a copy of `message`, and 429 says when to come back, unless the server did. A
--- reply that is no error and not 200 either (health) names its status in a header. What the server
--- says of rate limits comes behind the reply, in its trailers, which HTTP/1.1 clients don't get. The
--- reply to HEAD is that to GET up to its body.
+-- call that gRPC itself cancelled, without a word, becomes `ENDED`. A reply that is no error and not
+-- 200 either (health) names its status in a header. What the server says of rate limits comes behind
+-- the reply, in its trailers, which HTTP/1.1 clients don't get. The reply to HEAD is that to GET up to
+-- its body.
 
 local RETRY_AFTER_SECONDS = "1"
 local HEAD = "exchange.head"
@@ -35,6 +36,14 @@ local function show_rate_limits(handle)
   end
 end
 
+local function say_that_it_ended(handle)
+  handle:headers():replace(":status", "503")
+  handle:headers():replace("grpc-status", "14")
+  handle:headers():remove("grpc-message")
+  local length = handle:body():setBytes(ENDED)
+  handle:headers():replace("content-length", tostring(length))
+end
+
 -- HTTP/1.1 sends none to HEAD; HTTP/2 would.
 local function leave_out_body(handle)
   local body = handle:body()
@@ -57,6 +66,7 @@ local function finish(handle)
     return
   end
   if status < "400" then return end
+  if status == "499" then return say_that_it_ended(handle) end
   if status == "429" and not handle:headers():get("retry-after") then
     handle:headers():replace("retry-after", RETRY_AFTER_SECONDS)
   end

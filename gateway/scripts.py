@@ -1,10 +1,12 @@
 """The Lua of the gateway: what it does to requests and replies that Envoy has no setting for."""
 
+from json import dumps
 from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from gateway.errors import ENDED, body_of
 from gateway.routes import JsonRoute, json_routes
 
 HTTP_FILTERS: Final = "type.googleapis.com/envoy.extensions.filters.http"
@@ -13,6 +15,8 @@ GRPC, NAMING = "grpc", "naming"
 """Scripts of routes that differ: that of gRPC, and what names requests, which is all that is done
 to files and to WebSockets."""
 STRICT_JSON: Final = "exchange.strict_json"
+UNAVAILABLE: Final = 14
+"""gRPC's code."""
 
 TAKES: Final = {
     FieldDescriptor.TYPE_STRING: "a string",
@@ -25,7 +29,8 @@ TAKES: Final = {
 
 
 def lua() -> dict[str, Any]:
-    json = sources("replies", "request_ids", "request_headers", "json_calls")
+    ended = f"local ENDED = [[{dumps(body_of(UNAVAILABLE, ENDED))}]]\n"
+    json = ended + sources("replies", "request_ids", "request_headers", "json_calls")
     return {
         "name": LUA,
         "typed_config": {

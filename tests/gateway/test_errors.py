@@ -253,6 +253,17 @@ def test_wrong_method(http: httpx.Client, method: str, path: str, allowed: str) 
     assert (error["code"], error["details"]) == (12, [])
 
 
+@pytest.mark.parametrize("path", ["/orders", "/market/bbo", "/none"])
+def test_a_method_that_envoy_looks_at_first_is_refused_like_others(
+    http: httpx.Client, path: str
+) -> None:
+    response = http.request("QUERY", path)
+    assert response.status_code == 405
+    error = error_of(response)
+    assert (error["code"], error["details"]) == (12, [])
+    assert "QUERY" in error["message"]
+
+
 def test_body_may_have_one_mib(http: httpx.Client) -> None:
     def padded(length: int) -> bytes:
         body = json.dumps(GOOD | {"client_id": "", "note": ""})

@@ -174,6 +174,41 @@ def test_the_server_is_told_a_callers_own_deadline_and_no_other(starter: Starter
     assert (allowed.seconds[method] or 1e9) >= 1e9
 
 
+class Cancelling(grpc.GenericRpcHandler):
+    """A server that is healthy, and cancels every call as gRPC itself does: without a word."""
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        def answer(_request: bytes, context: Any) -> bytes:
+            if not details.method.startswith("/grpc.health."):
+                context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+            return HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString()
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def test_a_call_that_grpc_cancelled_is_told_as_one_of_unknown_outcome(starter: Starter) -> None:
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[Cancelling()])
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    port = free_port()
+    starter.run("gateway", "--http-port", str(port), "--server", address)
+    until(lambda: listens("127.0.0.1", port), 30, "a listener")
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+
+        def answered() -> httpx.Response | None:
+            response = client.post("/orders", json=ORDER)
+            return None if "takes no requests" in response.text else response
+
+        until(lambda: answered() is not None, 30, "a healthy server")
+        for response in (client.post("/orders", json=ORDER), client.get("/orders")):
+            assert response.status_code == 503
+            error = error_of(response)
+            assert (error["code"], error["details"]) == (14, [])
+            assert "is unknown: repeat it with the same idempotency_key" in error["message"]
+        assert client.head("/orders").status_code == 503
+    server.stop(None).wait()
+
+
 def test_streams_pass_through_as_they_come(exchange: Everything, market: Market) -> None:
     async def stream() -> None:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{exchange.http_port}") as channel:
