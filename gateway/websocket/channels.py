@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 
 from clients.client import ExchangeClient
 from clients.errors import ExchangeError
+from clients.following import Interruption
 from clients.mirror import BookMirror
 from clients.types import Order, OrderEvent, OrderEventsMessage, Side, Ticker, TradesMessage
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
@@ -91,6 +92,7 @@ class Channel:
         self.task: asyncio.Task[None] | None = None
         self.failure: BaseException | None = None
         """What its stream ended with."""
+        self._interruption: BaseException | None = None
         self._exchange = exchange
         self._instrument = instrument
 
@@ -101,6 +103,15 @@ class Channel:
     def first(self) -> Frame | None:
         """What a new subscriber is sent first."""
         return None
+
+    @property
+    def interruption(self) -> BaseException | None:
+        """What its stream was last interrupted by; it is opened again meanwhile."""
+        return self._interruption
+
+    def interrupted(self, interruption: Interruption) -> None:
+        """Its stream was, and is gone on with."""
+        self._interruption = interruption.error
 
     def leave(self, subscriber: Subscriber) -> None:
         """Somebody does not want it any more."""
@@ -210,7 +221,9 @@ class TradesChannel(EventChannel):
     kind = "trades"
 
     def _follow(self, after_sequence: int | None) -> AsyncGenerator[TradesMessage, None]:
-        return self._exchange.follow_trades(self._instrument, after_sequence)
+        return self._exchange.follow_trades(
+            self._instrument, after_sequence, on_interruption=self.interrupted
+        )
 
     async def _frames(
         self, message: TradesMessage, previous: int, _: Memory, /
@@ -231,7 +244,9 @@ class OrdersChannel(EventChannel):
 
     def _follow(self, after_sequence: int | None) -> AsyncGenerator[OrderEventsMessage, None]:
         return self._exchange.follow_order_events(
-            instrument=self._instrument, after_sequence=after_sequence
+            instrument=self._instrument,
+            after_sequence=after_sequence,
+            on_interruption=self.interrupted,
         )
 
     async def _frames(
@@ -317,7 +332,9 @@ class DepthChannel(Channel):
         self._snapshot: Frame | None = None
 
     async def run(self) -> None:
-        follow = self._exchange.follow_book_messages(self._instrument)
+        follow = self._exchange.follow_book_messages(
+            self._instrument, on_interruption=self.interrupted
+        )
         async with aclosing(follow) as books:
             async for mirror, message in books:
                 self.mirror = mirror
@@ -407,6 +424,10 @@ class OrderbookChannel(StateChannel):
         super().__init__(exchange, instrument)
         self.depth = depth
 
+    @property
+    def interruption(self) -> BaseException | None:
+        return self.depth.interruption
+
     async def run(self) -> None:
         await self.depth.begun.wait()
         while True:
@@ -447,8 +468,9 @@ class TickerChannel(StateChannel):
             next_time, timer = loop.time() + STATE_S, None
             self._publish(ticker_json(newest), newest.time.astimezone(UTC), newest.sequence)
 
+        follow = self._exchange.follow_ticker(self._instrument, on_interruption=self.interrupted)
         try:
-            async with aclosing(self._exchange.follow_ticker(self._instrument)) as tickers:
+            async with aclosing(follow) as tickers:
                 async for ticker in tickers:
                     if newest is not None and ticker.sequence == newest.sequence:
                         continue

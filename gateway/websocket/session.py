@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from clients.connection import Connection
 from clients.decimals import NumberInvalidError
-from clients.errors import ExchangeError, error_of
+from clients.errors import ExchangeError, RefusedError, error_of
 from clients.order_wire import replace_message, replaced_of
 from clients.requests import CancelOrders, ReplaceOrder, keyed
 from exchange.http.v1 import order_service_pb2 as messages
@@ -128,6 +128,9 @@ class Session:
         except TimeoutError:
             for name in opened.keys() - running:
                 self._leave(name)
+            for name, channel in opened.items():
+                if not channel.begun.is_set() and isinstance(channel.interruption, RefusedError):
+                    return ended(name, channel.interruption)
             raise BadFrame(
                 "the exchange can't be reached at this moment: subscribe again in a second",
                 UNAVAILABLE,

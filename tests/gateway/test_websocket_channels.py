@@ -16,7 +16,8 @@ import grpc
 import pytest
 from websockets.protocol import State
 
-from clients.errors import ExchangeError
+from clients.errors import ExchangeError, RefusedError, UnavailableError
+from clients.following import Interruption, OnInterruption
 from clients.mirror import BookMirror
 from clients.types import (
     Order,
@@ -33,6 +34,7 @@ from clients.types import (
     TradesMessage,
 )
 from gateway.websocket import channels
+from gateway.websocket import session as sessions
 from gateway.websocket.channels import (
     Channel,
     DepthChannel,
@@ -143,25 +145,32 @@ class Exchange:
             queue.put_nowait(message)
 
     async def follow_trades(
-        self, _: str, after_sequence: int | None
+        self, _: str, after_sequence: int | None, *, on_interruption: OnInterruption
     ) -> AsyncGenerator[TradesMessage, None]:
         queue = self.streams.setdefault(after_sequence, asyncio.Queue())
         while True:
             message = await queue.get()
             if isinstance(message, Exception):
                 raise message
-            yield message
+            if isinstance(message, Interruption):
+                on_interruption(message)
+            else:
+                yield message
 
     def follow_order_events(
-        self, *, instrument: str, after_sequence: int | None
+        self, *, instrument: str, after_sequence: int | None, on_interruption: OnInterruption
     ) -> AsyncGenerator[Any, None]:
-        return self.follow_trades(instrument, after_sequence)
+        return self.follow_trades(instrument, after_sequence, on_interruption=on_interruption)
 
-    def follow_ticker(self, instrument: str) -> AsyncGenerator[Any, None]:
-        return self.follow_trades(instrument, None)
+    def follow_ticker(
+        self, instrument: str, *, on_interruption: OnInterruption
+    ) -> AsyncGenerator[Any, None]:
+        return self.follow_trades(instrument, None, on_interruption=on_interruption)
 
-    def follow_book_messages(self, instrument: str) -> AsyncGenerator[Any, None]:
-        return self.follow_trades(instrument, None)
+    def follow_book_messages(
+        self, instrument: str, *, on_interruption: OnInterruption
+    ) -> AsyncGenerator[Any, None]:
+        return self.follow_trades(instrument, None, on_interruption=on_interruption)
 
     async def order(self, _: str) -> Order:
         if self.read is None:
@@ -271,6 +280,39 @@ def test_past_leaves_the_memory_of_the_present_alone() -> None:
             fill = (await wire.until("orders", 2))[-1]["data"]
             assert (fill["price"], fill["status"]) == (2, "partially_filled")
         task.cancel()
+
+    run(test)
+
+
+@pytest.mark.parametrize("kind", ["trades", "orders", "depth", "orderbook", "ticker"])
+@pytest.mark.parametrize(
+    ("refusal", "code", "says"),
+    [
+        (
+            RefusedError("streams 9 are too many", code=grpc.StatusCode.RESOURCE_EXHAUSTED),
+            8,
+            "streams 9 are too many",
+        ),
+        (UnavailableError("gone", code=grpc.StatusCode.UNAVAILABLE), 14, "can't be reached at"),
+    ],
+)
+def test_channel_that_is_refused_again_and_again_says_why(
+    monkeypatch: pytest.MonkeyPatch, refusal: ExchangeError, code: int, says: str, kind: str
+) -> None:
+    """Who subscribes can do something about a limit."""
+    monkeypatch.setattr(sessions, "BEGIN_S", 0.05)
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, Interruption(refusal, 1.0))
+        async with wired() as (wire, outgoing):
+            link = cast("Any", SimpleNamespace(address="", channel=grpc.aio.insecure_channel("x")))
+            session = Session(outgoing, Channels(cast("Any", exchange)), Calls(link))
+            await session.take(json.dumps({"type": "subscribe", "channels": [kind]}))
+            (error,) = await wire.until("error")
+            assert error["code"] == code
+            assert says in error["error"]
+            assert not session.subscribed
 
     run(test)
 
