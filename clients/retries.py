@@ -36,8 +36,8 @@ class Retries:
     delay_max_s: float = 1.0
     """Longest delay: a server that is back is found within it."""
     silence_s: float = 10.0
-    """Of a stream: ten of the exchange's heartbeats, unless it was told to send fewer (its
-    `heartbeat_ms`); a stream that says less is taken for lost."""
+    """Of a stream: ten of the exchange's heartbeats, or two where it was told to send as few as it
+    can be (its `heartbeat_ms`); a stream that says less is taken for lost."""
 
     def __post_init__(self) -> None:
         for name in ("attempt_s", "overall_s", "delay_first_s", "delay_max_s", "silence_s"):

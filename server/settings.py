@@ -39,6 +39,12 @@ RETENTIONS: Final = ("keep", "archive", "drop")
 """Of the journal's files."""
 
 
+OWN_STREAMS: Final = 100
+"""That there has to be room for, in all, on one connection and of the feed: the WebSocket bridge
+opens four for each instrument that somebody looks at, on the connection of its clients' orders, and
+each follower one, on that of its reports. With fewer, parts of an exchange wait for each other."""
+
+
 def bounded(default: int, low: int, high: int) -> Any:
     """A number with its default and the least and the greatest that a configuration may give."""
     return field(default=default, metadata={"low": low, "high": high})
@@ -65,9 +71,9 @@ class GrpcLimits:
     """Largest request: 1,000 commands with the longest ids fit, and little memory for each call."""
     metadata_bytes_max: int = bounded(16 * 1024, 1024, MIB)
     """Metadata of one call: far more than any real client sends."""
-    calls_max: int = bounded(2_000, 1, 100_000)
+    calls_max: int = bounded(2_000, OWN_STREAMS, 100_000)
     """Calls and streams in flight over all connections: about half a second of unary work."""
-    calls_per_connection_max: int = bounded(1_000, 1, 100_000)
+    calls_per_connection_max: int = bounded(1_000, OWN_STREAMS, 100_000)
     """Calls and streams in flight on one connection. The gateway uses few connections for many
     callers, so it is well above the hundred that one client needs."""
     window_bytes: int = bounded(64 * 1024, 16 * 1024, MIB)
@@ -104,7 +110,7 @@ class RateLimits:
 class FeedLimits:
     """Section `[feed]`."""
 
-    subscribers_max: int = bounded(1_000, 1, 100_000)
+    subscribers_max: int = bounded(1_000, OWN_STREAMS, 100_000)
     """Streams at once: each holds at most `subscriber_bytes_max`, so 1 GiB when none reads."""
     subscriber_bytes_max: int = bounded(MIB, 64 * 1024, 64 * MIB)
     """Bytes of trades or order events that wait for one reader: some seconds of a busy market. Past
@@ -117,8 +123,10 @@ class FeedLimits:
     slow reader, can be behind before it gets a whole snapshot again."""
     resume_sequences_max: int = bounded(1_000_000, 1, 1_000_000_000)
     """How far back trades and order events resume from the journal: seconds of reading."""
-    heartbeat_ms: int = bounded(1_000, 10, 60_000)
-    """Milliseconds of quiet after which a stream says that it is alive, and how far it is."""
+    heartbeat_ms: int = bounded(1_000, 10, 5_000)
+    """Milliseconds of quiet after which a stream says that it is alive, and how far it is. At most
+    half of the silence after which clients, the WebSocket bridge among them, take one for lost
+    (`silence_s` in `clients/retries.py`, 10 s)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from clients.retries import Retries
 from server.core.instruments import Instrument
 from server.settings import Settings, reachable
 from server.supervisor.configuration import (
@@ -205,7 +206,9 @@ def test_wrong_option_or_variable_is_named(
         ("[engine]\nkeys = 1", "a setting that exists: closed_orders_max, instruments_max"),
         ("[engine]\nkeys_max = 0", "engine.keys_max is 0"),
         ('[grpc]\nreflection = "perhaps"', "true or false"),
-        ("[feed]\nsubscribers_max = -1", "from 1 to 100000"),
+        ("[feed]\nsubscribers_max = 99", "from 100 to 100000"),
+        ("[grpc]\ncalls_max = 99", "from 100 to 100000"),
+        ("[grpc]\ncalls_per_connection_max = 99", "from 100 to 100000"),
         ("[grpc]\ndeadline_max_s = 4", "grpc.deadline_s is 5; it must be at most"),
         ("instruments = []", "[[instruments]]"),
         ('[[instruments]]\ntick = "1"', "instruments.name is ''"),
@@ -225,6 +228,15 @@ def test_wrong_file_is_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigurationWrong) as wrong:
         load({"config": write(tmp_path, text)}, {})
     assert says in str(wrong.value)
+
+
+def test_quiet_streams_are_not_taken_for_lost(tmp_path: Path) -> None:
+    longest_ms = round(Retries().silence_s * 1_000) // 2
+    text = "[feed]\nheartbeat_ms = {}"
+    settings = load({"config": write(tmp_path, text.format(longest_ms))}, {})
+    assert settings.feed.heartbeat_ms == longest_ms
+    with pytest.raises(ConfigurationWrong, match=f"from 10 to {longest_ms}"):
+        load({"config": write(tmp_path, text.format(longest_ms + 1))}, {})
 
 
 @pytest.mark.parametrize(
