@@ -10,8 +10,9 @@ From the client, each with `type`; unknown fields are ignored:
   type `limit` or `market` is an order. `order_type` says the order's type without a doubt.
 - `cancel`: `order_id`, optionally `client_id`, `idempotency_key`. `replace`: the same and `price`,
   `quantity` (the new total) or both.
-- `ping`. Each of these may have a `request_id` (text), which its answer repeats; the server's log
-  names orders, cancels and replaces by it where it is like an `x-request-id`.
+- `ping`. Each of these may have a `request_id` (text, or the frame is refused), which its answer
+  repeats; the server's log names orders, cancels and replaces by it where it is like an
+  `x-request-id`.
 
 To the client, each with `type` and `timestamp`:
 

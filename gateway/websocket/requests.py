@@ -46,7 +46,8 @@ class BadFrame(Exception):
 
 
 def parsed(text: str) -> dict[str, Any]:
-    """The object that a client sent, with the order's type under `order_type`."""
+    """The object that a client sent, with the order's type under `order_type`. Whatever its type
+    is, its `request_id` is text, or there is none."""
     try:
         frame = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
     except RecursionError:
@@ -55,6 +56,9 @@ def parsed(text: str) -> dict[str, Any]:
         raise BadFrame(f"the frame is not JSON ({error}): send one JSON object") from None
     if not isinstance(frame, dict):
         raise BadFrame(f"the frame is a JSON {type(frame).__name__}: send an object with a type")
+    name = frame.get("request_id")
+    if name is not None and not isinstance(name, str):
+        raise BadFrame(f'request_id {shown(name)} is not text: send one such as "1", or none')
     kind = frame.get("type")
     if kind in ("limit", "market"):
         frame["type"], frame["order_type"] = "order", frame.get("order_type", kind)

@@ -106,6 +106,27 @@ def test_a_number_out_of_range_is_told_with_field_limit_and_value(
     ]
 
 
+@pytest.mark.parametrize("name", [5, 1.5, True, ["1"], {}], ids=str)
+@pytest.mark.parametrize(
+    "kind", ["subscribe", "unsubscribe", "order", "limit", "cancel", "replace", "ping"]
+)
+def test_a_request_id_that_is_not_text_is_refused_before_anything_happens(
+    client: Client, market: Market, kind: str, name: object
+) -> None:
+    """Its answer could not be told from others."""
+    order_id = market.placed("buy", 2, 100)["order"]["order_id"]
+    before = market.get("/market/bbo")["sequence"]
+    order = {"client_id": market.prefix, "side": "buy", "order_type": "limit", "price": 1}
+    asked = {"order_id": order_id, "channels": ["trades"], "instrument": market.instrument}
+    client.send(order | asked | {"type": kind, "quantity": 1, "request_id": name})
+    error = client.next()
+    assert (error["type"], error["code"]) == ("error", 3)
+    assert f"request_id {name!r} is not text" in error["error"]
+    assert market.get("/market/bbo")["sequence"] == before
+    nameless = client.ask({"type": "ping", "request_id": None}, "pong")
+    assert "request_id" not in nameless
+
+
 @pytest.mark.parametrize("name", [None, ""])
 def test_an_instrument_that_is_not_given_is_the_default_one(client: Client, name: object) -> None:
     subscribed = client.ask(
