@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Final
 
 from exchange.v1 import admin_service_pb2 as messages
@@ -25,6 +25,8 @@ from server.rpc.errors import EdgeReason, EdgeReject
 from server.rpc.request_ids import request_id
 from server.times import second_text
 
+EPOCH: Final = date(1970, 1, 1)
+DAY_NS: Final = 86_400 * 10**9
 OVER_S: Final = 60
 """After the end of a day."""
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
@@ -84,10 +86,9 @@ class SettlementCalls:
             if not _DATE.fullmatch(text):
                 raise ValueError(text)
             day = date.fromisoformat(text)
-            over_ns = _over_ns(day)
-        except (ValueError, OverflowError):
+        except ValueError:
             return EdgeReject(EdgeReason.DAY_INVALID, "date", text, "a day, YYYY-MM-DD")
-        return _not_over(day) if self._clock() < over_ns else day
+        return _not_over(day) if self._clock() < _over_ns(day) else day
 
     async def _send(self, day: date, last_sequence: int, context: Context) -> None:
         async with self._settlements.settled(day, last_sequence) as (done, pages):
@@ -112,8 +113,7 @@ class SettlementCalls:
 
 
 def _end_ns(day: date) -> int:
-    after = day + timedelta(days=1)
-    return int(datetime(after.year, after.month, after.day, tzinfo=UTC).timestamp()) * 10**9
+    return ((day - EPOCH).days + 1) * DAY_NS
 
 
 def _over_ns(day: date) -> int:
@@ -121,8 +121,9 @@ def _over_ns(day: date) -> int:
 
 
 def _not_over(day: date) -> EdgeReject:
-    until = f"over, which it is at {second_text(_over_ns(day))}"
-    return EdgeReject(EdgeReason.DAY_OUT_OF_RANGE, "date", str(day), until)
+    # The day after the last one that has a date can't be named.
+    when = "a minute after its end" if day == date.max else f"at {second_text(_over_ns(day))}"
+    return EdgeReject(EdgeReason.DAY_OUT_OF_RANGE, "date", str(day), f"over, which it is {when}")
 
 
 def _shown(obligation: Obligation) -> messages.Obligation:

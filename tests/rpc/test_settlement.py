@@ -24,13 +24,31 @@ HOUR_NS = 3_600 * 10**9
 
 
 @pytest.mark.parametrize(
-    "day", ["", "yesterday", "2026-2-28", "2026-02-29", "20260228", "9999-12-31", "2026-02-28 "]
+    "day",
+    [
+        "",
+        "yesterday",
+        "2026-2-28",
+        "2026-02-29",
+        "20260228",
+        "10000-01-01",
+        "0000-01-01",
+        "2026-02-28 ",
+    ],
 )
 async def test_a_day_has_one_form(served: Served, day: str) -> None:
     failure, info = await refused(_settled(served, day))
     assert failure.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert (info.reason, info.metadata["value"]) == ("DAY_INVALID", day)
     assert "YYYY-MM-DD" in (failure.details() or "")
+
+
+@pytest.mark.parametrize("day", ["2999-01-01", "9999-12-30", "9999-12-31"])
+async def test_a_day_that_is_far_off_is_not_over(served: Served, day: str) -> None:
+    failure, info = await refused(_settled(served, day))
+    assert failure.code() is grpc.StatusCode.OUT_OF_RANGE
+    assert (info.reason, info.metadata["value"]) == ("DAY_OUT_OF_RANGE", day)
+    assert "is not over" in (failure.details() or "")
 
 
 async def test_a_day_is_over_a_minute_after_its_end(served: Served) -> None:
