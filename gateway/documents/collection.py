@@ -4,7 +4,10 @@ import json
 import re
 from typing import Any, Final
 
+from gateway.documents.examples import BASE
+
 SCHEMA: Final = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
+BASE_MEANING: Final = "Where the exchange is: set it to the address of yours, if that is another."
 
 
 def collection(openapi: dict[str, Any]) -> dict[str, Any]:
@@ -15,7 +18,7 @@ def collection(openapi: dict[str, Any]) -> dict[str, Any]:
             "description": openapi["info"]["description"],
             "schema": SCHEMA,
         },
-        "variable": [{"key": "base", "value": "http://127.0.0.1:3000"}],
+        "variable": [{"key": "base", "value": BASE, "description": BASE_MEANING}],
         "item": [
             {
                 "name": tag["name"],

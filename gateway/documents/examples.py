@@ -7,6 +7,9 @@ first message of a stream, in JSON.
 
 from typing import Any, Final
 
+BASE: Final = "http://127.0.0.1:3000"
+"""Where the exchange is unless it is told otherwise."""
+
 HTTP_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "PlaceOrder": {
         "body": {

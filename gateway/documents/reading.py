@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from gateway.documents.contract import GRPC_PACKAGE, Contract, Enum, Field, Message, Method
+from gateway.documents.examples import BASE
 
 
 def page(title: str, contents: list[tuple[str, str]], *parts: str) -> str:
@@ -63,7 +64,11 @@ def rows(entries: list[tuple[str, str, str]]) -> str:
 def http_page(openapi: dict[str, Any]) -> str:
     """`/docs`."""
     schemas = openapi["components"]["schemas"]
-    contents, parts = [], [f"<p>{text(openapi['info']['description'])}</p>"]
+    contents = []
+    parts = [
+        f"<p>{text(openapi['info']['description'])}</p>",
+        f"<p>The examples call <code>{BASE}</code>: put the address of your exchange there.</p>",
+    ]
     for tag in openapi["tags"]:
         parts.append(f"<h2>{escape(tag['name'])}</h2><p>{text(tag['description'])}</p>")
         for path, operations in openapi["paths"].items():
@@ -111,7 +116,7 @@ def curl(verb: str, path: str, operation: dict[str, Any]) -> str:
             path = path.replace(f"{{{each['name']}}}", str(each["example"]))
         else:
             query.append(f"{each['name']}={each['example']}")
-    url = f"http://127.0.0.1:3000{path}{'?' if query else ''}{'&'.join(query)}"
+    url = f"{BASE}{path}{'?' if query else ''}{'&'.join(query)}"
     command = f"curl -X {verb.upper()} '{url}'" if verb != "get" else f"curl '{url}'"
     if "requestBody" in operation:
         body = operation["requestBody"]["content"]["application/json"].get("example", {})
@@ -145,10 +150,11 @@ def grpc_page(contract: Contract, examples: dict[str, dict[str, Any]]) -> str:
     contents = []
     parts = [
         (
-            "<p>On port 50051 and, but for what followers say, through the gateway on port 3000; "
-            "with standard health and reflection. Fields ending in <code>_e8</code> are units of "
-            "10<sup>-8</sup>, fields ending in <code>_ns</code> nanoseconds since 1970 in UTC. "
-            "Examples are in the JSON form of the messages, as generic clients take them.</p>"
+            "<p>On port 50051 and, but for what followers say, through the gateway on port 3000, "
+            "unless set otherwise; with standard health and reflection. Fields ending in "
+            "<code>_e8</code> are units of 10<sup>-8</sup>, fields ending in <code>_ns</code> "
+            "nanoseconds since 1970 in UTC. Examples are in the JSON form of the messages, "
+            "as generic clients take them.</p>"
         )
     ]
     for service in contract.of(GRPC_PACKAGE):

@@ -166,6 +166,23 @@ def test_collection_can_be_run(http: httpx.Client) -> None:
     assert ran == len(http.get("/", headers={"accept": "*/*"}).json()["endpoints"])
 
 
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/docs", "put the address of your exchange there"),
+        ("/docs/grpc", "on port 3000, unless set otherwise"),
+        ("/docs/collection.json", "set it to the address of yours"),
+        ("/asyncapi.yaml", "may be set to another"),
+    ],
+)
+def test_a_document_that_names_the_usual_port_says_that_it_may_be_another(
+    http: httpx.Client, path: str, says: str
+) -> None:
+    text = http.get(path).raise_for_status().text
+    assert "3000" in text
+    assert says in text
+
+
 def test_grpc_examples_work(exchange: Everything) -> None:
     methods = {
         f"{service.name}.{method.name}": method
