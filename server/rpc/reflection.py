@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final, cast
 
+from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection, reflection_pb2
@@ -22,12 +23,28 @@ REFLECTION: Final = cast(
 )
 
 
+class Pool:
+    """protobuf's pool, which doesn't find a method by itself."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            return self._pool.FindMethodByName(symbol).containing_service.file
+
+
 class Reflection:
     """Lets clients ask."""
 
     def __init__(self) -> None:
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        self._library: Any = reflection.aio.ReflectionServicer(names)
+        self._library: Any = reflection.aio.ReflectionServicer(names, Pool())
         self._open: set[asyncio.Timeout] = set()
 
     async def ServerReflectionInfo(self, requests: AsyncIterator[Any], context: Context) -> None:

@@ -355,6 +355,26 @@ async def test_reflection_can_be_turned_off(tmp_path: Path, on: bool) -> None:
         assert set(SERVICES) <= {each.name for each in reply.list_services_response.service}
 
 
+@pytest.mark.parametrize(
+    ("name", "is_known"),
+    [
+        ("exchange.v1.OrderService", True),
+        ("exchange.v1.OrderService.PlaceOrder", True),
+        ("exchange.v1.Order", True),
+        ("exchange.v1.Order.order_id", True),
+        ("grpc.health.v1.Health.Check", True),
+        ("exchange.v1.OrderService.Nothing", False),
+        ("nothing", False),
+    ],
+)
+async def test_reflection_finds_what_has_a_name(served: Served, name: str, is_known: bool) -> None:
+    make_stub: Any = reflection_pb2_grpc.ServerReflectionStub
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=name)
+    reply = await make_stub(served.channel).ServerReflectionInfo(iter([request])).read()
+    assert bool(reply.file_descriptor_response.file_descriptor_proto) is is_known
+    assert reply.error_response.error_code == (0 if is_known else StatusCode.NOT_FOUND.value[0])
+
+
 async def test_a_stopping_server_ends_reflection(tmp_path: Path) -> None:
     async with serving(tmp_path / "data") as served:
         make_stub: Any = reflection_pb2_grpc.ServerReflectionStub
