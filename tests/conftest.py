@@ -4,6 +4,7 @@ A part that can be installed must be there in CI; its absence must not pass for 
 """
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,16 @@ import pytest
 
 from tests.followers.redis_site import redis as redis
 from tests.running import Starter
+
+NEARBY = "127.0.0.1,localhost,::1"
+
+# Whatever proxy there is for pages elsewhere, what tests start is asked straight.
+for _name in ("no_proxy", "NO_PROXY"):
+    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), NEARBY)))
+
+# A shell starts what runs in its background with SIGINT ignored, and what tests start would be so.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
