@@ -4,6 +4,7 @@ Debian's `chromium` is driven where it is installed; without it the tests are sk
 where CI is set. What the pages looked like is kept in `dist/screenshots`.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,8 +48,13 @@ def browser() -> Iterator[Browser]:
     if program is None:
         pytest.skip("there is no Chromium: install Debian's package chromium")
     with sync_playwright() as driver:
-        # Tests often run as root, for whom Chromium has no sandbox.
-        chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        chromium = driver.chromium.launch(
+            executable_path=program,
+            # Tests often run as root, for whom Chromium has no sandbox.
+            args=["--no-sandbox"],
+            # It makes a socket there, whose path may have 107 characters.
+            env={**os.environ, "TMPDIR": "/tmp"},
+        )
         yield chromium
         chromium.close()
 
