@@ -1,7 +1,8 @@
 """A whole exchange, and Chromium that opens its page.
 
 Debian's `chromium` is driven where it is installed; without it the tests are skipped, which fails
-where CI is set. What the pages looked like is kept in `dist/screenshots`.
+where CI is set. What the pages looked like is kept in `dist/screenshots`, or in the test's own
+directory where the checkout can't be written.
 """
 
 import os
@@ -100,12 +101,16 @@ def opened(browser: Browser, exchange: Everything) -> Iterator[Opener]:
 
 
 @pytest.fixture
-def keep() -> Callable[[Page, str], None]:
+def keep(tmp_path: Path) -> Callable[[Page, str], None]:
     """Keeps what a page looks like, as an artefact of the run."""
 
     def picture(page: Page, name: str) -> None:
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / f"{name}.png")
+        image = page.screenshot()
+        try:
+            SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+            (SCREENSHOTS / f"{name}.png").write_bytes(image)
+        except OSError:
+            (tmp_path / f"{name}.png").write_bytes(image)
 
     return picture
 
