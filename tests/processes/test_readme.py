@@ -24,6 +24,7 @@ from tests.running import EXCHANGE, free_port, until
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = ("README.md", "CHANGELOG.md", "deploy/OPERATING.md", "server/DECISIONS.md")
+LISTED = ("--cached", "--others", "--exclude-standard")
 SET_UP_S = 300.0
 COMMAND_S = 60.0
 
@@ -127,7 +128,8 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stranger]:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        # Whoever the checkout belongs to.
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", *LISTED],
         cwd=ROOT,
         capture_output=True,
         check=False,
