@@ -1,8 +1,6 @@
 """Faults 5, 9 and 10: the journal's disk takes no more bytes, or fails to sync, under load."""
 
 import resource
-import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from server.exits import Exit
 from tests.processes.invariants import assert_kept
 from tests.processes.load import MixedLoad, repeat, sequence_of
+from tests.processes.tracer import attached
 from tests.running import Running, Starter, is_there, until
 
 GONE_S = 1.0
@@ -73,28 +72,19 @@ def test_failed_call_ends_the_server(
 def test_sync_failed_by_the_kernel_ends_the_server(
     starter: Starter, tmp_path: Path, figures: Callable[[str], None]
 ) -> None:
-    """[I1-I8 I10] Fault 10, through the system call, where strace is installed."""
-    strace = shutil.which("strace")
-    if strace is None:
-        figures("fault 10: not through the system call, strace is not installed")
-        return
+    """[I1-I8 I10] Fault 10, through the system call, where strace may do that."""
+    trace = tmp_path / "trace"
     server, address = starter.server()
     with MixedLoad(address, "s") as load:
         load.wait(3)
-        trace = tmp_path / "trace"
-        inject = "inject=fdatasync:error=EIO:when=5+"
-        tracer = subprocess.Popen(
-            [strace, "-f", "-p", str(server.pid), "-o", str(trace), "-e", inject],
-            stderr=subprocess.PIPE,
-        )
-        try:
+        with attached(server.pid, "fdatasync:error=EIO:when=5+", trace) as why_not:
+            if why_not:
+                figures(f"fault 10: not through the system call, {why_not}")
+                return
             until(lambda: "EIO" in (trace.read_text() if trace.exists() else ""), 10, "EIO")
             began = time.monotonic()
             until(lambda: not is_there(server.pid), GONE_S, "the end of the server")
             found = assert_gone_and_kept(starter, server, load, began)
-        finally:
-            tracer.kill()
-            tracer.communicate()
     syncs = [line for line in trace.read_text().splitlines() if "fdatasync" in line]
     failed = [line for line in syncs if "EIO" in line]
     assert len(failed) == 1, f"a failed sync was tried again: {failed}"

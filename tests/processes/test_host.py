@@ -1,9 +1,6 @@
 """Faults 3, 11 and 14: killed before a sync, syncs that take long, a clock that jumps."""
 
-import os
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +13,7 @@ from server.journal.recovery import recover
 from tests.journal.site import records_of
 from tests.processes.invariants import assert_kept
 from tests.processes.load import MixedLoad, repeat, sequence_of
+from tests.processes.tracer import attached
 from tests.running import Running, Starter, is_there, until
 
 MODULE = "tests.processes.faulty_host"
@@ -62,27 +60,16 @@ def test_killed_between_write_and_sync(
     figures(f"fault 3: {assert_resolved(starter, load)}")
 
 
-def test_killed_by_the_kernel_at_a_sync(
-    starter: Starter, tmp_path: Path, figures: Callable[[str], None]
-) -> None:
-    """[I1-I8 I10] Fault 3, through the system call, where strace is installed."""
-    strace = shutil.which("strace")
-    if strace is None:
-        figures("fault 3: not through the system call, strace is not installed")
-        return
+def test_killed_by_the_kernel_at_a_sync(starter: Starter, figures: Callable[[str], None]) -> None:
+    """[I1-I8 I10] Fault 3, through the system call, where strace may do that."""
     server, address = starter.server()
     with MixedLoad(address, "t") as load:
         load.wait(3)
-        inject = "inject=fdatasync:signal=KILL:when=5+"
-        tracer = subprocess.Popen(
-            [strace, "-f", "-p", str(server.pid), "-o", os.devnull, "-e", inject],
-            stderr=subprocess.DEVNULL,
-        )
-        try:
+        with attached(server.pid, "fdatasync:signal=KILL:when=5+") as why_not:
+            if why_not:
+                figures(f"fault 3: not through the system call, {why_not}")
+                return
             until(lambda: not is_there(server.pid), 20, "the end of the server")
-        finally:
-            tracer.kill()
-            tracer.wait()
     assert server.wait() == -signal.SIGKILL
     figures(f"fault 3, by strace: {assert_resolved(starter, load)}")
 
