@@ -76,7 +76,8 @@ def test_each_call_has_an_example() -> None:
 def test_http_examples_work_and_replies_are_as_described(
     http: httpx.Client, openapi: dict[str, Any]
 ) -> None:
-    known = operations(openapi)
+    # With ids of its own: the collection places and cancels the same orders.
+    known = operations(json.loads(json.dumps(openapi).replace("docs-", "own-")))
     for name in HTTP_EXAMPLES:
         verb, path, operation = known[name]
         path, query, body = example_of(path, operation)
