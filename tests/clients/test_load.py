@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from itertools import count, islice
@@ -19,6 +20,8 @@ from clients.load.over_http import http_body, send_over_http
 from clients.types import OrderType
 from tests.running import Everything, Starter, free_port
 
+FILES_NEEDED = 2_048
+"""By the gateway, for 1,500 clients and what it has beside them."""
 PERCENTILES = ["p50", "p75", "p90", "p95", "p99", "p99.9"]
 
 
@@ -70,11 +73,13 @@ def test_the_documented_variables_drive_it(starter: Starter, everything: Everyth
 
 def test_more_than_a_thousand_clients_at_once(starter: Starter, everything: Everything) -> None:
     """More than gRPC takes waiting by itself, and than one connection to the server carries."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < FILES_NEEDED:
+        pytest.skip(f"1,500 clients need {FILES_NEEDED:,} open files, this system allows {hard:,}")
     options = ("--url", everything.http, "--clients", "1500", "--total", "2000", "--seconds", "60")
     code, summary = load(starter, *options)
-    assert summary["orders"] == 2000
-    assert summary["failed"] == {}, summary
-    assert (code, summary["refused"]) == (0, {}), summary
+    assert code == 0, summary
+    assert (summary["orders"], summary["failed"], summary["refused"]) == (2000, {}, {})
 
 
 def test_it_ends_when_its_seconds_are_over(starter: Starter, everything: Everything) -> None:
