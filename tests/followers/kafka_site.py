@@ -76,7 +76,11 @@ class Broker:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            self._process = None
+
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        assert self._process is not None
+        return self._process.poll()
 
     def topics(self) -> list[str]:
         """Those of the exchange that are there."""

@@ -72,7 +72,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 @pytest.fixture(autouse=True)
-def fresh(broker: Broker) -> Iterator[None]:
+def fresh(broker: Broker, figures: Callable[[str], None]) -> Iterator[None]:
+    """A broker that runs, whatever a test before did to it, and no topics."""
+    code = broker.exit_code()
+    if code is not None:
+        figures(f"Kafka had ended with {code} before this test, and was started again")
+        broker.start()
+        broker.delete(*broker.topics())
     yield
     broker.delete(*broker.topics())
 
