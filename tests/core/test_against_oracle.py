@@ -162,13 +162,13 @@ def compare(engine: Engine, plain: PlainExchange) -> None:
 
 
 @given(streams())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_any_commands(commands: list[Command]) -> None:
     drive(commands)
 
 
 @given(streams())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_commands_with_reloads(commands: list[Command]) -> None:
     assert state_hash(drive(commands, reload_every=3)) == state_hash(drive(commands)), "I8"
 
