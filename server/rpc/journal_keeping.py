@@ -189,6 +189,8 @@ class JournalKeeping:
         if not segments.dispensable(needed):
             return
         await followers.keep()
+        # Somebody may have registered meanwhile.
+        needed = min([needed, *followers.positions.values()])
         settings = self._settings
         archive = Path(settings.archive_dir) if settings.retention == ARCHIVE else None
         gone = await asyncio.to_thread(trim, segments, needed, archive)

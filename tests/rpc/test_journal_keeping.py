@@ -226,6 +226,27 @@ async def test_snapshots_are_read_once_where_nothing_can_go_by_them(
         assert len(read) == 2
 
 
+async def test_who_registers_while_it_is_found_out_what_may_go_has_it_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "data"
+    async with serving(directory, journal=DROP) as served:
+        await fill(served, directory)
+    async with serving(directory, journal=DROP) as served:
+        followers = served.exchange.followers
+        keep = followers.keep
+
+        async def keep_beside_another() -> None:
+            monkeypatch.undo()
+            await followers.register("late", 3)
+            await keep()
+
+        monkeypatch.setattr(followers, "keep", keep_beside_another)
+        await served.exchange._keeping._trim()
+        assert followers.positions == {"late": 3}
+        assert served.exchange._log.first_sequence == 1
+
+
 async def test_who_is_to_be_filled_has_the_journal_kept_before_he_was_ever_there(
     tmp_path: Path,
 ) -> None:
