@@ -40,6 +40,34 @@ def run(addresses: envoy.DefaultAddresses, *options: str) -> subprocess.Complete
         )  # fmt: skip
 
 
+def test_what_is_refused_for_want_of_memory_was_not_carried_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.configuration.HEAP_BYTES_MAX", 1)
+    port = free_port()
+    addresses = envoy.DefaultAddresses("127.0.0.1", port, f"127.0.0.1:{free_port()}")
+    with os.fdopen(envoy.written(addresses)) as file:
+        process = subprocess.Popen(envoy.command(file.fileno()), pass_fds=(file.fileno(),))
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+
+            def refuses() -> bool:
+                """Also what takes no server."""
+                try:
+                    return client.get("/docs").status_code == 503
+                except httpx.TransportError:
+                    return False
+
+            until(refuses, 30, "a look at the heap")
+            refused = client.post("/orders", json=ORDER)
+    finally:
+        process.kill()
+        process.wait()
+    error = error_of(refused)
+    assert (refused.status_code, error["code"]) == (503, 14)
+    assert "this one was not carried out" in error["error"]
+
+
 def test_addresses() -> None:
     def address(host: str, server: str) -> tuple[object, object]:
         addresses = envoy.DefaultAddresses(host, 3000, server)
