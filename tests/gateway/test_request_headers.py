@@ -93,3 +93,21 @@ def check(metadata: dict[str, str | bytes]) -> None:
     assert metadata.pop("x-request-id") == "mine"
     assert ip_address(metadata.pop("x-forwarded-for")), "the one that the gateway saw"
     assert metadata == {}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "passed"), [("gzip", True), ("identity", True), ("bogus", False), ("GZIP", False)]
+)
+def test_grpc_in_a_compression_that_the_server_does_not_know_goes_no_further(
+    heard: Heard, address: str, encoding: str, passed: bool
+) -> None:
+    """The server's gRPC would write an error for each."""
+    heard.metadata.clear()
+    path = "/exchange.v1.MarketData/ListInstruments"
+    headers = {"content-type": "application/grpc", "te": "trailers", "grpc-encoding": encoding}
+    reply = httpx.post(f"http://{address}{path}", headers=headers, content=bytes(5), timeout=10)
+    assert (path in heard.metadata) is passed
+    if not passed:
+        assert int(reply.headers["grpc-status"]) == grpc.StatusCode.UNIMPLEMENTED.value[0]
+        assert reply.headers["grpc-accept-encoding"] == "identity, deflate, gzip"
+        assert f"grpc-encoding {encoding} is not taken" in reply.headers["grpc-message"]
