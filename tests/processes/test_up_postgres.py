@@ -197,6 +197,9 @@ def test_a_copy_of_a_cluster_that_runs_is_not_started(tmp_path: Path) -> None:
     postgres.write_text("#!/bin/sh\nread line\n", encoding="ascii")
     postgres.chmod(0o700)
     with subprocess.Popen([postgres], stdin=subprocess.PIPE) as process:
+        # Its start is told before it has the name.
+        name = Path(f"/proc/{process.pid}/comm")
+        until(lambda: name.read_text("utf-8") == "postgres\n", 10, "its name")
         for directory in (runs, copy):
             directory.mkdir(parents=True)
             (directory / "postmaster.pid").write_text(f"{process.pid}\n{runs}\n1", "utf-8")
