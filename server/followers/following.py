@@ -70,7 +70,7 @@ OTHERWISE: Final = {
 }
 """What a person can do where the journal that a follower asks for is no longer kept."""
 AFRESH: Final = {
-    "postgres": "run `exchange rebuild postgres`",
+    "postgres": "run `exchange rebuild postgres --rewind`",
     "kafka": "delete its topics",
 }
 """The same where it holds what the journal doesn't."""

@@ -7,8 +7,9 @@
    that position. Then every row is compared with its copy; rows that differ, are missing or are too
    many are put right, and the comparison made again. All of that is one transaction.
 
-Tables that are past the journal's end hold what came after a copy of it was made that was put back
-since: they go back to its end.
+Tables that are past the journal's end are refused: the journal may be an old copy, and the database
+that of an exchange that runs. Where it was the journal that was put back from a copy, they are
+rewound to its end when that is asked for.
 
 Where the journal begins after sequence 1, a fold of it lacks what was before. Then the newest
 snapshot's state is put into the copies when they have reached it (positions, fees, instruments, and
@@ -39,6 +40,10 @@ from server.followers.rebuild_sql import SCHEMA, TABLES, Table, copies
 from server.journal.record import Record
 from server.settings import HistorySettings
 
+REMEDY: Final = (
+    "name the data directory and the database of one exchange; where its journal was put back from"
+    " a copy, --rewind takes the tables back to its end"
+)
 LOCK: Final = 0x52425544
 """Of `pg_try_advisory_lock`: one rebuild at a time."""
 END: Final = INT64_MAX
@@ -76,8 +81,7 @@ class Result(NamedTuple):
     sequence: int
     """Up to which the tables were compared."""
     ahead_sequence: int
-    """That the tables had reached, where that is past the journal's end: it was put back from a
-    copy since. Else 0."""
+    """That the tables had reached, where that is past the journal's end; else 0."""
     found: list[Proof]
     """Before anything was mended."""
 
@@ -105,17 +109,33 @@ class Source(NamedTuple):
         return self.first.first_sequence
 
 
+def ahead(tables_sequence: int, journal_sequence: int) -> str:
+    """Where the tables are past the journal's end, in words."""
+    return (
+        f"the tables are at sequence {tables_sequence}, and the journal ends at {journal_sequence}"
+    )
+
+
 class Rebuild:
     """One run against one database."""
 
     def __init__(
-        self, url: str, kept: HistorySettings, source: Source, progress: Callable[[int], None]
+        self,
+        url: str,
+        kept: HistorySettings,
+        source: Source,
+        progress: Callable[[int], None],
+        *,
+        rewind: bool = False,
     ) -> None:
+        """Tables past the journal's end are mended only if told to rewind them."""
         self._url = url
         self._kept = kept
         self._source = source
         self._progress = progress
+        self._rewind = rewind
         self._copied = source.first_sequence - 1
+        self._copied_ns = source.first.time_ns
         self._ahead_sequence = 0
         self._home = ""
         """Schema of the tables, quoted where it has to be."""
@@ -201,7 +221,7 @@ class Rebuild:
             return
         for records in self._records(self._copied, last_sequence):
             await copy.take(records)
-            self._copied = records[-1].last_sequence
+            self._copied, self._copied_ns = records[-1].last_sequence, records[-1].time_ns
             self._progress(self._copied)
 
     async def _bring_up(self, there: int) -> None:
@@ -257,6 +277,8 @@ class Rebuild:
         _, sequence = await self._position(connection, " FOR UPDATE")
         await self._fold(copy, sequence)
         if sequence > self._copied:
+            if mend and not self._rewind:
+                raise RebuildRefused(f"{ahead(sequence, self._copied)}: {REMEDY}")
             self._ahead_sequence = sequence
         await self._settle_months(connection)
         begins_ns = 0
@@ -315,7 +337,8 @@ class Rebuild:
         return Proof(table.name, *await connection.fetchrow(table.compared(self._bound(table))))
 
     def _bound(self, table: Table) -> str:
-        return "" if self._source.first_sequence == 1 else table.kept(self._source.first_sequence)
+        first = self._source.first_sequence
+        return "" if first == 1 else table.kept(first, self._copied, self._copied_ns // MINUTE_NS)
 
     async def _restart_follower(self, connection: Any) -> None:
         """One that runs remembers positions as they were: it is to read them again."""

@@ -18,14 +18,15 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
     """All others."""
     bound: str = ""
-    """Which rows a fold of a journal that begins at sequence `{first}` makes as they were; of
-    `had` in the tables and `made` in the copies."""
+    """Which rows a fold of a journal that begins at sequence `{first}`, and ends at `{last}` in
+    the minute `{minute}`, makes as they were; of `had` in the tables and `made` in the copies."""
     unknown: tuple[str, ...] = ()
     """Columns that such a fold can't tell for all of its rows."""
 
-    def kept(self, first_sequence: int) -> str:
+    def kept(self, first_sequence: int, last_sequence: int, last_minute: int) -> str:
         """The condition for such a journal."""
-        return self.bound.format(first=first_sequence) or "TRUE"
+        bound = self.bound.format(first=first_sequence, last=last_sequence, minute=last_minute)
+        return bound or "TRUE"
 
     def _joined(self) -> str:
         keys = ", ".join(self.key)
@@ -120,7 +121,7 @@ TABLES: Final = (
         "orderbook_snapshots",
         ("instrument", "sequence"),
         _names("time_ns bids asks"),
-        "made.time_ns IS NOT NULL",
+        "made.time_ns IS NOT NULL OR sequence > {last}",
     ),
     Table(
         "client_positions",
@@ -131,7 +132,7 @@ TABLES: Final = (
         "minute_bars",
         ("instrument", "minute"),
         _names("open high low close volume notional trade_count price_sum"),
-        "made.open IS NOT NULL",
+        "made.open IS NOT NULL OR minute > {minute}",
     ),
     Table("fees", ("currency",), ("balance",)),
 )

@@ -152,10 +152,10 @@ def records_after(directory: Path, after_sequence: int) -> "Iterator[Iterator[Re
 def kept_after(directory: Path, sequence: int, follower: str) -> Iterator[None]:
     """While this lasts, a server that has the directory keeps its journal after a sequence, as it
     does for a follower, which has this name. Where it can't be told, it may go."""
-    from server.journal.lock import DirectoryLock, DirectoryLocked
+    from server.journal.lock import DirectoryLocked, reading
 
     try:
-        with DirectoryLock(directory):
+        with reading(directory):
             address = None
     except DirectoryLocked as locked:
         address = locked.address
@@ -170,19 +170,22 @@ def kept_after(directory: Path, sequence: int, follower: str) -> Iterator[None]:
 
     with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         server = AdminServiceStub(channel)
+        is_kept = False
         try:
             with suppress(grpc.RpcError):
                 report = ReportFollowerRequest(follower=follower, sequence=sequence)
                 server.ReportFollower(report, timeout=ANSWER_S)
+                is_kept = True
             yield
         finally:
             try:
                 server.RemoveFollower(RemoveFollowerRequest(follower=follower), timeout=ANSWER_S)
             except grpc.RpcError:
-                error(
-                    f"the server at {address} does not answer: once it does, run exchange followers"
-                    f" --remove {follower}, or it keeps the journal for this for ever"
-                )
+                if is_kept:
+                    error(
+                        f"the server at {address} does not answer: once it does, run exchange"
+                        f" followers --remove {follower}, or it keeps the journal for this for ever"
+                    )
 
 
 @contextmanager

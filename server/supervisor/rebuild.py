@@ -9,8 +9,11 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from signal import SIG_DFL, SIGHUP, SIGTERM, getsignal, signal
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from server.exits import Exit
 from server.logs import error
@@ -54,7 +57,14 @@ def register(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     rebuild.add_argument("tables", choices=KINDS, help="what to rebuild")
-    rebuild.add_argument("--check", action="store_true", help="compare only, change nothing")
+    choice = rebuild.add_mutually_exclusive_group()
+    choice.add_argument("--check", action="store_true", help="compare only, change nothing")
+    choice.add_argument(
+        "--rewind",
+        action="store_true",
+        help="also take tables back that are past the journal's end, once it was put back from a"
+        " copy: what they hold of after that is deleted",
+    )
     add_settings(rebuild, "data_dir", "postgres_url")
     rebuild.set_defaults(run=guarded(_rebuild, settings_of))
 
@@ -87,8 +97,10 @@ def _rebuild(options: argparse.Namespace, settings: Settings) -> int:
             lambda: kept_after(directory, first.first_sequence - 1, FOLLOWER),
         )
         progress = _Progress()
-        run = Rebuild(url, settings.history, source, progress.copied).run(mend=not options.check)
-        result = asyncio.run(run)
+        rewind = options.rewind
+        rebuild = Rebuild(url, settings.history, source, progress.copied, rewind=rewind)
+        with _ended_by_signals():
+            result = asyncio.run(rebuild.run(mend=not options.check))
     except RebuildRefused as refused:
         error(str(refused))
         return Exit.FAILED
@@ -101,7 +113,26 @@ def _rebuild(options: argparse.Namespace, settings: Settings) -> int:
     return _told(result, check=options.check)
 
 
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """As by Ctrl-C, with what is held given back; but by those that are ignored, as under nohup."""
+
+    def end(number: int, _: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    ending = [it for it in (SIGTERM, SIGHUP) if getsignal(it) == SIG_DFL]
+    for each in ending:
+        signal(each, end)
+    try:
+        yield
+    finally:
+        for each in ending:
+            signal(each, SIG_DFL)
+
+
 def _told(result: "Result", *, check: bool) -> int:
+    from server.followers.rebuild import REMEDY, ahead
+
     for proof in result.found:
         print(
             f"{proof.table:20} {proof.rows:>10} rows, {proof.missing} missing,"
@@ -109,13 +140,12 @@ def _told(result: "Result", *, check: bool) -> int:
         )
     wrong = sum(proof.wrong for proof in result.found)
     through = f"sequences {result.first_sequence} to {result.sequence}"
-    ahead = result.ahead_sequence
-    if ahead:
-        print(
-            f"the tables {'are' if check else 'were'} at sequence {ahead}, and the journal, which"
-            f" was put back from a copy, ends at {result.sequence}"
-        )
-    if not wrong and not (ahead and check):
+    if check and result.ahead_sequence:
+        print(f"{ahead(result.ahead_sequence, result.sequence)}: {REMEDY}")
+        return Exit.FAILED
+    if result.ahead_sequence:
+        print(f"rewound from sequence {result.ahead_sequence} to {result.sequence}")
+    if not wrong:
         print(f"every row is as the journal says, {through}")
         return Exit.CLEAN
     if check:

@@ -1,8 +1,9 @@
 """[I9] `exchange rebuild postgres`: tampered rows are found and put right, empty tables filled."""
 
 import asyncio
+import os
 import re
-import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,43 +125,6 @@ def test_refused(
     assert "is it running" in capfd.readouterr().err
     monkeypatch.delenv("POSTGRES_URL")
     assert rebuild() == 2
-
-
-def test_tables_go_back_to_a_journal_that_was_put_back_from_a_copy(
-    tmp_path: Path, database: str, fetch: Fetch, capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setenv("POSTGRES_URL", database)
-    site = Site(tmp_path / "site")
-    every_command(site)
-    trade(site, 40, seed=1)
-    site.close()
-    copy = shutil.copytree(site.directory, tmp_path / "copy")
-    site.start()
-    trade(site, 40, seed=2)
-    write(database, [records(site)])
-    site.close()
-    then = Site(copy)
-    then.close()
-    ahead, last = site.engine.sequence, then.engine.sequence
-    said = f"at sequence {ahead}, and the journal, which was put back from a copy, ends at {last}"
-    assert run("--data-dir", str(copy), "--check") == 1
-    told = capfd.readouterr().out
-    assert f"the tables are {said}" in told
-    assert "rebuild without --check" in told
-    assert run("--data-dir", str(copy)) == 0
-    assert f"the tables were {said}" in capfd.readouterr().out
-    assert_fold(fetch, then.engine)
-    assert_events(fetch, records(then))
-    assert write(database, []) == last
-    assert run("--data-dir", str(copy), "--check") == 0
-    # Commands that made no rows differ in the position alone.
-    execute(database, "UPDATE follower_positions SET sequence = sequence + 1")
-    capfd.readouterr()
-    assert run("--data-dir", str(copy), "--check") == 1
-    assert "rebuild without --check" in capfd.readouterr().out
-    assert run("--data-dir", str(copy)) == 0
-    assert write(database, []) == last
 
 
 class CutJournal:
@@ -301,13 +265,13 @@ def test_what_goes_from_the_journal_between_two_reads_is_no_reason_to_change_row
     assert fetch("SELECT sequence FROM follower_positions") == [(kept[written - 1].last_sequence,)]
 
 
-@pytest.mark.parametrize("is_interrupted", [False, True])
+@pytest.mark.parametrize("ended_by", [0, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_server_keeps_the_journal_for_the_time_of_a_rebuild(
     starter: Starter,
     database: str,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
-    is_interrupted: bool,
+    ended_by: int,
 ) -> None:
     """As for a follower, which is gone at its end, however it ends."""
     _server, address = starter.server()
@@ -321,8 +285,8 @@ def test_a_server_keeps_the_journal_for_the_time_of_a_rebuild(
     @contextmanager
     def read(directory: Path, after_sequence: int) -> Iterator[Iterator[Record]]:
         kept.append(followers())
-        if is_interrupted and len(kept) > 1:
-            raise KeyboardInterrupt
+        if ended_by and len(kept) > 1:
+            os.kill(os.getpid(), ended_by)
         with records_after(directory, after_sequence) as found:
             yield found
 
@@ -330,8 +294,8 @@ def test_a_server_keeps_the_journal_for_the_time_of_a_rebuild(
     monkeypatch.setenv("POSTGRES_URL", database)
     with Load(address, "kept") as sending:
         sending.wait(2)
-    if is_interrupted:
-        with pytest.raises(KeyboardInterrupt):
+    if ended_by:
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
             run("--data-dir", str(starter.data_dir))
     else:
         assert run("--data-dir", str(starter.data_dir)) == 0, capfd.readouterr().err
@@ -341,12 +305,17 @@ def test_a_server_keeps_the_journal_for_the_time_of_a_rebuild(
 
 
 def test_a_server_that_is_gone_at_the_end_is_told_of(
-    site: Site, capfd: pytest.CaptureFixture[str]
+    site: Site, starter: Starter, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """But where it never heard of it there is nothing to be done."""
     with DirectoryLock(site.directory) as lock:
         lock.announce("127.0.0.1:1")
         with kept_after(site.directory, 0, "rebuild"):
             pass
+    assert not capfd.readouterr().err
+    server, _address = starter.server()
+    with kept_after(starter.data_dir, 0, "rebuild"):
+        server.close()
     assert "exchange followers --remove rebuild" in capfd.readouterr().err
 
 
