@@ -37,6 +37,8 @@ class OwnError(NamedTuple):
     message: str = "%LOCAL_REPLY_BODY%"
     status: int | None = None
     """HTTP status in place of Envoy's."""
+    allow: str = ""
+    """Methods that would be taken, where that is what is wrong."""
 
 
 def status_is(comparison: str, status: int) -> dict[str, Any]:
@@ -146,6 +148,7 @@ OWN_ERRORS: Final = (
         12,
         "no route takes the method QUERY; GET / lists the routes that there are",
         405,
+        "GET, HEAD, POST, DELETE",
     ),
     # Envoy has no words for these. What it could not read as HTTP has no headers to go by.
     OwnError(
@@ -179,8 +182,10 @@ def local_replies() -> dict[str, Any]:
 
 
 def mapper(error: OwnError) -> dict[str, Any]:
-    status = {} if error.status is None else {"status_code": error.status}
-    return status | {
+    changed: dict[str, Any] = {} if error.status is None else {"status_code": error.status}
+    if error.allow:
+        changed["headers_to_add"] = [{"header": {"key": "allow", "value": error.allow}}]
+    return changed | {
         "filter": both(FROM_JSON, error.match),
         "body_format_override": {"json_format": body_of(error.code, error.message)},
     }

@@ -40,7 +40,8 @@ ERRORS: Final = {
     "429": "Too many requests at the moment; `Retry-After` says when to try again.",
     "431": "There are more than 100 headers, or they exceed 16 KiB.",
     "501": "Neither memory nor PostgreSQL holds it.",
-    "503": "The exchange is not taking requests at the moment.",
+    "503": "The exchange is not taking requests at the moment, or ended this one without an "
+    "answer; the message says whether it may have been carried out.",
     "504": "There was no answer in time.",
 }
 INTRODUCTION: Final = (

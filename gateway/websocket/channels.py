@@ -183,8 +183,11 @@ class EventChannel(Channel):
                 for sequence, frame in await self._frames(message, last, known):
                     last = sequence
                     await subscriber.room()
-                    subscriber.pasts[self.name] = last + 1
+                    # There may be more of the same command to come, in this message or another.
+                    subscriber.pasts[self.name] = last
                     subscriber.send(frame)
+                if last <= message.sequence:
+                    subscriber.pasts[self.name] = message.sequence + 1
                 newest = max(self.sequence, last)
                 if newest <= message.sequence:
                     if self.failure is not None:

@@ -167,7 +167,8 @@ def message_of(fields: dict[str, Any], into: Any) -> Any:
 
 
 def shown(value: object) -> str:
-    return repr(value)[:SHOWN_MAX]
+    """As in the frame."""
+    return json.dumps(value, ensure_ascii=False)[:SHOWN_MAX]
 
 
 def name_in(frame: dict[str, Any]) -> tuple[tuple[str, str], ...]:

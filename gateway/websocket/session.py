@@ -41,6 +41,7 @@ from gateway.websocket.requests import (
     name_in,
     parsed,
     sequence_of,
+    shown,
 )
 
 CALL_S: Final = 5.0
@@ -268,7 +269,7 @@ def handler_of(frame: dict[str, Any]) -> Handler:
     handler = HANDLERS.get(kind) if isinstance(kind, str) else None
     if handler is None:
         known = ", ".join(HANDLERS)
-        raise BadFrame(f"type {str(kind)[:SHOWN_MAX]!r} is none of {known}: send one of them")
+        raise BadFrame(f"type {shown(kind)} is none of {known}: send one of them")
     return handler
 
 

@@ -26,7 +26,6 @@ from server.settings import (
     Settings,
     address,
     is_loopback,
-    meet,
 )
 
 CONFIG_VARIABLE: Final = "EXCHANGE_CONFIG"
@@ -462,9 +461,6 @@ def _whole(settings: Settings, given: Mapping[str, Given]) -> None:
     if settings.http_port == settings.grpc_port:
         it = given.get("http_port") or given["grpc_port"]
         raise _wrong("http_port", it, f"another port than grpc_port ({settings.grpc_port})")
-    for name, port in (("http_port", settings.http_port), ("grpc_port", settings.grpc_port)):
-        if settings.websocket and meet(settings.websocket, settings.host, port):
-            raise _wrong("websocket", given["websocket"], f"another address than {name}'s ({port})")
     if settings.grpc.deadline_s > settings.grpc.deadline_max_s:
         raise ConfigurationWrong(
             f"grpc.deadline_s is {settings.grpc.deadline_s}; it must be at most"

@@ -47,6 +47,9 @@ def gateway(settings: Settings, _parent: Parent) -> int:
     except envoy.EnvoyMissing as missing:
         error(str(missing))
         return Exit.PART_MISSING
+    except OSError as failure:
+        error(f"the gateway's configuration can't be handed to Envoy: {failure}")
+        return Exit.FAILED
     return _become(command)
 
 

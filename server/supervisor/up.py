@@ -15,7 +15,7 @@ from server import logs
 from server.exits import Exit
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.storage import DISK_FULL
-from server.settings import Settings, reachable, split
+from server.settings import Settings, meet, reachable, split
 from server.supervisor import own_servers
 from server.supervisor.own_servers import OwnServer
 from server.supervisor.part import Part
@@ -34,9 +34,7 @@ def up(settings: Settings, options: Sequence[str]) -> int:
         check_port("http_port", settings.host, settings.http_port, "--http-port (PORT)")
         check_port("grpc_port", settings.host, settings.grpc_port, "--grpc-port (GRPC_PORT)")
         if settings.websocket:
-            host, port = split(settings.websocket)
-            # Whoever has it would get this exchange's callers: the gateway sends them there.
-            check_port("websocket", host, port, "--websocket (EXCHANGE_WEBSOCKET)")
+            check_websocket(settings)
         return asyncio.run(_watch(settings, options))
     except GaveUp as gave_up:
         logs.error(str(gave_up))
@@ -60,6 +58,20 @@ def check_directory(directory: Path) -> None:
             f"data_dir {directory} can't be used ({failure.strerror}): choose another with "
             "--data-dir (EXCHANGE_DATA_DIR)",
         ) from failure
+
+
+def check_websocket(settings: Settings) -> None:
+    """Refuse an address that the bridge can't have: the gateway would send this exchange's callers
+    to whoever has it."""
+    host, port = split(settings.websocket)
+    for name, other in (("http_port", settings.http_port), ("grpc_port", settings.grpc_port)):
+        if meet(settings.websocket, settings.host, other):
+            raise GaveUp(
+                Exit.CONFIGURATION,
+                f"websocket is {settings.websocket}; it must be another address than {name}'s"
+                f" ({other})",
+            )
+    check_port("websocket", host, port, "--websocket (EXCHANGE_WEBSOCKET)")
 
 
 def check_port(name: str, host: str, port: int, remedy: str) -> None:

@@ -259,6 +259,7 @@ def test_a_method_that_envoy_looks_at_first_is_refused_like_others(
 ) -> None:
     response = http.request("QUERY", path)
     assert response.status_code == 405
+    assert response.headers["allow"] == "GET, HEAD, POST, DELETE"
     error = error_of(response)
     assert (error["code"], error["details"]) == (12, [])
     assert "QUERY" in error["message"]

@@ -121,7 +121,7 @@ def test_a_request_id_that_is_not_text_is_refused_before_anything_happens(
     client.send(order | asked | {"type": kind, "quantity": 1, "request_id": name})
     error = client.next()
     assert (error["type"], error["code"]) == ("error", 3)
-    assert f"request_id {name!r} is not text" in error["error"]
+    assert f"request_id {json.dumps(name)} is not text" in error["error"]
     assert market.get("/market/bbo")["sequence"] == before
     nameless = client.ask({"type": "ping", "request_id": None}, "pong")
     assert "request_id" not in nameless

@@ -72,6 +72,28 @@ def test_who_is_cut_within_a_past_is_told_to_resume_there() -> None:
     run(test)
 
 
+def test_who_is_cut_within_a_command_is_told_to_resume_with_all_of_it() -> None:
+    """One that fills very many orders comes in several messages."""
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, TradesMessage(1_000, 1_000, (), restarted=False))
+        exchange.told(0, TradesMessage(50, 0, (*trades(1, 51).trades, trade(51)), restarted=False))
+        channel = TradesChannel(cast("Any", exchange), INSTRUMENT)
+        task = await begun(channel)
+        async with wired() as (wire, outgoing):
+            past = asyncio.create_task(channel.catch_up(outgoing, 0))
+            await wire.until("trades", 52)
+            assert outgoing.pasts == {channel.name: 51}
+            exchange.told(0, TradesMessage(51, 50, (trade(51),), restarted=False))
+            await wire.until("trades", 53)
+            assert outgoing.pasts == {channel.name: 52}
+            past.cancel()
+        task.cancel()
+
+    run(test)
+
+
 def links(frames: list[dict[str, Any]]) -> list[tuple[str, int, int]]:
     """Of each frame its type, the sequence it follows on, and its own."""
     return [(it["type"], int(it["previous_sequence"]), int(it["sequence"])) for it in frames]

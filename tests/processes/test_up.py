@@ -195,6 +195,21 @@ def test_taken_address_of_websocket_is_refused(starter: Starter) -> None:
     assert f"websocket {port} on 127.0.0.1 is taken" in refused.lines[0]
 
 
+@pytest.mark.parametrize(("name", "host"), [("http_port", "localhost"), ("grpc_port", "0.0.0.0")])
+def test_an_address_of_websocket_that_is_another_port_of_its_own_is_refused(
+    starter: Starter, name: str, host: str
+) -> None:
+    """The gateway would send callers to itself, or to the server."""
+    ports = {"http_port": free_port(), "grpc_port": free_port()}
+    refused = starter.run(
+        *("up", "--data-dir", str(starter.data_dir)),
+        *("--http-port", str(ports["http_port"]), "--grpc-port", str(ports["grpc_port"])),
+        *("--websocket", f"{host}:{ports[name]}"),
+    )
+    assert refused.wait() == Exit.CONFIGURATION
+    assert f"it must be another address than {name}'s ({ports[name]})" in refused.lines[0]
+
+
 def takes(taker: socket.socket, port: int) -> bool:
     """Whether a socket gets a port, which a process that is being ended may still have."""
     try:
