@@ -27,6 +27,8 @@ A follower is anything with a `name`, a time `gather_s`, and
   journal holds no more) is for a person to decide on: it is said, and tried again at the same
   pace as what failed `BREAKER_FAILURES` times.
 - A part that was never there has `STARTING_S` before a line is said.
+- A stream that is refused after it was served, as when the server was put back from a copy, closes
+  the part and opens it again too: only where the part is then tells whether it can go on.
 - Where the part is counts, and is reported, once the server has taken it for a position of its
   journal; where it is none, the part has nothing of that journal.
 - `problem` is why it does not go on. How far behind it is, the server knows.
@@ -177,28 +179,29 @@ class Following:
     async def _read(self, reader: JournalReader, opened: Reached) -> None:
         try:
             await self._read_on(reader, opened)
-        except JournalNotKept as gone:
+        except (JournalNotKept, JournalEndsBefore, JournalDiffers) as refusal:
+            if self._accepted.is_set():
+                return  # It was asked for what follows all that was read; the part may have less.
+            raise self._stopped(refusal, opened) from refusal
+
+    def _stopped(self, refusal: Exception, opened: Reached) -> FollowerStopped:
+        afresh = AFRESH.get(self.name)
+        if isinstance(refusal, JournalNotKept):
             self.reached = opened
             # Without what a client would do now: of what is wrong with a part a line is kept.
-            why, _, _ = str(gone).partition(":")
-            raise FollowerStopped(
-                f"{why}; put archived files back{OTHERWISE.get(self.name, '')}"
-            ) from gone
-        except JournalEndsBefore as before:
-            self.reached = Reached(0)
-            afresh = AFRESH.get(self.name)
+            why, _, _ = str(refusal).partition(":")
+            return FollowerStopped(f"{why}; put archived files back{OTHERWISE.get(self.name, '')}")
+        self.reached = Reached(0)
+        if isinstance(refusal, JournalEndsBefore):
             copied = f"{afresh} if the journal was put back from a copy, else " if afresh else ""
-            raise FollowerStopped(
+            return FollowerStopped(
                 f"it is at sequence {opened.sequence}, which this exchange has not reached:"
                 f" {copied}{OWN}"
-            ) from before
-        except JournalDiffers as differs:
-            self.reached = Reached(0)
-            raise FollowerStopped(
-                f"at sequence {opened.sequence} it holds something else than this exchange's"
-                " journal, which was put back from a copy since:"
-                f" {AFRESH.get(self.name, OWN)}"
-            ) from differs
+            )
+        return FollowerStopped(
+            f"at sequence {opened.sequence} it holds something else than this exchange's"
+            f" journal, which was put back from a copy since: {afresh or OWN}"
+        )
 
     async def _read_on(self, reader: JournalReader, opened: Reached) -> None:
         read = opened

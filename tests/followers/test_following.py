@@ -32,8 +32,8 @@ async def keep_quiet(_request: bytes, context: Any) -> None:
     await asyncio.Event().wait()
 
 
-def journal(count: int) -> Any:
-    """Tells so many records of one command each, and then keeps quiet."""
+def messages_of(count: int) -> list[bytes]:
+    """What is told of so many records of one command each."""
     messages = []
     position = 0
     for sequence in range(1, count + 1):
@@ -46,6 +46,12 @@ def journal(count: int) -> Any:
                 frames=encode(record), position=position, durable_sequence=count
             ).SerializeToString()
         )
+    return messages
+
+
+def journal(count: int) -> Any:
+    """Tells so many records, and then keeps quiet."""
+    messages = messages_of(count)
 
     async def tell(_request: bytes, context: Any) -> None:
         for message in messages:
