@@ -103,21 +103,23 @@ def test_a_database_may_be_a_socket_in_a_directory(doctor: Any, url: str) -> Non
 
 
 def test_running_and_stopped(doctor: Any, starter: Starter) -> None:
-    everything = starter.up()
+    websocket = ("--websocket", f"127.0.0.1:{free_port()}")
+    everything = starter.up(*websocket)
     ports = {"http_port": everything.http_port, "grpc_port": everything.grpc_port}
     with Load(everything.grpc, "d") as load:
         load.wait(2)
-    code, examined = doctor(**ports)
+    code, examined = doctor(*websocket, **ports)
     assert (code, bad(examined)) == (0, [])
     assert " has it" in examined["data directory"]["said"]
     assert "open in the server" in examined["journal"]["said"]
-    for port in ("HTTP port", "gRPC port"):
+    for port in ("HTTP port", "gRPC port", "WebSocket port"):
         assert "served by this exchange" in examined[port]["said"]
     assert "answers in" in examined["server"]["said"]
     everything.running.signal(signal.SIGTERM)
     assert everything.running.wait() == 0
-    code, examined = doctor(**ports)
+    code, examined = doctor(*websocket, **ports)
     assert (code, bad(examined)) == (0, [])
+    assert examined["WebSocket port"]["said"] == f"{websocket[1]} is free"
     assert "nobody has it" in examined["data directory"]["said"]
     assert "last sequence" in examined["journal"]["said"]
     assert examined["snapshot"]["said"].endswith(" s old")
@@ -133,13 +135,20 @@ def test_other_ports_than_those_of_the_running_server_are_not_judged(
     assert examined["ports"]["said"].startswith(f"the server is at {address}: ")
 
 
-def test_another_program_at_the_http_port_is_no_gateway(doctor: Any, starter: Starter) -> None:
+def test_another_program_at_a_port_is_no_part_of_the_exchange(
+    doctor: Any, starter: Starter
+) -> None:
     _, address = starter.server()
+    grpc_port = int(address.rpartition(":")[2])
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with answering(other, b"SSH-2.0-OpenSSH_9.6\r\n"):
-            code, examined = doctor(http_port=port, grpc_port=int(address.rpartition(":")[2]))
-    assert (code, bad(examined)) == (1, ["HTTP port"])
+            code, examined = doctor(http_port=port, grpc_port=grpc_port)
+        assert (code, bad(examined)) == (1, ["HTTP port"])
+        websocket = ("--websocket", f"127.0.0.1:{port}")
+        with answering(other, b"HTTP/1.1 200 OK\r\n\r\nother_figure 1\n"):
+            code, examined = doctor(*websocket, grpc_port=grpc_port)
+    assert (code, bad(examined)) == (1, ["WebSocket port"])
 
 
 @pytest.mark.parametrize(
@@ -170,6 +179,7 @@ def answering(listener: socket.socket, said: bytes) -> Iterator[None]:
             connection.recv(65_536)
             connection.sendall(said)
 
+    listener.settimeout(10)
     thread = threading.Thread(target=answer)
     thread.start()
     yield
@@ -195,6 +205,9 @@ def test_taken_ports_are_bad_with_what_to_do(doctor: Any) -> None:
         assert "--http-port (PORT)" in examined["HTTP port"]["remedy"]
         code, examined = doctor(grpc_port=port)
         assert (code, bad(examined)) == (1, ["gRPC port"])
+        code, examined = doctor("--websocket", f"localhost:{port}")
+        assert (code, bad(examined)) == (1, ["WebSocket port"])
+        assert "--websocket (EXCHANGE_WEBSOCKET)" in examined["WebSocket port"]["remedy"]
 
 
 def test_damaged_journal_is_bad(doctor: Any, starter: Starter) -> None:

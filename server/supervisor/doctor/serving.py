@@ -15,14 +15,16 @@ from clients.retries import Retries
 from clients.types import Status
 from server.journal.lock import DirectoryLocked
 from server.journal.snapshots import snapshot_paths
-from server.settings import Settings, address, reachable
+from server.settings import Settings, address, reachable, split
 from server.supervisor.doctor.finding import Finding, bad, good, note
 from server.supervisor.up import check_port
 from server.supervisor.watch import GaveUp
 
 ANSWER_S: Final = 3.0
 """For an answer from this machine: it comes in milliseconds, or something is wrong."""
-HEALTH_BYTES_MAX: Final = 65_536
+ANSWER_BYTES_MAX: Final = 65_536
+BRIDGE_FIGURE: Final = b"websocket_connections"
+"""Told by every WebSocket bridge, and by nobody else."""
 SNAPSHOT_INTERVALS_MAX: Final = 3
 """Missed one after the other before it is told."""
 
@@ -38,6 +40,8 @@ def examine(settings: Settings, owner: DirectoryLocked | None) -> Iterator[Findi
     else:
         yield _http_port(settings, is_running=owner is not None)
         yield _grpc_port(settings, is_running=at is not None)
+        if settings.websocket:
+            yield _websocket_port(settings, is_running=owner is not None)
     at = at or (settings.server_address if owner is not None or settings.server else None)
     status: Status | None = None
     if at is None:
@@ -78,12 +82,20 @@ def _http_port(settings: Settings, *, is_running: bool) -> Finding:
 def _is_exchange(at: str) -> bool:
     """Whether the gateway of an exchange answers there, well or not."""
     try:
-        with closing(HTTPConnection(at, timeout=ANSWER_S)) as connection:
-            connection.request("GET", "/healthz")
-            told = json.loads(connection.getresponse().read(HEALTH_BYTES_MAX))
-    except (OSError, HTTPException, ValueError):
+        told = json.loads(_answer(at, "/healthz"))
+    except ValueError:
         return False
     return isinstance(told, dict) and bool({"status", "error"} & told.keys())
+
+
+def _answer(at: str, path: str) -> bytes:
+    """Empty where there is none."""
+    try:
+        with closing(HTTPConnection(at, timeout=ANSWER_S)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().read(ANSWER_BYTES_MAX)
+    except (OSError, HTTPException):
+        return b""
 
 
 def _grpc_port(settings: Settings, *, is_running: bool) -> Finding:
@@ -96,6 +108,21 @@ def _grpc_port(settings: Settings, *, is_running: bool) -> Finding:
         said, _, remedy = str(taken).partition(": ")
         return bad("gRPC port", said, remedy)
     return good("gRPC port", f"{at} is free")
+
+
+def _websocket_port(settings: Settings, *, is_running: bool) -> Finding:
+    host, port = split(settings.websocket)
+    at = address(host, port)
+    try:
+        check_port("websocket", host, port, "--websocket (EXCHANGE_WEBSOCKET)")
+    except GaveUp as taken:
+        if not is_running or BRIDGE_FIGURE not in _answer(at, "/metrics"):
+            said, _, remedy = str(taken).partition(": ")
+            return bad("WebSocket port", said, remedy)
+        return good("WebSocket port", f"{at}, served by this exchange")
+    if is_running:
+        return note("WebSocket port", f"{at} is free: the WebSocket bridge does not run here")
+    return good("WebSocket port", f"{at} is free")
 
 
 async def _status(at: str) -> Status:
