@@ -127,13 +127,16 @@ def _expect_whole(directory: Path) -> None:
     """A copy of a cluster that runs is of many moments."""
     try:
         process_id, place, *_ = (directory / "postmaster.pid").read_text("utf-8").splitlines()
-        program = Path(f"/proc/{process_id}/comm").read_text("utf-8").strip()
+        process = Path(f"/proc/{process_id}")
+        # A number is given again, also to the PostgreSQL of another; each works in its directory.
+        runs = (process / "comm").read_text("utf-8") == "postgres\n"
+        runs = runs and (process / "cwd").samefile(place)
     except (OSError, ValueError):
         return  # Nobody is at it.
-    if program == "postgres" and Path(place).resolve() != directory.resolve():
+    if runs and Path(place).resolve() != directory.resolve():
         raise PostgresMissing(
             f"{directory} is a copy of {place}, which still runs (pid {process_id}), and not whole:"
-            " remove the copy, and it is filled again from the journal"
+            " remove the copy, and it is filled again from what is kept of the journal"
         )
 
 

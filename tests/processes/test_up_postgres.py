@@ -6,6 +6,8 @@ import pwd
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -190,25 +192,45 @@ def test_why_initdb_failed_is_told_not_what_it_did_then(
         embedded_postgres.prepare(tmp_path)
 
 
-def test_a_copy_of_a_cluster_that_runs_is_not_started(tmp_path: Path) -> None:
-    """It is in use where it says that it is, and free once nobody is there any more."""
-    runs, copy = tmp_path / "runs" / "postgres", tmp_path / "copy" / "postgres"
-    postgres = tmp_path / "postgres"
-    postgres.write_text("#!/bin/sh\nread line\n", encoding="ascii")
-    postgres.chmod(0o700)
-    with subprocess.Popen([postgres], stdin=subprocess.PIPE) as process:
+@contextmanager
+def postgres_at(directory: Path, program: Path) -> Iterator[int]:
+    """What looks like the first process of a PostgreSQL whose data directory this is."""
+    program.write_text("#!/bin/sh\nread line\n", encoding="ascii")
+    program.chmod(0o700)
+    with subprocess.Popen([program], stdin=subprocess.PIPE, cwd=directory) as process:
         # Its start is told before it has the name.
         name = Path(f"/proc/{process.pid}/comm")
         until(lambda: name.read_text("utf-8") == "postgres\n", 10, "its name")
+        yield process.pid
+        process.communicate()
+
+
+def test_a_copy_of_a_cluster_that_runs_is_not_started(tmp_path: Path) -> None:
+    """It is in use where it says that it is, and free once nobody is there any more."""
+    runs, copy = tmp_path / "runs" / "postgres", tmp_path / "copy" / "postgres"
+    for directory in (runs, copy):
+        directory.mkdir(parents=True)
+    with postgres_at(runs, tmp_path / "postgres") as process_id:
         for directory in (runs, copy):
-            directory.mkdir(parents=True)
-            (directory / "postmaster.pid").write_text(f"{process.pid}\n{runs}\n1", "utf-8")
-        why = f"{copy} is a copy of {runs}, which still runs (pid {process.pid})"
+            (directory / "postmaster.pid").write_text(f"{process_id}\n{runs}\n1", "utf-8")
+        why = f"{copy} is a copy of {runs}, which still runs (pid {process_id})"
         with pytest.raises(PostgresMissing, match=f"^{re.escape(why)}.*: remove the copy"):
             embedded_postgres.prepare(copy.parent)
         assert embedded_postgres.prepare(runs.parent) == runs
-        process.communicate()
     assert embedded_postgres.prepare(copy.parent) == copy
+
+
+@pytest.mark.parametrize("is_place_there", [False, True])
+def test_a_cluster_whose_number_another_postgres_has_now_is_started(
+    tmp_path: Path, *, is_place_there: bool
+) -> None:
+    """It ended without a word, and is in another place since."""
+    place, moved, other = (tmp_path / name / "postgres" for name in ("place", "moved", "other"))
+    for directory in (moved, other, *([place] if is_place_there else [])):
+        directory.mkdir(parents=True)
+    with postgres_at(other, tmp_path / "postgres") as process_id:
+        (moved / "postmaster.pid").write_text(f"{process_id}\n{place}\n1", "utf-8")
+        assert embedded_postgres.prepare(moved.parent) == moved
 
 
 def test_ready_says_why_there_is_none() -> None:
