@@ -6,19 +6,14 @@ from functools import partial
 from typing import Final
 
 from clients.client import ExchangeClient
-from gateway.websocket.channels import (
-    Channel,
-    DepthChannel,
-    OrderbookChannel,
-    OrdersChannel,
-    TickerChannel,
-    TradesChannel,
-)
+from gateway.websocket.channels import Channel
 from gateway.websocket.errors import ended
+from gateway.websocket.event_channels import OrdersChannel, TradesChannel
 from gateway.websocket.figures import LOG, tell
 from gateway.websocket.frames import Frame, now_text
 from gateway.websocket.outgoing import Outgoing
 from gateway.websocket.requests import SHOWN_MAX, BadFrame
+from gateway.websocket.state_channels import DepthChannel, OrderbookChannel, TickerChannel
 
 NOT_FOUND: Final = 5
 PLAIN: Final = {"trades": TradesChannel, "orders": OrdersChannel, "ticker": TickerChannel}

@@ -22,8 +22,9 @@ from clients.requests import CancelOrders, ReplaceOrder, keyed
 from exchange.http.v1 import order_service_pb2 as messages
 from exchange.http.v1.order_service_pb2_grpc import OrderServiceStub
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub as GrpcOrderServiceStub
-from gateway.websocket.channels import Channel, EventChannel, StateChannel
+from gateway.websocket.channels import Channel
 from gateway.websocket.errors import details_of, ended, error, unusable_number
+from gateway.websocket.event_channels import EventChannel
 from gateway.websocket.frames import Frame, now_text, order_json, trade_json
 from gateway.websocket.open_channels import Channels
 from gateway.websocket.outgoing import Outgoing
@@ -43,6 +44,7 @@ from gateway.websocket.requests import (
     sequence_of,
     shown,
 )
+from gateway.websocket.state_channels import StateChannel
 
 CALL_S: Final = 5.0
 """For one command: the exchange's own default."""

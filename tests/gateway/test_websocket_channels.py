@@ -33,20 +33,16 @@ from clients.types import (
     Trade,
     TradesMessage,
 )
-from gateway.websocket import channels
+from gateway.websocket import event_channels
 from gateway.websocket import session as sessions
-from gateway.websocket.channels import (
-    Channel,
-    DepthChannel,
-    OrdersChannel,
-    TickerChannel,
-    TradesChannel,
-)
+from gateway.websocket.channels import Channel
+from gateway.websocket.event_channels import OrdersChannel, TradesChannel
 from gateway.websocket.figures import Counts
 from gateway.websocket.frames import Frame
 from gateway.websocket.open_channels import Channels
 from gateway.websocket.outgoing import WAITING_BYTES_MAX, Outgoing, Writer
 from gateway.websocket.session import Calls, Session
+from gateway.websocket.state_channels import DepthChannel, TickerChannel
 from tests.clients.book_messages import BookServer
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -449,12 +445,12 @@ def test_ticker_is_the_newest_however_many_there_were() -> None:
 
 def test_orders_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those told of the longest ago go first."""
-    monkeypatch.setattr(channels, "ORDERS_KNOWN_MAX", 2)
-    known: channels.Memory = {}
+    monkeypatch.setattr(event_channels, "ORDERS_KNOWN_MAX", 2)
+    known: event_channels.Memory = {}
     for order_id in ("a", "b", "a", "c"):
-        channels.remember(known, order(1, order_id=order_id), ended=False)
+        event_channels.remember(known, order(1, order_id=order_id), ended=False)
     assert list(known) == ["a", "c"]
-    channels.remember(known, order(1, order_id="a"), ended=True)
+    event_channels.remember(known, order(1, order_id="a"), ended=True)
     assert list(known) == ["c"]
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from clients.types import Order, OrderEventsMessage, OrderStatus
-from gateway.websocket.channels import OrdersChannel
+from gateway.websocket.event_channels import OrdersChannel
 from tests.gateway.test_websocket_channels import (
     INSTRUMENT,
     SECONDS,

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from clients.types import TradesMessage
-from gateway.websocket.channels import TradesChannel
+from gateway.websocket.event_channels import TradesChannel
 from gateway.websocket.frames import Frame
 from gateway.websocket.outgoing import PAST_BYTES_MAX, WAITING_BYTES_MAX
 from tests.gateway.test_websocket_channels import (
