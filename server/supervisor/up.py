@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import errno
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -15,10 +13,11 @@ from server import logs
 from server.exits import Exit
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.storage import DISK_FULL
-from server.settings import Settings, meet, reachable, split
+from server.settings import Settings, meet, reachable
 from server.supervisor import own_servers
 from server.supervisor.own_servers import OwnServer
 from server.supervisor.part import Part
+from server.supervisor.ports import ports, unusable
 from server.supervisor.priority import children_give_way
 from server.supervisor.watch import DEGRADED, GaveUp, Watch
 
@@ -31,10 +30,7 @@ def up(settings: Settings, options: Sequence[str]) -> int:
     """Run until a signal or a failure: the exit code. `options` are handed on to the parts."""
     try:
         check_directory(settings.data_dir)
-        check_port("http_port", settings.host, settings.http_port, "--http-port (PORT)")
-        check_port("grpc_port", settings.host, settings.grpc_port, "--grpc-port (GRPC_PORT)")
-        if settings.websocket:
-            check_websocket(settings)
+        check_ports(settings)
         return asyncio.run(_watch(settings, options))
     except GaveUp as gave_up:
         logs.error(str(gave_up))
@@ -60,34 +56,19 @@ def check_directory(directory: Path) -> None:
         ) from failure
 
 
-def check_websocket(settings: Settings) -> None:
-    """Refuse an address that the bridge can't have: the gateway would send this exchange's callers
-    to whoever has it."""
-    host, port = split(settings.websocket)
+def check_ports(settings: Settings) -> None:
+    """Refuse ports that can't be listened on, before anything is started: the gateway would send
+    this exchange's callers to whoever has them."""
     for name, other in (("http_port", settings.http_port), ("grpc_port", settings.grpc_port)):
-        if meet(settings.websocket, settings.host, other):
+        if settings.websocket and meet(settings.websocket, settings.host, other):
             raise GaveUp(
                 Exit.CONFIGURATION,
                 f"websocket is {settings.websocket}; it must be another address than {name}'s"
                 f" ({other})",
             )
-    check_port("websocket", host, port, "--websocket (EXCHANGE_WEBSOCKET)")
-
-
-def check_port(name: str, host: str, port: int, remedy: str) -> None:
-    """Refuse a port that can't be listened on, before anything is started."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen()
-        except OSError as failure:
-            if failure.errno == errno.EADDRINUSE:
-                why = f"{name} {port} on {host} is taken by another process: end it, or choose"
-            else:
-                why = f"{name} {port} on {host} can't be listened on ({failure.strerror}): choose"
-            raise GaveUp(Exit.PORT_TAKEN, f"{why} another with {remedy}") from failure
+    for port in ports(settings):
+        if refused := unusable(port):
+            raise GaveUp(Exit.PORT_TAKEN, f"{refused.why}: {refused.remedy}")
 
 
 def tell(sentence: str) -> None:

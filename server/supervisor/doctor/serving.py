@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -15,10 +15,9 @@ from clients.retries import Retries
 from clients.types import Status
 from server.journal.lock import DirectoryLocked
 from server.journal.snapshots import snapshot_paths
-from server.settings import Settings, address, reachable, split
+from server.settings import Settings, address, reachable
 from server.supervisor.doctor.finding import Finding, bad, good, note
-from server.supervisor.up import check_port
-from server.supervisor.watch import GaveUp
+from server.supervisor.ports import GRPC, HTTP, WEBSOCKET, Port, ports, unusable
 
 ANSWER_S: Final = 3.0
 """For an answer from this machine: it comes in milliseconds, or something is wrong."""
@@ -38,10 +37,9 @@ def examine(settings: Settings, owner: DirectoryLocked | None) -> Iterator[Findi
         said = f"the server is at {at}: it was started with other settings than these"
         yield note("ports", said, "ask with the same options and variables")
     else:
-        yield _http_port(settings, is_running=owner is not None)
-        yield _grpc_port(settings, is_running=at is not None)
-        if settings.websocket:
-            yield _websocket_port(settings, is_running=owner is not None)
+        for port in ports(settings):
+            # Not everybody who has the directory is a server.
+            yield _port(port, is_running=(at if port.name == GRPC else owner) is not None)
     at = at or (settings.server_address if owner is not None or settings.server else None)
     status: Status | None = None
     if at is None:
@@ -65,18 +63,16 @@ def examine(settings: Settings, owner: DirectoryLocked | None) -> Iterator[Findi
         yield bad("snapshot", f"it can't be read: {why}", "ask as the user who runs the exchange")
 
 
-def _http_port(settings: Settings, *, is_running: bool) -> Finding:
-    at = address(reachable(settings.host), settings.http_port)
-    try:
-        check_port("http_port", settings.host, settings.http_port, "--http-port (PORT)")
-    except GaveUp as taken:
-        if not is_running or not _is_exchange(at):
-            said, _, remedy = str(taken).partition(": ")
-            return bad("HTTP port", said, remedy)
-        return good("HTTP port", f"{at}, served by this exchange")
-    if is_running:
-        return note("HTTP port", f"{at} is free: the gateway does not run here")
-    return good("HTTP port", f"{at} is free")
+def _port(port: Port, *, is_running: bool) -> Finding:
+    at = address(reachable(port.host), port.number)
+    refused = unusable(port)
+    if refused is None and is_running:
+        return note(port.name, f"{at} is free: the {port.part} does not run here")
+    if refused is None:
+        return good(port.name, f"{at} is free")
+    if is_running and ANSWERS[port.name](at):
+        return good(port.name, f"{at}, served by this exchange")
+    return bad(port.name, *refused)
 
 
 def _is_exchange(at: str) -> bool:
@@ -98,31 +94,17 @@ def _answer(at: str, path: str) -> bytes:
         return b""
 
 
-def _grpc_port(settings: Settings, *, is_running: bool) -> Finding:
-    at = address(reachable(settings.host), settings.grpc_port)
-    if is_running:
-        return good("gRPC port", f"{at}, served by this exchange")
-    try:
-        check_port("grpc_port", settings.host, settings.grpc_port, "--grpc-port (GRPC_PORT)")
-    except GaveUp as taken:
-        said, _, remedy = str(taken).partition(": ")
-        return bad("gRPC port", said, remedy)
-    return good("gRPC port", f"{at} is free")
+def _is_bridge(at: str) -> bool:
+    """Whether the WebSocket bridge of an exchange answers there."""
+    return BRIDGE_FIGURE in _answer(at, "/metrics")
 
 
-def _websocket_port(settings: Settings, *, is_running: bool) -> Finding:
-    host, port = split(settings.websocket)
-    at = address(host, port)
-    try:
-        check_port("websocket", host, port, "--websocket (EXCHANGE_WEBSOCKET)")
-    except GaveUp as taken:
-        if not is_running or BRIDGE_FIGURE not in _answer(at, "/metrics"):
-            said, _, remedy = str(taken).partition(": ")
-            return bad("WebSocket port", said, remedy)
-        return good("WebSocket port", f"{at}, served by this exchange")
-    if is_running:
-        return note("WebSocket port", f"{at} is free: the WebSocket bridge does not run here")
-    return good("WebSocket port", f"{at} is free")
+ANSWERS: Final[dict[str, Callable[[str], bool]]] = {
+    HTTP: _is_exchange,
+    GRPC: lambda _: True,  # The data directory says that its server listens there.
+    WEBSOCKET: _is_bridge,
+}
+"""Whether this exchange's part is what listens at an address, by the port's name."""
 
 
 async def _status(at: str) -> Status:

@@ -1,0 +1,63 @@
+"""The ports that an exchange listens on, and whether they can be had."""
+
+import errno
+import socket
+from typing import Final, NamedTuple
+
+from server.settings import Settings, split
+
+HTTP: Final = "HTTP port"
+GRPC: Final = "gRPC port"
+WEBSOCKET: Final = "WebSocket port"
+
+
+class Port(NamedTuple):
+    """One that a part of the exchange listens on."""
+
+    name: str
+    setting: str
+    """Its name in a configuration file."""
+    host: str
+    number: int
+    part: str
+    """Who listens there."""
+    options: str
+    """How to choose another."""
+
+
+class Unusable(NamedTuple):
+    """Why nobody can listen on a port, and what to do."""
+
+    why: str
+    remedy: str
+
+
+def ports(settings: Settings) -> list[Port]:
+    """All that are listened on, in the order in which they are checked."""
+    host = settings.host
+    found = [
+        Port(HTTP, "http_port", host, settings.http_port, "gateway", "--http-port (PORT)"),
+        Port(GRPC, "grpc_port", host, settings.grpc_port, "server", "--grpc-port (GRPC_PORT)"),
+    ]
+    if settings.websocket:
+        options = "--websocket (EXCHANGE_WEBSOCKET)"
+        at = split(settings.websocket)
+        found.append(Port(WEBSOCKET, "websocket", *at, "WebSocket bridge", options))
+    return found
+
+
+def unusable(port: Port) -> Unusable | None:
+    """Whether it can't be listened on at this moment; None where it can."""
+    family = socket.AF_INET6 if ":" in port.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((port.host, port.number))
+            probe.listen()
+        except OSError as failure:
+            name = f"{port.setting} {port.number} on {port.host}"
+            choose = f"choose another with {port.options}"
+            if failure.errno == errno.EADDRINUSE:
+                return Unusable(f"{name} is taken by another process", f"end it, or {choose}")
+            return Unusable(f"{name} can't be listened on ({failure.strerror})", choose)
+    return None
