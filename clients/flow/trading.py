@@ -23,6 +23,7 @@ from clients.flow.market import Market
 from clients.flow.plan import Plan
 from clients.flow.tally import Tally
 from clients.requests import CancelOrders, Command
+from clients.retries import Delays, Retries
 from clients.session import COMMANDS_MAX, TradingSession
 from clients.types import Instrument
 
@@ -30,7 +31,7 @@ STEP_S = 0.04  # a living book changes some twenty times a second
 STEP_MAX_S = 0.5  # what a step makes up for at most, after a slow answer
 PROGRESS_S = 1.0
 CONNECT_S = 3.0  # a person waits
-AGAIN_FIRST_S, AGAIN_MAX_S = 0.1, 2.0  # delay before a new session, doubled each time
+AGAIN = Retries(delay_first_s=0.1, delay_max_s=2.0)  # delays before a new session
 GIVE_UP_S = 30.0  # without a session: longer than any restart takes
 
 FIRST_PRICES = {"BTC": Decimal(70_000), "ETH": Decimal(3_500), "SOL": Decimal(150)}
@@ -49,7 +50,7 @@ async def trade(
     async with ExchangeClient(address) as exchange:
         await exchange.connect(CONNECT_S)
         flow = _Flow(plan, await _markets(exchange, plan), stop, show)
-        delay_s, lost_at = AGAIN_FIRST_S, 0.0
+        delays, lost_at = Delays(AGAIN), 0.0
         lost: ExchangeError | None = None
         while flow.goes_on():
             answered = flow.tally.commands
@@ -61,11 +62,11 @@ async def trade(
             except ExchangeError as error:
                 lost, now = error, time.monotonic()
                 if flow.tally.commands > answered:
-                    delay_s, lost_at = AGAIN_FIRST_S, now
+                    delays.reset()
+                    lost_at = now
                 elif now - (lost_at := lost_at or now) > GIVE_UP_S:
                     break
-                await flow.pause(delay_s)
-                delay_s = min(delay_s * 2, AGAIN_MAX_S)
+                await flow.pause(delays.next_s())
         if lost is not None and not stop.is_set():
             raise lost
     return flow.tally

@@ -1,6 +1,7 @@
 """What keeps an outside part in step with the journal: the shape that all such followers share.
 
-A follower is anything with a `name`, a time `gather_s`, and
+A follower is anything with a `name`, a time `gather_s`, what a person can do when it can't go on,
+and
 
     open()  -> Reached   connect, and say up to where that part already has the journal;
     take(records, progress)
@@ -20,12 +21,11 @@ A follower is anything with a `name`, a time `gather_s`, and
 - Only records that hold commands are handed on, each once for each `open`, and none up to the
   position that `open` gave. A part that keeps its position with its rows takes each exactly once.
 - Any exception but `FollowerStopped` closes the part and opens it again after a delay that
-  grows from 0.1 s to `retry_max_s`, with up to half of it left to chance: what keeps failing is
-  left alone for that long each time. A line is said when it fails, when it fails for another
-  reason, and when it is back; never for each attempt.
+  grows to `retry_max_s`: what keeps failing is left alone for that long each time. A line is said
+  when it fails, when it fails for another reason, and when it is back; never for each attempt.
 - `FollowerStopped` (the database is of another journal, say, or an emptied one asks for what the
-  journal holds no more) is for a person to decide on: it is said, and tried again at the same
-  pace as what failed `BREAKER_FAILURES` times.
+  journal holds no more) is for a person to decide on: it is said, and tried again after the longest
+  delay.
 - A part that was never there has `STARTING_S` before a line is said.
 - A stream that is refused after it was served, as when the server was put back from a copy, closes
   the part and opens it again too: only where the part is then tells whether it can go on.
@@ -36,11 +36,11 @@ A follower is anything with a `name`, a time `gather_s`, and
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from server.delays import Delays
 from server.followers.journal_reader import (
     JournalDiffers,
     JournalEndsBefore,
@@ -57,25 +57,10 @@ WAITING_BYTES_MAX: Final = 4 << 20
 """Records that wait for one part: four messages, some 15,000 orders."""
 GATHERED_BYTES: Final = 512 << 10
 """Some 1,800 orders: what is gained by more is little."""
-DELAY_FIRST_S: Final = 0.1
-DELAY_MAX_S: Final = 5.0
-DOUBLINGS_MAX: Final = 16
-"""Of the first delay: past any setting."""
-BREAKER_FAILURES: Final = 8
-"""In a row; about 10 s of trying."""
+RETRY_MAX_S: Final = 5.0
 QUIET_S: Final = 1.0
 """Without anything to take, after which the part is checked: what is taken would show by itself
 that it was wiped."""
-OTHERWISE: Final = {
-    "postgres": ", or run `exchange rebuild postgres`",
-    "kafka": ', or set `fill_from = "snapshot"` in section [kafka]',
-}
-"""What a person can do where the journal that a follower asks for is no longer kept."""
-AFRESH: Final = {
-    "postgres": "run `exchange rebuild postgres --rewind`",
-    "kafka": "delete its topics",
-}
-"""The same where it holds what the journal doesn't."""
 OWN: Final = "give this exchange one of its own"
 REPORT_S: Final = 0.2
 """Between two reports: a call costs the server as much as an order, and batches may be small."""
@@ -94,6 +79,11 @@ class Follower(Protocol):
     name: str
     gather_s: float
     """From the beginning of a small batch to the next, in which more can come together."""
+    remedy_not_kept: str
+    """What a person can do where the journal that it asks for is no longer kept, besides putting
+    archived files back; empty where there is nothing else."""
+    remedy_differs: str
+    """The same where it holds what the journal doesn't."""
 
     async def open(self) -> Reached:
         """Connect: where it is."""
@@ -117,7 +107,7 @@ class Following:
         follower: Follower,
         address: str,
         say: Callable[[str], None],
-        retry_max_s: float = DELAY_MAX_S,
+        retry_max_s: float = RETRY_MAX_S,
     ) -> None:
         self.name = follower.name
         self.reached = Reached(0)
@@ -129,11 +119,10 @@ class Following:
         """Why it does not go on, empty when it does; and what was last said of it."""
         self._began_s = time.monotonic()
         self._was_there = False
-        self._failures = 0
+        self._delays = Delays(retry_max_s)
         self._follower = follower
         self._address = address
         self._say = say
-        self._retry_max_s = retry_max_s
         self._waiting: list[Record] = []
         self._waiting_bytes = 0
         self._changed = asyncio.Condition()
@@ -148,7 +137,7 @@ class Following:
             finally:
                 with contextlib.suppress(Exception):
                     await self._follower.close()
-            await asyncio.sleep(self._delay_s())
+            await asyncio.sleep(self._delays.next_s())
 
     async def _follow(self) -> None:
         opened = await self._follower.open()
@@ -185,22 +174,23 @@ class Following:
             raise self._stopped(refusal, opened) from refusal
 
     def _stopped(self, refusal: Exception, opened: Reached) -> FollowerStopped:
-        afresh = AFRESH.get(self.name)
+        remedy = self._follower.remedy_differs
         if isinstance(refusal, JournalNotKept):
             self.reached = opened
             # Without what a client would do now: of what is wrong with a part a line is kept.
             why, _, _ = str(refusal).partition(":")
-            return FollowerStopped(f"{why}; put archived files back{OTHERWISE.get(self.name, '')}")
+            remedies = ["put archived files back", self._follower.remedy_not_kept]
+            return FollowerStopped(f"{why}; {', or '.join(filter(None, remedies))}")
         self.reached = Reached(0)
         if isinstance(refusal, JournalEndsBefore):
-            copied = f"{afresh} if the journal was put back from a copy, else " if afresh else ""
+            copied = f"{remedy} if the journal was put back from a copy, else " if remedy else ""
             return FollowerStopped(
                 f"it is at sequence {opened.sequence}, which this exchange has not reached:"
                 f" {copied}{OWN}"
             )
         return FollowerStopped(
             f"at sequence {opened.sequence} it holds something else than this exchange's"
-            f" journal, which was put back from a copy since: {afresh or OWN}"
+            f" journal, which was put back from a copy since: {remedy or OWN}"
         )
 
     async def _read_on(self, reader: JournalReader, opened: Reached) -> None:
@@ -265,20 +255,14 @@ class Following:
         if self._told:
             self._say(f"{self.name} follows from sequence {self.reached.sequence}")
         self.problem = self._told = ""
-        self._failures = 0
+        self._delays.reset()
 
     def _note(self, error: Exception) -> None:
         self.problem = reason(error)
-        self._failures += 1
         is_starting = not self._was_there and time.monotonic() - self._began_s < STARTING_S
         if isinstance(error, FollowerStopped):
-            self._failures = max(self._failures, BREAKER_FAILURES)
+            self._delays.lengthen()
             is_starting = False
         if self.problem != self._told and not is_starting:
             self._say(f"{self.name} is down ({self.problem}); trying until it is back")
             self._told = self.problem
-
-    def _delay_s(self) -> float:
-        doublings = min(max(0, self._failures - 1), DOUBLINGS_MAX)
-        longest = min(DELAY_FIRST_S * (1 << doublings), self._retry_max_s)
-        return longest * (1 - random.random() / 2)

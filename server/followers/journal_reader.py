@@ -28,10 +28,10 @@ from exchange.v1.admin_service_pb2 import (
 )
 from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from server import logs
+from server.delays import Delays
 from server.journal.record import Record, decode_frame, step
 
-DELAY_FIRST_S: Final = 0.1
-DELAY_MAX_S: Final = 2.0
+RETRY_MAX_S: Final = 2.0
 """Between two attempts; the server may be recovering, and is not disturbed by them."""
 
 REPORT_S: Final = 5.0
@@ -108,7 +108,7 @@ class JournalReader:
     ) -> AsyncGenerator[StreamJournalResponse, None]:
         """Everything after `position()`, and then what comes; never ends by itself, but raises
         `JournalNotKept`, `JournalEndsBefore` and `JournalDiffers` where asked to."""
-        delay_s = DELAY_FIRST_S
+        delays = Delays(RETRY_MAX_S)
         told = False
         while True:
             after = position()
@@ -122,7 +122,7 @@ class JournalReader:
                         again = f"following {self._address} again after sequence"
                         logs.say(f"{again} {position().sequence}")
                         told = False
-                    delay_s = DELAY_FIRST_S
+                    delays.reset()
                     yield message
                 why = "the stream ended"
             except grpc.aio.AioRpcError as error:
@@ -137,8 +137,7 @@ class JournalReader:
             if not told:
                 logs.complain(f"no journal from {self._address} ({why}); trying until it is there")
                 told = True
-            await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, DELAY_MAX_S)
+            await asyncio.sleep(delays.next_s())
 
     async def report(
         self,

@@ -93,6 +93,8 @@ class KafkaFollower:
 
     name = "kafka"
     gather_s = GATHER_S
+    remedy_not_kept = 'set `fill_from = "snapshot"` in section [kafka]'
+    remedy_differs = "delete its topics"
 
     def __init__(
         self,

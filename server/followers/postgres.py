@@ -102,6 +102,8 @@ class PostgresFollower:
 
     name = NAME
     gather_s = GATHER_S
+    remedy_not_kept = "run `exchange rebuild postgres`"
+    remedy_differs = "run `exchange rebuild postgres --rewind`"
 
     def __init__(
         self,

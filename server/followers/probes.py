@@ -25,7 +25,7 @@ import grpc
 
 from exchange.v1.part_service_pb2 import PartReport, ReportPartsRequest
 from exchange.v1.part_service_pb2_grpc import PartServiceStub
-from server.followers.following import BREAKER_FAILURES, Following
+from server.followers.following import Following
 from server.followers.journal_reader import CHANNEL_OPTIONS
 from server.outage_lines import OutageLines, reason
 from server.settings import Settings
@@ -33,6 +33,8 @@ from server.settings import Settings
 INTERVAL_S: Final = 0.4
 ANSWER_S: Final = 1.0
 """For the whole question, a new connection included."""
+BREAKER_FAILURES: Final = 8
+"""In a row, without an answer: some 3 s where it refuses, 11 s where it is silent."""
 BREAKER_S: Final = 2.0
 """Between questions to a part that keeps failing: one that is back shows within that."""
 
@@ -114,7 +116,7 @@ class RedisProbe:
             await client.aclose()
 
 
-class Watched:
+class Probing:
     """One part: asked by `run`, told about by `report`."""
 
     def __init__(self, probe: Probe, following: Following, say: Callable[[str], None]) -> None:
@@ -169,32 +171,32 @@ class Watched:
             await self._probe.close()
 
 
-def watched(
+def probings(
     settings: Settings, followings: list[Following], say: Callable[[str], None]
-) -> list[Watched]:
+) -> list[Probing]:
     """The parts that are followed."""
     probes: dict[str, Probe] = {
         "postgres": PostgresProbe(settings.postgres_url),
         "kafka": KafkaProbe(settings.kafka_brokers),
         "redis": RedisProbe(settings.redis_url),
     }
-    return [Watched(probes[each.name], each, OutageLines(say)) for each in followings]
+    return [Probing(probes[each.name], each, OutageLines(say)) for each in followings]
 
 
-def watch(parts: list[Watched], address: str) -> None:
+def probe(parts: list[Probing], address: str) -> None:
     """Ask the parts, and tell the server, for as long as this process lives."""
     if parts:
         thread = threading.Thread(
-            target=lambda: asyncio.run(_watch(parts, address)), name="health", daemon=True
+            target=lambda: asyncio.run(_probe(parts, address)), name="health", daemon=True
         )
         thread.start()
 
 
-async def _watch(parts: list[Watched], address: str) -> None:
+async def _probe(parts: list[Probing], address: str) -> None:
     await asyncio.gather(_report(parts, address), *(part.run() for part in parts))
 
 
-async def _report(parts: list[Watched], address: str) -> None:
+async def _report(parts: list[Probing], address: str) -> None:
     # Not the asynchronous client, which belongs to the other loop.
     with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         tell = PartServiceStub(channel).ReportParts

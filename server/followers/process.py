@@ -20,7 +20,7 @@ from server.followers import snapshots
 from server.followers.following import Following
 from server.followers.journal_reader import JournalReader
 from server.followers.outside import followers_of
-from server.followers.probes import watch, watched
+from server.followers.probes import probe, probings
 from server.journal.refusals import JournalRefused
 from server.outage_lines import OutageLines
 from server.settings import Settings
@@ -48,7 +48,7 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
         Following(each, settings.server_address, OutageLines(logs.complain), retry_max_s)
         for each in followers_of(settings)
     ]
-    watch(watched(settings, followings, logs.complain), settings.server_address)
+    probe(probings(settings, followings, logs.complain), settings.server_address)
     tasks = [
         asyncio.create_task(stop.wait()),
         asyncio.create_task(snapshots.read(follower, reader, engine_use, on_serving)),

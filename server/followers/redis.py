@@ -80,6 +80,7 @@ class RedisFollower:
 
     name = "redis"
     gather_s = 0.0
+    remedy_not_kept = remedy_differs = ""
 
     def __init__(self, url: str, data_dir: Path) -> None:
         self._url = url

@@ -28,13 +28,13 @@ URL's path); a Redis cluster is not supported, since the script's keys would lie
 import asyncio
 import math
 import os
-import random
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from server.delays import Delays
 from server.limits.leases import LeasedLimiter, Wish
 from server.outage_lines import OutageLines, reason
 from server.redis_client import redis_client
@@ -54,8 +54,7 @@ HOLDERS_MAX: Final = 500
 SLOW_S: Final = 0.05
 """Hundreds of times what an answer takes, and half of what a block lasts."""
 ANSWER_S: Final = 2.0
-DELAY_FIRST_S: Final = 0.1
-DELAY_MAX_S: Final = 5.0
+RETRY_MAX_S: Final = 5.0
 STARTING_S: Final = 3.0
 """What a Redis that was never there may take before a line is said of it: one's own starts beside
 this."""
@@ -147,7 +146,7 @@ class RedisLeases:
         self._leave()
 
     async def _run(self) -> None:
-        delay_s = DELAY_FIRST_S
+        delays = Delays(RETRY_MAX_S)
         while True:
             client = redis_client(self._url, ANSWER_S)
             renewals = self.renewals
@@ -159,9 +158,8 @@ class RedisLeases:
             finally:
                 await client.aclose()
             if self.renewals > renewals:
-                delay_s = DELAY_FIRST_S
-            await asyncio.sleep(delay_s * (1 - random.random() / 2))
-            delay_s = min(2 * delay_s, DELAY_MAX_S)
+                delays.reset()
+            await asyncio.sleep(delays.next_s())
 
     async def _keep(self, client: Redis) -> None:
         script = client.register_script(SCRIPT)

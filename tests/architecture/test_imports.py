@@ -24,6 +24,7 @@ EXITS = {"server.exits"}
 LOGS = {"server.logs"}
 COLLECTOR = {"server.collector"}
 OUTAGE_LINES = {"server.outage_lines"}
+DELAYS = {"server.delays"}
 DECIMALS = {"server.decimals"}
 TIMES = {"server.times"}
 REDIS_CLIENT = {"server.redis_client"}
@@ -35,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.exits": set(),
     "server.collector": set(),
     "server.outage_lines": set(),
+    "server.delays": set(),
     "server.decimals": set(),
     "server.times": set(),
     "server.redis_client": set(),
@@ -46,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.feed": SEQUENCER | SETTINGS | MESSAGES,
     "server.metrics": CORE | {"server.sequencer", "server.feed"},
     "server.history": CORE | TIMES,
-    "server.limits": SETTINGS | OUTAGE_LINES | REDIS_CLIENT,
+    "server.limits": SETTINGS | OUTAGE_LINES | DELAYS | REDIS_CLIENT,
     "server.rpc": RPC
     | SETTINGS
     | LOGS
@@ -62,6 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | EXITS
     | LOGS
     | OUTAGE_LINES
+    | DELAYS
     | WIRE
     | COLLECTOR
     | REDIS_CLIENT

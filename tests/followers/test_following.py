@@ -9,14 +9,12 @@ import grpc
 import pytest
 
 from exchange.v1.admin_service_pb2 import ReportFollowerRequest, StreamJournalResponse
+from server.delays import FIRST_S
 from server.followers import following as followings
-from server.followers.following import (
-    DELAY_FIRST_S,
-    DELAY_MAX_S,
-    FollowerStopped,
-    Following,
-)
+from server.followers.following import RETRY_MAX_S, FollowerStopped, Following
 from server.followers.journal_reader import Progress, Reached
+from server.followers.kafka import KafkaFollower
+from server.followers.postgres import PostgresFollower
 from server.journal.record import BATCH, Record, encode
 from server.rpc.parts import PROBLEM_CHARS_MAX
 
@@ -61,13 +59,18 @@ def journal(count: int) -> Any:
     return tell
 
 
+Like = type[PostgresFollower | KafkaFollower]
+
+
 class Tables:
     """A follower that has so much already."""
 
-    name = "postgres"
     gather_s = 0.0
 
-    def __init__(self, sequence: int) -> None:
+    def __init__(self, sequence: int, like: Like = PostgresFollower) -> None:
+        self.name = like.name
+        self.remedy_not_kept = like.remedy_not_kept
+        self.remedy_differs = like.remedy_differs
         self.sequence = sequence
         self.opened = 0
 
@@ -118,41 +121,70 @@ async def followed(
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "details", "told", "reached"),
+    ("like", "code", "details", "told", "reached"),
     [
         # It was emptied, and the journal holds no more what it needs.
-        ("postgres", grpc.StatusCode.OUT_OF_RANGE, GONE, (BEGINS, "exchange rebuild postgres"), 77),
         (
-            "kafka",
+            PostgresFollower,
+            grpc.StatusCode.OUT_OF_RANGE,
+            GONE,
+            (BEGINS, "exchange rebuild postgres"),
+            77,
+        ),
+        (
+            KafkaFollower,
             grpc.StatusCode.OUT_OF_RANGE,
             GONE,
             (BEGINS, '"snapshot"` in section [kafka]'),
             77,
         ),
         # It is that of an exchange that got further, or of this one before a copy was put back.
-        ("postgres", grpc.StatusCode.INVALID_ARGUMENT, "", ("at sequence 77", "one of its own"), 0),
-        ("postgres", grpc.StatusCode.INVALID_ARGUMENT, "", ("from a copy", "rebuild postgres"), 0),
-        ("kafka", grpc.StatusCode.INVALID_ARGUMENT, "", ("from a copy", "delete its topics"), 0),
+        (
+            PostgresFollower,
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "",
+            ("at sequence 77", "one of its own"),
+            0,
+        ),
+        (
+            PostgresFollower,
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "",
+            ("from a copy", "rebuild postgres"),
+            0,
+        ),
+        (
+            KafkaFollower,
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "",
+            ("from a copy", "delete its topics"),
+            0,
+        ),
         # The journal was put back from a copy, and went on otherwise.
         (
-            "postgres",
+            PostgresFollower,
             grpc.StatusCode.INVALID_ARGUMENT,
             OTHER,
             ("from a copy", "rebuild postgres"),
             0,
         ),
-        ("kafka", grpc.StatusCode.INVALID_ARGUMENT, OTHER, ("from a copy", "delete its topics"), 0),
+        (
+            KafkaFollower,
+            grpc.StatusCode.INVALID_ARGUMENT,
+            OTHER,
+            ("from a copy", "delete its topics"),
+            0,
+        ),
     ],
 )
 def test_what_needs_a_person_is_said_once(
-    name: str, code: grpc.StatusCode, details: str, told: tuple[str, str], reached: int
+    like: Like, code: grpc.StatusCode, details: str, told: tuple[str, str], reached: int
 ) -> None:
     """And fits, whole, into what is kept of it for whoever asks for health. What the part holds of
     another journal is nothing of this one, and lets go of nothing of it."""
     said: list[str] = []
     reports: list[ReportFollowerRequest] = []
-    tables = Tables(77)
-    tables.name = name
+    tables = Tables(77, like)
 
     async def refuse(_request: bytes, context: Any) -> None:
         await context.abort(code, details)
@@ -399,28 +431,19 @@ def test_a_part_that_is_starting_too_is_not_said_to_be_down(
 
 def test_what_needs_a_person_is_tried_less_often() -> None:
     for error, least_s, most_s in (
-        (RuntimeError("gone"), DELAY_FIRST_S / 2, DELAY_FIRST_S),
-        (FollowerStopped("of another journal"), DELAY_MAX_S / 2, DELAY_MAX_S),
+        (RuntimeError("gone"), FIRST_S / 2, FIRST_S),
+        (FollowerStopped("of another journal"), RETRY_MAX_S / 2, RETRY_MAX_S),
     ):
         following = Following(Tables(0), "127.0.0.1:1", lambda _: None)
         following._note(error)
-        assert least_s <= following._delay_s() <= most_s
-
-
-@pytest.mark.parametrize("longest_s", [0.5, DELAY_MAX_S, 600.0])
-def test_delays_double_up_to_the_longest(longest_s: float) -> None:
-    following = Following(Tables(0), "127.0.0.1:1", lambda _: None, longest_s)
-    wanted_s = DELAY_FIRST_S
-    for _ in range(2_000):
-        following._note(RuntimeError("gone"))
-        assert wanted_s / 2 <= following._delay_s() <= wanted_s
-        wanted_s = min(2 * wanted_s, longest_s)
+        assert least_s <= following._delays.next_s() <= most_s
 
 
 def test_delays_begin_anew_once_it_went_well() -> None:
     following = Following(Tables(0), "127.0.0.1:1", lambda _: None)
     for _ in range(9):
         following._note(RuntimeError("gone"))
+        following._delays.next_s()
     following._went_well()
     following._note(RuntimeError("gone"))
-    assert following._delay_s() <= DELAY_FIRST_S
+    assert following._delays.next_s() <= FIRST_S

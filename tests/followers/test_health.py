@@ -19,7 +19,6 @@ from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from exchange.v1.part_service_pb2 import ListPartsRequest, PartStatus
 from exchange.v1.part_service_pb2_grpc import PartServiceStub
 from server.followers import probes
-from server.followers.following import BREAKER_FAILURES
 from server.followers.journal_reader import Reached
 from server.limits.limiter import Limiter, limiters
 from server.metrics.outside import OutsideParts
@@ -162,15 +161,15 @@ def test_a_part_that_keeps_failing_is_left_alone_and_said_once(
 
     async def pause(seconds: float) -> None:
         pauses.append(seconds)
-        if len(pauses) == BREAKER_FAILURES + 3:
+        if len(pauses) == probes.BREAKER_FAILURES + 3:
             raise asyncio.CancelledError
 
     monkeypatch.setattr(asyncio, "sleep", pause)
     followed: Any = SimpleNamespace(name="redis", problem="", reached=Reached(0))
-    part = probes.Watched(Refusing(), followed, said.append)
+    part = probes.Probing(Refusing(), followed, said.append)
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(part.run())
-    tried = [probes.INTERVAL_S] * (BREAKER_FAILURES - 1)
+    tried = [probes.INTERVAL_S] * (probes.BREAKER_FAILURES - 1)
     assert pauses == tried + [probes.BREAKER_S] * 4
     assert said == [
         "redis does not answer (ConnectionRefusedError: nobody is there); asking until it does"
@@ -201,7 +200,7 @@ def test_each_outage_of_a_part_is_said_and_what_its_follower_says_is_told(
 
     monkeypatch.setattr(asyncio, "sleep", pause)
     following: Any = SimpleNamespace(name="redis", problem="", reached=Reached(7))
-    part = probes.Watched(Changing(), following, said.append)
+    part = probes.Probing(Changing(), following, said.append)
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(part.run())
     assert [line.partition(" (")[0] for line in said] == [
