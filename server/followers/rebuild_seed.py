@@ -3,10 +3,9 @@
 from typing import Any
 
 from server.core.engine import Engine
-from server.core.types import FILLED
 from server.followers.postgres import copy, write_instruments
 from server.followers.rebuild_sql import SCHEMA
-from server.followers.rows import Batch
+from server.followers.rows import Batch, Standing
 
 
 async def seed(connection: Any, engine: Engine, first_sequence: int, home: str) -> None:
@@ -17,12 +16,9 @@ async def seed(connection: Any, engine: Engine, first_sequence: int, home: str) 
     batch = Batch()
     for order in engine.orders(limit=1 << 62):
         if order.placed_sequence < first_sequence:
-            event = engine.order_event(order)
-            reason = event.reason if event.status >= FILLED else 0
             changed = order.closed_sequence or order.placed_sequence
-            batch.placed[order.placed_sequence] = [
-                *event[:15], reason, event.session_id, event.created_ns, order.updated_ns, changed
-            ]  # fmt: skip
+            standing = Standing(engine.order_event(order), order.updated_ns, changed)
+            batch.placed[order.placed_sequence] = standing
     await copy(connection, "orders", batch.placed_lines())
     known = {row[0] for row in await connection.fetch("SELECT instrument FROM instruments")}
     missing = [each for name, each in engine.instruments.items() if name not in known]

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from server.core.accounts import Account, FeeAccount
 from server.core.directory import Client
@@ -60,8 +60,35 @@ _TRADED: Final = _template(Traded)
 _of_traded: Final = itemgetter(*map(Traded._fields.index, _fields(Traded)))
 
 _TRADED_KIND: Final = EVENT_KINDS[Traded]
-_FILLED, _REMAINING, _STATUS = 11, 12, 14
-"""Places in a standing order."""
+
+
+class Standing:
+    """An order as it stands at the end of a batch: its last event, and what was filled since."""
+
+    __slots__ = ("event", "filled_e8", "remaining_e8", "sequence", "status", "updated_ns")
+
+    def __init__(self, event: OrderEvent, updated_ns: int, sequence: int) -> None:
+        self.event = event
+        self.filled_e8 = event.filled_e8
+        self.remaining_e8 = event.remaining_e8
+        self.status = event.status
+        self.updated_ns = updated_ns
+        self.sequence = sequence
+        """Of the command that changed it last."""
+
+    @property
+    def reason(self) -> int:
+        """Why it ended, if other than by trades; an order that is open has none."""
+        return self.event.reason if self.event.status >= FILLED else 0
+
+
+class Filled(NamedTuple):
+    """What trades tell of an order from before the batch."""
+
+    filled_e8: int
+    remaining_e8: int
+    updated_ns: int
+    sequence: int
 
 
 class Accounts:
@@ -92,10 +119,10 @@ class Batch:
     def __init__(self) -> None:
         self.events: list[str] = []
         self.trades: list[str] = []
-        self.placed: dict[int, list[Any]] = {}
+        self.placed: dict[int, Standing] = {}
         """Orders accepted here, by placing sequence."""
-        self.changed: dict[int, list[Any]] = {}
-        """The same layout for orders from before; those that only traded have two fields."""
+        self.changed: dict[int, Standing | Filled] = {}
+        """The same of orders from before."""
         self.instruments: dict[str, tuple[Instrument, int]] = {}
         self.bars: dict[tuple[str, int], Bar] = {}
         """The trades of these records only; what is there already is added to by the database."""
@@ -151,14 +178,7 @@ class Batch:
         placed_sequence = event.placed_sequence
         said = _ORDER[event.post_only] % _of_order(event)
         self._row(EVENT_KINDS[type(event)], index, placed_sequence, said)  # type: ignore[index]
-        standing = [
-            *event[:15],
-            event.reason if event.status >= FILLED else 0,
-            event.session_id,
-            event.created_ns,
-            self.time_ns,
-            self.sequence,
-        ]
+        standing = Standing(event, self.time_ns, self.sequence)
         if type(event) is OrderAccepted or placed_sequence in self.placed:
             self.placed[placed_sequence] = standing
         else:
@@ -191,13 +211,13 @@ class Batch:
 
     def _filled(self, placed_sequence: int, filled_e8: int, remaining_e8: int) -> None:
         standing = self.placed.get(placed_sequence) or self.changed.get(placed_sequence)
-        if standing is None or len(standing) == 4:
-            traded = [filled_e8, remaining_e8, self.time_ns, self.sequence]
-            self.changed[placed_sequence] = traded
+        if not isinstance(standing, Standing):
+            filled = Filled(filled_e8, remaining_e8, self.time_ns, self.sequence)
+            self.changed[placed_sequence] = filled
             return
-        standing[_FILLED], standing[_REMAINING] = filled_e8, remaining_e8
-        standing[-2:] = self.time_ns, self.sequence
-        standing[_STATUS] = PARTIALLY_FILLED if remaining_e8 else FILLED
+        standing.filled_e8, standing.remaining_e8 = filled_e8, remaining_e8
+        standing.status = PARTIALLY_FILLED if remaining_e8 else FILLED
+        standing.updated_ns, standing.sequence = self.time_ns, self.sequence
 
     def _other(self, event: Event, index: int) -> None:
         if isinstance(event, InstrumentSet):
@@ -208,35 +228,36 @@ class Batch:
 
     def placed_lines(self) -> str:
         """COPY text for `orders`."""
-        return "".join(
-            f"{placed}\t{s[0]}\t{s[1]}\t{s[2]}\t{s[3]}\t{SIDES[s[4]]}\t{TYPES[s[5]]}"
-            f"\t{TIMES_IN_FORCE[s[6]]}\t{'t' if s[7] else 'f'}\t{s[8]}\t{s[9]}e-8\t{s[10]}e-8"
-            f"\t{s[11]}e-8\t{s[12]}e-8"
-            f"\t{s[10] - s[11] - s[12]}e-8\t{STATUSES[s[14]]}\t{s[15]}\t{s[16]}"
-            f"\t{timestamp(s[17])}\t{s[17]}\t{s[18]}\t{s[19]}\n"
-            for placed, s in self.placed.items()
-        )
+        return "".join(_line(placed, order) for placed, order in self.placed.items())
 
     def changed_columns(self) -> list[tuple[Any, ...]]:
         """Placing sequence, price, quantity, filled, remaining, status, reason, time and sequence
         of the changes, each a column; of what only traded, the rest is None."""
-        rows = (
-            (placed, None, None, f"{s[0]}e-8", f"{s[1]}e-8", None, None, s[2], s[3])
-            if len(s) == 4
-            else (
-                placed,
-                f"{s[9]}e-8",
-                f"{s[10]}e-8",
-                f"{s[11]}e-8",
-                f"{s[12]}e-8",
-                STATUSES[s[14]],
-                s[15],
-                s[18],
-                s[19],
-            )
-            for placed, s in self.changed.items()
-        )
+        rows = []
+        for placed, order in self.changed.items():
+            price = quantity = status = reason = None
+            if isinstance(order, Standing):
+                price, quantity = f"{order.event.price_e8}e-8", f"{order.event.quantity_e8}e-8"
+                status, reason = STATUSES[order.status], order.reason
+            filled, remaining = f"{order.filled_e8}e-8", f"{order.remaining_e8}e-8"
+            updated = order.updated_ns, order.sequence
+            rows.append((placed, price, quantity, filled, remaining, status, reason, *updated))
         return list(zip(*rows, strict=True))
+
+
+def _line(placed_sequence: int, order: Standing) -> str:
+    event = order.event
+    cancelled_e8 = event.quantity_e8 - order.filled_e8 - order.remaining_e8
+    return (
+        f"{placed_sequence}\t{event.order_id}\t{event.client_id}\t{event.client_reference}"
+        f"\t{event.instrument}\t{SIDES[event.side]}\t{TYPES[event.order_type]}"
+        f"\t{TIMES_IN_FORCE[event.time_in_force]}\t{'t' if event.post_only else 'f'}"
+        f"\t{event.self_trade_prevention}\t{event.price_e8}e-8\t{event.quantity_e8}e-8"
+        f"\t{order.filled_e8}e-8\t{order.remaining_e8}e-8\t{cancelled_e8}e-8"
+        f"\t{STATUSES[order.status]}\t{order.reason}\t{event.session_id}"
+        f"\t{timestamp(event.created_ns)}\t{event.created_ns}\t{order.updated_ns}"
+        f"\t{order.sequence}\n"
+    )
 
 
 @lru_cache(maxsize=1_024)
