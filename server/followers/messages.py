@@ -24,11 +24,11 @@ same as JSON (field names as in the proto files, 64-bit integers as strings).
 - Every message of a topic's partition has a greater (sequence, index, instrument) than the
   one before, or is a repeat, which has not. That is all that a reader needs to drop repeats.
 
-The levels are folded from the events alone; memory is one entry for each order that rests. Orders
-and trades that stand in several messages are encoded once and put into the others as they are.
+The levels are folded from the events alone (`levels.py`). Orders and trades that stand in several
+messages are encoded once and put into the others as they are.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from google.protobuf.json_format import MessageToJson
@@ -37,19 +37,10 @@ from google.protobuf.message import Message
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 from exchange.v1.order_service_pb2 import OrderEvent as OrderEventMessage
 from exchange.v1.order_service_pb2 import OrderEventKind
-from exchange.v1.types_pb2 import Level as LevelMessage
 from exchange.v1.types_pb2 import Order, Trade
 from server import event_messages
-from server.core.engine import Engine
-from server.core.events import (
-    Event,
-    OrderAccepted,
-    OrderEvent,
-    OrderReduced,
-    OrderReplaced,
-    Traded,
-)
-from server.core.types import BUY
+from server.core.events import Event, OrderAccepted, OrderEvent, OrderReplaced, Traded
+from server.followers.levels import LevelFold
 
 ORDERS: Final = "exchange-orders"
 TRADES: Final = "exchange-trades"
@@ -65,9 +56,6 @@ _KINDS: Final = {
     for event, kind in event_messages.KINDS.items()
 }
 _new: Final = tuple.__new__
-
-Level = tuple[str, int, int]
-"""Instrument, side and price."""
 
 
 class MessageMark(NamedTuple):
@@ -128,27 +116,16 @@ Wanted = Callable[[str, MessageMark], bool]
 """Whether the message of a topic with this mark is to be made."""
 
 
-def books_of(engine: Engine) -> "Books":
-    """The levels as they are in a state."""
-    books = Books()
-    for instrument in engine.instruments:
-        for order in engine.book(instrument).resting():
-            books.rest(
-                order.placed_sequence, instrument, order.side, order.price_e8, order.remaining_e8
-            )
-    return books
-
-
 class Encoder:
     """Makes the messages of a journal that is taken in record by record."""
 
-    def __init__(self, encoding: Encoding, books: "Books | None" = None) -> None:
+    def __init__(self, encoding: Encoding, books: LevelFold | None = None) -> None:
         """`books` are those where the journal is taken in from; empty at its beginning."""
         self._encode = encoding.value
         self._with_field = encoding.with_field
         self._told = OrderEventMessage()
         """Written over for each: making one costs as much as encoding it."""
-        self.books = Books() if books is None else books
+        self.books = LevelFold() if books is None else books
 
     def messages(
         self, sequence: int, time_ns: int, events: Sequence[Event], wanted: Wanted | None = None
@@ -256,132 +233,6 @@ class Encoder:
                 event_messages.filled(told.order, event, is_taker, price_e8)
                 value = self._with_field(self._encode(told), "trade", trade)
                 made.append(_new(Out, (ORDER_EVENTS, mark, "filled", value)))
-
-
-class Books:
-    """The levels of all books, and which of them a command changed."""
-
-    def __init__(self) -> None:
-        self._orders: dict[int, tuple[Level, int]] = {}
-        """Where each rests and what remains of it, by placing sequence."""
-        self._levels: dict[Level, int] = {}
-        self._before: dict[Level, int] = {}
-        self._updated: dict[str, int] = {}
-
-    def rest(self, placed: int, instrument: str, side: int, price_e8: int, left_e8: int) -> None:
-        """An order that rests where the journal is taken in from."""
-        level = (instrument, side, price_e8)
-        self._orders[placed] = level, left_e8
-        self._add(level, left_e8)
-
-    @property
-    def changed_count(self) -> int:
-        """Levels that the command touched."""
-        return len(self._before)
-
-    def kept(self) -> tuple[list[tuple[int, str, int, int, int]], dict[str, int]]:
-        """What `of` needs to have the same again."""
-        orders = [(placed, *level, left_e8) for placed, (level, left_e8) in self._orders.items()]
-        return orders, dict(self._updated)
-
-    @classmethod
-    def of(
-        cls, orders: Iterable[tuple[int, str, int, int, int]], updated: Mapping[str, int]
-    ) -> "Books":
-        """The books that `kept` told of."""
-        books = cls()
-        for order in orders:
-            books.rest(*order)
-        books._updated.update(updated)
-        return books
-
-    def instruments(self) -> list[str]:
-        """Those that ever had a level, as far as is known."""
-        return sorted({*self._updated, *(instrument for instrument, _, _ in self._levels)})
-
-    def snapshot(self, instrument: str, sequence: int, time_ns: int) -> StreamOrderBookResponse:
-        """All levels as they are after this sequence, best first."""
-        update = StreamOrderBookResponse(sequence=sequence, time_ns=time_ns, snapshot=True)
-        for (name, side, price_e8), quantity_e8 in self._levels.items():
-            if name == instrument:
-                levels = update.bids if side == BUY else update.asks
-                levels.add(price_e8=price_e8, quantity_e8=quantity_e8)
-        update.bids.sort(key=_price, reverse=True)
-        update.asks.sort(key=_price)
-        return update
-
-    def follow(self, instrument: str, sequence: int) -> None:
-        """The next update is the one after this."""
-        self._updated[instrument] = sequence
-
-    def begin(self) -> None:
-        """With the next command."""
-        self._before.clear()
-
-    def order(self, event: OrderEvent) -> None:
-        """An event of its own. One that will not rest leaves again within the same command."""
-        kind = type(event)
-        placed, left_e8 = event.placed_sequence, event.remaining_e8
-        if kind is not OrderAccepted:
-            known = self._orders.pop(placed, None)
-            if known is not None:
-                self._add(known[0], -known[1])
-        if left_e8 and (kind is OrderAccepted or kind is OrderReplaced or kind is OrderReduced):
-            level = (event.instrument, event.side, event.price_e8)
-            self._orders[placed] = level, left_e8
-            self._add(level, left_e8)
-
-    def traded(self, event: Traded) -> None:
-        """A trade takes off both sides."""
-        orders = self._orders
-        (_, _, _, _, _, _, _, maker, _, maker_left_e8, _, _, _, _, taker, _, taker_left_e8, _) = (
-            event
-        )
-        for placed, left_e8 in ((maker, maker_left_e8), (taker, taker_left_e8)):
-            known = orders.get(placed)
-            if known is not None:
-                level, before_e8 = known
-                if left_e8:
-                    orders[placed] = level, left_e8
-                else:
-                    del orders[placed]
-                self._add(level, left_e8 - before_e8)
-
-    def updates(self, sequence: int, time_ns: int) -> list[tuple[str, StreamOrderBookResponse]]:
-        """What the command changed, by instrument."""
-        changed: dict[str, StreamOrderBookResponse] = {}
-        levels = self._levels
-        for level, before_e8 in self._before.items():
-            now_e8 = levels.get(level, 0)
-            if now_e8 == before_e8:
-                continue
-            instrument, side, price_e8 = level
-            update = changed.get(instrument)
-            if update is None:
-                update = changed[instrument] = StreamOrderBookResponse()
-                update.sequence = sequence
-                update.previous_sequence = self._updated.get(instrument, 0)
-                update.time_ns = time_ns
-                self._updated[instrument] = sequence
-            into = (update.bids if side == BUY else update.asks).add()
-            into.price_e8 = price_e8
-            if now_e8:
-                into.quantity_e8 = now_e8
-        return sorted(changed.items()) if len(changed) > 1 else list(changed.items())
-
-    def _add(self, level: Level, quantity_e8: int) -> None:
-        before_e8 = self._levels.get(level, 0)
-        if level not in self._before:
-            self._before[level] = before_e8
-        after_e8 = before_e8 + quantity_e8
-        if after_e8:
-            self._levels[level] = after_e8
-        elif before_e8:
-            del self._levels[level]
-
-
-def _price(level: LevelMessage) -> int:
-    return level.price_e8
 
 
 def _parts(update: StreamOrderBookResponse) -> list[StreamOrderBookResponse]:

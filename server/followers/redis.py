@@ -27,7 +27,7 @@ import msgpack
 from redis.asyncio import Redis
 
 from server.followers.journal_reader import Progress, Reached
-from server.followers.messages import books_of
+from server.followers.levels import levels_of
 from server.followers.redis_messages import CHANNELS, RedisMessages, channels_of
 from server.journal.recent_keys import LIFE_NS, entries
 from server.journal.record import Record
@@ -135,7 +135,7 @@ class RedisFollower:
         engine = newest_good(self._data_dir).engine
         if engine is None:
             return RedisMessages(channels=self._channels)
-        return RedisMessages(engine.sequence, books_of(engine), self._channels)
+        return RedisMessages(engine.sequence, levels_of(engine), self._channels)
 
     async def _listened(self) -> frozenset[str]:
         """Prefixes of the channels that somebody listens to."""

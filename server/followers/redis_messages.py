@@ -31,11 +31,11 @@ from exchange.v1.market_data_pb2 import StreamOrderBookResponse, StreamTradesRes
 from exchange.v1.order_service_pb2 import StreamOrderEventsResponse
 from server.core.events import Event, OrderEvent, Traded
 from server.event_messages import delimited
+from server.followers.levels import LevelFold
 from server.followers.messages import (
     BOOK_UPDATES,
     ORDER_EVENTS,
     TRADES,
-    Books,
     Encoder,
     MessageMark,
     Out,
@@ -72,7 +72,7 @@ class RedisMessages:
     def __init__(
         self,
         sequence: int = 0,
-        books: Books | None = None,
+        books: LevelFold | None = None,
         channels: Mapping[str, str] = CHANNELS,
     ) -> None:
         self.sequence = sequence

@@ -28,18 +28,18 @@ from exchange.v1.order_service_pb2 import (
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from exchange.v1.part_service_pb2 import ListPartsRequest
 from exchange.v1.part_service_pb2_grpc import PartServiceStub
-from server.followers import kafka, kafka_checkpoint
+from server.followers import kafka_checkpoint, kafka_publisher
 from server.followers.following import FollowerStopped
 from server.followers.journal_reader import frames
 from server.followers.kafka import KafkaFollower
 from server.followers.kafka_topics import KEPT, KafkaFailed
+from server.followers.levels import LevelFold
 from server.followers.messages import (
     BOOK_UPDATES,
     ORDER_EVENTS,
     ORDERS,
     TOPICS,
     TRADES,
-    Books,
     Encoder,
     Encoding,
     Json,
@@ -356,7 +356,7 @@ def test_what_lands_elsewhere_than_behind_the_last_is_noticed(
     asyncio.run(run())
 
 
-def book_of(broker: Broker, records: list[Record], name: str) -> tuple[KafkaBook, Books]:
+def book_of(broker: Broker, records: list[Record], name: str) -> tuple[KafkaBook, LevelFold]:
     """A book made of the topic alone, and what it has to be."""
     book, encoder = KafkaBook(name), Encoder(Protobuf())
     for message in broker.messages(BOOK_UPDATES):
@@ -470,7 +470,7 @@ def test_what_waits_for_a_broker_is_bounded(
     broker: Broker, records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """[I13] A queue that is full is waited for; nothing of it is lost."""
-    monkeypatch.setattr(kafka, "QUEUE_MESSAGES_MAX", 40)
+    monkeypatch.setattr(kafka_publisher, "QUEUE_MESSAGES_MAX", 40)
     follower = KafkaFollower(
         broker.address, tmp_path, limits=KafkaSettings(delivery_ms=60_000, checkpoint_s=0)
     )
@@ -483,11 +483,11 @@ def test_what_waits_for_a_broker_is_bounded(
         with broker.paused():
             taking = asyncio.create_task(follower.take(records))
             deadline = time.monotonic() + SECONDS
-            while len(waiting) < kafka.QUEUE_MESSAGES_MAX:
+            while len(waiting) < kafka_publisher.QUEUE_MESSAGES_MAX:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.01)
             for _ in range(20):
-                assert len(waiting) <= kafka.QUEUE_MESSAGES_MAX
+                assert len(waiting) <= kafka_publisher.QUEUE_MESSAGES_MAX
                 await asyncio.sleep(0.01)
             assert not taking.done()
         assert await taking == records[-1].last_sequence

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from server.followers import kafka
-from server.followers.kafka import LOOK_MESSAGES, Publisher
+from server.followers import kafka_publisher
+from server.followers.kafka_publisher import LOOK_MESSAGES, Publisher
 from server.followers.kafka_topics import KafkaFailed, Tail, Topics
 from server.followers.messages import TOPICS, TRADES, Encoder, MessageMark, Out, Protobuf
 from server.journal.record import Record
@@ -75,7 +75,7 @@ def empty_topics() -> Topics:
 
 def published(monkeypatch: pytest.MonkeyPatch, records: list[Record], *, silent: bool) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(kafka, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(kafka_publisher, "time", SimpleNamespace(monotonic=clock))
     publisher = Publisher(NOBODY, Slow(clock), empty_topics(), DELIVERY_MS)
     monkeypatch.setattr(publisher, "_producer", Broker(clock, silent=silent))
     publisher.publish(records)

@@ -24,20 +24,19 @@ from server.core.types import BUY, E8, INT64_MAX, LIMIT, SELL, Stamp
 from server.event_messages import varint
 from server.followers import kafka_checkpoint, messages
 from server.followers.kafka_checkpoint import NOTHING, Checkpoint
+from server.followers.levels import LevelFold, levels_of
 from server.followers.messages import (
     BOOK_UPDATES,
     LEVELS_MAX,
     ORDER_EVENTS,
     ORDERS,
     TRADES,
-    Books,
     Encoder,
     Encoding,
     Json,
     MessageMark,
     Out,
     Protobuf,
-    books_of,
 )
 from server.journal.record import BATCH, Record, decode_frame
 from server.rpc.event_formats import OrderEventFormat
@@ -179,7 +178,7 @@ def test_levels_and_times_are_those_of_the_engine(records: list[Record]) -> None
         }
     assert len(told) > 10
     orders, _ = encoder.books.kept()
-    assert sorted(orders) == sorted(books_of(engine).kept()[0]), "only what rests is kept"
+    assert sorted(orders) == sorted(levels_of(engine).kept()[0]), "only what rests is kept"
 
 
 class Sent:
@@ -224,7 +223,7 @@ def test_updates_of_many_levels_are_several_messages(monkeypatch: pytest.MonkeyP
             *(PlaceOrder("a", name, BUY, LIMIT, E8, 1 + each) for each in range(bids)),
             *(PlaceOrder("a", name, SELL, LIMIT, E8, 101 + each) for each in range(asks)),
         )
-    resting = books_of(written.engine)
+    resting = levels_of(written.engine)
     written.commit(CancelOrders("a"))
     written.commit(PlaceOrder("a", "B-USD", BUY, LIMIT, E8, 1))
     outs = [out for out in sent(Encoder(Protobuf()), written.records) if out.topic == BOOK_UPDATES]
@@ -312,7 +311,7 @@ def test_books_that_were_kept_go_on_as_they_were(
     kafka_checkpoint.write(tmp_path, checkpoint)
     found = kafka_checkpoint.read(tmp_path)
     assert found == checkpoint
-    after = sent(Encoder(encoding, Books.of(found.orders, found.updated)), records[half:])
+    after = sent(Encoder(encoding, LevelFold.of(found.orders, found.updated)), records[half:])
     assert [*before, *after] == every
 
 

@@ -11,7 +11,7 @@ from server.core.engine import Engine
 from server.core.instruments import Instrument
 from server.core.types import BUY, SELL, Stamp
 from server.followers import redis_messages
-from server.followers.messages import books_of
+from server.followers.levels import levels_of
 from server.followers.redis_messages import CHANNELS, Message, RedisMessages
 from server.journal.payload import encode_batch
 from server.journal.record import BATCH, Record
@@ -94,7 +94,7 @@ def test_levels_are_right_from_a_state_and_over_what_nobody_heard() -> None:
     journal = Journal()
     for _ in range(3):
         journal.trade()
-    feed = RedisMessages(journal.engine.sequence, books_of(journal.engine))
+    feed = RedisMessages(journal.engine.sequence, levels_of(journal.engine))
     book = journal.engine.book(BTC)
     tell(feed, journal.trade(), ())
     levels = dict(book.depth(BUY, 10))
