@@ -17,7 +17,7 @@ from server.core.instruments import Instrument
 if TYPE_CHECKING:
     from server.core.events import Traded
 
-TRADES_MAX: Final = 1_000
+TRADES_KEPT: Final = 1_000
 """Newest trades kept for each instrument: the largest page that can be asked for."""
 
 MINUTE_NS: Final = 60_000_000_000
@@ -134,7 +134,7 @@ class Market:
         self.fee_account = fee_account
         self.book = Book()
         self.last_price_e8 = 0
-        self.trades: deque[RecentTrade] = deque(maxlen=TRADES_MAX)
+        self.trades: deque[RecentTrade] = deque(maxlen=TRADES_KEPT)
         self.bars: deque[Bar] = deque()
         # Of the clients that traded here, by first fill.
         self.accounts: list[Account] = []

@@ -73,18 +73,18 @@ class EndReason(IntEnum):
     SELF_TRADE_PREVENTION = 8
 
 
-BUY: Final = 1
-SELL: Final = 2
-LIMIT: Final = 1
-MARKET: Final = 2
-GTC: Final = 1
-IOC: Final = 2
-FOK: Final = 3
-OPEN: Final = 1
-PARTIALLY_FILLED: Final = 2
-FILLED: Final = 3
-CANCELLED: Final = 4
-REJECTED: Final = 5
+BUY: Final = int(Side.BUY)
+SELL: Final = int(Side.SELL)
+LIMIT: Final = int(OrderType.LIMIT)
+MARKET: Final = int(OrderType.MARKET)
+GTC: Final = int(TimeInForce.GOOD_TILL_CANCEL)
+IOC: Final = int(TimeInForce.IMMEDIATE_OR_CANCEL)
+FOK: Final = int(TimeInForce.FILL_OR_KILL)
+OPEN: Final = int(OrderStatus.OPEN)
+PARTIALLY_FILLED: Final = int(OrderStatus.PARTIALLY_FILLED)
+FILLED: Final = int(OrderStatus.FILLED)
+CANCELLED: Final = int(OrderStatus.CANCELLED)
+REJECTED: Final = int(OrderStatus.REJECTED)
 
 
 class Stamp(NamedTuple):

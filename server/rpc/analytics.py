@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from server.core.accounts import divide_half_even
 from server.core.engine import Engine
-from server.core.market import MINUTE_NS, TRADES_MAX, WINDOW_MINUTES, Bar, Market
+from server.core.market import MINUTE_NS, TRADES_KEPT, WINDOW_MINUTES, Bar, Market
 from server.core.types import INT64_MAX
 from server.rpc.errors import EdgeReason, EdgeReject
 from server.times import time_text
@@ -156,7 +156,7 @@ def _bars(
     """Bars of whole minutes, and of parts of them, that hold just the trades of that time; the
     times that are not covered; and what would have been."""
     trades = market.trades
-    if len(trades) < TRADES_MAX or trades[0][2] < start_ns:
+    if len(trades) < TRADES_KEPT or trades[0][2] < start_ns:
         return _bars_of(market, start_ns, end_ns), [], ""
     first = -(-start_ns // MINUTE_NS)
     # What lies ahead holds nothing, so that the minute that goes on counts as a whole one.
@@ -215,7 +215,7 @@ def _price_before(market: Market, time_ns: int) -> int | None:
     for _, _, traded_ns, trade in reversed(trades):
         if traded_ns < time_ns:
             return trade.price_e8
-    if len(trades) < TRADES_MAX:
+    if len(trades) < TRADES_KEPT:
         return 0
     for bar in reversed(market.bars):
         if bar.minute < minute:

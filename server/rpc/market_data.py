@@ -31,16 +31,12 @@ ENCODED: Final = frozenset(
 )
 """Methods that give bytes."""
 
-LEVELS_DEFAULT: Final = 20
 LEVELS_MAX: Final = 1_000
 """Levels a side: about 30 kB a book, and a millisecond of the loop."""
 BOOKS_MAX: Final = 100
 BOOKS_LEVELS_MAX: Final = 10_000
 """Levels a side of all books of one call: they are taken at one sequence, which holds the loop for
 some 10 ms, and are about 400 kB, also where one book is asked for again and again."""
-TRADES_DEFAULT: Final = 50
-TRADES_MAX: Final = 1_000
-"""Trades on a page: as many as are kept, about 150 kB."""
 
 
 class MarketData:
@@ -176,7 +172,7 @@ async def _refuse_unknown(context: Context, name: str) -> NoReturn:
 def _book_query(request: messages.GetOrderBookRequest) -> view.BookQuery | EdgeReject:
     if request.levels > LEVELS_MAX:
         return EdgeReject(EdgeReason.TOO_MANY, "levels", request.levels, LEVELS_MAX)
-    return view.BookQuery(request.instrument, request.levels or LEVELS_DEFAULT)
+    return view.BookQuery(request.instrument, request.levels or view.LEVELS_DEFAULT)
 
 
 def _book_queries(request: messages.GetOrderBooksRequest) -> list[view.BookQuery] | EdgeReject:
@@ -198,9 +194,9 @@ def _book_queries(request: messages.GetOrderBooksRequest) -> list[view.BookQuery
 
 
 def _trades_query(request: messages.ListTradesRequest) -> view.TradesQuery | EdgeReject:
-    if request.page_size > TRADES_MAX:
-        return EdgeReject(EdgeReason.TOO_MANY, "page_size", request.page_size, TRADES_MAX)
+    if request.page_size > view.TRADES_MAX:
+        return EdgeReject(EdgeReason.TOO_MANY, "page_size", request.page_size, view.TRADES_MAX)
     before = trades_before(request.page_token)
     if isinstance(before, EdgeReject):
         return before
-    return view.TradesQuery(request.instrument, request.page_size or TRADES_DEFAULT, before)
+    return view.TradesQuery(request.instrument, request.page_size or view.TRADES_DEFAULT, before)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from exchange.v1 import market_data_pb2 as messages
 from exchange.v1.types_pb2 import Level
 from server.core.engine import Engine
-from server.core.market import MINUTE_NS, Ticker
+from server.core.market import MINUTE_NS, TRADES_KEPT, Ticker
 from server.core.types import BUY, SELL
 from server.decimals import E16_PLACES, decimal_text
 from server.event_messages import delimited
@@ -18,6 +18,11 @@ from server.rpc.market_figures import Days, now_ns, statistics_of
 
 BOOKS_KEPT_MAX: Final = 1_000
 """Books kept: callers mostly ask for the same few. About 5 kB each at the default of 20 levels."""
+LEVELS_DEFAULT: Final = 20
+"""Of a book, a side, where a request names none."""
+TRADES_DEFAULT: Final = 50
+TRADES_MAX: Final = TRADES_KEPT
+"""Trades on a page: as many as the engine keeps, about 150 kB."""
 LEVELS_KEPT_MAX: Final = 100
 """Of a book whose levels are compared: some 25 kB, so 25 MB for all."""
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from server.core.engine import Engine
-from server.core.market import MINUTE_NS, TRADES_MAX, Bar, RecentTrade
+from server.core.market import MINUTE_NS, TRADES_KEPT, Bar, RecentTrade
 from server.core.rejects import RejectReason
 from server.core.types import OrderStatus
 from server.history.reader import Down, History, NotWhole, PastOrder
@@ -120,7 +120,7 @@ class Past:
             if market is None:
                 return None
             found = market.newest_trades(limit + 1, before)
-            return found, engine.sequence, len(market.trades) < TRADES_MAX
+            return found, engine.sequence, len(market.trades) < TRADES_KEPT
 
         held = await self._calls.read(view, context)
         if held is None:

@@ -19,7 +19,7 @@ from server.core.commands import (
 from server.core.engine import Engine
 from server.core.events import OrderAccepted, OrderCancelled, OrderEvent, SessionEnded, Traded
 from server.core.instruments import Instrument
-from server.core.market import TRADES_MAX, WINDOW_MINUTES
+from server.core.market import TRADES_KEPT, WINDOW_MINUTES
 from server.core.types import BUY, E8, IOC, LIMIT, SELL, EndReason, OrderStatus, Stamp
 
 MINUTE_NS = 60 * 10**9
@@ -172,11 +172,11 @@ def test_trades_are_paged_newest_first(engine: Engine) -> None:
 
 
 def test_the_newest_trades_are_kept(engine: Engine) -> None:
-    for _ in range(TRADES_MAX + 10):
+    for _ in range(TRADES_KEPT + 10):
         apply(engine, order("A", SELL, 1, 100))
         apply(engine, order("B", BUY, 1, 100))
     trades = engine.markets["BTC-USD"].newest_trades(10**6, None)
-    assert len(trades) == TRADES_MAX
+    assert len(trades) == TRADES_KEPT
     assert trades[0][0] == engine.sequence
 
 

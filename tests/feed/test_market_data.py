@@ -18,8 +18,8 @@ from exchange.v1.market_data_pb2 import (
 )
 from server.core.commands import PlaceOrder
 from server.core.types import BUY, E8, LIMIT, SELL
-from server.rpc.market_data import BOOKS_LEVELS_MAX, BOOKS_MAX, LEVELS_MAX, TRADES_MAX
-from server.rpc.market_view import LEVELS_KEPT_MAX
+from server.rpc.market_data import BOOKS_LEVELS_MAX, BOOKS_MAX, LEVELS_MAX
+from server.rpc.market_view import LEVELS_KEPT_MAX, TRADES_MAX
 from tests.feed.market import BTC, ETH, Crowd, Failure, running, seconds
 
 pytestmark = pytest.mark.asyncio

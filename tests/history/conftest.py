@@ -7,7 +7,7 @@ import pytest
 
 from server.core.commands import CancelOrder, PlaceOrder, SetInstrument, SetLimits
 from server.core.instruments import Instrument, Limits
-from server.core.market import TRADES_MAX
+from server.core.market import TRADES_KEPT
 from server.core.types import BUY, E8, LIMIT, SELL
 from tests.followers.conftest import PostgresServer, database, fetch, postgres
 from tests.history.written import NAME, Written
@@ -23,7 +23,7 @@ def site() -> Written:
     site = Written()
     site.commit(SetInstrument(Instrument(NAME)))
     site.commit(SetLimits(Limits(closed_orders_max=KEPT, window_ns=1)))
-    for number in range(TRADES_MAX + 200):
+    for number in range(TRADES_KEPT + 200):
         quantity_e8 = (number % 7 + 1) * E8
         site.commit(
             PlaceOrder("a", NAME, SELL, LIMIT, quantity_e8, 100 * E8, order_id=f"s{number}"),

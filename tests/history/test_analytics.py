@@ -11,7 +11,7 @@ import pytest
 
 from server.core.commands import PlaceOrder, SetInstrument
 from server.core.instruments import Instrument
-from server.core.market import MINUTE_NS, TRADES_MAX
+from server.core.market import MINUTE_NS, TRADES_KEPT
 from server.core.types import BUY, E8, LIMIT, SELL
 from server.history.reader import Down, History
 from server.rpc.analytics import Analytics, Query
@@ -22,7 +22,7 @@ from tests.history.test_past import Refusal, past_of
 from tests.history.written import NAME, Written
 from tests.rpc.test_analytics import BEGIN_NS, Done, expected, rows
 
-TRADES = TRADES_MAX + 1_500
+TRADES = TRADES_KEPT + 1_500
 DAY_NS = 1_440 * MINUTE_NS
 
 
@@ -67,7 +67,7 @@ def whole(traded: tuple[Written, list[Done]], postgres: PostgresServer) -> str:
 def test_any_time_is_exact(traded: tuple[Written, list[Done]], whole: str) -> None:
     site, done = traded
     last_ns = site.engine.time_ns
-    assert done[-TRADES_MAX][0] - BEGIN_NS > DAY_NS // 2, "what is forgotten must be long enough"
+    assert done[-TRADES_KEPT][0] - BEGIN_NS > DAY_NS // 2, "what is forgotten must be long enough"
 
     async def run() -> None:
         history, draw = History(whole), random.Random(7)

@@ -13,7 +13,7 @@ import pytest
 from server.core.commands import CancelOrder, PlaceOrder, SetInstrument, SetLimits
 from server.core.engine import Engine
 from server.core.instruments import Instrument, Limits
-from server.core.market import TRADES_MAX, RecentTrade
+from server.core.market import TRADES_KEPT, RecentTrade
 from server.core.types import BUY, E8, IOC, LIMIT, SELL, OrderStatus
 from server.history import reader
 from server.history.reader import Down, History, OfAnother
@@ -92,8 +92,8 @@ def test_every_order_is_on_one_page_and_found_by_its_id(
             token = page.next_page_token
             if not token:
                 break
-        ids = {f"s{number}" for number in range(TRADES_MAX + 200)}
-        for number in range(0, TRADES_MAX + 200, 50):
+        ids = {f"s{number}" for number in range(TRADES_KEPT + 200)}
+        for number in range(0, TRADES_KEPT + 200, 50):
             ids |= {f"open{number}", f"gone{number}"}
         assert len(found) == len(ids)
         assert {event.order_id for event in found} == ids
@@ -101,7 +101,7 @@ def test_every_order_is_on_one_page_and_found_by_its_id(
         assert sequences == sorted(sequences, reverse=True)
         cancelled = OrdersQuery("a", NAME, BUY, int(OrderStatus.CANCELLED), 0, 1_000)
         page = await past.orders(cancelled, None)  # type: ignore[arg-type]
-        assert len(page.orders) == (TRADES_MAX + 200) // 50
+        assert len(page.orders) == (TRADES_KEPT + 200) // 50
         oldest = await past.order("s0", None)  # type: ignore[arg-type]
         assert oldest is not None
         event = oldest.order.event
@@ -155,7 +155,7 @@ def test_history_tells_of_what_had_ended_by_then(database: str) -> None:
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_page_names_another_where_there_is_one(site: Written, filled: str, *, kept: bool) -> None:
     """With a database and without one, of which memory has all of what is open."""
-    open_count = (TRADES_MAX + 200) // 50
+    open_count = (TRADES_KEPT + 200) // 50
     held_count = len(site.engine.orders("b", limit=1_000))
 
     async def run() -> None:
@@ -250,9 +250,9 @@ def test_trades_page_back_to_the_first(site: Written, database: str) -> None:
         history = History(database)
         past = past_of(site.engine, history)
         found = await all_trades(past)
-        assert len(found) == TRADES_MAX + 200
+        assert len(found) == TRADES_KEPT + 200
         assert [trade[3].maker_order_id for trade in found] == [
-            f"s{number}" for number in reversed(range(TRADES_MAX + 200))
+            f"s{number}" for number in reversed(range(TRADES_KEPT + 200))
         ]
         assert {trade[3].price_e8 for trade in found} == {100 * E8}
         assert found[-1][3].quantity_e8 == E8
@@ -263,7 +263,7 @@ def test_trades_page_back_to_the_first(site: Written, database: str) -> None:
 
 
 def test_a_page_may_end_within_the_trades_of_one_command(database: str) -> None:
-    count = TRADES_MAX + 100
+    count = TRADES_KEPT + 100
     site = Written()
     site.commit(SetInstrument(Instrument(NAME)))
     sells = [
@@ -301,10 +301,10 @@ def test_rather_nothing_than_a_short_answer(site: Written, database: str) -> Non
         assert [each.event.order_id for each in page.orders] == [each.order_id for each in after]
         assert page.next_page_token
         resting = OrdersQuery("a", "", 0, int(OrderStatus.OPEN), 0, 1_000)
-        assert len((await past.orders(resting, None)).orders) == (TRADES_MAX + 200) // 50  # type: ignore[arg-type]
-        recent = await past.trades(NAME, TRADES_MAX, None, None)  # type: ignore[arg-type]
+        assert len((await past.orders(resting, None)).orders) == (TRADES_KEPT + 200) // 50  # type: ignore[arg-type]
+        recent = await past.trades(NAME, TRADES_KEPT, None, None)  # type: ignore[arg-type]
         assert recent is not None
-        assert (len(recent.trades), bool(recent.next_page_token)) == (TRADES_MAX, True)
+        assert (len(recent.trades), bool(recent.next_page_token)) == (TRADES_KEPT, True)
         behind = History(database)
         with pytest.raises(Refusal, match="behind"):
             await past_of(site.engine, behind).order("s0", None)  # type: ignore[arg-type]
@@ -372,7 +372,7 @@ def test_lists_go_back_as_far_as_the_tables_are_whole_then_are_refused(
         assert refused == [f"NOT_AVAILABLE page_token {token} {lost}" for token in last]
         with pytest.raises(Refusal, match=r"NOT_AVAILABLE.*order_id.*never.*whole only from"):
             await past.order("never", None)  # type: ignore[arg-type]
-        assert await past.order(f"s{TRADES_MAX}", None)  # type: ignore[arg-type]
+        assert await past.order(f"s{TRADES_KEPT}", None)  # type: ignore[arg-type]
         await history.close()
 
     asyncio.run(run())

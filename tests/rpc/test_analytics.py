@@ -17,7 +17,7 @@ from exchange.v1.market_data_pb2_grpc import MarketDataStub
 from server.core.commands import PlaceOrder, SetInstrument
 from server.core.engine import Engine
 from server.core.instruments import Instrument
-from server.core.market import MINUTE_NS, TRADES_MAX
+from server.core.market import MINUTE_NS, TRADES_KEPT
 from server.core.types import BUY, E8, LIMIT, SELL, Stamp
 from server.rpc import market_view
 from server.rpc.analytics import (
@@ -119,8 +119,8 @@ def test_all_trades_at_hand(minutes: int) -> None:
 
 @pytest.mark.parametrize("minutes", [1, 15, 1_440])
 def test_whole_minutes_from_bars_and_parts_from_trades(minutes: int) -> None:
-    engine, done = traded(3 * TRADES_MAX, MINUTE_NS // 12)
-    oldest_ns = done[-TRADES_MAX][0]
+    engine, done = traded(3 * TRADES_KEPT, MINUTE_NS // 12)
+    oldest_ns = done[-TRADES_KEPT][0]
     draw = random.Random(minutes)
     for _ in range(50):
         start_ns = draw.randrange(BEGIN_NS, oldest_ns) // MINUTE_NS * MINUTE_NS
@@ -136,21 +136,21 @@ def ns_of(text: str) -> int:
 
 
 def test_what_is_not_kept_is_refused() -> None:
-    engine, done = traded(3 * TRADES_MAX, MINUTE_NS // 2)
+    engine, done = traded(3 * TRADES_KEPT, MINUTE_NS // 2)
     part = Query(NAME, done[10][0] + 1, engine.time_ns + 1, 1, with_empty=False)
     refused = analytics(engine, part, engine.time_ns)
     assert isinstance(refused, EdgeReject)
     whole_ns, after_ns = map(ns_of, re.findall(r"\d{4}-\S+Z", str(refused.limit)))
     kept_ns = (engine.time_ns // MINUTE_NS - 1_439) * MINUTE_NS
-    assert (whole_ns, after_ns) == (kept_ns, done[-TRADES_MAX][0] // 10**6 * 10**6)
+    assert (whole_ns, after_ns) == (kept_ns, done[-TRADES_KEPT][0] // 10**6 * 10**6)
     old = part._replace(start_ns=(engine.time_ns // MINUTE_NS - 1_441) * MINUTE_NS)
     assert isinstance(analytics(engine, old, engine.time_ns), EdgeReject)
-    within = part._replace(start_ns=done[-TRADES_MAX][0], end_ns=done[-TRADES_MAX][0] + 1)
+    within = part._replace(start_ns=done[-TRADES_KEPT][0], end_ns=done[-TRADES_KEPT][0] + 1)
     assert isinstance(analytics(engine, within, engine.time_ns), EdgeReject)
 
 
 def test_the_default_is_the_day() -> None:
-    engine, done = traded(3 * TRADES_MAX, MINUTE_NS // 2)
+    engine, done = traded(3 * TRADES_KEPT, MINUTE_NS // 2)
     query = checked(Query(NAME, None, None, 0, with_empty=False))
     assert isinstance(query, Query)
     found = answered(engine, query)

@@ -17,6 +17,7 @@ from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls
 from server.rpc.http.streams import HttpStreams
 from server.rpc.market_figures import Days, statistics_of
+from server.rpc.market_view import LEVELS_DEFAULT, TRADES_DEFAULT, TRADES_MAX
 from server.rpc.parse import trades_before
 from server.rpc.past import Past
 from server.times import time_text
@@ -44,7 +45,7 @@ class HttpMarket:
         self, request: messages.GetOrderBookRequest, context: Context
     ) -> messages.GetOrderBookResponse:
         levels = await self._whole(
-            "levels", request.levels, parse.LEVELS_DEFAULT, parse.LEVELS_MAX, context
+            "levels", request.levels, LEVELS_DEFAULT, parse.LEVELS_MAX, context
         )
         return await self._of_listed(
             request.instrument,
@@ -56,9 +57,7 @@ class HttpMarket:
     async def ListTrades(
         self, request: messages.ListTradesRequest, context: Context
     ) -> messages.ListTradesResponse:
-        limit = await self._whole(
-            "limit", request.limit, parse.TRADES_DEFAULT, parse.TRADES_MAX, context
-        )
+        limit = await self._whole("limit", request.limit, TRADES_DEFAULT, TRADES_MAX, context)
         before = trades_before(request.page_token)
         if isinstance(before, EdgeReject):
             await self._calls.refuse(context, before)
@@ -136,7 +135,7 @@ class HttpMarket:
     ) -> messages.CreateSnapshotResponse:
         def fill(reply: messages.CreateSnapshotResponse, engine: Engine, name: str) -> None:
             reply.snapshot.SetInParent()
-            present.depth(reply.snapshot, engine, name, parse.LEVELS_DEFAULT)
+            present.depth(reply.snapshot, engine, name, LEVELS_DEFAULT)
 
         reply = await self._of_listed(
             request.instrument, messages.CreateSnapshotResponse, fill, context

@@ -18,6 +18,7 @@ from server.rpc.errors import EdgeReject
 from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls, told
 from server.rpc.http.encoded_depth import encoded_depth
+from server.rpc.market_view import LEVELS_DEFAULT
 from server.rpc.past import Past
 from server.rpc.present import LISTED_MAX
 
@@ -103,4 +104,4 @@ class HttpOrders:
 
 def book_of(instrument: str) -> Callable[[Engine], bytes]:
     """What renders the book of a place reply."""
-    return lambda engine: encoded_depth(engine.book(instrument), parse.LEVELS_DEFAULT)
+    return lambda engine: encoded_depth(engine.book(instrument), LEVELS_DEFAULT)

@@ -17,11 +17,7 @@ from server.rpc.http.words import PREVENTIONS, SIDES, STATUSES, TIMES_IN_FORCE, 
 from server.rpc.parse import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, OrdersQuery, page_before, too_many
 
 INSTRUMENT_DEFAULT: Final = "BTC-USD"
-LEVELS_DEFAULT: Final = 20
 LEVELS_MAX: Final = 100
-TRADES_DEFAULT: Final = 50
-TRADES_MAX: Final = 1_000
-"""As many as the engine remembers."""
 
 _TIME: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}([.]([0-9]{1,9}))?)?"
