@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.configuration import Addresses, configuration
+from gateway.addresses import Addresses
+from gateway.configuration import configuration
 
 
 @dataclass(frozen=True, slots=True)

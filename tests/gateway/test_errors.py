@@ -6,7 +6,7 @@ import socket
 import httpx
 import pytest
 
-from gateway.configuration import REQUEST_BYTES_MAX
+from gateway.filters import REQUEST_BYTES_MAX
 from tests.gateway.door import Market, error_of, refusal_of
 from tests.running import Everything
 

@@ -19,7 +19,8 @@ from exchange.v1 import market_data_pb2, order_service_pb2
 from exchange.v1.market_data_pb2_grpc import MarketDataStub
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from gateway import envoy
-from gateway.configuration import cluster, configuration, listener
+from gateway.clusters import cluster
+from gateway.configuration import configuration, listener
 from gateway.routes import OWN_METHODS, grpc_streams, json_routes, pattern_of
 from tests.gateway.door import Market, error_of
 from tests.running import Everything, Running, Starter, free_port, until

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.configuration import json_route
+from gateway.route_table import json_route
 from gateway.routes import json_routes
 from tests.gateway.door import Market, decimal, refusal_of
 
