@@ -65,7 +65,7 @@ class SequencerLimits:
 @dataclass(frozen=True, slots=True)
 class GrpcLimits:
     """Section `[grpc]`: of the server's own port. The gateway has bounds of its own, fit for these
-    as they are by default, which do not follow them (`gateway/configuration.py`)."""
+    as they are by default, which do not follow them (`gateway/clusters.py`)."""
 
     message_bytes_max: int = bounded(MIB, 1024, 64 * MIB)
     """Largest request: 1,000 commands with the longest ids fit, and little memory for each call."""
