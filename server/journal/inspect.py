@@ -13,10 +13,9 @@ Exit codes: 0 all is well, a torn tail that the next start cuts included; 1 some
 
 import json
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
 from server.core.dump import state_hash
 from server.core.engine import RULES_VERSION, Engine
@@ -32,9 +31,8 @@ from server.journal.replay import Replay
 from server.journal.segments import FILE_HEADER_BYTES, FILE_NAME, Segments, segment_paths
 from server.journal.snapshots import SnapshotBad, known_marks, load_snapshot, snapshot_paths
 from server.journal.tail import Cut, judge
+from server.pace import Pace
 from server.times import exact_time_text
-
-PROGRESS_S: Final = 1.0
 
 
 def verify(directory: Path, out: TextIO, *, replay: bool = True) -> int:
@@ -191,7 +189,7 @@ class _Walk:
         self._replay: Replay | None = None
         self._mark: Mark | None = None
         self._snapshots: dict[int, tuple[Path, bytes, Mark]] = {}
-        self._due = time.monotonic() + PROGRESS_S
+        self._pace = Pace()
         self._judge_snapshots()
 
     def advance(self, record: Record) -> None:
@@ -293,9 +291,7 @@ class _Walk:
             self._say(f"good {path}")
 
     def _progress(self) -> None:
-        now = time.monotonic()
-        if now >= self._due and self._mark is not None:
-            self._due = now + PROGRESS_S
+        if self._pace.is_due() and self._mark is not None:
             self._say(f"...  sequence {self._mark.fence.last_sequence}")
 
     def _fault(self, text: str) -> None:

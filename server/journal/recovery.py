@@ -15,11 +15,10 @@ directory. What lies before the snapshot isn't read: `exchange journal verify` d
 """
 
 import gc
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from server import collector
 from server.core.dump import state_hash
@@ -43,9 +42,7 @@ from server.journal.snapshots import (
 )
 from server.journal.storage import sync_directory
 from server.journal.tail import Cut, judge, keep_aside_and_cut
-
-PROGRESS_S: Final = 1.0
-"""Between two calls of `progress`, and before the first."""
+from server.pace import Pace
 
 
 class Progress(NamedTuple):
@@ -110,38 +107,35 @@ def recover(
     """Recover the data directory, whose lock the caller holds; raises `JournalRefused` or
     `OSError`. `progress` is called about once a second if it takes longer than that."""
     with collector.paused():
-        recovered = _recover(directory, _Pace(progress), shard)
+        recovered = _recover(directory, _Reports(progress), shard)
         gc.freeze()  # It stays; the collector would walk all of it as soon as it goes on.
         return recovered
 
 
-class _Pace:
-    """Calls `progress` at most once in `PROGRESS_S`."""
+class _Reports:
+    """Calls `progress`, where there is one, at its pace."""
 
     def __init__(self, progress: Callable[[Progress], None] | None) -> None:
-        self.began = time.monotonic()
+        self.pace = Pace()
         self._progress = progress
-        self._due = self.began + PROGRESS_S
 
     def tick(self, last_sequence: int, byte_count: int, byte_count_all: int) -> None:
-        now = time.monotonic()
-        if now >= self._due and self._progress is not None:
-            self._due = now + PROGRESS_S
-            seconds = now - self.began
+        if self._progress is not None and self.pace.is_due():
+            seconds = self.pace.seconds
             self._progress(Progress(last_sequence, byte_count, byte_count_all, seconds))
 
 
-def _recover(directory: Path, pace: _Pace, shard: int) -> Recovered:
+def _recover(directory: Path, reports: _Reports, shard: int) -> Recovered:
     known = known_marks(directory)
     segments = _open(directory, known, shard)
     try:
         _expect_all(segments, known)
-        found = newest_good(directory, partial(pace.tick, 0))
+        found = newest_good(directory, partial(reports.tick, 0))
         replay = _start(segments, found)
         # A segment begins when everything before it is durable.
         proven = max([segments.all[-1].start, *(mark.position for mark in known)])
         try:
-            cut = _replay(segments, replay, proven, pace)
+            cut = _replay(segments, replay, proven, reports)
         except RulesDiffer as it:
             raise RulesDiffer(it.file, it.sequence, it.found, it.own, _no_good(found)) from it
         if cut is not None:
@@ -159,7 +153,7 @@ def _recover(directory: Path, pace: _Pace, shard: int) -> Recovered:
         cut,
         found.passed_over,
         _hash(replay, found),
-        time.monotonic() - pace.began,
+        reports.pace.seconds,
     )
     return Recovered(engine, FileLog(segments, replay.mark, RULES_VERSION), report)
 
@@ -231,14 +225,14 @@ def _no_good(found: Found) -> str:
     return "".join(f"; {path} is no good: {reason}" for path, reason in found.passed_over)
 
 
-def _replay(storage: Segments, replay: Replay, known: int, pace: _Pace) -> Cut | None:
+def _replay(storage: Segments, replay: Replay, known: int, reports: _Reports) -> Cut | None:
     """Advance to the last whole record; what follows it is returned, or refused."""
     size = storage.size()
     reader = FrameReader(storage, replay.mark.journal, replay.mark.position, size)
     try:
         while (record := reader.read()) is not None:
             replay.advance(record)
-            pace.tick(record.last_sequence, record.end, size)
+            reports.tick(record.last_sequence, record.end, size)
     except PayloadInvalid as error:
         sequence = replay.mark.fence.last_sequence + 1
         path, offset = storage.place(reader.offset)

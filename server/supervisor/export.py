@@ -7,7 +7,6 @@ A file gets its name when it is whole; before that it has `.part` behind it.
 import argparse
 import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from clients.files import file_to_write, unfinished_of, whole_file
 from server.exits import Exit
 from server.logs import error
+from server.pace import Pace
 from server.settings import Settings
 from server.supervisor.configuration import ConfigurationWrong
 from server.supervisor.journal import guarded, has_journal, records_after
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 TABLES: Final = ("trades", "orders", "events")
 FORMATS: Final = ("csv", "ndjson", "parquet")
-PROGRESS_S: Final = 1.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FRACTION: Final = re.compile("[.,]([0-9]+)")
 """Of a second, all of it: `datetime` keeps six digits."""
@@ -218,8 +217,7 @@ class _Progress:
     def __init__(self, directory: Path, chosen: "Range") -> None:
         self._directory = directory
         self._chosen = chosen
-        self._began = time.monotonic()
-        self._due = self._began + PROGRESS_S
+        self._pace = Pace()
         self._rows = 0
         self._sequence = 0
 
@@ -227,8 +225,7 @@ class _Progress:
         for record in records:
             if record.time_ns < self._chosen.until_ns:
                 self._sequence = min(record.last_sequence, self._chosen.last_sequence)
-            if time.monotonic() >= self._due:
-                self._due = time.monotonic() + PROGRESS_S
+            if self._pace.is_due():
                 self.say(f", {self._percent(record.end)} % of the journal")
             yield record
 
@@ -248,5 +245,5 @@ class _Progress:
             yield row
 
     def say(self, place: str = "") -> None:
-        seconds = time.monotonic() - self._began
+        seconds = self._pace.seconds
         _say(f"{self._rows} rows up to sequence {self._sequence}{place}, {seconds:.1f} s")

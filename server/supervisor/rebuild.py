@@ -7,7 +7,6 @@ that holds it.
 import argparse
 import asyncio
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from server.exits import Exit
 from server.logs import error
+from server.pace import Pace
 from server.settings import Settings
 from server.supervisor.journal import guarded, has_journal, kept_after, records_after
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 KINDS: Final = ("postgres",)
 FOLLOWER: Final = "rebuild"
 """For which a server keeps the journal meanwhile."""
-PROGRESS_S: Final = 1.0
 
 DESCRIPTION: Final = """\
 Builds the tables of PostgreSQL again from the journal, beside those that are there, compares every
@@ -189,16 +188,13 @@ class _Progress:
     """Says once a second, on standard error, how far the copies are."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._due = self._began + PROGRESS_S
+        self._pace = Pace()
 
     def copied(self, sequence: int) -> None:
         """The copies hold everything up to here."""
-        now = time.monotonic()
-        if now >= self._due:
-            self._due = now + PROGRESS_S
+        if self._pace.is_due():
             print(
-                f"rows made up to sequence {sequence}, {now - self._began:.0f} s",
+                f"rows made up to sequence {sequence}, {self._pace.seconds:.0f} s",
                 file=sys.stderr,
                 flush=True,
             )

@@ -26,6 +26,7 @@ COLLECTOR = {"server.collector"}
 OUTAGE_LINES = {"server.outage_lines"}
 DELAYS = {"server.delays"}
 DECIMALS = {"server.decimals"}
+PACE = {"server.pace"}
 TIMES = {"server.times"}
 REDIS_CLIENT = {"server.redis_client"}
 MESSAGES = {"exchange"}
@@ -38,12 +39,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.outage_lines": set(),
     "server.delays": set(),
     "server.decimals": set(),
+    "server.pace": set(),
     "server.times": set(),
     "server.redis_client": set(),
     "server.event_messages": CORE | DECIMALS | MESSAGES,
     "server.settings": CORE,
     "server.logs": SETTINGS,
-    "server.journal": CORE | DECIMALS | TIMES | COLLECTOR,
+    "server.journal": CORE | DECIMALS | TIMES | COLLECTOR | PACE,
     "server.sequencer": JOURNAL | SETTINGS,
     "server.feed": SEQUENCER | SETTINGS | MESSAGES,
     "server.metrics": CORE | {"server.sequencer", "server.feed"},
@@ -74,6 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | EXITS
     | LOGS
     | DECIMALS
+    | PACE
     | WIRE
     | {"server.app", "server.followers", "clients", "gateway"},
     "clients": WIRE,

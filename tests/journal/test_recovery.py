@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from server import pace
 from server.core.commands import OpenSession, PlaceOrder
 from server.core.events import SessionOpened
 from server.core.types import E8
-from server.journal import recovery
 from server.journal.log import Position
 from server.journal.payload import encode_batch
 from server.journal.record import BATCH, HEADER_BYTES
@@ -401,7 +401,7 @@ def test_a_journaled_command_that_is_refused_now_is_named(tmp_path: Path) -> Non
 
 
 def test_progress_is_told_while_it_takes_long(plain: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recovery, "PROGRESS_S", 0.0)
+    monkeypatch.setattr(pace, "INTERVAL_S", 0.0)
     told: list[Progress] = []
     recover(plain.directory, told.append).log.close()
     sequences = [progress.last_sequence for progress in told]
@@ -413,7 +413,7 @@ def test_progress_is_told_while_it_takes_long(plain: Copy, monkeypatch: pytest.M
 def test_progress_is_told_while_a_snapshot_is_loaded(
     with_snapshots: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "PROGRESS_S", 0.0)
+    monkeypatch.setattr(pace, "INTERVAL_S", 0.0)
     told: list[Progress] = []
     recover(with_snapshots.directory, told.append).log.close()
     assert told[0].sentence().startswith("recovering: snapshot, ")
