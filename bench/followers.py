@@ -43,7 +43,9 @@ from server.history.reader import History
 from server.journal.snapshots import write_snapshot
 from server.rpc.analytics import Analytics
 from server.rpc.market_view import analytics
-from server.supervisor import embedded_postgres, kafka_broker, redis_server
+from server.supervisor.embedded import kafka as embedded_kafka
+from server.supervisor.embedded import postgres as embedded_postgres
+from server.supervisor.embedded import redis as embedded_redis
 
 WRITTEN: Final = 200_000
 WRITER_GOAL: Final = 10_000
@@ -103,9 +105,9 @@ def _installed() -> bool:
         print(line, file=sys.stderr, flush=True)
 
     try:
-        redis_server.install(say)
-        kafka_broker.install(say)
-    except (redis_server.RedisMissing, kafka_broker.KafkaMissing) as missing:
+        embedded_redis.install(say)
+        embedded_kafka.install(say)
+    except (embedded_redis.RedisMissing, embedded_kafka.KafkaMissing) as missing:
         say(f"followers are measured without Kafka and Redis: {missing}")
         return False
     return True

@@ -250,7 +250,7 @@ def _take_files() -> None:
 
 def _handed_on(options: argparse.Namespace) -> list[str]:
     """The options again, for the parts."""
-    from server.supervisor.own_servers import VARIABLES
+    from server.supervisor.embedded.choose import VARIABLES
 
     handed_on = ["--config", options.config] if options.config else []
     for named in NAMED:

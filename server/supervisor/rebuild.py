@@ -155,7 +155,7 @@ def _told(result: "Result", *, check: bool) -> int:
 
 
 def _embedded_url(directory: Path) -> str:
-    from server.supervisor.embedded_postgres import URL_FILE_NAME
+    from server.supervisor.embedded.postgres import URL_FILE_NAME
 
     file = directory / URL_FILE_NAME
     return file.read_text("ascii").strip() if file.exists() else ""

@@ -10,11 +10,11 @@ from server import logs
 from server.exits import Exit
 from server.logs import error
 from server.settings import Settings, is_loopback
-from server.supervisor.own_address import free_port
-from server.supervisor.own_servers import forget
+from server.supervisor.embedded.address import free_port
+from server.supervisor.embedded.choose import forget
+from server.supervisor.embedded.program_missing import ProgramMissing
 from server.supervisor.parent import Parent
 from server.supervisor.priority import give_way
-from server.supervisor.program_missing import ProgramMissing
 
 
 def server(settings: Settings, parent: Parent) -> int:
@@ -73,38 +73,41 @@ def websocket(settings: Settings, parent: Parent) -> int:
 
 def postgres(settings: Settings, _parent: Parent) -> int:
     """Becomes the embedded PostgreSQL."""
-    from server.supervisor import embedded_postgres as own
+    from server.supervisor.embedded import postgres as embedded
 
     def command() -> list[str]:
-        return own.command(own.prepare(settings.data_dir), own.port_of(settings))
+        directory = embedded.prepare(settings.data_dir)
+        return embedded.command(directory, embedded.ADDRESS.port(settings))
 
     return _become_server("postgres", command, settings.niceness)
 
 
 def redis(settings: Settings, _parent: Parent) -> int:
     """Becomes the embedded Redis."""
-    from server.supervisor import redis_server as own
+    from server.supervisor.embedded import redis as embedded
 
     def command() -> list[str]:
-        program = own.install(logs.say)
-        return own.command(program, own.prepare(settings.data_dir, own.port_of(settings)))
+        program = embedded.install(logs.say)
+        port = embedded.ADDRESS.port(settings)
+        return embedded.command(program, embedded.prepare(settings.data_dir, port))
 
     return _become_server("redis", command, settings.niceness)
 
 
 def kafka(settings: Settings, _parent: Parent) -> int:
     """Becomes the embedded Kafka."""
-    from server.supervisor import kafka_broker as own
+    from server.supervisor.embedded import kafka as embedded
 
     def command() -> list[str]:
-        installation = own.install(logs.say)
-        directory = settings.data_dir.absolute() / own.DIRECTORY_NAME
-        configuration = own.prepare(installation, directory, own.port_of(settings), free_port())
+        installation = embedded.install(logs.say)
+        directory = settings.data_dir.absolute() / embedded.DIRECTORY_NAME
+        port = embedded.ADDRESS.port(settings)
+        configuration = embedded.prepare(installation, directory, port, free_port())
         # It says much at a start and a stop that is of use to nobody but who looks for a fault.
-        output = os.open(directory / own.OUTPUT_FILE_NAME, _NEW_FILE, 0o600)
+        output = os.open(directory / embedded.OUTPUT_FILE_NAME, _NEW_FILE, 0o600)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        return own.command(installation, configuration)
+        return embedded.command(installation, configuration)
 
     return _become_server("kafka", command, settings.niceness)
 
@@ -117,7 +120,7 @@ def _only_here(place: str) -> bool:
 
 
 def _become_server(name: str, command: Callable[[], list[str]], niceness: int) -> int:
-    """Make a server of one's own ready and become it; it keeps the tie to the parent."""
+    """Make an embedded server ready and become it; it keeps the tie to the parent."""
     try:
         ready = command()
     except ProgramMissing as missing:

@@ -14,8 +14,7 @@ from server.exits import Exit
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.storage import DISK_FULL
 from server.settings import Settings, meet, reachable
-from server.supervisor import own_servers
-from server.supervisor.own_servers import OwnServer
+from server.supervisor.embedded.choose import EmbeddedServer, choose, tell_parts
 from server.supervisor.part import Part
 from server.supervisor.ports import ports, unusable
 from server.supervisor.priority import children_give_way
@@ -85,8 +84,8 @@ async def _watch(settings: Settings, options: Sequence[str]) -> int:
         # Who is started with nohup goes on when its terminal is gone.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    settings, servers, without_postgres = own_servers.choose(settings)
-    own_servers.tell_parts(settings)
+    settings, servers, without_postgres = choose(settings)
+    tell_parts(settings)
     watch = _parts(settings, options, servers)
     try:
         stopping = asyncio.create_task(stop.wait())
@@ -129,7 +128,7 @@ def ready_line(settings: Settings, without_postgres: str, *, with_http: bool) ->
     return f"ready: {http}gRPC {settings.server_address}, data in {directory}{without}"
 
 
-def _parts(settings: Settings, options: Sequence[str], servers: Sequence[OwnServer]) -> Watch:
+def _parts(settings: Settings, options: Sequence[str], servers: Sequence[EmbeddedServer]) -> Watch:
     def command(name: str, *own: str) -> list[str]:
         # -P: a folder named `server` where the exchange is started must not be taken for ours.
         return [sys.executable, "-P", "-m", "server.supervisor.entry", name, *options, *own]
@@ -140,15 +139,15 @@ def _parts(settings: Settings, options: Sequence[str], servers: Sequence[OwnServ
     stop = settings.stop
     beside = [
         Part(
-            own.name,
-            command(own.name),
+            server.name,
+            command(server.name),
             logs.pass_on,
             stop.part_s,
-            partial(_listens, own.port),
-            own.stop_signal,
+            partial(_listens, server.port),
+            server.stop_signal,
             partial(children_give_way, settings.niceness),
         )
-        for own in servers
+        for server in servers
     ]
     to_server = ("--server", settings.server_address)
     return Watch(

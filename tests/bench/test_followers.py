@@ -6,8 +6,8 @@ import pytest
 
 from bench import followers
 from bench.workloads import Plan
-from server.supervisor import embedded_postgres
-from server.supervisor.embedded_postgres import PostgresMissing
+from server.supervisor.embedded import postgres as embedded_postgres
+from server.supervisor.embedded.postgres import PostgresMissing
 
 
 @pytest.fixture

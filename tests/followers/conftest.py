@@ -13,8 +13,8 @@ import asyncpg
 import psutil
 import pytest
 
-from server.supervisor import embedded_postgres
-from server.supervisor.embedded_postgres import PostgresMissing
+from server.supervisor.embedded import postgres as embedded_postgres
+from server.supervisor.embedded.postgres import PostgresMissing
 from tests.followers.small_disk import SmallDisk
 from tests.running import START_S, free_port
 

@@ -12,7 +12,7 @@ from confluent_kafka import ElectionType
 from confluent_kafka.admin import AdminClient
 
 from server.followers.messages import TOPICS
-from server.supervisor.kafka_broker import (
+from server.supervisor.embedded.kafka import (
     CLUSTER_ID,
     CONFIGURATION,
     Installation,

@@ -24,7 +24,7 @@ from server.followers.kafka import KafkaFollower
 from server.followers.messages import TOPICS, Encoder, MessageMark, Protobuf
 from server.journal.record import Record
 from server.settings import KafkaSettings
-from server.supervisor.kafka_broker import KafkaMissing, command, install, prepare
+from server.supervisor.embedded.kafka import KafkaMissing, command, install, prepare
 from tests.running import free_port
 
 START_S = 60.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis, RedisError
 
-from server.supervisor import redis_server
+from server.supervisor.embedded import redis as embedded_redis
 from tests.running import free_port
 
 START_S = 30.0
@@ -21,19 +21,19 @@ class Site:
 
     def __init__(self, directory: Path) -> None:
         try:
-            self._program = redis_server.install(print)
-        except redis_server.RedisMissing as missing:
+            self._program = embedded_redis.install(print)
+        except embedded_redis.RedisMissing as missing:
             # Where CI is set, a skip is a failure.
             pytest.skip(f"no Redis here, so what needs it is not tested: {missing}")
         port = free_port()
-        self.url = redis_server.url(directory, port)
-        self._configuration = redis_server.prepare(directory, port)
+        self.url = embedded_redis.url(directory, port)
+        self._configuration = embedded_redis.prepare(directory, port)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Until it answers."""
         self._process = subprocess.Popen(
-            [*redis_server.command(self._program, self._configuration), "--databases", "4"],
+            [*embedded_redis.command(self._program, self._configuration), "--databases", "4"],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

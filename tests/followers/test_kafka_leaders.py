@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from server.supervisor import kafka_broker
+from server.supervisor.embedded import kafka as embedded_kafka
 from tests.followers.kafka_cluster import SECONDS, Cluster
 from tests.followers.test_kafka import assert_topics_equal_the_journal, load, wait_level
 from tests.processes.load import Load
@@ -19,7 +19,7 @@ MORE = 10
 def cluster(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Cluster]:
-    monkeypatch.setattr(kafka_broker, "HEAP", "256m")
+    monkeypatch.setattr(embedded_kafka, "HEAP", "256m")
     cluster = Cluster(tmp_path_factory.mktemp("kafka"))
     yield cluster
     cluster.kill()

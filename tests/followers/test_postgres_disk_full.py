@@ -12,7 +12,7 @@ import pytest
 
 from exchange.v1.part_service_pb2 import ListPartsRequest, PartStatus
 from exchange.v1.part_service_pb2_grpc import PartServiceStub
-from server.supervisor.embedded_postgres import PostgresMissing
+from server.supervisor.embedded.postgres import PostgresMissing
 from tests.followers.conftest import PostgresServer
 from tests.followers.small_disk import SmallDisk
 from tests.followers.test_postgres import Fetch

@@ -21,8 +21,11 @@ import pytest
 import yaml
 
 from server.settings import Settings
-from server.supervisor import embedded_postgres, kafka_broker, main, redis_server
+from server.supervisor import main
 from server.supervisor.configuration import CONFIG_VARIABLE, NAMED, load
+from server.supervisor.embedded import kafka as embedded_kafka
+from server.supervisor.embedded import postgres as embedded_postgres
+from server.supervisor.embedded import redis as embedded_redis
 from tests.running import EXCHANGE, Starter, free_port, until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -128,10 +131,12 @@ def test_the_servers_are_as_in_the_other_tests() -> None:
         for source, *_ in (volume.split(":") for volume in service.get("volumes", ()))
     }
     assert embedded_postgres.CONFIGURATION in mounted
-    assert redis_server.CONFIGURATION in mounted
-    assert kafka_broker.CONFIGURATION.parent in mounted
-    assert kafka_broker.COORDINATES.split("+")[0].endswith(SERVICES["kafka"]["image"].split(":")[1])
-    assert environment_of("kafka")["CLUSTER_ID"] == kafka_broker.CLUSTER_ID
+    assert embedded_redis.CONFIGURATION in mounted
+    assert embedded_kafka.CONFIGURATION.parent in mounted
+    assert embedded_kafka.COORDINATES.split("+")[0].endswith(
+        SERVICES["kafka"]["image"].split(":")[1]
+    )
+    assert environment_of("kafka")["CLUSTER_ID"] == embedded_kafka.CLUSTER_ID
     postgres = environment_of("postgres")
     assert {name: environment_of("server")[name] for name in postgres} == postgres
     password = resolved(SERVICES["redis"]["command"][-1])
@@ -207,8 +212,8 @@ class Containers:
 
 def test_the_parts_run_as_in_their_containers(starter: Starter, tmp_path: Path) -> None:
     servers = tmp_path / "servers"
-    url = urlsplit(embedded_postgres.choose_url(servers))
-    redis_url = redis_server.choose_url(servers)
+    url = urlsplit(embedded_postgres.ADDRESS.assign(servers))
+    redis_url = embedded_redis.ADDRESS.assign(servers)
     for name in ("postgres", "redis"):
         starter.run(name, "--data-dir", str(servers))
     outside = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.supervisor import package_cache
+from server.supervisor.embedded import package_cache
 from tests.running import is_there, until
 
 GONE_S = 1.0
@@ -63,7 +63,7 @@ def test_one_installs_while_the_others_wait_and_find_it_there(
 def test_an_installation_does_not_go_on_without_who_wanted_it(tmp_path: Path) -> None:
     child = f"import os, time; open({str(tmp_path / 'it')!r}, 'w').write(str(os.getpid()))"
     program = (
-        "import sys; from server.supervisor.package_cache import run;"
+        "import sys; from server.supervisor.embedded.package_cache import run;"
         f"run([sys.executable, '-c', {child + '; time.sleep(100)'!r}])"
     )
     with subprocess.Popen([sys.executable, "-c", program]) as wanted:

@@ -16,7 +16,10 @@ from confluent_kafka import Consumer, TopicPartition
 from redis import Redis
 
 from server.settings import Settings
-from server.supervisor import embedded_postgres, kafka_broker, own_servers, redis_server
+from server.supervisor.embedded import kafka as embedded_kafka
+from server.supervisor.embedded import postgres as embedded_postgres
+from server.supervisor.embedded import redis as embedded_redis
+from server.supervisor.embedded.choose import VARIABLES, choose
 from tests.processes.test_up import place
 from tests.processes.test_up_postgres import orders
 from tests.running import Everything, Starter, is_there, until
@@ -36,9 +39,9 @@ OWN = {"postgres": "postgres", "redis": "redis-server", "kafka": "java"}
 @pytest.fixture(scope="module")
 def full(module_starter: Starter) -> Iterator[Everything]:
     try:
-        redis_server.install(print)
-        kafka_broker.install(print)
-    except (redis_server.RedisMissing, kafka_broker.KafkaMissing) as missing:
+        embedded_redis.install(print)
+        embedded_kafka.install(print)
+    except (embedded_redis.RedisMissing, embedded_kafka.KafkaMissing) as missing:
         pytest.skip(f"`up --full` is not tested: {missing}")
     exchange = module_starter.up("--full", EXCHANGE_POSTGRES="embedded")
     place(exchange, "before-anything-else")
@@ -67,14 +70,14 @@ def wait_healthy(exchange: Everything) -> None:
     until(is_healthy, HEALTHY_S, f"health of all, after {exchange.running.lines}")
 
 
-def own_processes(exchange: Everything) -> dict[str, psutil.Process]:
+def embedded_processes(exchange: Everything) -> dict[str, psutil.Process]:
     children = psutil.Process(exchange.running.pid).children()
     return {name: it for name, program in OWN.items() for it in children if it.name() == program}
 
 
 def placed_in_topic(data_dir: Path) -> int:
     """Messages in `exchange-orders`."""
-    brokers = (data_dir / kafka_broker.BROKERS_FILE_NAME).read_text("ascii").strip()
+    brokers = (data_dir / embedded_kafka.BROKERS_FILE_NAME).read_text("ascii").strip()
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "test", "log_level": 0})
     try:
         topic = consumer.list_topics("exchange-orders", timeout=10).topics["exchange-orders"]
@@ -98,7 +101,7 @@ def test_all_parts_are_healthy_and_have_what_happened(
     place(full, "one")
     until(lambda: orders(data_dir) == known + 1, HEALTHY_S, "the order in the table")
     until(lambda: placed_in_topic(data_dir) == known + 1, HEALTHY_S, "the order in the topic")
-    url = (data_dir / redis_server.URL_FILE_NAME).read_text("ascii").strip()
+    url = (data_dir / embedded_redis.URL_FILE_NAME).read_text("ascii").strip()
     with Redis.from_url(url) as client:
         assert client.ping()
 
@@ -126,27 +129,27 @@ def test_the_queries_of_the_readme_find_something(
 
 
 def test_each_is_a_child_that_shows_no_password(full: Everything, module_starter: Starter) -> None:
-    found = own_processes(full)
+    found = embedded_processes(full)
     assert set(found) == set(OWN)
-    password = (module_starter.data_dir / redis_server.PASSWORD_FILE_NAME).read_text("ascii")
+    password = (module_starter.data_dir / embedded_redis.PASSWORD_FILE_NAME).read_text("ascii")
     for line in full.running.command_lines().values():
         assert password not in " ".join(line)
     for name, process in found.items():
-        assert not set(own_servers.VARIABLES.values()) & set(process.environ()), name
+        assert not set(VARIABLES.values()) & set(process.environ()), name
         assert (module_starter.data_dir / name).is_dir()
 
 
 def test_those_that_end_are_started_again_and_orders_are_taken_meanwhile(
     full: Everything, module_starter: Starter
 ) -> None:
-    before = own_processes(full)
+    before = embedded_processes(full)
     known = orders(module_starter.data_dir)
     for process in before.values():
         process.kill()
     until(lambda: health(full)["checks"]["kafka"] == "down", SHOWN_S, "Kafka shown as down")
     place(full, "without-them")
     wait_healthy(full)
-    after = own_processes(full)
+    after = embedded_processes(full)
     assert {name: it.pid for name, it in after.items()}.keys() == before.keys()
     assert not {it.pid for it in after.values()} & {it.pid for it in before.values()}
     data_dir = module_starter.data_dir
@@ -175,11 +178,13 @@ def test_the_first_use_installs_and_says_so(
 
 def test_what_is_named_is_not_started(tmp_path: Path) -> None:
     named = Settings(
-        tmp_path, postgres_url="postgresql://a", redis_url="redis://b", kafka_brokers="c:1"
+        tmp_path, postgres_url="postgresql://a", redis_url="redis://b", kafka_brokers="c:1,d:2"
     )
-    assert own_servers.choose(replace(named, full=True)) == (replace(named, full=True), [], "")
-    chosen = own_servers.choose(Settings(tmp_path, postgres="off"))
+    found = [it.ADDRESS.port(named) for it in (embedded_postgres, embedded_redis, embedded_kafka)]
+    assert found == [5432, 6379, 2]
+    assert choose(replace(named, full=True)) == (replace(named, full=True), [], "")
+    chosen = choose(Settings(tmp_path, postgres="off"))
     assert (chosen.servers, chosen.settings.outside_parts) == ([], [])
-    chosen = own_servers.choose(replace(named, full=True, kafka_brokers=""))
-    assert [own.name for own in chosen.servers] == ["kafka"]
+    chosen = choose(replace(named, full=True, kafka_brokers=""))
+    assert [server.name for server in chosen.servers] == ["kafka"]
     assert chosen.settings.kafka_brokers == f"127.0.0.1:{chosen.servers[0].port}"

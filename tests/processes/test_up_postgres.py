@@ -14,9 +14,9 @@ import asyncpg
 import psutil
 import pytest
 
-from server.supervisor import embedded_postgres
 from server.supervisor.configuration import load
-from server.supervisor.embedded_postgres import PostgresMissing
+from server.supervisor.embedded import postgres as embedded_postgres
+from server.supervisor.embedded.postgres import PostgresMissing
 from server.supervisor.up import ready_line
 from tests.processes.test_up import place
 from tests.running import Everything, Starter, is_there, until
@@ -125,7 +125,7 @@ def test_a_cluster_is_not_made_on_without_who_wanted_it(tmp_path: Path) -> None:
     initdb.chmod(0o700)
     program = (
         "import sys; from pathlib import Path;"
-        "from server.supervisor import embedded_postgres as it;"
+        "from server.supervisor.embedded import postgres as it;"
         "it.programs = lambda: Path(sys.argv[1]); it._ordinary = list;"
         "it.prepare(Path(sys.argv[1], 'data'))"
     )

@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and Kafka: named, of one's own, or not asked for. Orders are taken without."""
+"""PostgreSQL, Redis and Kafka: named, embedded, or not asked for. Orders are taken without."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -7,9 +7,9 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from server.settings import Settings, address
-from server.supervisor import embedded_postgres, kafka_broker, redis_server
 from server.supervisor.doctor.finding import Finding, good, note
-from server.supervisor.program_missing import ProgramMissing
+from server.supervisor.embedded import kafka, postgres, redis
+from server.supervisor.embedded.program_missing import ProgramMissing
 
 ANSWER_S: Final = 2.0
 NOT_WANTED: Final = "not asked for: disabled"
@@ -26,15 +26,15 @@ def examine(settings: Settings) -> Iterator[Finding]:
     elif settings.postgres == "off":
         yield good("postgres", NOT_WANTED)
     else:
-        yield _own_postgres()
-    yield _of_full("redis", settings.redis_url, redis_server.place, settings)
+        yield _embedded_postgres()
+    yield _of_full("redis", settings.redis_url, redis.place, settings)
     brokers = [f"kafka://{each}" for each in settings.kafka_brokers.split(",") if each]
-    yield _of_full("kafka", brokers[0] if brokers else "", kafka_broker.place, settings)
+    yield _of_full("kafka", brokers[0] if brokers else "", kafka.place, settings)
 
 
-def _own_postgres() -> Finding:
+def _embedded_postgres() -> Finding:
     try:
-        return good("postgres", f"of its own, {embedded_postgres.programs()}")
+        return good("postgres", f"of its own, {postgres.programs()}")
     except ProgramMissing as missing:
         return note("postgres", missing.why, missing.remedy)
 

@@ -1,4 +1,4 @@
-"""Why a server of one's own can't be had here."""
+"""Why an embedded server can't be had here."""
 
 
 class ProgramMissing(Exception):

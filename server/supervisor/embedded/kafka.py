@@ -1,4 +1,4 @@
-"""A Kafka broker of one's own: real, on this machine, from packages alone.
+"""The embedded Kafka: one real broker, on this machine, from packages alone.
 
 It is one KRaft node (broker and controller) on the loopback interface. What it consists of is
 installed by the first who needs it (`package_cache.py`):
@@ -6,7 +6,7 @@ installed by the first who needs it (`package_cache.py`):
     python/   jgo and a Java runtime (requirements-full.lock)
     jars/     the broker, each file checked
 
-`choose_brokers` takes a free port for the life of one `up` and writes the address to
+`ADDRESS` takes a free port for the life of one `up` and writes the address to
 `kafka.brokers` in the data directory. It asks nobody for a password: who can reach the loopback
 interface can read and write its topics, and nothing of the exchange's depends on what they hold but
 how far the follower fills them.
@@ -17,11 +17,11 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from server.supervisor import package_cache
-from server.supervisor.own_address import free_port, write_privately
-from server.supervisor.package_cache import (
+from server.supervisor.embedded import package_cache
+from server.supervisor.embedded.address import Address
+from server.supervisor.embedded.package_cache import (
     LOCK,
     ROOT,
     ToolFailed,
@@ -29,10 +29,7 @@ from server.supervisor.package_cache import (
     installed,
     run,
 )
-from server.supervisor.program_missing import ProgramMissing
-
-if TYPE_CHECKING:
-    from server.settings import Settings
+from server.supervisor.embedded.program_missing import ProgramMissing
 
 JARS: Final = ROOT / "deploy" / "kafka-jars.sha256"
 CONFIGURATION: Final = ROOT / "deploy" / "kafka" / "server.properties"
@@ -60,7 +57,7 @@ OUTPUT_FILE_NAME: Final = "output"
 
 
 class KafkaMissing(ProgramMissing):
-    """No broker of one's own can be had here."""
+    """No embedded Kafka can be had here."""
 
     option = "--kafka-brokers"
 
@@ -120,19 +117,11 @@ def _make(directory: Path, say: Callable[[str], None]) -> None:
         raise KafkaMissing(f"what was fetched is not what {JARS.name} lists: {', '.join(names)}")
 
 
-def choose_brokers(data_dir: Path) -> str:
-    """A free port, written down for whoever looks for it."""
-    chosen = f"127.0.0.1:{free_port()}"
-    write_privately(data_dir / BROKERS_FILE_NAME, f"{chosen}\n")
-    return chosen
+def _brokers(_: Path, port: int) -> str:
+    return f"127.0.0.1:{port}"
 
 
-def port_of(settings: "Settings") -> int:
-    """Where it is to listen: what `up` chose, or what an `up` chose last."""
-    file = settings.data_dir / BROKERS_FILE_NAME
-    given = settings.kafka_brokers
-    given = given or (file.read_text("ascii") if file.exists() else choose_brokers(file.parent))
-    return int(given.strip().rpartition(":")[2])
+ADDRESS: Final = Address("kafka_brokers", "KAFKA_BROKERS", BROKERS_FILE_NAME, 9092, _brokers)
 
 
 def prepare(installation: Installation, directory: Path, port: int, controller_port: int) -> Path:

@@ -7,8 +7,8 @@ import pytest
 from redis import AuthenticationError, Redis
 
 from server.settings import Settings
-from server.supervisor import redis_server
 from server.supervisor.configuration import ConfigurationWrong, load
+from server.supervisor.embedded import redis as embedded_redis
 from tests.followers.redis_site import Site
 from tests.running import free_port
 
@@ -33,16 +33,18 @@ def test_serves_who_knows_the_password_and_forgets(tmp_path: Path) -> None:
 
 
 def test_address_and_password_are_their_owner_s(tmp_path: Path) -> None:
-    chosen = redis_server.choose_url(tmp_path)
-    configuration = redis_server.prepare(tmp_path, free_port())
+    chosen = embedded_redis.ADDRESS.assign(tmp_path)
+    configuration = embedded_redis.prepare(tmp_path, free_port())
     files = ("redis.url", "redis.password", "redis/redis.conf")
     assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in files} == {0o600}
-    password = (tmp_path / redis_server.PASSWORD_FILE_NAME).read_text("ascii")
+    password = (tmp_path / embedded_redis.PASSWORD_FILE_NAME).read_text("ascii")
     assert password in chosen
     assert f"requirepass {password}" in configuration.read_text("utf-8")
-    again = redis_server.choose_url(tmp_path)
+    again = embedded_redis.ADDRESS.assign(tmp_path)
     assert password in again
-    assert redis_server.port_of(Settings(tmp_path)) == int(again.rpartition(":")[2].split("/")[0])
+    assert embedded_redis.ADDRESS.port(Settings(tmp_path)) == int(
+        again.rpartition(":")[2].split("/")[0]
+    )
 
 
 def test_single_variables_make_an_address() -> None:
@@ -59,6 +61,6 @@ def test_says_what_to_do_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     lock = tmp_path / "full.lock"
     lock.write_text("other==1 \\\n    --hash=sha256:0\n", encoding="utf-8")
-    monkeypatch.setattr(redis_server, "LOCK", lock)
-    with pytest.raises(redis_server.RedisMissing, match="name a server with --redis-url"):
-        redis_server.install(print)
+    monkeypatch.setattr(embedded_redis, "LOCK", lock)
+    with pytest.raises(embedded_redis.RedisMissing, match="name a server with --redis-url"):
+        embedded_redis.install(print)

@@ -23,7 +23,7 @@ from typing import Final
 
 from server.supervisor.parent import tied
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).resolve().parents[3]
 LOCK: Final = ROOT / "requirements-full.lock"
 UNFINISHED: Final = "installing"
 """The folder that is being filled."""

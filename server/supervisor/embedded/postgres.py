@@ -1,6 +1,6 @@
 """The embedded PostgreSQL: programs of a wheel, as a part of `exchange up`.
 
-`choose_url` takes a free port for the life of one `up` and writes the address, with a password
+`ADDRESS` takes a free port for the life of one `up` and writes the address, with a password
 that was drawn once, to `postgres.url` in the data directory, for nobody but its owner. `prepare`
 makes the cluster below the data directory where there is none, under another name until it is
 whole; `command` is what becomes `postgres`, in the foreground, on the loopback interface only, as
@@ -28,17 +28,13 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from typing import Final
 
-from server.supervisor.own_address import free_port, password_in, write_privately
+from server.supervisor.embedded.address import Address, password_in
+from server.supervisor.embedded.program_missing import ProgramMissing
 from server.supervisor.parent import die_with_parent, tied
-from server.supervisor.program_missing import ProgramMissing
 
-if TYPE_CHECKING:
-    from server.settings import Settings
-
-MODULE: Final = "server.supervisor.embedded_postgres"
+MODULE: Final = "server.supervisor.embedded.postgres"
 NAME: Final = "postgres"
 DIRECTORY_NAME: Final = "postgres"
 URL_FILE_NAME: Final = "postgres.url"
@@ -49,7 +45,7 @@ STOP_SIGNAL: Final = signal.SIGINT
 _ID_IF_NOBODY_IS_KNOWN: Final = 65_534
 _CLONE_NEWUSER: Final = 0x10000000
 
-CONFIGURATION: Final = Path(__file__).resolve().parents[2] / "deploy" / "postgresql.conf"
+CONFIGURATION: Final = Path(__file__).resolve().parents[3] / "deploy" / "postgresql.conf"
 """What does not depend on the machine; containers are started with it too."""
 MEMORY: Final = "dynamic_shared_memory_type=mmap"
 """Files of its own: /dev/shm can be tiny or read-only, and long queries alone use more of this."""
@@ -74,26 +70,18 @@ def programs() -> Path:
     return max(found, key=lambda path: path.parent.name)
 
 
-def choose_url(data_dir: Path) -> str:
-    """A free port, written down with the password for whoever may read the data directory."""
-    # A PGSSLMODE that is set for servers elsewhere does not ask this one for what it hasn't.
-    chosen = f"{url(data_dir, free_port())}?sslmode=disable"
-    write_privately(data_dir / URL_FILE_NAME, f"{chosen}\n")
-    return chosen
-
-
 def url(data_dir: Path, port: int) -> str:
     """Where it is found, with the password, which is drawn where there is none."""
     password = password_in(data_dir / PASSWORD_FILE_NAME)
     return f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
 
 
-def port_of(settings: "Settings") -> int:
-    """Where it is to listen: what `up` chose, or what an `up` chose last."""
-    given = settings.postgres_url
-    file = settings.data_dir / URL_FILE_NAME
-    given = given or (file.read_text("ascii") if file.exists() else choose_url(settings.data_dir))
-    return urlsplit(given.strip()).port or 5432
+def _url_without_tls(data_dir: Path, port: int) -> str:
+    """A PGSSLMODE that is set for servers elsewhere does not ask this one for what it hasn't."""
+    return f"{url(data_dir, port)}?sslmode=disable"
+
+
+ADDRESS: Final = Address("postgres_url", "POSTGRES_URL", URL_FILE_NAME, 5432, _url_without_tls)
 
 
 def prepare(data_dir: Path) -> Path:
@@ -105,8 +93,8 @@ def prepare(data_dir: Path) -> Path:
     making = directory.with_name(f"{DIRECTORY_NAME}.making")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(mode=0o700, parents=True)
-    url(data_dir, 0)
     password = data_dir.absolute() / PASSWORD_FILE_NAME
+    password_in(password)
     initdb = [str(programs() / "initdb"), "-D", str(making), "-U", USER, "-A", "scram-sha-256"]
     initdb += ["--pwfile", str(password), "-E", "UTF8", "--locale=C"]
     initdb += ["--no-sync", "--no-instructions", "--set", MEMORY]

