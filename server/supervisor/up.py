@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,11 +14,11 @@ from server.exits import Exit
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.storage import DISK_FULL
 from server.settings import Settings, meet, reachable
+from server.supervisor.child_process import ChildProcess
 from server.supervisor.embedded.choose import EmbeddedServer, choose, tell_parts
-from server.supervisor.part import Part
 from server.supervisor.ports import ports, unusable
 from server.supervisor.priority import children_give_way
-from server.supervisor.watch import DEGRADED, GaveUp, Watch
+from server.supervisor.supervision import DEGRADED, GaveUp, Supervisor
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PROBE_S: Final = 0.05
@@ -30,7 +30,7 @@ def up(settings: Settings, options: Sequence[str]) -> int:
     try:
         check_directory(settings.data_dir)
         check_ports(settings)
-        return asyncio.run(_watch(settings, options))
+        return asyncio.run(_supervise(settings, options))
     except GaveUp as gave_up:
         logs.error(str(gave_up))
         return gave_up.code
@@ -78,7 +78,7 @@ def tell(sentence: str) -> None:
         logs.say(sentence)
 
 
-async def _watch(settings: Settings, options: Sequence[str]) -> int:
+async def _supervise(settings: Settings, options: Sequence[str]) -> int:
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         # Who is started with nohup goes on when its terminal is gone.
@@ -86,22 +86,22 @@ async def _watch(settings: Settings, options: Sequence[str]) -> int:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     settings, servers, without_postgres = choose(settings)
     tell_parts(settings)
-    watch = _parts(settings, options, servers)
+    supervisor = _supervisor(settings, options, servers)
     try:
         stopping = asyncio.create_task(stop.wait())
-        running = asyncio.create_task(_run(settings, watch, without_postgres))
+        running = asyncio.create_task(_run(settings, supervisor, without_postgres))
         await asyncio.wait([stopping, running], return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             try:
                 running.result()
             except GaveUp:
-                await watch.stop()
+                await supervisor.stop()
                 raise
         running.cancel()
         logs.say("stopping")
-        unclean = await watch.stop()
+        unclean = await supervisor.stop()
     finally:
-        watch.kill()
+        supervisor.kill()
     if unclean:
         logs.error(f"stopped, but not cleanly: {', '.join(unclean)}; the next start recovers")
         return Exit.FAILED
@@ -109,13 +109,13 @@ async def _watch(settings: Settings, options: Sequence[str]) -> int:
     return Exit.CLEAN
 
 
-async def _run(settings: Settings, watch: Watch, without_postgres: str) -> None:
-    degraded = await watch.start()
+async def _run(settings: Settings, supervisor: Supervisor, without_postgres: str) -> None:
+    degraded = await supervisor.start()
     for sentence in degraded:
         tell(f"{DEGRADED}{sentence}")
     logs.flush()
-    logs.show(ready_line(settings, without_postgres, with_http=watch.has_gateway))
-    await watch.failure()
+    logs.show(ready_line(settings, without_postgres, with_http=supervisor.has_gateway))
+    await supervisor.failure()
 
 
 def ready_line(settings: Settings, without_postgres: str, *, with_http: bool) -> str:
@@ -128,7 +128,9 @@ def ready_line(settings: Settings, without_postgres: str, *, with_http: bool) ->
     return f"ready: {http}gRPC {settings.server_address}, data in {directory}{without}"
 
 
-def _parts(settings: Settings, options: Sequence[str], servers: Sequence[EmbeddedServer]) -> Watch:
+def _supervisor(
+    settings: Settings, options: Sequence[str], servers: Sequence[EmbeddedServer]
+) -> Supervisor:
     def command(name: str, *own: str) -> list[str]:
         # -P: a folder named `server` where the exchange is started must not be taken for ours.
         return [sys.executable, "-P", "-m", "server.supervisor.entry", name, *options, *own]
@@ -138,7 +140,7 @@ def _parts(settings: Settings, options: Sequence[str], servers: Sequence[Embedde
 
     stop = settings.stop
     beside = [
-        Part(
+        ChildProcess(
             server.name,
             command(server.name),
             logs.pass_on,
@@ -149,15 +151,17 @@ def _parts(settings: Settings, options: Sequence[str], servers: Sequence[Embedde
         )
         for server in servers
     ]
-    to_server = ("--server", settings.server_address)
-    return Watch(
-        server=Part("server", command("server"), logs.pass_on, stop.server_s),
-        gateway=Part(
-            "gateway", command("gateway", *to_server), logs.pass_on, stop.part_s, gateway_serves
-        ),
-        follower=Part("follower", command("follower", *to_server), logs.pass_on, stop.part_s),
+
+    def with_server(name: str, probe: Callable[[], Awaitable[None]] | None = None) -> ChildProcess:
+        to_server = command(name, "--server", settings.server_address)
+        return ChildProcess(name, to_server, logs.pass_on, stop.part_s, probe)
+
+    return Supervisor(
+        server=ChildProcess("server", command("server"), logs.pass_on, stop.server_s),
+        gateway=with_server("gateway", gateway_serves),
+        follower=with_server("follower"),
         beside=beside,
-        more=[Part("websocket", command("websocket", *to_server), logs.pass_on, stop.part_s)],
+        more=[with_server("websocket")],
         say=tell,
     )
 

@@ -50,9 +50,9 @@ if __name__ == "__main__":
         shutil.copytree(os.environ["SMALL_DISK_OF"], disk, dirs_exist_ok=True)
     if os.environ.get("BALLAST"):
         fill(disk, int(os.environ["BALLAST"]))
-    from server.supervisor import watch
+    from server.supervisor import supervision
     from server.supervisor.main import main
 
     if "DELAY_FIRST_S" in os.environ:
-        watch.DELAY_FIRST_S = float(os.environ["DELAY_FIRST_S"])  # type: ignore[misc]
+        supervision.DELAY_FIRST_S = float(os.environ["DELAY_FIRST_S"])  # type: ignore[misc]
     sys.exit(main())

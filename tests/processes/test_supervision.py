@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 
 from server.exits import Exit
-from server.supervisor import watch as watching
-from server.supervisor.part import Part
-from server.supervisor.watch import RESTARTS_MAX, GaveUp, Watch, Watched
+from server.supervisor import supervision
+from server.supervisor.child_process import ChildProcess
+from server.supervisor.supervision import RESTARTS_MAX, GaveUp, Supervised, Supervisor
 
 SERVES = """
 import signal, sys
@@ -34,21 +34,21 @@ ENDS = "import sys; print('exchange: no good'); sys.exit({code})"
 
 
 class Exchange:
-    """A watch over three such programs, and what it said."""
+    """A supervisor of three such programs, and what it said."""
 
     def __init__(
         self, server: str, gateway: str = SERVES, follower: str = SERVES, server_s: float = 1.0
     ) -> None:
         self.said: list[str] = []
-        self.parts: dict[str, Part] = {
-            name: Part(name, [sys.executable, "-c", source], self.pass_on, stop_s)
+        self.parts: dict[str, ChildProcess] = {
+            name: ChildProcess(name, [sys.executable, "-c", source], self.pass_on, stop_s)
             for name, source, stop_s in (
                 ("server", server, server_s),
                 ("gateway", gateway, 1.0),
                 ("follower", follower, 1.0),
             )
         }
-        self.watch = Watch(
+        self.supervisor = Supervisor(
             self.parts["server"],
             self.parts["gateway"],
             self.parts["follower"],
@@ -76,7 +76,7 @@ async def start() -> AsyncIterator[Callable[..., Exchange]]:
 
     yield start
     for exchange in started:
-        await exchange.watch.stop()
+        await exchange.supervisor.stop()
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
@@ -97,8 +97,8 @@ def is_there(process_id: int) -> bool:
 @pytest.mark.asyncio
 async def test_all_serve_and_stop(start: Callable[..., Exchange]) -> None:
     exchange = start()
-    assert await exchange.watch.start() == []
-    assert await exchange.watch.stop() == []
+    assert await exchange.supervisor.start() == []
+    assert await exchange.supervisor.stop() == []
     assert not any(part.running for part in exchange.parts.values())
     assert exchange.said == []
 
@@ -107,10 +107,10 @@ async def test_all_serve_and_stop(start: Callable[..., Exchange]) -> None:
 async def test_one_that_serves_late_is_told_of_twice(
     start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(watching, "SETTLE_S", 0.1)
+    monkeypatch.setattr(supervision, "SETTLE_S", 0.1)
     waits = f"import os, time\nwhile not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.01)"
     exchange = start(follower=waits + SERVES)
-    assert "follower does not serve yet" in await exchange.watch.start()
+    assert "follower does not serve yet" in await exchange.supervisor.start()
     (tmp_path / "go").touch()
     await until(lambda: "follower is back" in exchange.said)
 
@@ -118,7 +118,7 @@ async def test_one_that_serves_late_is_told_of_twice(
 @pytest.mark.asyncio
 async def test_a_part_that_dies_is_started_again(start: Callable[..., Exchange]) -> None:
     exchange = start()
-    await exchange.watch.start()
+    await exchange.supervisor.start()
     for name in exchange.parts:
         exchange.parts[name].kill()
         await until(lambda: f"{name} is back" in exchange.said)  # noqa: B023
@@ -131,10 +131,10 @@ async def test_a_part_that_dies_is_started_again(start: Callable[..., Exchange])
 async def test_one_that_always_dies_is_given_up_and_named(
     start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "DELAY_FIRST_S", 0.001)
+    monkeypatch.setattr(supervision, "DELAY_FIRST_S", 0.001)
     exchange = start(server=ENDS.format(code=1))
     with pytest.raises(GaveUp) as gave_up:
-        await exchange.watch.start()
+        await exchange.supervisor.start()
     assert gave_up.value.code == Exit.FAILED
     assert "the server was started again 5 times within 60 s and ended again: no good" in str(
         gave_up.value
@@ -147,10 +147,10 @@ async def test_one_that_always_dies_is_given_up_and_named(
 async def test_restarts_of_long_ago_are_forgotten(
     start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "DELAY_FIRST_S", 0.001)
-    monkeypatch.setattr(watching, "RESTARTS_S", 0.0)
+    monkeypatch.setattr(supervision, "DELAY_FIRST_S", 0.001)
+    monkeypatch.setattr(supervision, "RESTARTS_S", 0.0)
     exchange = start(follower=ENDS.format(code=1))
-    starting = asyncio.create_task(exchange.watch.start())
+    starting = asyncio.create_task(exchange.supervisor.start())
     await until(lambda: sum("(in 0.0 s)" in line for line in exchange.said) > 6)
     starting.cancel()
 
@@ -164,15 +164,15 @@ async def test_a_part_beside_is_tried_less_and_less_often(monkeypatch: pytest.Mo
         now_s += seconds
         delays.append(seconds)
 
-    monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(supervision, "time", SimpleNamespace(monotonic=lambda: now_s))
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    part = Part("postgres", [], lambda *_: None, 1.0)
-    watched = Watched(part, lambda _: None, essential=False, beside=True)
+    part = ChildProcess("postgres", [], lambda *_: None, 1.0)
+    supervised = Supervised(part, lambda _: None, lambda: None, beside=True)
     for _ in range(100):
-        await watched._pause("no good", for_good=False)
+        await supervised._pause("no good", for_good=False)
     assert delays == [0.1 * 2 ** min(number, 8) for number in range(100)]
     now_s += 3_600
-    await watched._pause("no good", for_good=False)
+    await supervised._pause("no good", for_good=False)
     assert delays[-1] == 0.1
 
 
@@ -183,7 +183,7 @@ async def test_a_server_that_cannot_start_is_believed(
 ) -> None:
     exchange = start(server=ENDS.format(code=int(code)))
     with pytest.raises(GaveUp) as gave_up:
-        await exchange.watch.start()
+        await exchange.supervisor.start()
     assert (gave_up.value.code, str(gave_up.value)) == (code, "no good")
     assert exchange.said == []
 
@@ -193,11 +193,11 @@ async def test_a_server_waits_for_who_reads_its_journal_meanwhile(
     start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Between its end and its next start the directory is anybody's who verifies or exports it."""
-    monkeypatch.setattr(watching, "DELAY_FIRST_S", 0.001)
+    monkeypatch.setattr(supervision, "DELAY_FIRST_S", 0.001)
     taken = tmp_path / "taken"
     locked = f"import os\nif os.path.exists({str(taken)!r}): " + ENDS.format(code=int(Exit.LOCKED))
     exchange = start(server=locked + SERVES)
-    await exchange.watch.start()
+    await exchange.supervisor.start()
     taken.touch()
     exchange.parts["server"].kill()
     await until(lambda: sum("no good" in line for line in exchange.said) > 2 * RESTARTS_MAX)
@@ -209,21 +209,21 @@ async def test_a_server_waits_for_who_reads_its_journal_meanwhile(
 async def test_a_part_beside_that_can_not_even_be_begun_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watching, "DELAY_FIRST_S", 0.001)
+    monkeypatch.setattr(supervision, "DELAY_FIRST_S", 0.001)
     said: list[str] = []
-    part = Part("postgres", [sys.executable, "-c", SERVES], lambda *_: None, 1.0)
+    part = ChildProcess("postgres", [sys.executable, "-c", SERVES], lambda *_: None, 1.0)
     begin = part.run
 
-    async def run() -> int:
+    async def run(on_change: Callable[[], None]) -> int:
         if len(said) < 3:
             raise BlockingIOError(11, "Resource temporarily unavailable")
-        return await begin()
+        return await begin(on_change)
 
     monkeypatch.setattr(part, "run", run)
-    watched = Watched(part, said.append, essential=False, beside=True)
-    watched.begin()
+    supervised = Supervised(part, said.append, lambda: None, beside=True)
+    supervised.begin()
     await until(lambda: "postgres is back" in said)
-    await watched.stop()
+    await supervised.stop()
 
 
 @pytest.mark.asyncio
@@ -232,7 +232,7 @@ async def test_without_gateway_and_follower_it_is_degraded(start: Callable[..., 
         gateway=ENDS.format(code=int(Exit.PART_MISSING)),
         follower=ENDS.format(code=int(Exit.DIVERGED)),
     )
-    assert await exchange.watch.start() == [
+    assert await exchange.supervisor.start() == [
         "gateway is not running: no good",
         "follower is not running: no good",
     ]
@@ -242,9 +242,9 @@ async def test_without_gateway_and_follower_it_is_degraded(start: Callable[..., 
 @pytest.mark.asyncio
 async def test_one_that_does_not_stop_is_made_to(start: Callable[..., Exchange]) -> None:
     exchange = start(server=DEAF)
-    await exchange.watch.start()
+    await exchange.supervisor.start()
     process_id = exchange.process_id("server")
-    assert await exchange.watch.stop() == ["server"]
+    assert await exchange.supervisor.stop() == ["server"]
     assert not is_there(process_id)
 
 
@@ -255,19 +255,19 @@ async def test_the_server_goes_first_and_the_gateway_after_who_has_callers_behin
     """Whatever times they have: all the same here."""
     names = ("server", "gateway", "follower", "websocket")
     command = [sys.executable, "-c", SERVES]
-    parts = {name: Part(name, command, lambda *_: None, 20.0) for name in names}
+    parts = {name: ChildProcess(name, command, lambda *_: None, 20.0) for name in names}
     running: dict[str, set[str]] = {}
-    stop = Part.stop
+    stop = ChildProcess.stop
 
-    async def noted(part: Part) -> bool:
+    async def noted(part: ChildProcess) -> bool:
         running[part.name] = {name for name in names if parts[name].running}
         return await stop(part)
 
-    monkeypatch.setattr(Part, "stop", noted)
+    monkeypatch.setattr(ChildProcess, "stop", noted)
     server, gateway, follower, websocket = (parts[name] for name in names)
-    watch = Watch(server, gateway, follower, print, more=[websocket])
-    await watch.start()
-    assert await watch.stop() == []
+    supervisor = Supervisor(server, gateway, follower, print, more=[websocket])
+    await supervisor.start()
+    assert await supervisor.stop() == []
     assert "server" not in running["websocket"]
     assert running["gateway"] == {"gateway"}
 
@@ -277,8 +277,8 @@ async def test_all_have_their_time_within_that_of_the_server(
     start: Callable[..., Exchange],
 ) -> None:
     exchange = start(server=DEAF, server_s=3.0)
-    await exchange.watch.start()
-    stopping = asyncio.create_task(exchange.watch.stop())
+    await exchange.supervisor.start()
+    stopping = asyncio.create_task(exchange.supervisor.stop())
     await until(lambda: not exchange.parts["gateway"].running)
     assert exchange.parts["server"].running
     assert await stopping == ["server"]
@@ -287,9 +287,9 @@ async def test_all_have_their_time_within_that_of_the_server(
 @pytest.mark.asyncio
 async def test_stopped_before_it_serves(start: Callable[..., Exchange]) -> None:
     exchange = start(server="import signal; signal.pause()")
-    starting = asyncio.create_task(exchange.watch.start())
+    starting = asyncio.create_task(exchange.supervisor.start())
     await until(lambda: exchange.parts["server"].running)
-    assert await exchange.watch.stop() == []
+    assert await exchange.supervisor.stop() == []
     assert not exchange.parts["server"].running
     starting.cancel()
 
@@ -297,9 +297,9 @@ async def test_stopped_before_it_serves(start: Callable[..., Exchange]) -> None:
 @pytest.mark.asyncio
 async def test_stopped_while_one_waits_to_be_started_again(start: Callable[..., Exchange]) -> None:
     exchange = start(follower=ENDS.format(code=1))
-    starting = asyncio.create_task(exchange.watch.start())
+    starting = asyncio.create_task(exchange.supervisor.start())
     await until(lambda: bool(exchange.said) and "(in 0.8 s)" in exchange.said[-1])
-    assert await exchange.watch.stop() == []
+    assert await exchange.supervisor.stop() == []
     starting.cancel()
     assert not any(part.running for part in exchange.parts.values())
 
@@ -310,24 +310,24 @@ async def test_a_stop_after_the_server_was_killed_is_not_clean(
     start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_back: bool
 ) -> None:
     """Its next process, which has yet to recover, changes nothing."""
-    monkeypatch.setattr(watching, "DELAY_FIRST_S", 0.001 if is_back else 60.0)
+    monkeypatch.setattr(supervision, "DELAY_FIRST_S", 0.001 if is_back else 60.0)
     killed = tmp_path / "killed"
     recovers = f"import os, signal\nif os.path.exists({str(killed)!r}): signal.pause()\n"
     exchange = start(server=recovers + SERVES)
-    await exchange.watch.start()
+    await exchange.supervisor.start()
     killed.touch()
     before = exchange.process_id("server")
     exchange.parts["server"].kill()
     await until(lambda: any("server is being started again" in line for line in exchange.said))
     if is_back:
         await until(lambda: exchange.parts["server"].process_id not in (None, before))
-    assert await exchange.watch.stop() == ["server"]
+    assert await exchange.supervisor.stop() == ["server"]
 
 
 @pytest.mark.asyncio
 async def test_lines_are_prefixed_and_long_ones_cut(start: Callable[..., Exchange]) -> None:
     exchange = start(server="print('recovered'); print('x' * 200_000)" + SERVES)
-    await exchange.watch.start()
+    await exchange.supervisor.start()
     await until(lambda: sum(map(len, exchange.said)) > 200_000)
     assert exchange.said[0] == "server   | recovered"
     assert max(map(len, exchange.said)) < 140_000
@@ -351,10 +351,10 @@ async def test_a_part_goes_with_its_parent(tmp_path: Path, tie: str) -> None:
     watcher = tmp_path / "watcher.py"
     watcher.write_text(
         "import asyncio, sys\n"
-        "from server.supervisor.part import Part\n"
+        "from server.supervisor.child_process import ChildProcess\n"
         "async def main():\n"
-        f"    part = Part('child', [sys.executable, {str(child)!r}], print, 1)\n"
-        "    task = asyncio.create_task(part.run())\n"
+        f"    part = ChildProcess('child', [sys.executable, {str(child)!r}], print, 1)\n"
+        "    task = asyncio.create_task(part.run(lambda: None))\n"
         "    await part.serving.wait()\n"
         "    print(part._process.pid, flush=True)\n"
         "    await task\n"

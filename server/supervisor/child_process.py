@@ -1,4 +1,4 @@
-"""One part as `exchange up` sees it: a child process, its lines, and whether it serves."""
+"""A part as `exchange up` sees it: a child process, its lines, and whether it serves."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ LINE_BYTES_MAX: Final = 64 * 1024
 """A longer line of a child is shown in pieces, so that memory has a bound."""
 
 
-class Part:
+class ChildProcess:
     """Started, watched and stopped; how often is decided elsewhere.
 
     It says itself when it serves, or `probe` returns then, for a program that is not ours.
@@ -45,8 +45,6 @@ class Part:
         self._pass_on = pass_on
         self._process: asyncio.subprocess.Process | None = None
         self._link: asyncio.StreamWriter | None = None
-        self.on_change: Callable[[], None] = lambda: None
-        """Called when its process is there, and when it is gone."""
 
     @property
     def running(self) -> bool:
@@ -63,8 +61,9 @@ class Part:
         if self._link is not None and not self._link.is_closing():
             self._link.write(line)
 
-    async def run(self) -> int:
-        """Start it and wait for its end: the exit code, negative for a signal."""
+    async def run(self, on_change: Callable[[], None]) -> int:
+        """Start it and wait for its end: the exit code, negative for a signal. `on_change` is
+        called when its process is there, and when it is gone."""
         here, there = socket.socketpair()
         self.sentence = ""
         try:
@@ -86,7 +85,7 @@ class Part:
         self._process = process
         reader, writer = await asyncio.open_connection(sock=here)
         self._link = writer
-        self.on_change()
+        on_change()
         beside = [asyncio.create_task(self._hear(reader))]
         if self._while_running is not None:
             beside.append(asyncio.create_task(self._while_running(process.pid)))
@@ -103,7 +102,7 @@ class Part:
             writer.close()
             self.serving.clear()
             self._process = self._link = None
-            self.on_change()
+            on_change()
 
     async def stop(self) -> bool:
         """Ask it to end, and after its time make it; whether it ended by itself."""

@@ -24,8 +24,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from server.exits import FINAL, Exit
+from server.supervisor.child_process import ChildProcess
 from server.supervisor.parent import NOT_RUNNING, processes_line
-from server.supervisor.part import Part
 
 DEGRADED: Final = "degraded: "
 """So begins what is said while the exchange goes on without a part."""
@@ -51,13 +51,21 @@ class GaveUp(Exception):
         self.code = code
 
 
-class Watched:
+class Supervised:
     """One part, started again as often as is sensible."""
 
     def __init__(
-        self, part: Part, say: Callable[[str], None], *, essential: bool, beside: bool
+        self,
+        child: ChildProcess,
+        say: Callable[[str], None],
+        on_change: Callable[[], None],
+        *,
+        essential: bool = False,
+        beside: bool = False,
     ) -> None:
-        self.part = part
+        self.child = child
+        self._on_change = on_change
+        self._essential = essential
         self._beside = beside
         self.missing = ""
         """Why the exchange goes on without it; empty while it is (to be) there."""
@@ -65,7 +73,6 @@ class Watched:
         """It has served, or is missing for good."""
         self.task: asyncio.Task[None] | None = None
         self._say = say
-        self._essential = essential
         self._stopping = False
         self._clean = True
         """How it ended the last time."""
@@ -80,8 +87,8 @@ class Watched:
         if self.task is None:
             return True
         self._stopping = True
-        in_time = await self.part.stop()
-        if not self.part.running:
+        in_time = await self.child.stop()
+        if not self.child.running:
             self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
         return (in_time and self._clean) or self._beside
@@ -91,13 +98,13 @@ class Watched:
         while True:
             serving = asyncio.create_task(self._note_serving())
             try:
-                code = await self.part.run()
+                code = await self.child.run(self._on_change)
             except OSError as failure:
                 if not self.settled.is_set() and not self._beside:
                     raise
                 # For want of descriptors, memory or processes at this moment: the others go on.
                 code = Exit.FAILED
-                self.part.sentence = f"the {self.part.name} can't be started: {failure}"
+                self.child.sentence = f"the {self.child.name} can't be started: {failure}"
             finally:
                 serving.cancel()
             # Before it ever served it has nothing to lose, and may not be listening yet.
@@ -114,20 +121,20 @@ class Watched:
             await self._pause(why, for_good=not waits and not self._beside)
 
     async def _note_serving(self) -> None:
-        await self.part.serving.wait()
+        await self.child.serving.wait()
         if self.missing:
-            self._say(f"{self.part.name} is back")
+            self._say(f"{self.child.name} is back")
         self.missing = ""
         self.settled.set()
 
     def _reason(self, code: int) -> str:
         ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return self.part.sentence or f"the {self.part.name} {ended}"
+        return self.child.sentence or f"the {self.child.name} {ended}"
 
     def _missing_for_good(self, code: int, why: str) -> None:
         if self._essential:
             raise GaveUp(code, why)
-        self.missing = f"{self.part.name} is not running: {why}"
+        self.missing = f"{self.child.name} is not running: {why}"
         self._say(f"{DEGRADED}{self.missing}")
         self.settled.set()
 
@@ -140,38 +147,37 @@ class Watched:
         if len(self._restarts) >= RESTARTS_MAX and for_good:
             raise GaveUp(
                 Exit.FAILED,
-                f"the {self.part.name} was started again {RESTARTS_MAX} times within "
+                f"the {self.child.name} was started again {RESTARTS_MAX} times within "
                 f"{RESTARTS_S:.0f} s and ended again: {why}",
             )
         doublings_max = DOUBLINGS_BESIDE_MAX if self._beside else RESTARTS_MAX
         delay_s = DELAY_FIRST_S * 2 ** min(len(self._restarts), doublings_max)
         self._restarts.append(now)
-        self.missing = f"{self.part.name} is being started again: {why}"
+        self.missing = f"{self.child.name} is being started again: {why}"
         self._say(f"{DEGRADED}{self.missing} (in {delay_s:.1f} s)")
         await asyncio.sleep(delay_s)
 
 
-class Watch:
+class Supervisor:
     """The server, and what stands around it."""
 
     def __init__(
         self,
-        server: Part,
-        gateway: Part,
-        follower: Part,
+        server: ChildProcess,
+        gateway: ChildProcess,
+        follower: ChildProcess,
         say: Callable[[str], None],
-        more: Sequence[Part] = (),
-        beside: Sequence[Part] = (),
+        more: Sequence[ChildProcess] = (),
+        beside: Sequence[ChildProcess] = (),
     ) -> None:
-        self._server = Watched(server, say, essential=True, beside=False)
-        self._gateway = Watched(gateway, say, essential=False, beside=False)
-        self._follower = Watched(follower, say, essential=False, beside=False)
-        self._more = [Watched(part, say, essential=False, beside=False) for part in more]
+        changed = self._tell_processes
+        self._server = Supervised(server, say, changed, essential=True)
+        self._gateway = Supervised(gateway, say, changed)
+        self._follower = Supervised(follower, say, changed)
+        self._more = [Supervised(part, say, changed) for part in more]
         """Without a place of their own in the order of a stop: they go with the gateway."""
-        self._beside = [Watched(part, say, essential=False, beside=True) for part in beside]
+        self._beside = [Supervised(part, say, changed, beside=True) for part in beside]
         """Not waited for at a start; stopped with the gateway, after the follower has gone."""
-        for each in self._all():
-            each.part.on_change = self._tell_processes
 
     async def start(self) -> list[str]:
         """Return once everything serves that will: one sentence for each part that does not."""
@@ -188,7 +194,7 @@ class Watch:
                     await self._until(other.settled.wait())
         for other in others:
             if not other.settled.is_set() and not other.missing:
-                other.missing = f"{other.part.name} does not serve yet"
+                other.missing = f"{other.child.name} does not serve yet"
         return [other.missing for other in others if other.missing]
 
     async def failure(self) -> None:
@@ -202,19 +208,19 @@ class Watch:
         """
         later = (*self._more, self._gateway, *self._beside)
         first = asyncio.gather(self._follower.stop(), self._server.stop())
-        server_s = self._server.part.stop_s
+        server_s = self._server.child.stop_s
         goodbye_s = GOODBYE_S if self._more else 0.0
-        lead_s = server_s - goodbye_s - max(watched.part.stop_s for watched in later)
+        lead_s = server_s - goodbye_s - max(each.child.stop_s for each in later)
         await asyncio.wait([first], timeout=max(server_s / 2, lead_s))
         # Before the gateway, through which they say goodbye.
-        goodbyes = [asyncio.create_task(watched.stop()) for watched in self._more]
+        goodbyes = [asyncio.create_task(each.stop()) for each in self._more]
         if goodbyes:
             await asyncio.wait(goodbyes, timeout=goodbye_s)
         others = (self._gateway, *self._beside)
-        stopped = await asyncio.gather(*goodbyes, *(watched.stop() for watched in others))
+        stopped = await asyncio.gather(*goodbyes, *(each.stop() for each in others))
         clean = (*await first, *stopped)
         in_order = (self._follower, self._server, *later)
-        return [it.part.name for it, ended in zip(in_order, clean, strict=True) if not ended]
+        return [it.child.name for it, ended in zip(in_order, clean, strict=True) if not ended]
 
     @property
     def has_gateway(self) -> bool:
@@ -223,20 +229,20 @@ class Watch:
 
     def kill(self) -> None:
         """End what is left, at once."""
-        for watched in self._all():
-            watched.part.kill()
+        for each in self._all():
+            each.child.kill()
 
     def _tell_processes(self) -> None:
         """The server shows what each part uses, and which of those around it is not there."""
         process_ids = {
-            each.part.name: each.part.process_id or NOT_RUNNING
+            each.child.name: each.child.process_id or NOT_RUNNING
             for each in self._all()
-            if each.part.running or each not in self._beside
+            if each.child.running or each not in self._beside
         }
         line = processes_line({"supervisor": os.getpid(), **process_ids})
-        self._server.part.tell(line)
+        self._server.child.tell(line)
 
-    def _all(self) -> tuple[Watched, ...]:
+    def _all(self) -> tuple[Supervised, ...]:
         return (self._follower, self._server, self._gateway, *self._more, *self._beside)
 
     async def _until(self, awaited: Coroutine[Any, Any, object]) -> None:
@@ -244,7 +250,7 @@ class Watch:
         wanted = asyncio.create_task(awaited)
         try:
             while not wanted.done():
-                tasks = [watched.task for watched in self._all() if watched.task is not None]
+                tasks = [each.task for each in self._all() if each.task is not None]
                 for task in tasks:
                     if task.done():
                         task.result()
