@@ -162,8 +162,8 @@ def _parser(*, with_trading: bool) -> argparse.ArgumentParser:
         unused = {*without, *(() if name == "up" else OF_UP)}
         _add_settings(part, *(each for each in SETTINGS if each not in unused))
         part.set_defaults(part=name)
-    from server.supervisor import export, journal, rebuild
-    from server.supervisor.doctor import command as doctor
+    from server.supervisor.commands import export, journal, rebuild
+    from server.supervisor.commands.doctor import command as doctor
 
     journal.register(commands, _add_settings, settings_of)
     export.register(commands, _add_settings, settings_of)

@@ -22,8 +22,8 @@ from server.journal.lock import DirectoryLock
 from server.journal.record import BATCH, Record
 from server.settings import HistorySettings
 from server.supervisor import main
-from server.supervisor import rebuild as rebuild_command
-from server.supervisor.journal import kept_after, records_after
+from server.supervisor.commands import rebuild as rebuild_command
+from server.supervisor.journal_access import kept_after, records_after
 from tests.followers.test_postgres import KEPT, Fetch, assert_events, assert_fold, records, write
 from tests.journal.site import START_NS, Site, every_command, settings, trade
 from tests.processes.load import Load

@@ -14,7 +14,7 @@ from server.journal.log import NotKept
 from server.journal.record import decode_frame
 from server.journal.recovery import recover
 from server.journal.segments import Segments
-from server.supervisor.journal import frames_from_server
+from server.supervisor.journal_access import frames_from_server
 from tests.journal.site import trade
 from tests.journal.test_segments import rolling
 

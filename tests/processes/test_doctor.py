@@ -21,8 +21,8 @@ import pytest
 from gateway import envoy
 from server.settings import Settings
 from server.supervisor import main as exchange
-from server.supervisor.doctor import directory, installation, serving
-from server.supervisor.doctor.finding import Finding, State
+from server.supervisor.commands.doctor import directory, installation, serving
+from server.supervisor.commands.doctor.finding import Finding, State
 from tests.processes.load import Load
 from tests.running import Starter, free_port
 

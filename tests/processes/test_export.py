@@ -11,7 +11,7 @@ import pytest
 
 from server.exits import Exit
 from server.journal.lock import DirectoryLock
-from server.supervisor.export import bound
+from server.supervisor.commands.export import bound
 from tests.processes.load import Load
 from tests.running import Running, Starter
 

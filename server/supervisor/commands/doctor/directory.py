@@ -12,7 +12,7 @@ from typing import Final
 
 from server.journal.lock import LOCK_NAME, DirectoryLock, DirectoryLocked
 from server.journal.refusals import PositionsDamaged
-from server.supervisor.doctor.finding import Finding, bad, good, note
+from server.supervisor.commands.doctor.finding import Finding, bad, good, note
 
 MIB: Final = 1024 * 1024
 SPACE_BAD_MIB: Final = 256

@@ -18,7 +18,7 @@ from server.exits import Exit
 from server.logs import error
 from server.pace import Pace
 from server.settings import Settings
-from server.supervisor.journal import guarded, has_journal, kept_after, records_after
+from server.supervisor.journal_access import guarded, has_journal, kept_after, records_after
 
 if TYPE_CHECKING:
     from server.core.engine import Engine

@@ -12,7 +12,7 @@ from importlib import metadata
 from typing import Final
 
 from server.settings import Settings
-from server.supervisor.doctor.finding import Finding, bad, good, note
+from server.supervisor.commands.doctor.finding import Finding, bad, good, note
 
 DISTRIBUTION: Final = "exchange-backend"
 PYTHONS: Final = ((3, 11), (3, 12))

@@ -19,7 +19,7 @@ from server.logs import error
 from server.pace import Pace
 from server.settings import Settings
 from server.supervisor.configuration import ConfigurationWrong
-from server.supervisor.journal import guarded, has_journal, records_after
+from server.supervisor.journal_access import guarded, has_journal, records_after
 
 if TYPE_CHECKING:
     from server.journal.export import Column, Range, Row

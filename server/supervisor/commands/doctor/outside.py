@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from server.settings import Settings, address
-from server.supervisor.doctor.finding import Finding, good, note
+from server.supervisor.commands.doctor.finding import Finding, good, note
 from server.supervisor.embedded import kafka, postgres, redis
 from server.supervisor.embedded.program_missing import ProgramMissing
 

@@ -16,7 +16,7 @@ from clients.types import Status
 from server.journal.lock import DirectoryLocked
 from server.journal.snapshots import snapshot_paths
 from server.settings import Settings, address, reachable
-from server.supervisor.doctor.finding import Finding, bad, good, note
+from server.supervisor.commands.doctor.finding import Finding, bad, good, note
 from server.supervisor.ports import GRPC, HTTP, WEBSOCKET, Port, ports, unusable
 
 ANSWER_S: Final = 3.0

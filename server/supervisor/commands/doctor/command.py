@@ -15,8 +15,8 @@ from typing import Any, Final
 from clients.terminal import Line, Span, Style, colours_on, line, text_of
 from server.exits import Exit
 from server.settings import Settings
+from server.supervisor.commands.doctor.finding import Finding, State, bad, good
 from server.supervisor.configuration import ConfigurationWrong
-from server.supervisor.doctor.finding import Finding, State, bad, good
 from server.supervisor.parent import Parent
 
 DESCRIPTION: Final = """\
@@ -57,7 +57,7 @@ def register(commands: Any, add_settings: Callable[..., None], settings_of: Sett
 
 def _examine(options: argparse.Namespace, settings_of: SettingsOf) -> Iterator[Finding]:
     # Here, so that what is missing is a finding and not the end.
-    from server.supervisor.doctor import installation
+    from server.supervisor.commands.doctor import installation
 
     try:
         settings = settings_of(options)
@@ -71,7 +71,7 @@ def _examine(options: argparse.Namespace, settings_of: SettingsOf) -> Iterator[F
         yield finding
     yield good("settings", options.config or os.environ.get("EXCHANGE_CONFIG") or "no file")
     if is_installed:
-        from server.supervisor.doctor import directory, outside, serving
+        from server.supervisor.commands.doctor import directory, outside, serving
 
         yield from directory.examine(settings.data_dir)
         try:
