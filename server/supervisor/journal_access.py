@@ -15,6 +15,7 @@ from server.exits import Exit
 from server.logs import error
 from server.settings import Settings
 from server.supervisor.configuration import ConfigurationWrong
+from server.supervisor.options import settings_of
 from server.supervisor.parent import Parent
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ WRITING: Final = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 def guarded(
     run: Callable[[argparse.Namespace, Settings], int],
-    settings_of: Callable[[argparse.Namespace], Settings],
 ) -> Callable[[argparse.Namespace, Parent], int]:
     """A command that reads a journal, with what may be in its way told in a sentence."""
 

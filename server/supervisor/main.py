@@ -16,9 +16,12 @@ from typing import Any, Final
 from clients.terminal import end_output
 from server import logs
 from server.exits import Exit
-from server.settings import Settings
-from server.supervisor.configuration import NAMED, ConfigurationWrong, load
+from server.supervisor.commands import export, journal, rebuild
+from server.supervisor.commands.doctor import command as doctor
+from server.supervisor.configuration import ConfigurationWrong
+from server.supervisor.options import OF_UP, SETTINGS, add_settings, handed_on, settings_of
 from server.supervisor.parent import Parent
+from server.supervisor.parts import PARTS
 
 DESCRIPTION: Final = """\
 An exchange: orders in, trades out, nothing lost.
@@ -41,10 +44,6 @@ It also runs a PostgreSQL of its own and, with --full, a Redis and a Kafka, whic
 that needs them installs into the user's cache (190 MB). Orders are taken without them, while they
 are being installed and when they fail; /healthz reports their state."""
 
-FOLLOWER: Final = """\
-Follows the journal of a running server: writes snapshots for the next start, and keeps
-PostgreSQL, Kafka and Redis, where they are named, up to date."""
-
 CONFIGURATION: Final = """\
 Each setting comes from its option, else its variable, else the configuration file, else it has its
 default. A configuration file is TOML; deploy/realistic.toml shows one.
@@ -53,53 +52,8 @@ is corrupt, 5 a port is taken, 6 the journal could not be written, 7 a follower 
 program is not installed, 9 there is no room on the disk to start (`up` waits for it), 1 anything
 else."""
 
-PARTS: Final = {
-    "up": ("start the whole exchange on this machine", UP, ("server",)),
-    "server": (
-        "run the server alone",
-        "Takes orders over gRPC, matches them and keeps the journal.",
-        ("server",),
-    ),
-    "follower": (
-        "run the follower alone",
-        FOLLOWER,
-        (),
-    ),
-    "gateway": (
-        "run the gateway alone",
-        "Envoy: HTTP JSON, and gRPC passed through, in front of a running server.",
-        (),
-    ),
-    "websocket": (
-        "run the WebSocket bridge alone",
-        "Holds the connections of WebSocket clients for the gateway, in front of a running server.",
-        (),
-    ),
-    "postgres": (
-        "run the embedded PostgreSQL alone",
-        "A database in the data directory, whose file postgres.url has its address.",
-        (),
-    ),
-    "redis": (
-        "run the embedded Redis alone",
-        "Keeps nothing on disk. The file redis.url in the data directory has its address.",
-        (),
-    ),
-    "kafka": (
-        "run the embedded Kafka alone",
-        "A broker in the data directory, whose file kafka.brokers has its address.",
-        (),
-    ),
-}
-"""Each with its summary, its description, and the settings that it does not take. The others take
-all, whether they have a use for them or not: `up` hands its own on."""
-OWN: Final = (*PARTS, "journal", "export", "rebuild", "doctor")
+OWN: Final = ("up", *(part.name for part in PARTS), "journal", "export", "rebuild", "doctor")
 """Commands other than those for trading, which take a while to load."""
-SETTINGS: Final = tuple(named.name for named in NAMED)
-WITHOUT: Final = {"server": "on this machine", "websocket": "a socket without a port"}
-"""What holds where a setting is empty, other than that there is none."""
-OF_UP: Final = ("full",)
-"""Settings that are not handed on."""
 UNTOLD: Final = 4
 """Of a trading command that was carried out, but whose answer could not be written."""
 UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
@@ -151,29 +105,36 @@ def _parser(*, with_trading: bool) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, (summary, description, without) in PARTS.items():
-        part = commands.add_parser(
-            name,
-            help=summary,
-            description=description,
-            epilog=CONFIGURATION,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+    _add_part(commands, "up", "start the whole exchange on this machine", UP, "server")
+    for part in PARTS:
+        added = _add_part(
+            commands, part.name, part.summary, part.description, *part.without, *OF_UP
         )
-        unused = {*without, *(() if name == "up" else OF_UP)}
-        _add_settings(part, *(each for each in SETTINGS if each not in unused))
-        part.set_defaults(part=name)
-    from server.supervisor.commands import export, journal, rebuild
-    from server.supervisor.commands.doctor import command as doctor
-
-    journal.register(commands, _add_settings, settings_of)
-    export.register(commands, _add_settings, settings_of)
-    rebuild.register(commands, _add_settings, settings_of)
-    doctor.register(commands, _add_settings, settings_of)
+        added.set_defaults(run=part.run)
+    for command in (journal, export, rebuild, doctor):
+        command.register(commands)
     if with_trading:
         from clients.commands import register
 
         register(commands, parser)
     return parser
+
+
+def _add_part(
+    commands: Any, name: str, summary: str, description: str, *without: str
+) -> argparse.ArgumentParser:
+    """Add one that takes all settings but these, whether it has a use for them or not: `up` hands
+    its own on."""
+    added: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=CONFIGURATION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_settings(added, *(each for each in SETTINGS if each not in without))
+    added.set_defaults(part=name)
+    return added
 
 
 class Version(argparse.Action):
@@ -186,39 +147,7 @@ class Version(argparse.Action):
         parser.exit()
 
 
-def _add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Options for these settings, all of them where none is named."""
-    defaults = Settings()
-    parser.add_argument(
-        "--config", metavar="FILE", help="configuration file (EXCHANGE_CONFIG; none)"
-    )
-    for named in NAMED:
-        if named.name not in (names or SETTINGS):
-            continue
-        default: Any = getattr(defaults, named.name)
-        meaning = f"{named.meaning} ({named.variable}"
-        if default is False:
-            parser.add_argument(
-                named.option, action="store_true", default=None, help=f"{meaning}=true; off)"
-            )
-        else:
-            shown = default or WITHOUT.get(named.name, "none")
-            option = parser.add_argument(
-                named.option, metavar=named.placeholder, help=f"{meaning}; {shown})"
-            )
-            # For completion: as `choices` they would be refused before a file or variable is read.
-            words = Settings.__dataclass_fields__[named.name].metadata.get("words", ())
-            vars(option)["words"] = words
-
-
-def settings_of(options: argparse.Namespace) -> Settings:
-    """The settings that the options, the environment and the file give together."""
-    return load(vars(options), os.environ)
-
-
 def _run_part(options: argparse.Namespace, parent: Parent) -> int:
-    from server.supervisor import run, up
-
     # What a process held when it crashed, passwords too, is not left in a file.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     # Before it is known whether the settings are good, since they may have to be complained of.
@@ -235,9 +164,12 @@ def _run_part(options: argparse.Namespace, parent: Parent) -> int:
     if options.part != "gateway":  # Envoy takes this process over.
         logs.set_up(settings.log_level)
     if options.part == "up":
+        from server.supervisor.up import up
+
         # EXCHANGE_GRPC may be set for the trading commands: the parts are this exchange's own.
-        return up.up(replace(settings, server=""), _handed_on(options))
-    return run.PARTS[options.part](settings, parent)
+        return up(replace(settings, server=""), handed_on(options))
+    code: int = options.run(settings, parent)
+    return code
 
 
 def _take_files() -> None:
@@ -246,19 +178,3 @@ def _take_files() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with suppress(OSError, ValueError):  # Above what the kernel takes by now.
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _handed_on(options: argparse.Namespace) -> list[str]:
-    """The options again, for the parts."""
-    from server.supervisor.embedded.choose import VARIABLES
-
-    handed_on = ["--config", options.config] if options.config else []
-    for named in NAMED:
-        value = getattr(options, named.name, None)
-        if named.name in (*VARIABLES, *OF_UP):
-            continue  # Addresses may hold a password, and go by the environment.
-        if value is True:
-            handed_on.append(named.option)
-        elif value is not None:
-            handed_on += [named.option, value]
-    return handed_on

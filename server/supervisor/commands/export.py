@@ -7,7 +7,7 @@ A file gets its name when it is whole; before that it has `.part` behind it.
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from server.pace import Pace
 from server.settings import Settings
 from server.supervisor.configuration import ConfigurationWrong
 from server.supervisor.journal_access import guarded, has_journal, records_after
+from server.supervisor.options import add_settings
 
 if TYPE_CHECKING:
     from server.journal.export import Column, Range, Row
@@ -47,11 +48,7 @@ line or a setting is wrong, 3 the data directory is in use by something that doe
 pyarrow is not installed."""
 
 
-def register(
-    commands: Any,
-    add_settings: Callable[..., None],
-    settings_of: Callable[[argparse.Namespace], Settings],
-) -> None:
+def register(commands: Any) -> None:
     """Add `export`."""
     export = commands.add_parser(
         "export",
@@ -68,7 +65,7 @@ def register(
         "--output", type=file_to_write, metavar="FILE", help="where to write (-, standard output)"
     )
     add_settings(export, "data_dir")
-    export.set_defaults(run=guarded(_export, settings_of))
+    export.set_defaults(run=guarded(_export))
 
 
 class Moment(NamedTuple):

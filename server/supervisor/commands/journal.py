@@ -2,13 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 from typing import Any, Final
 
 from clients.bounds import whole
 from server.settings import Settings
 from server.supervisor.configuration import ConfigurationWrong
 from server.supervisor.journal_access import frames_from_server, guarded
+from server.supervisor.options import add_settings
 
 EXIT_CODES: Final = (
     "Exit codes: 0 all is well, 1 something is damaged or can't be read, 2 a setting is wrong, "
@@ -18,11 +18,7 @@ SEQUENCE_MAX: Final = 10**12 - 1
 """That a command line takes: a year at 30,000 commands a second."""
 
 
-def register(
-    commands: Any,
-    add_settings: Callable[..., None],
-    settings_of: Callable[[argparse.Namespace], Settings],
-) -> None:
+def register(commands: Any) -> None:
     """Add `journal verify` and `journal show`."""
     journal = commands.add_parser("journal", help="read a journal: verify or show")
     verbs = journal.add_subparsers(metavar="VERB", required=True)
@@ -49,7 +45,7 @@ def register(
     show.add_argument("--json", action="store_true", help="one JSON document a line")
     for verb, run in ((verify, _verify), (show, _show)):
         add_settings(verb, "data_dir")
-        verb.set_defaults(run=guarded(run, settings_of))
+        verb.set_defaults(run=guarded(run))
 
 
 def _verify(options: argparse.Namespace, settings: Settings) -> int:

@@ -7,7 +7,7 @@ that holds it.
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIG_DFL, SIGHUP, SIGTERM, getsignal, signal
@@ -19,6 +19,7 @@ from server.logs import error
 from server.pace import Pace
 from server.settings import Settings
 from server.supervisor.journal_access import guarded, has_journal, kept_after, records_after
+from server.supervisor.options import add_settings
 
 if TYPE_CHECKING:
     from server.core.engine import Engine
@@ -42,11 +43,7 @@ done; 2 a setting is wrong, or no database is named; 3 the data directory is in 
 that does not answer."""
 
 
-def register(
-    commands: Any,
-    add_settings: Callable[..., None],
-    settings_of: Callable[[argparse.Namespace], Settings],
-) -> None:
+def register(commands: Any) -> None:
     """Add `rebuild`."""
     rebuild = commands.add_parser(
         "rebuild",
@@ -65,7 +62,7 @@ def register(
         " copy: what they hold of after that is deleted",
     )
     add_settings(rebuild, "data_dir", "postgres_url")
-    rebuild.set_defaults(run=guarded(_rebuild, settings_of))
+    rebuild.set_defaults(run=guarded(_rebuild))
 
 
 def _rebuild(options: argparse.Namespace, settings: Settings) -> int:

@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from server.exits import Exit
 from server.settings import Settings
 from server.supervisor.commands.doctor.finding import Finding, State, bad, good
 from server.supervisor.configuration import ConfigurationWrong
+from server.supervisor.options import add_settings, settings_of
 from server.supervisor.parent import Parent
 
 DESCRIPTION: Final = """\
@@ -34,10 +35,8 @@ MARKS: Final = {
 NAME_WIDTH: Final = 14
 """Of the longest name."""
 
-SettingsOf = Callable[[argparse.Namespace], Settings]
 
-
-def register(commands: Any, add_settings: Callable[..., None], settings_of: SettingsOf) -> None:
+def register(commands: Any) -> None:
     """Add `doctor`."""
     doctor = commands.add_parser(
         "doctor",
@@ -48,14 +47,14 @@ def register(commands: Any, add_settings: Callable[..., None], settings_of: Sett
     )
     add_settings(doctor)
     doctor.add_argument("--json", action="store_true", help="print one JSON document")
-
-    def run(options: argparse.Namespace, _: Parent) -> int:
-        return _tell(_examine(options, settings_of), as_json=options.json)
-
-    doctor.set_defaults(run=run)
+    doctor.set_defaults(run=_doctor)
 
 
-def _examine(options: argparse.Namespace, settings_of: SettingsOf) -> Iterator[Finding]:
+def _doctor(options: argparse.Namespace, _: Parent) -> int:
+    return _tell(_examine(options), as_json=options.json)
+
+
+def _examine(options: argparse.Namespace) -> Iterator[Finding]:
     # Here, so that what is missing is a finding and not the end.
     from server.supervisor.commands.doctor import installation
 

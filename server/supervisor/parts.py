@@ -1,20 +1,19 @@
-"""One part alone, in this process."""
+"""The parts of the exchange, each to be run alone, in this process.
+
+What only one of them needs is imported when it is run: every command loads this module.
+"""
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from server import logs
 from server.exits import Exit
 from server.logs import error
 from server.settings import Settings, is_loopback
-from server.supervisor.embedded.address import free_port
-from server.supervisor.embedded.choose import forget
-from server.supervisor.embedded.program_missing import ProgramMissing
 from server.supervisor.parent import Parent
-from server.supervisor.priority import give_way
 
 
 def server(settings: Settings, parent: Parent) -> int:
@@ -27,6 +26,7 @@ def server(settings: Settings, parent: Parent) -> int:
 def follower(settings: Settings, parent: Parent) -> int:
     """Until SIGTERM or SIGINT."""
     from server.followers.process import main
+    from server.supervisor.priority import give_way
 
     give_way(settings.niceness)
     return main(settings, parent.serving)
@@ -97,6 +97,7 @@ def redis(settings: Settings, _parent: Parent) -> int:
 def kafka(settings: Settings, _parent: Parent) -> int:
     """Becomes the embedded Kafka."""
     from server.supervisor.embedded import kafka as embedded
+    from server.supervisor.embedded.address import free_port
 
     def command() -> list[str]:
         installation = embedded.install(logs.say)
@@ -121,6 +122,8 @@ def _only_here(place: str) -> bool:
 
 def _become_server(name: str, command: Callable[[], list[str]], niceness: int) -> int:
     """Make an embedded server ready and become it; it keeps the tie to the parent."""
+    from server.supervisor.embedded.program_missing import ProgramMissing
+
     try:
         ready = command()
     except ProgramMissing as missing:
@@ -133,6 +136,9 @@ def _become_server(name: str, command: Callable[[], list[str]], niceness: int) -
 
 
 def _become(command: list[str], niceness: int = 0) -> NoReturn:
+    from server.supervisor.embedded.choose import forget
+    from server.supervisor.priority import give_way
+
     forget()
     give_way(niceness)
     logs.flush()
@@ -142,12 +148,61 @@ def _become(command: list[str], niceness: int = 0) -> NoReturn:
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
-PARTS: Final[dict[str, Callable[[Settings, Parent], int]]] = {
-    "server": server,
-    "follower": follower,
-    "gateway": gateway,
-    "websocket": websocket,
-    "postgres": postgres,
-    "redis": redis,
-    "kafka": kafka,
-}
+class Part(NamedTuple):
+    """One of them, and the command that becomes it."""
+
+    name: str
+    summary: str
+    description: str
+    run: Callable[[Settings, Parent], int]
+    """Returns the exit code."""
+    without: Sequence[str] = ()
+    """Settings that it does not take."""
+
+
+PARTS: Final = (
+    Part(
+        "server",
+        "run the server alone",
+        "Takes orders over gRPC, matches them and keeps the journal.",
+        server,
+        without=("server",),
+    ),
+    Part(
+        "follower",
+        "run the follower alone",
+        "Follows the journal of a running server: writes snapshots for the next start, and keeps\n"
+        "PostgreSQL, Kafka and Redis, where they are named, up to date.",
+        follower,
+    ),
+    Part(
+        "gateway",
+        "run the gateway alone",
+        "Envoy: HTTP JSON, and gRPC passed through, in front of a running server.",
+        gateway,
+    ),
+    Part(
+        "websocket",
+        "run the WebSocket bridge alone",
+        "Holds the connections of WebSocket clients for the gateway, in front of a running server.",
+        websocket,
+    ),
+    Part(
+        "postgres",
+        "run the embedded PostgreSQL alone",
+        "A database in the data directory, whose file postgres.url has its address.",
+        postgres,
+    ),
+    Part(
+        "redis",
+        "run the embedded Redis alone",
+        "Keeps nothing on disk. The file redis.url in the data directory has its address.",
+        redis,
+    ),
+    Part(
+        "kafka",
+        "run the embedded Kafka alone",
+        "A broker in the data directory, whose file kafka.brokers has its address.",
+        kafka,
+    ),
+)
