@@ -56,8 +56,8 @@ class ChildProcess:
         """Of the process, if there is one."""
         return None if self._process is None else self._process.pid
 
-    def tell(self, line: bytes) -> None:
-        """Say something to the process, if there is one; it is for its `Parent` to hear."""
+    def send(self, line: bytes) -> None:
+        """Send a line to the process, if there is one; its `Parent` receives it."""
         if self._link is not None and not self._link.is_closing():
             self._link.write(line)
 

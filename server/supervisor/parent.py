@@ -28,7 +28,7 @@ SERVING: Final = b"serving\n"
 NOT_RUNNING: Final = 0
 """In the place of the process id of a part that is to run, and doesn't at this moment."""
 LINE_BYTES_MAX: Final = 4_096
-"""Of what is told to a part: a few names and process ids."""
+"""Of a line that is sent to a part: a few names and process ids."""
 _PR_SET_PDEATHSIG: Final = 1
 _PRCTL: Final = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
@@ -39,7 +39,7 @@ class Parent:
     def __init__(self, link: socket.socket | None) -> None:
         self._link = link
         self.process_ids: dict[str, int] = {}
-        """Of the parts, by name, as last told; `NOT_RUNNING` where there is none."""
+        """Of the parts, by name, as last received; `NOT_RUNNING` where there is none."""
 
     @classmethod
     def follow(cls) -> "Parent":
@@ -58,7 +58,7 @@ class Parent:
         return parent
 
     def serving(self) -> None:
-        """Tell that this part serves now."""
+        """Send word that this part serves now."""
         if self._link is not None:
             self._link.sendall(SERVING)
 

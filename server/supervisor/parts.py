@@ -136,10 +136,10 @@ def _become_server(name: str, command: Callable[[], list[str]], niceness: int) -
 
 
 def _become(command: list[str], niceness: int = 0) -> NoReturn:
-    from server.supervisor.embedded.choose import forget
+    from server.supervisor.embedded.choose import withdraw_addresses
     from server.supervisor.priority import give_way
 
-    forget()
+    withdraw_addresses()
     give_way(niceness)
     logs.flush()
     os.execv(command[0], command)

@@ -57,7 +57,7 @@ class Supervised:
     def __init__(
         self,
         child: ChildProcess,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         on_change: Callable[[], None],
         *,
         essential: bool = False,
@@ -72,7 +72,7 @@ class Supervised:
         self.settled = asyncio.Event()
         """It has served, or is missing for good."""
         self.task: asyncio.Task[None] | None = None
-        self._say = say
+        self._log = log
         self._stopping = False
         self._clean = True
         """How it ended the last time."""
@@ -123,7 +123,7 @@ class Supervised:
     async def _note_serving(self) -> None:
         await self.child.serving.wait()
         if self.missing:
-            self._say(f"{self.child.name} is back")
+            self._log(f"{self.child.name} is back")
         self.missing = ""
         self.settled.set()
 
@@ -135,7 +135,7 @@ class Supervised:
         if self._essential:
             raise GaveUp(code, why)
         self.missing = f"{self.child.name} is not running: {why}"
-        self._say(f"{DEGRADED}{self.missing}")
+        self._log(f"{DEGRADED}{self.missing}")
         self.settled.set()
 
     async def _pause(self, why: str, *, for_good: bool) -> None:
@@ -154,7 +154,7 @@ class Supervised:
         delay_s = DELAY_FIRST_S * 2 ** min(len(self._restarts), doublings_max)
         self._restarts.append(now)
         self.missing = f"{self.child.name} is being started again: {why}"
-        self._say(f"{DEGRADED}{self.missing} (in {delay_s:.1f} s)")
+        self._log(f"{DEGRADED}{self.missing} (in {delay_s:.1f} s)")
         await asyncio.sleep(delay_s)
 
 
@@ -166,17 +166,17 @@ class Supervisor:
         server: ChildProcess,
         gateway: ChildProcess,
         follower: ChildProcess,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         more: Sequence[ChildProcess] = (),
         beside: Sequence[ChildProcess] = (),
     ) -> None:
-        changed = self._tell_processes
-        self._server = Supervised(server, say, changed, essential=True)
-        self._gateway = Supervised(gateway, say, changed)
-        self._follower = Supervised(follower, say, changed)
-        self._more = [Supervised(part, say, changed) for part in more]
+        changed = self._send_processes
+        self._server = Supervised(server, log, changed, essential=True)
+        self._gateway = Supervised(gateway, log, changed)
+        self._follower = Supervised(follower, log, changed)
+        self._more = [Supervised(part, log, changed) for part in more]
         """Without a place of their own in the order of a stop: they go with the gateway."""
-        self._beside = [Supervised(part, say, changed, beside=True) for part in beside]
+        self._beside = [Supervised(part, log, changed, beside=True) for part in beside]
         """Not waited for at a start; stopped with the gateway, after the follower has gone."""
 
     async def start(self) -> list[str]:
@@ -232,15 +232,15 @@ class Supervisor:
         for each in self._all():
             each.child.kill()
 
-    def _tell_processes(self) -> None:
-        """The server shows what each part uses, and which of those around it is not there."""
+    def _send_processes(self) -> None:
+        """Let the server show what each part uses, and which of those around it is not there."""
         process_ids = {
             each.child.name: each.child.process_id or NOT_RUNNING
             for each in self._all()
             if each.child.running or each not in self._beside
         }
         line = processes_line({"supervisor": os.getpid(), **process_ids})
-        self._server.child.tell(line)
+        self._server.child.send(line)
 
     def _all(self) -> tuple[Supervised, ...]:
         return (self._follower, self._server, self._gateway, *self._more, *self._beside)

@@ -15,7 +15,7 @@ from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.storage import DISK_FULL
 from server.settings import Settings, meet, reachable
 from server.supervisor.child_process import ChildProcess
-from server.supervisor.embedded.choose import EmbeddedServer, choose, tell_parts
+from server.supervisor.embedded.choose import EmbeddedServer, choose, export_addresses
 from server.supervisor.ports import ports, unusable
 from server.supervisor.priority import children_give_way
 from server.supervisor.supervision import DEGRADED, GaveUp, Supervisor
@@ -70,8 +70,8 @@ def check_ports(settings: Settings) -> None:
             raise GaveUp(Exit.PORT_TAKEN, f"{refused.why}: {refused.remedy}")
 
 
-def tell(sentence: str) -> None:
-    """What becomes of the parts."""
+def log_state(sentence: str) -> None:
+    """Log what became of a part."""
     if sentence.startswith(DEGRADED):
         logs.complain(sentence)
     else:
@@ -85,7 +85,7 @@ async def _supervise(settings: Settings, options: Sequence[str]) -> int:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     settings, servers, without_postgres = choose(settings)
-    tell_parts(settings)
+    export_addresses(settings)
     supervisor = _supervisor(settings, options, servers)
     try:
         stopping = asyncio.create_task(stop.wait())
@@ -112,7 +112,7 @@ async def _supervise(settings: Settings, options: Sequence[str]) -> int:
 async def _run(settings: Settings, supervisor: Supervisor, without_postgres: str) -> None:
     degraded = await supervisor.start()
     for sentence in degraded:
-        tell(f"{DEGRADED}{sentence}")
+        log_state(f"{DEGRADED}{sentence}")
     logs.flush()
     logs.show(ready_line(settings, without_postgres, with_http=supervisor.has_gateway))
     await supervisor.failure()
@@ -162,7 +162,7 @@ def _supervisor(
         follower=with_server("follower"),
         beside=beside,
         more=[with_server("websocket")],
-        say=tell,
+        log=log_state,
     )
 
 

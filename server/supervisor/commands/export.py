@@ -167,7 +167,7 @@ def _write(options: argparse.Namespace, settings: Settings) -> None:
     ):
         rows = table.rows(chosen.happened(progress.watched(_begun(records, chosen))))
         writer.write(progress.counted(rows))
-    progress.say()
+    progress.print_rows()
 
 
 @contextmanager
@@ -195,7 +195,7 @@ def _begun(records: "Iterator[Record]", chosen: "Range") -> "Iterator[Record]":
     for record in records:
         is_cut = record.first_sequence > max(chosen.first_sequence, 1)
         if is_cut and record.time_ns > chosen.from_ns:
-            _say(
+            _print_note(
                 f"the journal begins at sequence {record.first_sequence}: what was before is not "
                 "in it; put archived files beside it to have that too"
             )
@@ -204,12 +204,12 @@ def _begun(records: "Iterator[Record]", chosen: "Range") -> "Iterator[Record]":
     yield from records
 
 
-def _say(sentence: str) -> None:
+def _print_note(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
 class _Progress:
-    """Says once a second, on standard error, how far the export is."""
+    """Prints once a second, on standard error, how far the export is."""
 
     def __init__(self, directory: Path, chosen: "Range") -> None:
         self._directory = directory
@@ -223,7 +223,7 @@ class _Progress:
             if record.time_ns < self._chosen.until_ns:
                 self._sequence = min(record.last_sequence, self._chosen.last_sequence)
             if self._pace.is_due():
-                self.say(f", {self._percent(record.end)} % of the journal")
+                self.print_rows(f", {self._percent(record.end)} % of the journal")
             yield record
 
     def _percent(self, position: int) -> int:
@@ -241,6 +241,6 @@ class _Progress:
             self._rows += 1
             yield row
 
-    def say(self, place: str = "") -> None:
+    def print_rows(self, place: str = "") -> None:
         seconds = self._pace.seconds
-        _say(f"{self._rows} rows up to sequence {self._sequence}{place}, {seconds:.1f} s")
+        _print_note(f"{self._rows} rows up to sequence {self._sequence}{place}, {seconds:.1f} s")

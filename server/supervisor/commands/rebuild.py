@@ -106,7 +106,7 @@ def _rebuild(options: argparse.Namespace, settings: Settings) -> int:
             said += "; is it running (exchange postgres starts the embedded one)?"
         error(f"PostgreSQL: {said}")
         return Exit.FAILED
-    return _told(result, check=options.check)
+    return _print_result(result, check=options.check)
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def _ended_by_signals() -> Iterator[None]:
             signal(each, SIG_DFL)
 
 
-def _told(result: "Result", *, check: bool) -> int:
+def _print_result(result: "Result", *, check: bool) -> int:
     from server.followers.rebuild import REMEDY, ahead
 
     for proof in result.found:
@@ -182,7 +182,7 @@ def _records(directory: Path, after_sequence: int) -> "Iterator[Record]":
 
 
 class _Progress:
-    """Says once a second, on standard error, how far the copies are."""
+    """Prints once a second, on standard error, how far the copies are."""
 
     def __init__(self) -> None:
         self._pace = Pace()

@@ -67,13 +67,14 @@ def _with_address(settings: Settings, address: Address) -> Settings:
     return replace(settings, **changed)
 
 
-def tell_parts(settings: Settings) -> None:
-    """Where everything is, by the environment."""
+def export_addresses(settings: Settings) -> None:
+    """Put them into the environment, for the parts."""
     for name, variable in VARIABLES.items():
         os.environ[variable] = getattr(settings, name)
 
 
-def forget() -> None:
-    """Before this process becomes a program that has no use for the addresses."""
+def withdraw_addresses() -> None:
+    """Take them out of the environment, before this process becomes a program that has no use for
+    them."""
     for variable in VARIABLES.values():
         os.environ.pop(variable, None)

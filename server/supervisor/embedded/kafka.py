@@ -83,10 +83,10 @@ def place() -> Path:
     return package_cache.place(NAME, _listed())
 
 
-def install(say: Callable[[str], None]) -> Installation:
+def install(log: Callable[[str], None]) -> Installation:
     """What is there already, or a new installation; raises `KafkaMissing`."""
     try:
-        directory = installed(NAME, _listed(), lambda making: _make(making, say), say)
+        directory = installed(NAME, _listed(), lambda making: _make(making, log), log)
     except ToolFailed as failed:
         raise KafkaMissing(str(failed)) from failed
     return Installation(directory)
@@ -99,12 +99,12 @@ def _listed() -> bytes:
         raise KafkaMissing(f"no list of what Kafka consists of: {error}") from error
 
 
-def _make(directory: Path, say: Callable[[str], None]) -> None:
+def _make(directory: Path, log: Callable[[str], None]) -> None:
     packages, jars = directory / "python", directory / "jars"
     jars.mkdir()
-    say("installing a Java runtime (about 100 MB), once for this user")
+    log("installing a Java runtime (about 100 MB), once for this user")
     install_packages(LOCK, packages)
-    say("installing Kafka (46 jars, 43 MB), once for this user")
+    log("installing Kafka (46 jars, 43 MB), once for this user")
     environment = {"PYTHONPATH": str(packages)}
     run([sys.executable, "-P", "-c", RESOLVE, COORDINATES, str(jars)], environment)
     wanted = {}

@@ -42,7 +42,7 @@ def place(name: str, listed: bytes) -> Path:
 
 
 def installed(
-    name: str, listed: bytes, make: Callable[[Path], None], say: Callable[[str], None]
+    name: str, listed: bytes, make: Callable[[Path], None], log: Callable[[str], None]
 ) -> Path:
     """The folder of what is listed; `make` fills it where it is not there yet."""
     directory = place(name, listed)
@@ -50,7 +50,7 @@ def installed(
     if directory.exists():
         return directory
     cache.mkdir(parents=True, exist_ok=True)
-    with _turn(cache, say):
+    with _turn(cache, log):
         if not directory.exists():
             begun_s = time.monotonic()
             making = cache / UNFINISHED
@@ -61,18 +61,18 @@ def installed(
                 making.rename(directory)
             finally:
                 shutil.rmtree(making, ignore_errors=True)
-            say(f"{name} is installed, in {time.monotonic() - begun_s:.0f} s")
+            log(f"{name} is installed, in {time.monotonic() - begun_s:.0f} s")
     return directory
 
 
 @contextmanager
-def _turn(cache: Path, say: Callable[[str], None]) -> Iterator[None]:
+def _turn(cache: Path, log: Callable[[str], None]) -> Iterator[None]:
     """The kernel gives it on when a process ends, however it ends."""
     with (cache / TURN).open("wb") as turn:
         try:
             fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another process that installs")
+            log("waiting for another process that installs")
             fcntl.flock(turn, fcntl.LOCK_EX)
         yield
 

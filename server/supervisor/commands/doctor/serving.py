@@ -78,10 +78,10 @@ def _port(port: Port, *, is_running: bool) -> Finding:
 def _is_exchange(at: str) -> bool:
     """Whether the gateway of an exchange answers there, well or not."""
     try:
-        told = json.loads(_answer(at, "/healthz"))
+        answered = json.loads(_answer(at, "/healthz"))
     except ValueError:
         return False
-    return isinstance(told, dict) and bool({"status", "error"} & told.keys())
+    return isinstance(answered, dict) and bool({"status", "error"} & answered.keys())
 
 
 def _answer(at: str, path: str) -> bytes:
