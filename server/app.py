@@ -51,10 +51,11 @@ from server.journal.snapshots import SnapshotBad, write_snapshot
 from server.journal.storage import DISK_FULL
 from server.limits.limiter import refused_count
 from server.limits.shared import shared_limits
+from server.maintenance.outside import OutsideParts
 from server.metrics.exposition import Metrics
 from server.metrics.followers import FollowerLags
 from server.metrics.load import CallErrors
-from server.metrics.outside import OutsideParts
+from server.metrics.outside import OutsidePartFigures
 from server.metrics.processes import ProcessIds
 from server.metrics.redis import KeyOutcomes, Leases
 from server.rpc import market_data, order_service
@@ -73,7 +74,7 @@ from server.rpc.http.system import HttpSystem
 from server.rpc.intake import Intake
 from server.rpc.journal_keeping import JournalKeeping
 from server.rpc.journal_stream import JournalStreams
-from server.rpc.parts import Parts, PartService
+from server.rpc.part_service import PartService
 from server.rpc.recent_outcomes import RecentOutcomes
 from server.rpc.reflection import REFLECTION, Reflection
 from server.rpc.registration import register
@@ -119,14 +120,14 @@ class Exchange:
             settings.feed,
         )
         self.followers = Followers(report.snapshot_sequence or 0, settings.data_dir, positions)
-        self._parts = Parts(settings.outside_parts, lambda: log.durable_sequence)
+        self._parts = OutsideParts(settings.outside_parts, lambda: log.durable_sequence)
         self._journal_streams = JournalStreams(log, self.followers)
         self.sequencer.listeners.append(self._journal_streams)
 
         errors = CallErrors()
         ports = {"grpc": settings.grpc_port, "http": settings.http_port}
         self._metrics = Metrics(self.sequencer, self.feed.readers, errors, ports)
-        self._metrics.show(OutsideParts(self._parts.health))
+        self._metrics.show(OutsidePartFigures(self._parts.health))
         self._metrics.show(FollowerLags(self.followers.sequences, lambda: log.durable_sequence))
 
         deadlines = Deadlines(limits.deadline_s, limits.deadline_max_s)

@@ -1,42 +1,26 @@
 """How PostgreSQL, Kafka and Redis are, and how far behind; one that is disabled has no figures."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from server.maintenance.outside import PartHealth
 from server.metrics.labels import labelled
 
 
-class PartFigures(Protocol):
-    """What is known of one."""
-
-    @property
-    def state(self) -> str:
-        """`healthy`, `degraded`, `down` or `disabled`."""
-
-    @property
-    def events_behind(self) -> int:
-        """Commands that are durable and not there."""
-
-    @property
-    def seconds_behind(self) -> float:
-        """Since everything that is there was the newest."""
-
-
-class OutsideParts(Collector):
+class OutsidePartFigures(Collector):
     """Asks when somebody asks; nothing waits for a part."""
 
-    def __init__(self, health: Callable[[], Mapping[str, PartFigures]]) -> None:
+    def __init__(self, health: Callable[[], Mapping[str, PartHealth]]) -> None:
         self._health = health
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""
-        found = [(name, it) for name, it in self._health().items() if it.state != "disabled"]
+        found = [(name, it) for name, it in self._health().items() if it.serves is not None]
         yield labelled(
             GaugeMetricFamily("outside_part_up", "1 unless the part is down.", labels=["part"]),
-            (([name], float(it.state != "down")) for name, it in found),
+            (([name], 1.0 if it.serves else 0.0) for name, it in found),
         )
         yield labelled(
             GaugeMetricFamily(

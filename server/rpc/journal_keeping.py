@@ -24,9 +24,9 @@ from server.core.requests import Keys
 from server.journal.file_log import FileLog
 from server.journal.headroom import Headroom
 from server.journal.retention import ARCHIVE, KEEP, needed_sequence, trim
+from server.maintenance.health_state import HealthState
 from server.rpc.followers import Followers
 from server.rpc.health import Health
-from server.rpc.parts import DEGRADED, DOWN, HEALTHY
 from server.sequencer.sequencer import Sequencer
 from server.settings import JournalSettings
 from server.times import second_text
@@ -76,11 +76,11 @@ class JournalKeeping:
         log.segment_bytes = settings.segment_bytes
         self._headroom = Headroom(self._directory, settings.segment_bytes, self._room_changed)
 
-    def health(self) -> str:
-        """How the journal is; `down` while it takes no orders."""
+    def health(self) -> HealthState:
+        """How the journal is; down while it takes no orders."""
         if self._full:
-            return DOWN
-        return DEGRADED if self.sentences else HEALTHY
+            return HealthState.DOWN
+        return HealthState.DEGRADED if self.sentences else HealthState.HEALTHY
 
     async def start(self) -> None:
         """Have room, then look after it all."""

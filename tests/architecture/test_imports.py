@@ -18,7 +18,8 @@ CORE = {"server.core"}
 JOURNAL = CORE | {"server.journal"}
 SEQUENCER = JOURNAL | {"server.sequencer"}
 FEED = SEQUENCER | {"server.feed"}
-RPC = FEED | {"server.metrics", "server.history", "server.limits", "server.rpc"}
+MAINTENANCE = {"server.maintenance"}
+RPC = FEED | MAINTENANCE | {"server.metrics", "server.history", "server.limits", "server.rpc"}
 SETTINGS = {"server.settings"}
 EXITS = {"server.exits"}
 LOGS = {"server.logs"}
@@ -48,7 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.journal": CORE | DECIMALS | TIMES | COLLECTOR | PACE,
     "server.sequencer": JOURNAL | SETTINGS,
     "server.feed": SEQUENCER | SETTINGS | MESSAGES,
-    "server.metrics": CORE | {"server.sequencer", "server.feed"},
+    "server.maintenance": set(),
+    "server.metrics": CORE | MAINTENANCE | {"server.sequencer", "server.feed"},
     "server.history": CORE | TIMES,
     "server.limits": SETTINGS | OUTAGE_LINES | DELAYS | REDIS_CLIENT,
     "server.rpc": RPC

@@ -21,10 +21,11 @@ from exchange.v1.part_service_pb2_grpc import PartServiceStub
 from server.followers import probes
 from server.followers.journal_reader import Reached
 from server.limits.limiter import Limiter, limiters
-from server.metrics.outside import OutsideParts
+from server.maintenance import outside
+from server.maintenance.health_state import HealthState
+from server.maintenance.outside import BEHIND_S, SILENCE_S, OutsideParts, PartHealth
+from server.metrics.outside import OutsidePartFigures
 from server.outage_lines import LINES_MAX, WINDOW_S, OutageLines
-from server.rpc import parts
-from server.rpc.parts import BEHIND_S, SILENCE_S, PartHealth, Parts
 from server.rpc.rate_limits import judge_of
 from server.settings import RateLimits
 from tests.followers.conftest import PostgresServer
@@ -45,7 +46,7 @@ class Clock:
     def __init__(self) -> None:
         self.now_s = 100.0
         self.durable = 0
-        self.parts = Parts(["postgres", "kafka"], lambda: self.durable, lambda: self.now_s)
+        self.parts = OutsideParts(["postgres", "kafka"], lambda: self.durable, lambda: self.now_s)
 
     def pass_s(self, seconds: float, events: int = 0) -> None:
         self.now_s += seconds
@@ -58,7 +59,7 @@ class Clock:
 
 def test_silence_is_down_and_what_nobody_named_is_disabled() -> None:
     clock = Clock()
-    assert clock.parts.health()["redis"] == PartHealth("disabled")
+    assert clock.parts.health()["redis"] == PartHealth(HealthState.DISABLED)
     assert clock.parts.health()["postgres"].state == "down"
     clock.hear("postgres", 0)
     clock.hear("redis", 0)
@@ -72,7 +73,7 @@ def test_silence_is_down_and_what_nobody_named_is_disabled() -> None:
 def test_who_watches_is_told_of_a_part_that_is_disabled_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(parts, "TICK_S", 0.0)
+    monkeypatch.setattr(outside, "TICK_S", 0.0)
     clock = Clock()
     told: list[tuple[str, bool | None]] = []
 
@@ -113,9 +114,9 @@ def test_behind_is_told_in_events_and_seconds() -> None:
     assert BEHIND_S < behind.seconds_behind < 2
     assert clock.parts.sentences()[-1] == "kafka is degraded, 90 events and 1.8 s behind"
     clock.hear("kafka", 110, "gone")
-    assert clock.parts.health()["kafka"] == PartHealth("down", 0, 0.0, "gone")
+    assert clock.parts.health()["kafka"] == PartHealth(HealthState.DOWN, 0, 0.0, "gone")
     clock.hear("kafka", 110)
-    assert clock.parts.health()["kafka"] == PartHealth("healthy")
+    assert clock.parts.health()["kafka"] == PartHealth(HealthState.HEALTHY)
 
 
 def test_figures_show_what_is_not_disabled() -> None:
@@ -124,7 +125,7 @@ def test_figures_show_what_is_not_disabled() -> None:
     clock.pass_s(1.5, events=30)
     found = {
         (sample.name, sample.labels["part"]): sample.value
-        for metric in OutsideParts(clock.parts.health).collect()
+        for metric in OutsidePartFigures(clock.parts.health).collect()
         for sample in metric.samples
     }
     assert found == {

@@ -9,7 +9,7 @@ import pytest
 from server.followers.following import FollowerStopped
 from server.followers.postgres import PostgresFollower
 from server.outage_lines import reason
-from server.rpc.parts import PROBLEM_CHARS_MAX
+from server.rpc.part_service import PROBLEM_CHARS_MAX
 
 
 async def opened(database: str) -> int:

@@ -10,9 +10,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from exchange.http.v1 import market_service_pb2, order_service_pb2
 from exchange.http.v1 import system_service_pb2 as messages
+from server.maintenance.health_state import HealthState
+from server.maintenance.outside import OutsideParts, PartHealth
 from server.rpc.admin_service import VERSION, AdminService
 from server.rpc.context import Context
-from server.rpc.parts import DEGRADED, DISABLED, DOWN, HEALTHY, PartHealth, Parts
 from server.times import time_text
 
 NAME: Final = "exchange-backend"
@@ -27,8 +28,8 @@ class HttpSystem:
     def __init__(
         self,
         admin: AdminService,
-        parts: Parts,
-        journal: Callable[[], str],
+        parts: OutsideParts,
+        journal: Callable[[], HealthState],
         metrics: Callable[[], Awaitable[bytes]],
     ) -> None:
         self._admin = admin
@@ -50,18 +51,22 @@ class HttpSystem:
         parts = self._parts.health()
         degraded = self._admin.degraded()
         journal = self._journal()
-        is_whole = all(health.state in (HEALTHY, DISABLED) for health in parts.values())
-        state = HEALTHY if snapshots and is_whole and not degraded else DEGRADED
-        if journal == DOWN:
+        is_whole = all(
+            health.state in (HealthState.HEALTHY, HealthState.DISABLED) for health in parts.values()
+        )
+        state = (
+            HealthState.HEALTHY if snapshots and is_whole and not degraded else HealthState.DEGRADED
+        )
+        if journal == HealthState.DOWN:
             # Only orders are refused, so the call itself succeeds; the gateway makes it a 503.
-            state = DOWN
+            state = HealthState.DOWN
             await context.send_initial_metadata(((HTTP_STATUS, "503"),))
         return messages.GetHealthResponse(
             status=state,
             timestamp=time_text(time.time_ns()),
             checks=messages.HealthChecks(
                 journal=journal,
-                snapshots=HEALTHY if snapshots else DOWN,
+                snapshots=HealthState.HEALTHY if snapshots else HealthState.DOWN,
                 **{name: health.state for name, health in parts.items()},
             ),
             degraded=degraded,
@@ -75,7 +80,7 @@ class HttpSystem:
 
 
 def _behind(health: PartHealth) -> messages.PartBehind | None:
-    if health.state == DISABLED:
+    if health.state == HealthState.DISABLED:
         return None
     events = min(health.events_behind, UINT32_MAX)
     return messages.PartBehind(events=events, seconds=round(health.seconds_behind, 3))

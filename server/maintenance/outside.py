@@ -19,8 +19,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from exchange.v1 import part_service_pb2 as messages
-from server.rpc.context import Context
+from server.maintenance.health_state import HealthState
 
 SILENCE_S: Final = 2.0
 """Several reports are missing: whoever sends them is gone, or has no time for it."""
@@ -29,32 +28,27 @@ BEHIND_S: Final = 1.0
 TICK_S: Final = 0.25
 NOTES_MAX: Final = 400
 """Of the durable sequence: at least 100 s."""
-REPORTS_MAX: Final = 16
-"""Looked at in one message: several times the parts that there are."""
-PROBLEM_CHARS_MAX: Final = 200
-"""Of a report; what is longer is cut, as a sentence for people may be."""
 NAMES: Final = ("postgres", "kafka", "redis")
-
-DISABLED: Final = "disabled"
-DOWN: Final = "down"
-DEGRADED: Final = "degraded"
-HEALTHY: Final = "healthy"
 
 
 class PartHealth(NamedTuple):
-    """How one part is."""
+    """How one part is, and how far behind."""
 
-    state: str
-    """`healthy`, `degraded`, `down` or `disabled`."""
+    state: HealthState
     events_behind: int = 0
     """Commands that are durable and not there."""
     seconds_behind: float = 0.0
     problem: str = ""
     """Why it is down."""
 
+    @property
+    def serves(self) -> bool | None:
+        """Whether it is there; None where there is to be none."""
+        return None if self.state == HealthState.DISABLED else self.state != HealthState.DOWN
+
     def sentence(self, name: str) -> str:
         """For people; empty where there is nothing to say."""
-        if self.state in (HEALTHY, DISABLED):
+        if self.state in (HealthState.HEALTHY, HealthState.DISABLED):
             return ""
         behind = f", {self.events_behind} events and {self.seconds_behind:.1f} s behind"
         why = f" ({self.problem})" if self.problem else ""
@@ -70,8 +64,8 @@ class Heard(NamedTuple):
     at_s: float
 
 
-class Parts:
-    """All of them."""
+class OutsideParts:
+    """PostgreSQL, Kafka and Redis, as far as this exchange has them."""
 
     def __init__(
         self,
@@ -117,7 +111,7 @@ class Parts:
         while True:
             self.note()
             for name, health in self.health().items():
-                serves = None if health.state == DISABLED else health.state != DOWN
+                serves = health.serves
                 if told.get(name) != serves:
                     told[name] = serves
                     tell(name, serves)
@@ -128,18 +122,20 @@ class Parts:
         now_s = self._clock()
         if heard is None:
             if name not in self._configured:
-                return PartHealth(DISABLED)
-            return PartHealth(DOWN, problem="the follower process has not told about it")
+                return PartHealth(HealthState.DISABLED)
+            untold = "the follower process has not told about it"
+            return PartHealth(HealthState.DOWN, problem=untold)
         events = self._durable_sequence() - heard.sequence if heard.takes_journal else 0
         seconds = now_s - self._newest_s(heard.sequence) if events > 0 else 0.0
         problem = heard.problem
         if now_s - heard.at_s > SILENCE_S:
             if name not in self._configured:
-                return PartHealth(DISABLED)
+                return PartHealth(HealthState.DISABLED)
             problem = f"the follower process has said nothing for {now_s - heard.at_s:.0f} s"
         if problem:
-            return PartHealth(DOWN, max(0, events), seconds, problem)
-        return PartHealth(DEGRADED if seconds > BEHIND_S else HEALTHY, max(0, events), seconds)
+            return PartHealth(HealthState.DOWN, max(0, events), seconds, problem)
+        state = HealthState.DEGRADED if seconds > BEHIND_S else HealthState.HEALTHY
+        return PartHealth(state, max(0, events), seconds)
 
     def _newest_s(self, sequence: int) -> float:
         """When this sequence was the newest, as far as that is remembered."""
@@ -150,34 +146,3 @@ class Parts:
                 return at_s + part * (later_s - at_s)
             later_s, later = at_s, durable
         return later_s
-
-
-class PartService:
-    """`exchange.v1.PartService`."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-
-    async def ListParts(
-        self, _request: messages.ListPartsRequest, _context: Context
-    ) -> messages.ListPartsResponse:
-        return messages.ListPartsResponse(
-            parts=[
-                messages.PartStatus(
-                    name=name,
-                    state=health.state,
-                    events_behind=health.events_behind,
-                    behind_ns=round(health.seconds_behind * 1e9),
-                    problem=health.problem,
-                )
-                for name, health in self._parts.health().items()
-            ]
-        )
-
-    async def ReportParts(
-        self, request: messages.ReportPartsRequest, _context: Context
-    ) -> messages.ReportPartsResponse:
-        for part in request.parts[:REPORTS_MAX]:
-            problem = part.problem[:PROBLEM_CHARS_MAX]
-            self._parts.hear(part.name, part.sequence, problem, takes_journal=part.takes_journal)
-        return messages.ReportPartsResponse()

@@ -1,0 +1,1 @@
+"""What looks after the exchange while it runs: its journal, its followers, outside parts."""
