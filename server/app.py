@@ -51,6 +51,8 @@ from server.journal.snapshots import SnapshotBad, write_snapshot
 from server.journal.storage import DISK_FULL
 from server.limits.limiter import refused_count
 from server.limits.shared import shared_limits
+from server.maintenance.followers import FollowerRegistry
+from server.maintenance.journal import JournalMaintenance
 from server.maintenance.outside import OutsideParts
 from server.metrics.exposition import Metrics
 from server.metrics.followers import FollowerLags
@@ -65,14 +67,12 @@ from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
 from server.rpc.errors import sentence
 from server.rpc.event_formats import TRADES, OrderEventFormat
-from server.rpc.followers import Followers
 from server.rpc.health import Health
 from server.rpc.http import market, orders
 from server.rpc.http.calls import HttpCalls
 from server.rpc.http.streams import JSON_TRADES
 from server.rpc.http.system import HttpSystem
 from server.rpc.intake import Intake
-from server.rpc.journal_keeping import JournalKeeping
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.part_service import PartService
 from server.rpc.recent_outcomes import RecentOutcomes
@@ -119,7 +119,9 @@ class Exchange:
             Formats(TRADES, OrderEventFormat(), JSON_TRADES),
             settings.feed,
         )
-        self.followers = Followers(report.snapshot_sequence or 0, settings.data_dir, positions)
+        self.followers = FollowerRegistry(
+            report.snapshot_sequence or 0, settings.data_dir, positions
+        )
         self._parts = OutsideParts(settings.outside_parts, lambda: log.durable_sequence)
         self._journal_streams = JournalStreams(log, self.followers)
         self.sequencer.listeners.append(self._journal_streams)
@@ -137,12 +139,17 @@ class Exchange:
         self._server = server = make_server(limits)
         self._intake = Intake(limits.calls_max)
         self._health = Health(server, self._intake)
-        self._keeping = JournalKeeping(
-            log, self.sequencer, self.followers, self._health, settings.journal, _filled(settings)
+        self._journal = JournalMaintenance(
+            log,
+            self.sequencer,
+            self.followers,
+            settings.journal,
+            _filled(settings),
+            on_slow=lambda slow: self._health.serving(not slow),
         )
         found = (
             lambda: self._degraded,
-            lambda: self._keeping.sentences,
+            lambda: self._journal.sentences,
             self._metrics.parts.sentences,
             self._parts.sentences,
         )
@@ -190,7 +197,7 @@ class Exchange:
             market.HttpMarket(http_calls, history, admin, self.feed),
             market.ENCODED,
         )
-        system = HttpSystem(admin, self._parts, self._keeping.health, self._metrics.text)
+        system = HttpSystem(admin, self._parts, self._journal.health, self._metrics.text)
         add(system_service_pb2.DESCRIPTOR.services_by_name["SystemService"], system)
         add(part_service_pb2.DESCRIPTOR.services_by_name["PartService"], PartService(self._parts))
         if self._settings.grpc.reflection:
@@ -206,7 +213,7 @@ class Exchange:
         self._metrics.connections.ports["grpc"] = port
         self.sequencer.start()
         self._health.serving(True)
-        await self._keeping.start()
+        await self._journal.start()
         await self._end_sessions()
         await self._configure()
         if self._leases is not None:
@@ -220,7 +227,7 @@ class Exchange:
         """Finish what was begun, and leave a journal without a tail."""
         logs.info("stopping", sequence=self.sequencer.durable_sequence)
         self._watching.cancel()
-        await self._keeping.stop()
+        await self._journal.stop()
         self._health.stop()
         self._journal_streams.stop()
         self.feed.stop()

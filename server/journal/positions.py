@@ -1,6 +1,6 @@
 """The file `followers` of the data directory: after which position the journal is kept for whom.
 
-JSON: sequence by the follower's name. `server/rpc/followers.py` says what is in it.
+JSON: sequence by the follower's name. `server/maintenance/followers.py` says what is in it.
 """
 
 import json

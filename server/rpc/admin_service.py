@@ -14,11 +14,11 @@ from server.core.engine import RULES_VERSION, Engine
 from server.core.events import InstrumentSet
 from server.core.instruments import Instrument
 from server.core.rejects import RejectReason
+from server.maintenance.followers import SNAPSHOTS, FollowerRefused, FollowerRegistry, Snapshot
 from server.rpc import parse, present
 from server.rpc.calls import Calls
 from server.rpc.context import Context
-from server.rpc.errors import EdgeReason, EdgeReject, refuse
-from server.rpc.followers import SNAPSHOTS, Followers, Snapshot, not_written
+from server.rpc.errors import EdgeReason, EdgeReject, not_followed, refuse
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.request_ids import request_id
 from server.rpc.settlement import SettlementCalls
@@ -44,7 +44,7 @@ class AdminService(AdminServiceServicer):
     def __init__(
         self,
         calls: Calls,
-        followers: Followers,
+        followers: FollowerRegistry,
         streams: JournalStreams,
         settling: SettlementCalls,
         start: Start,
@@ -94,9 +94,10 @@ class AdminService(AdminServiceServicer):
         self, request: messages.CreateSnapshotRequest, context: Context
     ) -> messages.CreateSnapshotResponse:
         sequence = self._calls.sequencer.durable_sequence
-        written = await self._calls.within(lambda: self._followers.snapshot(sequence), context)
-        if not isinstance(written, Snapshot):
-            await refuse(context, written)
+        try:
+            written = await self._calls.within(lambda: self._followers.snapshot(sequence), context)
+        except FollowerRefused as error:
+            await refuse(context, not_followed(error))
         _tell("snapshot written on demand", context, **written._asdict())
         return messages.CreateSnapshotResponse(**written._asdict())
 
@@ -108,9 +109,6 @@ class AdminService(AdminServiceServicer):
     async def StreamJournal(  # type: ignore[override]
         self, request: messages.StreamJournalRequest, context: Context
     ) -> None:
-        refused = self._followers.name_refused(request.follower) if request.follower else None
-        if refused is not None:
-            await refuse(context, refused)
         ended = await self._streams.serve(request, context)
         if ended is not None:
             await refuse(context, ended)
@@ -118,16 +116,17 @@ class AdminService(AdminServiceServicer):
     async def ReportFollower(
         self, request: messages.ReportFollowerRequest, context: Context
     ) -> messages.ReportFollowerResponse:
-        refused = self._followers.name_refused(request.follower) or self._report_refused(request)
-        if refused is not None:
-            await refuse(context, refused)
         keep_after = request.sequence
         if request.HasField("keep_after_sequence"):
             keep_after = min(keep_after, request.keep_after_sequence)
         try:
+            self._followers.check_name(request.follower)
+            refused = self._report_refused(request)
+            if refused is not None:
+                await refuse(context, refused)
             await self._followers.register(request.follower, keep_after)
-        except OSError as error:
-            await refuse(context, not_written(error))
+        except (FollowerRefused, OSError) as error:
+            await refuse(context, not_followed(error))
         self._followers.report(request.follower, request.sequence, keep_after)
         if request.HasField("snapshot"):
             written = request.snapshot
@@ -149,15 +148,10 @@ class AdminService(AdminServiceServicer):
     async def RemoveFollower(
         self, request: messages.RemoveFollowerRequest, context: Context
     ) -> messages.RemoveFollowerResponse:
-        refused = self._followers.name_refused(request.follower)
-        if refused is None and self._followers.connected[request.follower]:
-            refused = EdgeReject(EdgeReason.FOLLOWER_CONNECTED, "follower", request.follower)
-        if refused is not None:
-            await refuse(context, refused)
         try:
             sequence = await self._followers.remove(request.follower)
-        except OSError as error:
-            await refuse(context, not_written(error))
+        except (FollowerRefused, OSError) as error:
+            await refuse(context, not_followed(error))
         _tell("follower removed", context, follower=request.follower, sequence=sequence)
         return messages.RemoveFollowerResponse(sequence=sequence)
 

@@ -20,6 +20,16 @@ from grpc import StatusCode
 from exchange.v1 import types_pb2
 from server.core.rejects import Reject, RejectReason
 from server.decimals import decimal_text
+from server.maintenance.followers import (
+    FOLLOWERS_MAX,
+    NAME_PATTERN,
+    FollowerConnected,
+    FollowerMissing,
+    FollowerRefused,
+    NameInvalid,
+    RegistryStopped,
+    TooManyFollowers,
+)
 from server.rpc.context import Context
 from server.sequencer.errors import JournalFull, NotTaken, Overloaded
 
@@ -67,6 +77,9 @@ class EdgeReject(NamedTuple):
 
 
 Refused = Reject | EdgeReject
+
+STOPPING: Final = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
+"""For what comes, or is still open, at a stop."""
 
 
 class Rule(NamedTuple):
@@ -402,6 +415,25 @@ def not_taken(error: NotTaken) -> EdgeReject:
             EdgeReason.OVERLOADED, "commands waiting", error.waiting, error.waiting_max
         )
     return EdgeReject(EdgeReason.NOT_SERVING, "server", "starting or stopping")
+
+
+def not_followed(error: FollowerRefused | OSError) -> EdgeReject:
+    """The refusals of the registry of followers, whose file may be one that can't be written."""
+    match error:
+        case OSError():
+            why = f"not to be written: {error.strerror or error}"
+            return EdgeReject(EdgeReason.NOT_SERVING, "file of followers' positions", why)
+        case NameInvalid():
+            return EdgeReject(RejectReason.ID_INVALID, "follower", error.name, NAME_PATTERN)
+        case TooManyFollowers():
+            return EdgeReject(EdgeReason.TOO_MANY, "follower", error.count, FOLLOWERS_MAX)
+        case FollowerConnected():
+            return EdgeReject(EdgeReason.FOLLOWER_CONNECTED, "follower", error.name)
+        case FollowerMissing():
+            return EdgeReject(EdgeReason.FOLLOWER_MISSING, "follower", error.name)
+        case RegistryStopped():
+            return STOPPING
+    raise AssertionError(f"nothing says what {error!r} is on the wire")
 
 
 def _plain(field: str, value: str | int) -> str:

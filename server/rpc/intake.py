@@ -15,7 +15,7 @@ import time
 from math import inf
 from typing import Final
 
-from server.rpc.errors import EdgeReason, EdgeReject
+from server.rpc.errors import STOPPING, EdgeReason, EdgeReject
 
 IDLE_S: Final = 0.03
 """For calls that are on their way; short, since all wait for it whom nobody calls."""
@@ -23,7 +23,6 @@ QUIET_S: Final = 0.25
 """As long as a busy machine takes to get to a call, or a caller to repeat one."""
 REFUSING_S_MAX: Final = 1.5
 """The gateway looks each second."""
-STOPPING: Final = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
 HEALTH: Final = "grpc.health.v1.Health"
 """It answers at a stop too, that nothing is served."""
 UNCOUNTED: Final = frozenset({"exchange.http.v1.SystemService", HEALTH})

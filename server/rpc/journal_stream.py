@@ -15,10 +15,9 @@ from exchange.v1.admin_service_pb2 import StreamJournalRequest, StreamJournalRes
 from server.core.engine import Engine
 from server.journal.log import Frames, Log, NotKept
 from server.journal.record import step
+from server.maintenance.followers import SNAPSHOTS, FollowerRefused, FollowerRegistry
 from server.rpc.context import Context
-from server.rpc.errors import EdgeReason, EdgeReject, Refused
-from server.rpc.followers import SNAPSHOTS, Followers, not_written
-from server.rpc.intake import STOPPING
+from server.rpc.errors import STOPPING, EdgeReason, EdgeReject, Refused, not_followed
 from server.sequencer.ticket import ClosedRecord
 
 MESSAGE_BYTES_MAX: Final = 1 << 20
@@ -32,7 +31,7 @@ GATHER_S: Final = 0.05
 class JournalStreams:
     """All open streams; a listener of the sequencer."""
 
-    def __init__(self, log: Log, followers: Followers) -> None:
+    def __init__(self, log: Log, followers: FollowerRegistry) -> None:
         self._log = log
         self._followers = followers
         self._waiting: set[asyncio.Future[None]] = set()
@@ -59,11 +58,16 @@ class JournalStreams:
     def stop(self) -> None:
         """End all streams, and what waits for a follower."""
         self._stopped = True
-        self._followers.stop(STOPPING)
+        self._followers.stop()
         self._wake()
 
     async def serve(self, request: StreamJournalRequest, context: Context) -> Refused | None:
         """Send until the caller has enough; gives what the call is to be refused with."""
+        try:
+            if request.follower:
+                self._followers.check_name(request.follower)
+        except FollowerRefused as error:
+            return not_followed(error)
         if request.after_sequence > self._log.durable_sequence:
             return EdgeReject(EdgeReason.CURSOR_INVALID, "after_sequence", request.after_sequence)
         first = self._log.first_sequence
@@ -76,7 +80,7 @@ class JournalStreams:
                 if request.follower:
                     await self._followers.register(request.follower, request.after_sequence)
             except OSError as error:
-                return not_written(error)
+                return not_followed(error)
             try:
                 return await self._send(request, context)
             except NotKept as gone:

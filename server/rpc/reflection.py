@@ -14,8 +14,7 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from server.rpc.context import Context
-from server.rpc.errors import EdgeReject, refuse
-from server.rpc.intake import STOPPING
+from server.rpc.errors import STOPPING, EdgeReject, refuse
 from server.rpc.server import SERVICES
 
 REFLECTION: Final = cast(

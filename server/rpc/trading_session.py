@@ -46,8 +46,15 @@ from server.core.rejects import Reject
 from server.core.types import Repeat
 from server.limits.limiter import Limiter
 from server.rpc import parse, present
-from server.rpc.errors import EdgeReason, EdgeReject, Refused, not_taken, refusal, refuse
-from server.rpc.intake import STOPPING
+from server.rpc.errors import (
+    STOPPING,
+    EdgeReason,
+    EdgeReject,
+    Refused,
+    not_taken,
+    refusal,
+    refuse,
+)
 from server.rpc.rate_limits import SessionBudgets
 from server.rpc.request_ids import request_id
 from server.sequencer.errors import NotServing, NotTaken, Overloaded

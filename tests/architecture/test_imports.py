@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.journal": CORE | DECIMALS | TIMES | COLLECTOR | PACE,
     "server.sequencer": JOURNAL | SETTINGS,
     "server.feed": SEQUENCER | SETTINGS | MESSAGES,
-    "server.maintenance": set(),
+    "server.maintenance": SEQUENCER | SETTINGS | LOGS | TIMES,
     "server.metrics": CORE | MAINTENANCE | {"server.sequencer", "server.feed"},
     "server.history": CORE | TIMES,
     "server.limits": SETTINGS | OUTAGE_LINES | DELAYS | REDIS_CLIENT,

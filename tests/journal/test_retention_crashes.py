@@ -15,7 +15,7 @@ from server.journal.positions import read_positions
 from server.journal.recovery import Recovered, recover
 from server.journal.retention import needed_sequence, trim
 from server.journal.segments import segment_paths
-from server.rpc.followers import Followers
+from server.maintenance.followers import FollowerRegistry
 from tests.journal.site import Site, assert_recovered, trade
 from tests.journal.test_crashes import every_crash
 from tests.journal.test_segments import rolling
@@ -154,16 +154,16 @@ def test_row_34_an_ordinary_user_finishes_an_archiving_that_was_killed(origin: S
         every_crash(prepare, keep, check)
 
 
-def register(followers: Followers) -> None:
+def register(followers: FollowerRegistry) -> None:
     asyncio.run(followers.register("new", 3))
 
 
-def move_on(followers: Followers) -> None:
+def move_on(followers: FollowerRegistry) -> None:
     followers.report("old", 11, keep_after=9)
     asyncio.run(followers.keep())
 
 
-def remove(followers: Followers) -> None:
+def remove(followers: FollowerRegistry) -> None:
     asyncio.run(followers.remove("old"))
 
 
@@ -172,22 +172,22 @@ def remove(followers: Followers) -> None:
     [(register, {"old": 5, "new": 3}), (move_on, {"old": 9}), (remove, {})],
 )
 def test_row_34_killed_at_each_step_of_noting_followers(
-    tmp_path: Path, change: Callable[[Followers], None], after: dict[str, int]
+    tmp_path: Path, change: Callable[[FollowerRegistry], None], after: dict[str, int]
 ) -> None:
     """The old positions or the new ones, never neither: the journal is kept for them."""
     before = {"old": 5}
     seen: list[dict[str, int]] = []
-    followers = Followers(0, tmp_path, read_positions(tmp_path))
+    followers = FollowerRegistry(0, tmp_path, read_positions(tmp_path))
 
     def prepare() -> None:
         nonlocal followers
         for path in tmp_path.iterdir():
             path.unlink()
-        followers = Followers(0, tmp_path, read_positions(tmp_path))
+        followers = FollowerRegistry(0, tmp_path, read_positions(tmp_path))
         asyncio.run(followers.register("old", 5))
 
     def check() -> None:
-        found = Followers(0, tmp_path, read_positions(tmp_path))
+        found = FollowerRegistry(0, tmp_path, read_positions(tmp_path))
         seen.append(dict(found.positions))
         assert seen[-1] in (before, after)
         # What the crash left behind is in nobody's way.

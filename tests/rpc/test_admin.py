@@ -26,7 +26,7 @@ from server.core.instruments import Instrument, Limits
 from server.core.types import INT64_MAX
 from server.journal.positions import read_positions
 from server.journal.refusals import PositionsDamaged
-from server.rpc.followers import FOLLOWERS_MAX
+from server.maintenance.followers import FOLLOWERS_MAX
 from server.rpc.server import SERVICES
 from tests.rpc.served import (
     BTC,

@@ -15,7 +15,7 @@ from exchange.v1.admin_service_pb2 import (
 from exchange.v1.order_service_pb2 import PlaceOrdersRequest
 from server import logs
 from server.journal.record import BATCH, decode_frame
-from server.rpc import followers
+from server.maintenance import followers
 from tests.rpc.served import (
     BUY,
     HeldJournal,

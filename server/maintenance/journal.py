@@ -15,7 +15,7 @@ Each state is a sentence in the status while it lasts, and a line of the log whe
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +24,8 @@ from server.core.requests import Keys
 from server.journal.file_log import FileLog
 from server.journal.headroom import Headroom
 from server.journal.retention import ARCHIVE, KEEP, needed_sequence, trim
+from server.maintenance.followers import FollowerRegistry
 from server.maintenance.health_state import HealthState
-from server.rpc.followers import Followers
-from server.rpc.health import Health
 from server.sequencer.sequencer import Sequencer
 from server.settings import JournalSettings
 from server.times import second_text
@@ -41,25 +40,26 @@ TRIM_S: Final = 1.0
 """Between two looks at whether there is something to archive or drop."""
 
 
-class JournalKeeping:
+class JournalMaintenance:
     """For one log and one server."""
 
     def __init__(
         self,
         log: FileLog,
         sequencer: Sequencer,
-        followers: Followers,
-        health: Health,
+        followers: FollowerRegistry,
         settings: JournalSettings,
         filled: Sequence[str],
+        on_slow: Callable[[bool], None],
     ) -> None:
+        """`on_slow` is told when an append takes too long, and when none does any more."""
         self.sentences: list[str] = []
         """What is not as it should be, at this moment."""
         self._log = log
         self._directory = log.segments.path.parent
         self._sequencer = sequencer
         self._followers = followers
-        self._health = health
+        self._on_slow = on_slow
         self._settings = settings
         self._filled = list(filled)
         """Names of followers that are not registered yet, as far as is known."""
@@ -123,7 +123,7 @@ class JournalKeeping:
                 else:
                     logs.info("journal fast again")
                 self._say()
-                self._health.serving(not slow_ms)
+                self._on_slow(bool(slow_ms))
             self._look_at_clock()
             await asyncio.sleep(LOOK_S)
 

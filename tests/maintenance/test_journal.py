@@ -31,7 +31,7 @@ from server.journal.retention import needed_sequence
 from server.journal.segments import Segments
 from server.journal.snapshots import write_snapshot
 from server.journal.storage import Storage
-from server.rpc import journal_keeping
+from server.maintenance import journal as maintenance
 from server.settings import JournalSettings
 from tests.rpc.served import BTC, BUY, HeldJournal, Served, info_of, refused, serving, until, value
 
@@ -43,7 +43,7 @@ DROP = JournalSettings(segment_bytes=64 * 1024, retention="drop")
 @pytest.fixture(autouse=True)
 def nobody_else_trims(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests do it themselves: at the same time as the server would count twice."""
-    monkeypatch.setattr(journal_keeping, "TRIM_S", 3_600.0)
+    monkeypatch.setattr(maintenance, "TRIM_S", 3_600.0)
 
 
 async def health_of(served: Served) -> int:
@@ -108,11 +108,11 @@ async def test_row_11_a_slow_disk_turns_health_and_a_fast_one_turns_it_back(
         with HeldJournal(served):
             waiting = asyncio.create_task(served.place("alice", BUY, 100))
             await becomes(served, health_pb2.HealthCheckResponse.NOT_SERVING)
-            assert any("slow" in told for told in served.exchange._keeping.sentences)
+            assert any("slow" in told for told in served.exchange._journal.sentences)
             assert await journal_of(served) == ("degraded", "degraded")
         await waiting
         await becomes(served, health_pb2.HealthCheckResponse.SERVING)
-        assert not served.exchange._keeping.sentences
+        assert not served.exchange._journal.sentences
         assert (await journal_of(served))[1] == "healthy"
 
 
@@ -130,7 +130,7 @@ async def test_row_11_a_disk_that_is_slow_from_the_start_is_told_from_the_start(
         assert await health_of(served) == health_pb2.HealthCheckResponse.NOT_SERVING
         monkeypatch.undo()
         # Until the last slow one is forgotten.
-        monkeypatch.setattr(journal_keeping, "SLOW_FORGOTTEN_S", 0.01)
+        monkeypatch.setattr(maintenance, "SLOW_FORGOTTEN_S", 0.01)
         await becomes(served, health_pb2.HealthCheckResponse.SERVING)
 
 
@@ -147,7 +147,7 @@ async def fill(served: Served, directory: Path) -> None:
 async def test_row_14_a_clock_behind_the_newest_stamp_is_told_while_it_is(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sentences = served.exchange._keeping.sentences
+    sentences = served.exchange._journal.sentences
     await served.place("alice", BUY, 100)
     clock_ns = time.time_ns
     monkeypatch.setattr(time, "time_ns", lambda: clock_ns() - 3_600 * 10**9)
@@ -172,7 +172,7 @@ async def test_what_nobody_needs_is_dropped_and_the_rest_says_where_it_begins(
     async with serving(directory, journal=DROP) as served:
         log = served.exchange._log
         assert served.exchange.followers.positions == {"slow": 3}
-        trim = served.exchange._keeping._trim
+        trim = served.exchange._journal._trim
         await trim()
         assert log.first_sequence == 1, "dropped before a follower had it"
         reply = await served.admin.RemoveFollower(RemoveFollowerRequest(follower="slow"))
@@ -208,13 +208,13 @@ async def test_snapshots_are_read_once_where_nothing_can_go_by_them(
         read.append(directory)
         return needed_sequence(directory)
 
-    monkeypatch.setattr(journal_keeping, "needed_sequence", look)
+    monkeypatch.setattr(maintenance, "needed_sequence", look)
     directory = tmp_path / "data"
     async with serving(directory, journal=DROP) as served:
         await served.place("alice", BUY, 100)
         write_snapshot(directory, served.engine, served.exchange._log.mark)
         await fill(served, directory)
-        older, trim = served.engine.sequence, served.exchange._keeping._trim
+        older, trim = served.engine.sequence, served.exchange._journal._trim
         for _ in range(3):
             await trim()
         assert served.exchange._log.first_sequence == 1
@@ -242,7 +242,7 @@ async def test_who_registers_while_it_is_found_out_what_may_go_has_it_kept(
             await keep()
 
         monkeypatch.setattr(followers, "keep", keep_beside_another)
-        await served.exchange._keeping._trim()
+        await served.exchange._journal._trim()
         assert followers.positions == {"late": 3}
         assert served.exchange._log.first_sequence == 1
 
@@ -256,7 +256,7 @@ async def test_who_is_to_be_filled_has_the_journal_kept_before_he_was_ever_there
     async with serving(directory, journal=DROP, **away) as served:
         await fill(served, directory)
     async with serving(directory, journal=DROP, **away) as served:
-        trim = served.exchange._keeping._trim
+        trim = served.exchange._journal._trim
         await trim()
         assert served.exchange._log.first_sequence == 1, "dropped before he had it"
         assert served.exchange.followers.positions == {"kafka": 0}
@@ -265,14 +265,14 @@ async def test_who_is_to_be_filled_has_the_journal_kept_before_he_was_ever_there
         first = served.exchange._log.first_sequence
         assert first > 1
     async with serving(directory, journal=DROP, **away) as served:
-        await served.exchange._keeping._trim()
+        await served.exchange._journal._trim()
         assert served.exchange.followers.positions == {"kafka": first - 1}
 
 
 async def test_an_archive_that_takes_nothing_is_told_until_it_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(journal_keeping, "TRIM_S", 0.01)
+    monkeypatch.setattr(maintenance, "TRIM_S", 0.01)
     caplog.set_level("INFO", "exchange")
     directory, in_the_way = tmp_path / "data", tmp_path / "archive"
     async with serving(directory, journal=DROP) as served:
@@ -281,10 +281,10 @@ async def test_an_archive_that_takes_nothing_is_told_until_it_does(
     archive = replace(DROP, retention="archive", archive_dir=str(in_the_way / "here"))
     async with serving(directory, journal=archive) as served:
         await until(lambda: "journal segments stay" in caplog.messages)
-        assert [it for it in served.exchange._keeping.sentences if str(in_the_way) in it]
+        assert [it for it in served.exchange._journal.sentences if str(in_the_way) in it]
         in_the_way.unlink()
         await until(lambda: "journal segments go again" in caplog.messages)
-        assert not served.exchange._keeping.sentences
+        assert not served.exchange._journal.sentences
     assert caplog.messages.count("journal segments stay") == 1
     assert list((in_the_way / "here").iterdir())
 
@@ -295,7 +295,7 @@ async def test_what_a_remembered_key_was_used_for_is_kept(tmp_path: Path) -> Non
         first = await served.place("alice", BUY, 100, idempotency_key="k")
         await fill(served, directory)
     async with serving(directory, journal=DROP) as served:
-        await served.exchange._keeping._trim()
+        await served.exchange._journal._trim()
         assert served.exchange._log.first_sequence == 1
         again = await served.place("alice", BUY, 100, idempotency_key="k")
         assert (again.repeated, again.sequence) == (True, first.sequence)
@@ -319,7 +319,7 @@ async def test_the_oldest_key_is_looked_for_once_until_more_are_forgotten(
         await fill(served, directory)
     async with serving(directory, journal=DROP, engine=few) as served:
         monkeypatch.setattr(Keys, "rows", look)
-        trim = served.exchange._keeping._trim
+        trim = served.exchange._journal._trim
         for _ in range(3):
             await trim()
         assert served.exchange._log.first_sequence == 1
@@ -373,7 +373,7 @@ async def test_who_resumes_from_what_is_dropped_meanwhile_is_told_where_it_begin
         served.exchange.feed._pool.submit(held.wait, 20)
         stream: Any = served.market.StreamTrades(StreamTradesRequest(after_sequence=0))
         assert (await stream.read()).sequence == 0
-        await served.exchange._keeping._trim()
+        await served.exchange._journal._trim()
         held.set()
         first = served.exchange._log.first_sequence
         assert first > 1

@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from server import logs
-from server.core.rejects import RejectReason
 from server.journal.positions import write_positions
-from server.rpc.errors import EdgeReason, EdgeReject
 
 NAME_PATTERN: Final = "[a-z0-9_-]{1,32}"
 _NAME: Final = re.compile(NAME_PATTERN)
@@ -50,8 +48,52 @@ class Report(NamedTuple):
     time_ns: int
 
 
-class Followers:
-    """All of them."""
+class FollowerRefused(Exception):
+    """Why nothing was done for a follower, or for who waits for one."""
+
+
+class NameInvalid(FollowerRefused):
+    """Not of the form `NAME_PATTERN`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"follower {name!r} is not of the form {NAME_PATTERN}")
+        self.name = name
+
+
+class TooManyFollowers(FollowerRefused):
+    """As many are registered as are remembered."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"{count} followers, the limit is {FOLLOWERS_MAX}")
+        self.count = count
+        """With the one that is refused."""
+
+
+class FollowerConnected(FollowerRefused):
+    """It follows at this moment, so it can't be removed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"follower {name} is connected")
+        self.name = name
+
+
+class FollowerMissing(FollowerRefused):
+    """It would have to be connected for this."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"follower {name} is not connected")
+        self.name = name
+
+
+class RegistryStopped(FollowerRefused):
+    """The server stops: no snapshot is written any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping")
+
+
+class FollowerRegistry:
+    """The registered followers, and those that are connected."""
 
     def __init__(self, snapshot_sequence: int, directory: Path, positions: dict[str, int]) -> None:
         self._directory = directory
@@ -68,16 +110,14 @@ class Followers:
         self.wake: Callable[[], None] = lambda: None
         """Called when a snapshot is asked for, to have the streams say so."""
         self._written: Snapshot | None = None
-        self._waiting: list[tuple[int, asyncio.Future[Snapshot | EdgeReject]]] = []
+        self._waiting: list[tuple[int, asyncio.Future[Snapshot | None]]] = []
 
-    def name_refused(self, name: str) -> EdgeReject | None:
-        """What is wrong with a follower's name, if anything."""
+    def check_name(self, name: str) -> None:
+        """Raises `FollowerRefused` where nobody can be registered under this name."""
         if not _NAME.fullmatch(name):
-            return EdgeReject(RejectReason.ID_INVALID, "follower", name, NAME_PATTERN)
-        known = self.positions.keys()
-        if name not in known and len(known) >= FOLLOWERS_MAX:
-            return EdgeReject(EdgeReason.TOO_MANY, "follower", len(known) + 1, FOLLOWERS_MAX)
-        return None
+            raise NameInvalid(name)
+        if name not in self.positions and len(self.positions) >= FOLLOWERS_MAX:
+            raise TooManyFollowers(len(self.positions) + 1)
 
     def sequences(self) -> dict[str, int]:
         """Up to where each registered follower has everything, as it said last."""
@@ -127,8 +167,11 @@ class Followers:
                     raise
 
     async def remove(self, name: str) -> int:
-        """Keep nothing for it any more: its last position, 0 where it had none. Raises `OSError`,
-        and then it is kept for it as before."""
+        """Keep nothing for it any more: its last position, 0 where it had none. Raises
+        `FollowerRefused`, or `OSError`, and then it is kept for it as before."""
+        self.check_name(name)
+        if self.connected[name]:
+            raise FollowerConnected(name)
         if name not in self.positions:
             return 0
         sequence = self.positions.pop(name)
@@ -163,31 +206,28 @@ class Followers:
                 waiter.set_result(snapshot)
         self._waiting = still_waiting
 
-    def stop(self, refusal: EdgeReject) -> None:
-        """Answer who waits for a snapshot with this: none is written any more."""
+    def stop(self) -> None:
+        """Tell who waits for a snapshot that none is written any more."""
         for _, waiter in self._waiting:
             if not waiter.done():
-                waiter.set_result(refusal)
+                waiter.set_result(None)
 
-    async def snapshot(self, sequence: int) -> Snapshot | EdgeReject:
+    async def snapshot(self, sequence: int) -> Snapshot:
         """Have a snapshot written that holds everything up to a sequence, and wait for it; the
-        newest one where that does already."""
+        newest one where that does already. Raises `FollowerRefused`."""
         if self._written is not None and self._written.sequence >= sequence:
             return self._written
         if not self.connected[SNAPSHOTS]:
-            return EdgeReject(EdgeReason.FOLLOWER_MISSING, "follower", SNAPSHOTS)
-        waiter: asyncio.Future[Snapshot | EdgeReject] = asyncio.get_running_loop().create_future()
+            raise FollowerMissing(SNAPSHOTS)
+        waiter: asyncio.Future[Snapshot | None] = asyncio.get_running_loop().create_future()
         entry = (sequence, waiter)
         self._waiting.append(entry)
         self.wake()
         try:
-            return await waiter
+            written = await waiter
         finally:
             if entry in self._waiting:
                 self._waiting.remove(entry)
-
-
-def not_written(error: OSError) -> EdgeReject:
-    """Why a call is refused where the positions can't be made durable."""
-    why = f"not to be written: {error.strerror or error}"
-    return EdgeReject(EdgeReason.NOT_SERVING, "file of followers' positions", why)
+        if written is None:
+            raise RegistryStopped
+        return written
