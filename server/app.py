@@ -17,7 +17,6 @@ out what is true.
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -62,7 +61,7 @@ from server.metrics.processes import ProcessIds
 from server.metrics.redis import KeyOutcomes, Leases
 from server.rpc import market_data, order_service
 from server.rpc.account_service import AccountService
-from server.rpc.admin_service import AdminService, Start
+from server.rpc.admin_service import AdminService
 from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
 from server.rpc.errors import sentence
@@ -80,6 +79,7 @@ from server.rpc.reflection import REFLECTION, Reflection
 from server.rpc.registration import register
 from server.rpc.server import PortTaken, bind, make_server
 from server.rpc.settlement import SettlementCalls
+from server.rpc.status import ExchangeStatus
 from server.rpc.trading_session import TradingSessions
 from server.sequencer.configured import differences
 from server.sequencer.errors import JournalFull
@@ -105,10 +105,7 @@ class Exchange:
         limits = settings.grpc
         self._settings = settings
         self._log = log
-        self._degraded = [
-            f"snapshot {path} was passed over: {reason}" for path, reason in report.passed_over
-        ]
-        epoch = _claimed(log)
+        _claim(log)
 
         self.sequencer = Sequencer(
             engine, log, on_failure=on_failure or end_at_once, limits=settings.sequencer
@@ -147,13 +144,15 @@ class Exchange:
             _filled(settings),
             on_slow=lambda slow: self._health.serving(not slow),
         )
-        found = (
-            lambda: self._degraded,
-            lambda: self._journal.sentences,
-            self._metrics.parts.sentences,
-            self._parts.sentences,
+        self._status = ExchangeStatus(
+            self.sequencer,
+            log,
+            report,
+            self.followers,
+            self._journal,
+            self._metrics.parts,
+            self._parts,
         )
-        start = Start(epoch, report.sentence(), found, time.monotonic_ns())
         rates = settings.rates if settings.rate_limits == "on" else None
         self.rates, self._leases = shared_limits(rates, settings.redis_url, logs.complain)
         self._metrics.orders.limited_count = partial(refused_count, self.rates)
@@ -163,11 +162,9 @@ class Exchange:
             self._metrics.show(Leases(self._leases))
         if self._recent is not None:
             self._metrics.show(KeyOutcomes(self._recent))
-        self._add_services(calls, deadlines, start, errors)
+        self._add_services(calls, deadlines, errors)
 
-    def _add_services(
-        self, calls: Calls, deadlines: Deadlines, start: Start, errors: CallErrors
-    ) -> None:
+    def _add_services(self, calls: Calls, deadlines: Deadlines, errors: CallErrors) -> None:
         server, history = self._server, self._history
         add = partial(register, server, errors=errors, limiters=self.rates, intake=self._intake)
         add(
@@ -184,7 +181,7 @@ class Exchange:
         add(accounts, AccountService(calls))
         settlements = Settlements(self._settings.postgres_url, self._log.mark.journal.hex())
         settling = SettlementCalls(calls, settlements)
-        admin = AdminService(calls, self.followers, self._journal_streams, settling, start)
+        admin = AdminService(calls, self.followers, self._journal_streams, settling, self._status)
         add(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin)
         http_calls = HttpCalls(self.sequencer, deadlines, self._recent)
         add(
@@ -194,10 +191,10 @@ class Exchange:
         )
         add(
             market_service_pb2.DESCRIPTOR.services_by_name["MarketService"],
-            market.HttpMarket(http_calls, history, admin, self.feed),
+            market.HttpMarket(http_calls, history, self.followers, self.feed),
             market.ENCODED,
         )
-        system = HttpSystem(admin, self._parts, self._journal.health, self._metrics.text)
+        system = HttpSystem(self._status, self._metrics.text)
         add(system_service_pb2.DESCRIPTOR.services_by_name["SystemService"], system)
         add(part_service_pb2.DESCRIPTOR.services_by_name["PartService"], PartService(self._parts))
         if self._settings.grpc.reflection:
@@ -282,10 +279,9 @@ class Exchange:
             outcome = ticket.outcomes[0]
             name = getattr(command[0], "name", "engine")
             if isinstance(outcome, Reject):
-                self._degraded.append(
-                    f"the configuration of {name} is not applied: {sentence(outcome)}"
-                )
-                logs.warning(self._degraded[-1])
+                not_applied = f"the configuration of {name} is not applied: {sentence(outcome)}"
+                self._status.found_at_start.append(not_applied)
+                logs.warning(not_applied)
             else:
                 logs.info("configuration applied", of=name, sequence=engine.sequence)
 
@@ -354,11 +350,10 @@ def end_at_once(reason: str) -> None:
     os._exit(Exit.APPEND_FAILED)
 
 
-def _claimed(log: FileLog) -> int:
+def _claim(log: FileLog) -> None:
     epoch = log.claim(os.urandom(16))
     if isinstance(epoch, Lost | Unknown):
         raise JournalRefused(f"the journal can't be written: {epoch.reason}")
-    return epoch
 
 
 def _filled(settings: Settings) -> list[str]:

@@ -1,16 +1,9 @@
 """Operation: instruments, fees, snapshots, status, log level, the journal for followers."""
 
-import time
-from collections.abc import Callable, Sequence
-from importlib import metadata
-from itertools import chain
-from typing import Final, NamedTuple
-
 from exchange.v1 import admin_service_pb2 as messages
 from exchange.v1.admin_service_pb2_grpc import AdminServiceServicer
 from server import logs
 from server.core import commands
-from server.core.engine import RULES_VERSION, Engine
 from server.core.events import InstrumentSet
 from server.core.instruments import Instrument
 from server.core.rejects import RejectReason
@@ -22,20 +15,9 @@ from server.rpc.errors import EdgeReason, EdgeReject, not_followed, refuse
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.request_ids import request_id
 from server.rpc.settlement import SettlementCalls
+from server.rpc.snapshots import create_snapshot
+from server.rpc.status import ExchangeStatus
 from server.settings import LOG_LEVELS
-
-VERSION: Final = metadata.version("exchange-backend")
-
-
-class Start(NamedTuple):
-    """What was found and done when the server started."""
-
-    epoch: int
-    recovery: str
-    """In one sentence."""
-    degraded: Sequence[Callable[[], Sequence[str]]]
-    """Each tells, when asked, one sentence for each thing that is not as it should be."""
-    monotonic_ns: int
 
 
 class AdminService(AdminServiceServicer):
@@ -47,13 +29,13 @@ class AdminService(AdminServiceServicer):
         followers: FollowerRegistry,
         streams: JournalStreams,
         settling: SettlementCalls,
-        start: Start,
+        status: ExchangeStatus,
     ) -> None:
         self._calls = calls
         self._followers = followers
         self._streams = streams
         self._settling = settling
-        self._start = start
+        self._status = status
 
     async def SetInstrument(
         self, request: messages.SetInstrumentRequest, context: Context
@@ -93,18 +75,13 @@ class AdminService(AdminServiceServicer):
     async def CreateSnapshot(
         self, request: messages.CreateSnapshotRequest, context: Context
     ) -> messages.CreateSnapshotResponse:
-        sequence = self._calls.sequencer.durable_sequence
-        try:
-            written = await self._calls.within(lambda: self._followers.snapshot(sequence), context)
-        except FollowerRefused as error:
-            await refuse(context, not_followed(error))
-        _tell("snapshot written on demand", context, **written._asdict())
+        written = await create_snapshot(self._calls, self._followers, context)
         return messages.CreateSnapshotResponse(**written._asdict())
 
     async def GetStatus(
         self, request: messages.GetStatusRequest, context: Context
     ) -> messages.GetStatusResponse:
-        return await self._calls.read(self._status, context)
+        return await self._calls.read(self._status.reply, context)
 
     async def StreamJournal(  # type: ignore[override]
         self, request: messages.StreamJournalRequest, context: Context
@@ -175,51 +152,6 @@ class AdminService(AdminServiceServicer):
         refused = await self._settling.serve(request, context)
         if refused is not None:
             await refuse(context, refused)
-
-    def _status(self, engine: Engine) -> messages.GetStatusResponse:
-        counts, start, followers = engine.counts(), self._start, self._followers
-        reply = messages.GetStatusResponse(
-            version=VERSION,
-            rules_version=RULES_VERSION,
-            durable_sequence=self._calls.sequencer.durable_sequence,
-            applied_sequence=engine.sequence,
-            epoch=start.epoch,
-            uptime_ns=time.monotonic_ns() - start.monotonic_ns,
-            open_orders=counts.orders_open,
-            keys=counts.keys,
-            keys_guaranteed=engine.limits.keys_max,
-            keys_after_sequence=counts.keys_after_sequence,
-            window_ns=engine.limits.window_ns,
-            closed_orders=counts.orders_closed,
-            open_sessions=counts.sessions,
-            recovery=start.recovery,
-            degraded=self.degraded(),
-            snapshot_sequence=followers.snapshot_sequence,
-            journal_first_sequence=self._streams.first_sequence,
-        )
-        for name, kept_after in sorted(followers.positions.items()):
-            report = followers.reports.get(name)
-            reply.followers.add(
-                name=name,
-                sequence=report.sequence if report else kept_after,
-                reported_time_ns=report.time_ns if report else 0,
-                connected=followers.connected[name] > 0,
-            )
-        return reply
-
-    @property
-    def snapshots_connected(self) -> bool:
-        """Whether the snapshot follower follows the journal, at this moment."""
-        return self._followers.connected[SNAPSHOTS] > 0
-
-    def degraded(self) -> list[str]:
-        """What is not as it should be, at this moment."""
-        missing = (
-            []
-            if self.snapshots_connected
-            else ["the snapshot follower is not connected: a start re-applies ever more"]
-        )
-        return [*chain.from_iterable(tell() for tell in self._start.degraded), *missing]
 
 
 def _tell(message: str, context: Context, **fields: object) -> None:

@@ -46,11 +46,6 @@ class JournalStreams:
         self._wake()
 
     @property
-    def first_sequence(self) -> int:
-        """The first sequence that is kept."""
-        return self._log.first_sequence
-
-    @property
     def durable_sequence(self) -> int:
         """The last sequence that anybody can have read."""
         return self._log.durable_sequence

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from typing import Final, NoReturn, TypeVar
 
 from exchange.http.v1 import market_service_pb2 as messages
-from exchange.v1 import admin_service_pb2
 from server.core.engine import Engine
 from server.core.rejects import RejectReason
 from server.feed.feed import Feed
 from server.history.reader import History
-from server.rpc.admin_service import AdminService
+from server.maintenance.followers import FollowerRegistry
 from server.rpc.context import Context
 from server.rpc.errors import EdgeReject
 from server.rpc.http import parse, present
@@ -20,6 +19,7 @@ from server.rpc.market_figures import Days, statistics_of
 from server.rpc.market_view import LEVELS_DEFAULT, TRADES_DEFAULT, TRADES_MAX
 from server.rpc.parse import trades_before
 from server.rpc.past import Past
+from server.rpc.snapshots import create_snapshot
 from server.times import time_text
 
 Reply = TypeVar("Reply")
@@ -31,10 +31,12 @@ ENCODED: Final = frozenset({"StreamTrades", "StreamOrderBook"})
 class HttpMarket:
     """`exchange.http.v1.MarketService`."""
 
-    def __init__(self, calls: HttpCalls, history: History, admin: AdminService, feed: Feed) -> None:
+    def __init__(
+        self, calls: HttpCalls, history: History, followers: FollowerRegistry, feed: Feed
+    ) -> None:
         self._calls = calls
         self._past = Past(calls, history)
-        self._admin = admin
+        self._followers = followers
         self._activity = feed.activity
         self._days = Days()
         streams = HttpStreams(calls, feed)
@@ -140,9 +142,7 @@ class HttpMarket:
         reply = await self._of_listed(
             request.instrument, messages.CreateSnapshotResponse, fill, context
         )
-        written = await self._admin.CreateSnapshot(
-            admin_service_pb2.CreateSnapshotRequest(), context
-        )
+        written = await create_snapshot(self._calls, self._followers, context)
         reply.snapshot_sequence = written.sequence
         reply.file = written.file
         return reply

@@ -11,9 +11,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from exchange.http.v1 import market_service_pb2, order_service_pb2
 from exchange.http.v1 import system_service_pb2 as messages
 from server.maintenance.health_state import HealthState
-from server.maintenance.outside import OutsideParts, PartHealth
-from server.rpc.admin_service import VERSION, AdminService
+from server.maintenance.outside import PartHealth
 from server.rpc.context import Context
+from server.rpc.status import VERSION, ExchangeStatus
 from server.times import time_text
 
 NAME: Final = "exchange-backend"
@@ -25,16 +25,8 @@ UINT32_MAX: Final = 2**32 - 1
 class HttpSystem:
     """`exchange.http.v1.SystemService`."""
 
-    def __init__(
-        self,
-        admin: AdminService,
-        parts: OutsideParts,
-        journal: Callable[[], HealthState],
-        metrics: Callable[[], Awaitable[bytes]],
-    ) -> None:
-        self._admin = admin
-        self._parts = parts
-        self._journal = journal
+    def __init__(self, status: ExchangeStatus, metrics: Callable[[], Awaitable[bytes]]) -> None:
+        self._status = status
         self._metrics = metrics
 
     async def GetIndex(
@@ -47,31 +39,21 @@ class HttpSystem:
     ) -> messages.GetHealthResponse:
         """Waits for nothing, the journal included. While the server doesn't serve at all, the
         gateway says 503 without asking."""
-        snapshots = self._admin.snapshots_connected
-        parts = self._parts.health()
-        degraded = self._admin.degraded()
-        journal = self._journal()
-        is_whole = all(
-            health.state in (HealthState.HEALTHY, HealthState.DISABLED) for health in parts.values()
-        )
-        state = (
-            HealthState.HEALTHY if snapshots and is_whole and not degraded else HealthState.DEGRADED
-        )
-        if journal == HealthState.DOWN:
+        health = self._status.health()
+        if health.journal == HealthState.DOWN:
             # Only orders are refused, so the call itself succeeds; the gateway makes it a 503.
-            state = HealthState.DOWN
             await context.send_initial_metadata(((HTTP_STATUS, "503"),))
         return messages.GetHealthResponse(
-            status=state,
+            status=health.state,
             timestamp=time_text(time.time_ns()),
             checks=messages.HealthChecks(
-                journal=journal,
-                snapshots=HealthState.HEALTHY if snapshots else HealthState.DOWN,
-                **{name: health.state for name, health in parts.items()},
+                journal=health.journal,
+                snapshots=health.snapshots,
+                **{name: part.state for name, part in health.parts.items()},
             ),
-            degraded=degraded,
+            degraded=health.degraded,
             behind=messages.HealthBehind(
-                **{name: _behind(health) for name, health in parts.items()}
+                **{name: _behind(part) for name, part in health.parts.items()}
             ),
         )
 

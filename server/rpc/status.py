@@ -1,0 +1,119 @@
+"""What this exchange is and how it is: the status of `GetStatus`, the health of `GET /healthz`.
+
+What is not as it should be is told in one sentence each, asked for at this moment wherever it is
+known: what the start found, the journal, the processes of the other parts, the outside parts, the
+snapshot follower.
+"""
+
+import time
+from importlib import metadata
+from typing import Final, NamedTuple
+
+from exchange.v1.admin_service_pb2 import GetStatusResponse
+from server.core.engine import RULES_VERSION, Engine
+from server.journal.file_log import FileLog
+from server.journal.recovery import Report
+from server.maintenance.followers import SNAPSHOTS, FollowerRegistry
+from server.maintenance.health_state import HealthState
+from server.maintenance.journal import JournalMaintenance
+from server.maintenance.outside import OutsideParts, PartHealth
+from server.metrics.processes import Processes
+from server.sequencer.sequencer import Sequencer
+
+VERSION: Final = metadata.version("exchange-backend")
+
+
+class ExchangeHealth(NamedTuple):
+    """How everything is, at one moment."""
+
+    state: HealthState
+    """Of the whole; down while no orders are taken."""
+    journal: HealthState
+    snapshots: HealthState
+    parts: dict[str, PartHealth]
+    degraded: list[str]
+
+
+class ExchangeStatus:
+    """Asks all those who know; waits for nobody, the journal included."""
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        log: FileLog,
+        recovery: Report,
+        followers: FollowerRegistry,
+        journal: JournalMaintenance,
+        processes: Processes,
+        parts: OutsideParts,
+    ) -> None:
+        self._sequencer = sequencer
+        self._log = log
+        self._recovery = recovery.sentence()
+        self._followers = followers
+        self._journal = journal
+        self._processes = processes
+        self._parts = parts
+        self._began_ns = time.monotonic_ns()
+        self.found_at_start = [
+            f"snapshot {path} was passed over: {reason}" for path, reason in recovery.passed_over
+        ]
+        """What the start found not to be as it should; it stays until the next one."""
+
+    @property
+    def snapshots_connected(self) -> bool:
+        """Whether the snapshot follower follows the journal, at this moment."""
+        return self._followers.connected[SNAPSHOTS] > 0
+
+    def degraded(self) -> list[str]:
+        """What is not as it should be, at this moment."""
+        found = [
+            *self.found_at_start,
+            *self._journal.sentences,
+            *self._processes.sentences(),
+            *self._parts.sentences(),
+        ]
+        if not self.snapshots_connected:
+            found.append("the snapshot follower is not connected: a start re-applies ever more")
+        return found
+
+    def health(self) -> ExchangeHealth:
+        """Of the whole and of each part, whose states and sentences agree."""
+        journal, parts, degraded = self._journal.health(), self._parts.health(), self.degraded()
+        state = HealthState.DEGRADED if degraded else HealthState.HEALTHY
+        if journal == HealthState.DOWN:
+            state = HealthState.DOWN
+        snapshots = HealthState.HEALTHY if self.snapshots_connected else HealthState.DOWN
+        return ExchangeHealth(state, journal, snapshots, parts, degraded)
+
+    def reply(self, engine: Engine) -> GetStatusResponse:
+        """All of it for an operator."""
+        counts, followers = engine.counts(), self._followers
+        reply = GetStatusResponse(
+            version=VERSION,
+            rules_version=RULES_VERSION,
+            durable_sequence=self._sequencer.durable_sequence,
+            applied_sequence=engine.sequence,
+            epoch=self._log.fence.epoch,
+            uptime_ns=time.monotonic_ns() - self._began_ns,
+            open_orders=counts.orders_open,
+            keys=counts.keys,
+            keys_guaranteed=engine.limits.keys_max,
+            keys_after_sequence=counts.keys_after_sequence,
+            window_ns=engine.limits.window_ns,
+            closed_orders=counts.orders_closed,
+            open_sessions=counts.sessions,
+            recovery=self._recovery,
+            degraded=self.degraded(),
+            snapshot_sequence=followers.snapshot_sequence,
+            journal_first_sequence=self._log.first_sequence,
+        )
+        for name, kept_after in sorted(followers.positions.items()):
+            report = followers.reports.get(name)
+            reply.followers.add(
+                name=name,
+                sequence=report.sequence if report else kept_after,
+                reported_time_ns=report.time_ns if report else 0,
+                connected=followers.connected[name] > 0,
+            )
+        return reply
