@@ -44,7 +44,7 @@ from server.journal.file_log import FileLog
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.log import Lost, Unknown
 from server.journal.positions import read_positions
-from server.journal.recovery import Recovered, recover
+from server.journal.recovery import Progress, Recovered, recover
 from server.journal.refusals import JournalRefused
 from server.journal.snapshots import SnapshotBad, write_snapshot
 from server.journal.storage import DISK_FULL
@@ -298,10 +298,11 @@ def main(settings: Settings, on_serving: Callable[[], None], process_ids: Proces
     with lock:
         try:
             positions = read_positions(settings.data_dir)
-            recovered = recover(settings.data_dir, lambda progress: logs.say(progress.sentence()))
+            segment_bytes = settings.journal.segment_bytes
+            recovered = recover(settings.data_dir, _say_progress, segment_bytes=segment_bytes)
             logs.say(recovered.report.sentence())
             # For the cancels that are taken though the disk is full.
-            recovered.log.segments.reserve(settings.journal.segment_bytes)
+            recovered.log.segments.reserve(segment_bytes)
         except JournalRefused as refused:
             return _refused(Exit.JOURNAL_CORRUPT, str(refused))
         except OSError as error:
@@ -348,6 +349,10 @@ def end_at_once(reason: str) -> None:
     """End without letting anything go; what is true is found out by the next start."""
     logs.last_word(f"{reason}; ending, the next start recovers")
     os._exit(Exit.APPEND_FAILED)
+
+
+def _say_progress(progress: Progress) -> None:
+    logs.say(progress.sentence())
 
 
 def _claim(log: FileLog) -> None:

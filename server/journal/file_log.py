@@ -54,11 +54,10 @@ class FileLog:
     `Lost` never comes from it: the lock of the data directory keeps other owners away.
     """
 
-    def __init__(self, segments: Segments, mark: Mark, rules_version: int) -> None:
+    def __init__(
+        self, segments: Segments, mark: Mark, rules_version: int, segment_bytes: int
+    ) -> None:
         self.segments = segments
-        self.segment_bytes = SEGMENT_BYTES
-        self.room: Room | None = None
-        """None: the last segment grows without an end."""
         self.append_began_ns = 0
         """Monotonic clock at the beginning of an append that has not ended; 0 otherwise."""
         self.append_ended_ns = 0
@@ -71,11 +70,18 @@ class FileLog:
         """The newest durable frames by position, each with the sequence that follows it; only the
         appending thread changes it."""
         self._recent_bytes = 0
+        self._segment_bytes = segment_bytes
+        self._room: Room | None = None
         self._journal = mark.journal
         self._rules_version = rules_version
         self._fence = mark.fence
         self._failure = ""
         self._durable = (mark.position, mark.fence.last_sequence)
+
+    def attach(self, room: Room) -> None:
+        """Begin new segments in files of `room`, which is made later: it tells of a full disk those
+        who write to this log. Until then the last segment grows without an end."""
+        self._room = room
 
     def claim(self, owner: bytes) -> int | Lost | Unknown:
         """Append the record of a new epoch, of the time of the record before it."""
@@ -146,9 +152,9 @@ class FileLog:
         stays in this one: the fence is its owner's already, and a header says the one before."""
         last = self.segments.all[-1]
         start = self._durable[0]
-        if last.offset(end) <= self.segment_bytes or start == last.start or self.room is None:
+        if last.offset(end) <= self._segment_bytes or start == last.start or self._room is None:
             return
-        room = self.room.take()
+        room = self._room.take()
         if room is not None:
             self.segments.roll(room, start, self._fence)
 
@@ -231,7 +237,7 @@ class FileLog:
 
     def close(self) -> None:
         """Close the file; a log that is not written to holds no more room than it fills."""
-        if self.room is not None and not self._failure:
+        if self._room is not None and not self._failure:
             self.segments.give_back()
         self.segments.close()
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from server import collector
 from server.core.dump import state_hash
 from server.core.engine import RULES_VERSION, Engine
-from server.journal.file_log import FileLog
+from server.journal.file_log import SEGMENT_BYTES, FileLog
 from server.journal.frames import FrameReader
 from server.journal.headroom import drop_left_over
 from server.journal.log import Mark
@@ -102,12 +102,16 @@ class Recovered(NamedTuple):
 
 
 def recover(
-    directory: Path, progress: Callable[[Progress], None] | None = None, shard: int = 0
+    directory: Path,
+    progress: Callable[[Progress], None] | None = None,
+    shard: int = 0,
+    segment_bytes: int = SEGMENT_BYTES,
 ) -> Recovered:
     """Recover the data directory, whose lock the caller holds; raises `JournalRefused` or
-    `OSError`. `progress` is called about once a second if it takes longer than that."""
+    `OSError`. `progress` is called about once a second if it takes longer than that; the log goes
+    on in segments of `segment_bytes`."""
     with collector.paused():
-        recovered = _recover(directory, _Reports(progress), shard)
+        recovered = _recover(directory, _Reports(progress), shard, segment_bytes)
         gc.freeze()  # It stays; the collector would walk all of it as soon as it goes on.
         return recovered
 
@@ -125,7 +129,7 @@ class _Reports:
             self._progress(Progress(last_sequence, byte_count, byte_count_all, seconds))
 
 
-def _recover(directory: Path, reports: _Reports, shard: int) -> Recovered:
+def _recover(directory: Path, reports: _Reports, shard: int, segment_bytes: int) -> Recovered:
     known = known_marks(directory)
     segments = _open(directory, known, shard)
     try:
@@ -155,7 +159,8 @@ def _recover(directory: Path, reports: _Reports, shard: int) -> Recovered:
         _hash(replay, found),
         reports.pace.seconds,
     )
-    return Recovered(engine, FileLog(segments, replay.mark, RULES_VERSION), report)
+    log = FileLog(segments, replay.mark, RULES_VERSION, segment_bytes)
+    return Recovered(engine, log, report)
 
 
 def _hash(replay: Replay, found: Found) -> bytes:

@@ -73,7 +73,6 @@ class JournalMaintenance:
         self._older = -1, 0
         """Sequences of the newest snapshot, and of the older one of two that were whole then."""
         self._tasks: list[asyncio.Task[None]] = []
-        log.segment_bytes = settings.segment_bytes
         self._headroom = Headroom(self._directory, settings.segment_bytes, self._room_changed)
 
     def health(self) -> HealthState:
@@ -86,7 +85,7 @@ class JournalMaintenance:
         """Have room, then look after it all."""
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._headroom.start)
-        self._log.room = self._headroom
+        self._log.attach(self._headroom)
         self._tasks = [asyncio.create_task(self._watch())]
         if self._settings.retention != KEEP:
             self._tasks.append(asyncio.create_task(self._trim_always()))

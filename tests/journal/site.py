@@ -22,7 +22,7 @@ from server.core.engine import Engine
 from server.core.events import Event
 from server.core.instruments import Instrument, Limits
 from server.core.types import E8, Stamp
-from server.journal.file_log import FileLog
+from server.journal.file_log import SEGMENT_BYTES, FileLog
 from server.journal.log import Position
 from server.journal.payload import encode_batch
 from server.journal.record import BATCH, IDLE, Record, decode_frame
@@ -48,8 +48,9 @@ def applied(
 class Site:
     """The writer's side: applies, appends, and remembers what was acknowledged."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.directory = directory
+        self.segment_bytes = segment_bytes
         self.acknowledged: dict[int, Command] = {}
         self.hashes: dict[int, bytes] = {}
         """State hash after each record, by its last sequence."""
@@ -59,7 +60,7 @@ class Site:
         self.start()
 
     def start(self) -> None:
-        recovered = recover(self.directory)
+        recovered = recover(self.directory, segment_bytes=self.segment_bytes)
         self.engine: Engine = recovered.engine
         self.log: FileLog = recovered.log
         assert isinstance(self.log.claim(os.urandom(16)), int)

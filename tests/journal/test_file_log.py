@@ -12,7 +12,7 @@ from server.core.engine import RULES_VERSION
 from server.core.events import SessionOpened
 from server.journal import file_log, frames
 from server.journal.fence import Fence, admit, new_fence
-from server.journal.file_log import FileLog
+from server.journal.file_log import SEGMENT_BYTES, FileLog
 from server.journal.frames import WALK_BYTES
 from server.journal.log import Log, Mark, Position, Unknown
 from server.journal.payload import encode_batch
@@ -56,7 +56,7 @@ def open_log(directory: Path) -> tuple[FileLog, FaultyStorage]:
     assert isinstance(storage, FaultyStorage)
     segment = read_header(storage)
     mark = Mark(segment.journal, FILE_HEADER_BYTES, new_fence(0, segment.journal))
-    return FileLog(Segments([segment], storage), mark, RULES_VERSION), storage
+    return FileLog(Segments([segment], storage), mark, RULES_VERSION, SEGMENT_BYTES), storage
 
 
 def append(log: FileLog, count: int) -> Position | Unknown:
@@ -219,7 +219,9 @@ def test_row_10_a_failed_append_is_unknown_and_the_last(
     acknowledged = site.engine.sequence
     faulty = FaultyStorage.open(site.directory / "journal")
     assert isinstance(faulty, FaultyStorage)
-    log = FileLog(Segments([read_header(faulty)], faulty), site.log.mark, RULES_VERSION)
+    log = FileLog(
+        Segments([read_header(faulty)], faulty), site.log.mark, RULES_VERSION, SEGMENT_BYTES
+    )
     faulty.write_error, faulty.sync_error = write_error, sync_error
     before = log.durable_position
     first = append(log, 1)

@@ -45,7 +45,7 @@ class Files:
 
 def rolling(directory: Path) -> Site:
     """A site whose journal goes on in a new file every few records."""
-    site = Site(directory)
+    site = Site(directory, SEGMENT_BYTES)
     roll_on(site)
     if not site.acknowledged:
         site.commit(*settings())
@@ -53,8 +53,7 @@ def rolling(directory: Path) -> Site:
 
 
 def roll_on(site: Site) -> None:
-    site.log.room = Files(site.directory)
-    site.log.segment_bytes = SEGMENT_BYTES
+    site.log.attach(Files(site.directory))
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +244,7 @@ def test_row_34_killed_at_each_step_into_the_next_segment(tmp_path: Path) -> Non
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(origin.directory, place)
         site = Site.__new__(Site)
-        site.directory = place
+        site.directory, site.segment_bytes = place, SEGMENT_BYTES
         site.acknowledged, site.hashes = dict(origin.acknowledged), dict(origin.hashes)
         site.ends = []
         site.start()
@@ -261,7 +260,8 @@ def test_row_34_killed_at_each_step_into_the_next_segment(tmp_path: Path) -> Non
     def check() -> None:
         acknowledged = max(site.acknowledged)
         again = Site.__new__(Site)
-        again.directory, again.acknowledged = place, dict(site.acknowledged)
+        again.directory, again.segment_bytes = place, SEGMENT_BYTES
+        again.acknowledged = dict(site.acknowledged)
         again.hashes, again.ends = dict(site.hashes), []
         recovered = recover(place)
         assert recovered.engine.sequence >= acknowledged, "I1: acknowledged commands are gone"
@@ -425,11 +425,11 @@ def no_descriptor_left() -> Iterator[None]:
 
 def test_row_22_the_next_segment_begins_while_callers_have_every_descriptor(tmp_path: Path) -> None:
     """[I1 I2 I8]"""
-    site = Site(tmp_path / "data")
+    site = Site(tmp_path / "data", SEGMENT_BYTES)
     told: list[str] = []
     headroom = Headroom(site.directory, SEGMENT_BYTES, told.append)
     headroom.start()
-    site.log.room, site.log.segment_bytes = headroom, SEGMENT_BYTES
+    site.log.attach(headroom)
     site.commit(*settings())
     try:
         with no_descriptor_left():

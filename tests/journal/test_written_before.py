@@ -24,8 +24,8 @@ SEGMENT_BYTES = 6_000
 
 def write(directory: Path) -> tuple[int, str]:
     """Make such a directory anew: its last sequence and state hash."""
-    site = Site(directory)
-    site.log.room, site.log.segment_bytes = Files(directory), SEGMENT_BYTES
+    site = Site(directory, SEGMENT_BYTES)
+    site.log.attach(Files(directory))
     every_command(site)
     for records, seed in ((8, 1), (8, 2)):
         trade(site, records, seed=seed)

@@ -117,7 +117,7 @@ async def serving(directory: Path, **changes: Any) -> AsyncIterator[Served]:
     limits = replace(GrpcLimits(), **changes.pop("grpc", {}))
     settings = Settings(data_dir=directory, grpc_port=0, grpc=limits, **changes)
     failures: list[str] = []
-    exchange = Exchange(settings, _recovered(directory), read_positions(directory), failures.append)
+    exchange = Exchange(settings, _recovered(settings), read_positions(directory), failures.append)
     served = Served(exchange, await exchange.start())
     try:
         yield served
@@ -127,9 +127,9 @@ async def serving(directory: Path, **changes: Any) -> AsyncIterator[Served]:
     assert not failures
 
 
-def _recovered(directory: Path) -> Recovered:
-    directory.mkdir(exist_ok=True)
-    return recover(directory)
+def _recovered(settings: Settings) -> Recovered:
+    settings.data_dir.mkdir(exist_ok=True)
+    return recover(settings.data_dir, segment_bytes=settings.journal.segment_bytes)
 
 
 async def value(served: Served, name: str, **labels: str) -> float:
