@@ -57,7 +57,7 @@ from server.metrics.exposition import Metrics
 from server.metrics.followers import FollowerLags
 from server.metrics.load import CallErrors
 from server.metrics.outside import OutsidePartFigures
-from server.metrics.processes import ProcessIds
+from server.metrics.processes import Processes, ProcessIds
 from server.metrics.redis import KeyOutcomes, Leases
 from server.rpc import market_data, order_service
 from server.rpc.account_service import AccountService
@@ -99,23 +99,21 @@ class Exchange:
         settings: Settings,
         recovered: Recovered,
         positions: dict[str, int],
-        on_failure: Callable[[str], None] | None = None,
+        process_ids: ProcessIds,
+        on_failure: Callable[[str], None],
     ) -> None:
+        """Claim the journal and take the gRPC port; raises `JournalRefused` or `PortTaken`."""
         engine, log, report = recovered
         limits = settings.grpc
         self._settings = settings
         self._log = log
         _claim(log)
 
-        self.sequencer = Sequencer(
-            engine, log, on_failure=on_failure or end_at_once, limits=settings.sequencer
-        )
-        self.feed = Feed(
-            self.sequencer,
-            log,
-            Formats(TRADES, OrderEventFormat(), JSON_TRADES),
-            settings.feed,
-        )
+        self._server = server = make_server(limits)
+        self.port = bind(server, settings.grpc_address)
+        self.sequencer = Sequencer(engine, log, on_failure=on_failure, limits=settings.sequencer)
+        formats = Formats(TRADES, OrderEventFormat(), JSON_TRADES)
+        self.feed = Feed(self.sequencer, log, formats, settings.feed)
         self.followers = FollowerRegistry(
             report.snapshot_sequence or 0, settings.data_dir, positions
         )
@@ -123,17 +121,23 @@ class Exchange:
         self._journal_streams = JournalStreams(log, self.followers)
         self.sequencer.listeners.append(self._journal_streams)
 
+        rates = settings.rates if settings.rate_limits == "on" else None
+        self.rates, self._leases = shared_limits(rates, settings.redis_url, logs.complain)
         errors = CallErrors()
-        ports = {"grpc": settings.grpc_port, "http": settings.http_port}
-        self._metrics = Metrics(self.sequencer, self.feed.readers, errors, ports)
-        self._metrics.show(OutsidePartFigures(self._parts.health))
-        self._metrics.show(FollowerLags(self.followers.sequences, lambda: log.durable_sequence))
+        processes = Processes(process_ids)
+        self._metrics = Metrics(
+            self.sequencer,
+            self.feed.readers,
+            errors,
+            limited_count=lambda: refused_count(self.rates),
+            ports={"grpc": self.port, "http": settings.http_port},
+            processes=processes,
+        )
 
         deadlines = Deadlines(limits.deadline_s, limits.deadline_max_s)
         self._recent = self._recent_outcomes()
         calls = Calls(self.sequencer, deadlines, self._recent)
         self._history = History(settings.postgres_url, log.mark.journal.hex())
-        self._server = server = make_server(limits)
         self._intake = Intake(limits.calls_max)
         self._health = Health(server, self._intake)
         self._journal = JournalMaintenance(
@@ -150,19 +154,22 @@ class Exchange:
             report,
             self.followers,
             self._journal,
-            self._metrics.parts,
+            processes,
             self._parts,
         )
-        rates = settings.rates if settings.rate_limits == "on" else None
-        self.rates, self._leases = shared_limits(rates, settings.redis_url, logs.complain)
-        self._metrics.orders.limited_count = partial(refused_count, self.rates)
         self._sessions = TradingSessions(self.sequencer, limits.session_messages_max, self.rates)
         self._reflection = Reflection()
-        if self._leases is not None:
-            self._metrics.show(Leases(self._leases))
-        if self._recent is not None:
-            self._metrics.show(KeyOutcomes(self._recent))
+        self._show_figures()
         self._add_services(calls, deadlines, errors)
+
+    def _show_figures(self) -> None:
+        show, log = self._metrics.show, self._log
+        show(OutsidePartFigures(self._parts.health))
+        show(FollowerLags(self.followers.sequences, lambda: log.durable_sequence))
+        if self._leases is not None:
+            show(Leases(self._leases))
+        if self._recent is not None:
+            show(KeyOutcomes(self._recent))
 
     def _add_services(self, calls: Calls, deadlines: Deadlines, errors: CallErrors) -> None:
         server, history = self._server, self._history
@@ -200,14 +207,8 @@ class Exchange:
         if self._settings.grpc.reflection:
             add(REFLECTION, self._reflection)
 
-    def show_parts(self, process_ids: ProcessIds) -> None:
-        """Show also what the processes of the other parts use, and which don't run."""
-        self._metrics.parts.process_ids = process_ids
-
-    async def start(self) -> int:
-        """Bring the state up to date, then serve: the gRPC port; raises `PortTaken`."""
-        port = bind(self._server, self._settings.grpc_address)
-        self._metrics.connections.ports["grpc"] = port
+    async def start(self) -> None:
+        """Bring the state up to date, then serve."""
         self.sequencer.start()
         self._health.serving(True)
         await self._journal.start()
@@ -217,8 +218,7 @@ class Exchange:
             self._leases.start()
         await self._server.start()
         self._watching = asyncio.create_task(self._parts.watch(self._health.part_serving))
-        logs.info("serving", port=port, sequence=self.sequencer.durable_sequence)
-        return port
+        logs.info("serving", port=self.port, sequence=self.sequencer.durable_sequence)
 
     async def stop(self) -> None:
         """Finish what was begun, and leave a journal without a tail."""
@@ -286,7 +286,7 @@ class Exchange:
                 logs.info("configuration applied", of=name, sequence=engine.sequence)
 
 
-def main(settings: Settings, on_serving: Callable[[], None], process_ids: ProcessIds = dict) -> int:
+def main(settings: Settings, on_serving: Callable[[], None], process_ids: ProcessIds) -> int:
     """Serve until SIGTERM or SIGINT: the exit code."""
     os.umask(0o077)
     try:
@@ -336,11 +336,10 @@ async def serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    exchange = Exchange(settings, recovered, positions)
-    exchange.show_parts(process_ids)
-    port = await exchange.start()
+    exchange = Exchange(settings, recovered, positions, process_ids, on_failure=end_at_once)
+    await exchange.start()
     collector.settle()
-    on_ready(port)
+    on_ready(exchange.port)
     await stop.wait()
     await exchange.stop()
 

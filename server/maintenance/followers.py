@@ -107,10 +107,14 @@ class FollowerRegistry:
         """Open streams by name."""
         self.snapshot_sequence = snapshot_sequence
         """Of the newest snapshot known, 0 for none."""
-        self.wake: Callable[[], None] = lambda: None
-        """Called when a snapshot is asked for, to have the streams say so."""
         self._written: Snapshot | None = None
+        self._wake_streams: Callable[[], None] = lambda: None
         self._waiting: list[tuple[int, asyncio.Future[Snapshot | None]]] = []
+
+    def attach(self, wake_streams: Callable[[], None]) -> None:
+        """Call this when a snapshot is asked for, to have the streams of the journal say so; they
+        are made later, since each registers its follower here."""
+        self._wake_streams = wake_streams
 
     def check_name(self, name: str) -> None:
         """Raises `FollowerRefused` where nobody can be registered under this name."""
@@ -222,7 +226,7 @@ class FollowerRegistry:
         waiter: asyncio.Future[Snapshot | None] = asyncio.get_running_loop().create_future()
         entry = (sequence, waiter)
         self._waiting.append(entry)
-        self.wake()
+        self._wake_streams()
         try:
             written = await waiter
         finally:

@@ -27,14 +27,14 @@ class Connections(Collector):
     """Counted by `look`, which takes some ms where there are ten thousand; shown as last seen."""
 
     def __init__(self, ports: Mapping[str, int]) -> None:
-        self.ports = dict(ports)
-        """By protocol."""
+        """`ports` are given by protocol."""
+        self._ports = ports
         self._counts = dict.fromkeys(ports, 0)
 
     def look(self) -> None:
         """Count; may be called from any thread."""
         local = [port for table in TABLES if table.exists() for port in established(table)]
-        self._counts = {name: local.count(port) for name, port in self.ports.items()}
+        self._counts = {name: local.count(port) for name, port in self._ports.items()}
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""

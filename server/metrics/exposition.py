@@ -8,6 +8,7 @@ value is a series for ever.
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import Metric
@@ -25,18 +26,22 @@ class Metrics:
     """What can be asked for the figures of one server."""
 
     def __init__(
-        self, sequencer: Sequencer, readers: Readers, errors: CallErrors, ports: dict[str, int]
+        self,
+        sequencer: Sequencer,
+        readers: Readers,
+        errors: CallErrors,
+        limited_count: Callable[[], int],
+        ports: Mapping[str, int],
+        processes: Processes,
     ) -> None:
         """Listen to the sequencer."""
-        self.connections = Connections(ports)
-        self.orders = Orders(sequencer)
-        self.parts = Processes()
+        self._connections = Connections(ports)
         self._registry = CollectorRegistry()
         for each in (
-            self.orders,
+            Orders(sequencer, limited_count),
             Load(sequencer, readers, errors),
-            self.connections,
-            self.parts,
+            self._connections,
+            processes,
         ):
             self._registry.register(each)
         ProcessCollector(registry=self._registry)
@@ -47,7 +52,7 @@ class Metrics:
 
     async def text(self) -> bytes:
         """Everything, in the text format 0.0.4."""
-        await asyncio.to_thread(self.connections.look)
+        await asyncio.to_thread(self._connections.look)
         families = []
         for family in self._registry.collect():
             families.append(family)

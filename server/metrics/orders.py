@@ -40,11 +40,11 @@ _TYPE_AND_SIDE: Final = attrgetter("order_type", "side")
 class Orders(Collector):
     """Orders, trades, and the state of the engine."""
 
-    def __init__(self, sequencer: Sequencer) -> None:
-        """Listen to the sequencer."""
-        self.limited_count: Callable[[], int] = lambda: 0
-        """Orders and cancels that were over a rate limit."""
+    def __init__(self, sequencer: Sequencer, limited_count: Callable[[], int]) -> None:
+        """Listen to the sequencer. `limited_count` tells how many orders and cancels were over a
+        rate limit."""
         self._sequencer = sequencer
+        self._limited_count = limited_count
         self._accepted: Counter[tuple[int, int]] = Counter()
         self._matched: Counter[str] = Counter()
         self._rejected: Counter[int] = Counter()
@@ -126,7 +126,7 @@ class Orders(Collector):
             counts[refusal.name.lower()] += count
         for why, count in self._sequencer.turned_away.items():
             counts[_TURNED_AWAY[why]] += count
-        if limited_count := self.limited_count():
+        if limited_count := self._limited_count():
             counts["rate_limited"] = limited_count
         return labelled(
             CounterMetricFamily(

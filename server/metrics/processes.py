@@ -37,17 +37,17 @@ class Usage(NamedTuple):
 class Processes(Collector):
     """A dozen short reads, when somebody asks."""
 
-    def __init__(self) -> None:
-        self.process_ids: ProcessIds = dict
+    def __init__(self, process_ids: ProcessIds) -> None:
+        self._process_ids = process_ids
 
     def sentences(self) -> list[str]:
         """One for each part that is to run, and doesn't."""
-        missing = (name for name, process_id in self.process_ids().items() if not process_id)
+        missing = (name for name, process_id in self._process_ids().items() if not process_id)
         return [f"{name} is not running: exchange up said why" for name in missing]
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""
-        process_ids = {**self.process_ids(), "server": os.getpid()}
+        process_ids = {**self._process_ids(), "server": os.getpid()}
         found = [(name, usage(process_id)) for name, process_id in sorted(process_ids.items())]
         there = [(name, each) for name, each in found if each is not None]
         yield labelled(

@@ -36,7 +36,7 @@ class JournalStreams:
         self._followers = followers
         self._waiting: set[asyncio.Future[None]] = set()
         self._stopped = False
-        followers.wake = self._wake
+        followers.attach(self._wake)
 
     def closing(self, record: ClosedRecord, engine: Engine) -> None:
         """Nothing is captured: the log has it."""

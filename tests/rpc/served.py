@@ -42,10 +42,10 @@ Failure = grpc.aio.AioRpcError
 class Served:
     """One run, and a channel to it."""
 
-    def __init__(self, exchange: Exchange, port: int) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.engine = exchange.sequencer.engine
-        self.address = f"127.0.0.1:{port}"
+        self.address = f"127.0.0.1:{exchange.port}"
         self.channel = self.connect()
         self._running = True
         self.orders: OrderServiceAsyncStub = OrderServiceStub(self.channel)
@@ -117,8 +117,10 @@ async def serving(directory: Path, **changes: Any) -> AsyncIterator[Served]:
     limits = replace(GrpcLimits(), **changes.pop("grpc", {}))
     settings = Settings(data_dir=directory, grpc_port=0, grpc=limits, **changes)
     failures: list[str] = []
-    exchange = Exchange(settings, _recovered(settings), read_positions(directory), failures.append)
-    served = Served(exchange, await exchange.start())
+    recovered, positions = _recovered(settings), read_positions(directory)
+    exchange = Exchange(settings, recovered, positions, dict, on_failure=failures.append)
+    await exchange.start()
+    served = Served(exchange)
     try:
         yield served
     finally:
