@@ -18,7 +18,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -66,7 +65,7 @@ from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
 from server.rpc.errors import sentence
 from server.rpc.event_formats import TRADES, OrderEventFormat
-from server.rpc.health import Health
+from server.rpc.health import HEALTH, Health
 from server.rpc.http import market, orders
 from server.rpc.http.calls import HttpCalls
 from server.rpc.http.streams import JSON_TRADES
@@ -76,7 +75,7 @@ from server.rpc.journal_stream import JournalStreams
 from server.rpc.part_service import PartService
 from server.rpc.recent_outcomes import RecentOutcomes
 from server.rpc.reflection import REFLECTION, Reflection
-from server.rpc.registration import register
+from server.rpc.registration import Services
 from server.rpc.server import PortTaken, bind, make_server
 from server.rpc.settlement import SettlementCalls
 from server.rpc.status import ExchangeStatus
@@ -109,8 +108,8 @@ class Exchange:
         self._log = log
         _claim(log)
 
-        self._server = server = make_server(limits)
-        self.port = bind(server, settings.grpc_address)
+        self._server = make_server(limits)
+        self.port = bind(self._server, settings.grpc_address)
         self.sequencer = Sequencer(engine, log, on_failure=on_failure, limits=settings.sequencer)
         formats = Formats(TRADES, OrderEventFormat(), JSON_TRADES)
         self.feed = Feed(self.sequencer, log, formats, settings.feed)
@@ -139,7 +138,7 @@ class Exchange:
         calls = Calls(self.sequencer, deadlines, self._recent)
         self._history = History(settings.postgres_url, log.mark.journal.hex())
         self._intake = Intake(limits.calls_max)
-        self._health = Health(server, self._intake)
+        self._health = Health()
         self._journal = JournalMaintenance(
             log,
             self.sequencer,
@@ -172,40 +171,50 @@ class Exchange:
             show(KeyOutcomes(self._recent))
 
     def _add_services(self, calls: Calls, deadlines: Deadlines, errors: CallErrors) -> None:
-        server, history = self._server, self._history
-        add = partial(register, server, errors=errors, limiters=self.rates, intake=self._intake)
-        add(
+        history, followers, status = self._history, self.followers, self._status
+        services = Services(self._server, errors, self.rates, self._intake)
+        services.add(HEALTH, self._health)
+        services.add(
             order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
             order_service.OrderService(calls, history, self._sessions, self.feed),
             order_service.ENCODED,
         )
-        add(
+        services.add(
             market_data_pb2.DESCRIPTOR.services_by_name["MarketData"],
             market_data.MarketData(calls, history, self.feed),
             market_data.ENCODED,
         )
-        accounts = account_service_pb2.DESCRIPTOR.services_by_name["AccountService"]
-        add(accounts, AccountService(calls))
+        services.add(
+            account_service_pb2.DESCRIPTOR.services_by_name["AccountService"],
+            AccountService(calls),
+        )
         settlements = Settlements(self._settings.postgres_url, self._log.mark.journal.hex())
         settling = SettlementCalls(calls, settlements)
-        admin = AdminService(calls, self.followers, self._journal_streams, settling, self._status)
-        add(admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin)
+        services.add(
+            admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
+            AdminService(calls, followers, self._journal_streams, settling, status),
+        )
+        services.add(
+            part_service_pb2.DESCRIPTOR.services_by_name["PartService"],
+            PartService(self._parts),
+        )
         http_calls = HttpCalls(self.sequencer, deadlines, self._recent)
-        add(
+        services.add(
             http_order_service_pb2.DESCRIPTOR.services_by_name["OrderService"],
             orders.HttpOrders(http_calls, history),
             orders.ENCODED,
         )
-        add(
+        services.add(
             market_service_pb2.DESCRIPTOR.services_by_name["MarketService"],
-            market.HttpMarket(http_calls, history, self.followers, self.feed),
+            market.HttpMarket(http_calls, history, followers, self.feed),
             market.ENCODED,
         )
-        system = HttpSystem(self._status, self._metrics.text)
-        add(system_service_pb2.DESCRIPTOR.services_by_name["SystemService"], system)
-        add(part_service_pb2.DESCRIPTOR.services_by_name["PartService"], PartService(self._parts))
+        services.add(
+            system_service_pb2.DESCRIPTOR.services_by_name["SystemService"],
+            HttpSystem(status, self._metrics.text),
+        )
         if self._settings.grpc.reflection:
-            add(REFLECTION, self._reflection)
+            services.add(REFLECTION, self._reflection)
 
     async def start(self) -> None:
         """Bring the state up to date, then serve."""

@@ -11,8 +11,6 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from server.rpc.context import Context
-from server.rpc.intake import Intake
-from server.rpc.registration import register
 from server.rpc.server import SERVICES
 
 HEALTH: Final = cast("ServiceDescriptor", health_pb2.DESCRIPTOR.services_by_name["Health"])
@@ -26,11 +24,10 @@ class Health:
     is told that too, and his call ends, so that the stop doesn't wait for him.
     """
 
-    def __init__(self, server: grpc.aio.Server, intake: Intake) -> None:
+    def __init__(self) -> None:
         self._statuses: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._stopped = False
-        register(server, HEALTH, self, intake=intake)
 
     async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:
         status = self._statuses.get(request.service)

@@ -12,7 +12,6 @@ second and sends no more.
 
 import asyncio
 import time
-from math import inf
 from typing import Final
 
 from server.rpc.errors import STOPPING, EdgeReason, EdgeReject
@@ -32,7 +31,7 @@ UNCOUNTED: Final = frozenset({"exchange.http.v1.SystemService", HEALTH})
 class Intake:
     """Open until the server is stopped."""
 
-    def __init__(self, calls_max: float = inf) -> None:
+    def __init__(self, calls_max: int) -> None:
         self.closed = False
         self.calls = 0
         """In flight, streams included."""
@@ -42,8 +41,7 @@ class Intake:
     def refusal(self) -> EdgeReject:
         """For a call that is one too many, or comes after it closed."""
         if not self.closed:
-            limit = int(self.calls_max)
-            return EdgeReject(EdgeReason.OVERLOADED, "calls in flight", self.calls, limit)
+            return EdgeReject(EdgeReason.OVERLOADED, "calls in flight", self.calls, self.calls_max)
         self._last = time.monotonic()
         return STOPPING
 

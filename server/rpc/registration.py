@@ -5,8 +5,8 @@
   methods that is a tenth of what a call costs.
 - Some methods give bytes: what is encoded already, for one or for many, has no serializer.
 - Each call is named, so that its reply and the lines about it can be found together.
-- Calls that end with an error are counted, by method and status; who ends his own call is not, nor
-  is there a stack trace for what could no longer be sent to him.
+- Calls that end with an error are counted, by method and status; those for health are not, nor who
+  ends his own call, nor is there a stack trace for what could no longer be sent to him.
 - What nobody foresaw is told to the log, with its stack, and to the caller in words of ours.
 - Calls over their rate limit, those that are one too many and those that come at a stop are refused
   before anything looks at them.
@@ -17,7 +17,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Set
 from typing import Any, Final
 
@@ -51,31 +50,39 @@ _HANDLERS: Final[dict[tuple[bool, bool], Callable[..., Any]]] = {
 """By whether requests and replies are streams."""
 
 
-def register(
-    server: grpc.aio.Server,
-    service: ServiceDescriptor,
-    servicer: object,
-    encoded: Set[str] = frozenset(),
-    errors: CallErrors | None = None,
-    limiters: Mapping[str, Limiter] | None = None,
-    intake: Intake | None = None,
-) -> None:
-    """Add a service whose methods are coroutines; those in `encoded` give bytes."""
-    handlers = {}
-    errors = Counter() if errors is None else errors
-    intake = intake or Intake()
-    for method in service.methods:
-        serve: Handler = getattr(servicer, method.name)
-        judge = judge_of(method, limiters) if limiters else None
-        serve = _guarded(serve, method, judge, errors, intake)
-        reply = GetMessageClass(method.output_type).SerializeToString
-        handlers[method.name] = _HANDLERS[method.client_streaming, method.server_streaming](
-            serve,
-            request_deserializer=_decoder(method),
-            response_serializer=None if method.name in encoded else reply,
-        )
-    generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
-    server.add_generic_rpc_handlers((generic,))
+class Services:
+    """Adds services to a server."""
+
+    def __init__(
+        self,
+        server: grpc.aio.Server,
+        errors: CallErrors,
+        limiters: Mapping[str, Limiter],
+        intake: Intake,
+    ) -> None:
+        self._server = server
+        self._errors = errors
+        self._limiters = limiters
+        self._intake = intake
+
+    def add(
+        self, service: ServiceDescriptor, servicer: object, encoded: Set[str] = frozenset()
+    ) -> None:
+        """Serve this one, whose methods are coroutines; those in `encoded` give bytes."""
+        # Who looks after the exchange asks for health whether there is such a part or not.
+        errors = CallErrors() if service.full_name == HEALTH else self._errors
+        handlers = {}
+        for method in service.methods:
+            serve: Handler = getattr(servicer, method.name)
+            judge = judge_of(method, self._limiters)
+            reply = GetMessageClass(method.output_type).SerializeToString
+            handlers[method.name] = _HANDLERS[method.client_streaming, method.server_streaming](
+                _guarded(serve, method, judge, errors, self._intake),
+                request_deserializer=_decoder(method),
+                response_serializer=None if method.name in encoded else reply,
+            )
+        generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
+        self._server.add_generic_rpc_handlers((generic,))
 
 
 def _decoder(method: MethodDescriptor) -> Callable[[bytes], Any]:

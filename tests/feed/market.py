@@ -21,13 +21,15 @@ from server.core.types import BUY, GTC, IOC, LIMIT, SELL
 from server.feed.feed import Feed, Formats
 from server.history.reader import History
 from server.journal.recovery import recover
+from server.metrics.load import CallErrors
 from server.rpc import market_data
 from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
 from server.rpc.event_formats import TRADES, OrderEventFormat
 from server.rpc.http.streams import JSON_TRADES
+from server.rpc.intake import Intake
 from server.rpc.order_service import ENCODED, OrderService
-from server.rpc.registration import register
+from server.rpc.registration import Services
 from server.rpc.server import make_server
 from server.rpc.trading_session import TradingSessions
 from server.sequencer.sequencer import Sequencer
@@ -62,15 +64,17 @@ class Market:
             Formats(TRADES, OrderEventFormat(), JSON_TRADES),
             limits,
         )
-        self.server = make_server(GrpcLimits())
+        grpc_limits = GrpcLimits()
+        self.server = make_server(grpc_limits)
         calls = Calls(self.sequencer, Deadlines(5, 30))
         services = market_data_pb2.DESCRIPTOR.services_by_name
         servicer = market_data.MarketData(calls, History(""), self.feed)
-        register(self.server, services["MarketData"], servicer, market_data.ENCODED)
+        registered = Services(self.server, CallErrors(), {}, Intake(grpc_limits.calls_max))
+        registered.add(services["MarketData"], servicer, market_data.ENCODED)
         services = order_service_pb2.DESCRIPTOR.services_by_name
         sessions = TradingSessions(self.sequencer, 1_000, {})
         orders = OrderService(calls, History(""), sessions, self.feed)
-        register(self.server, services["OrderService"], orders, ENCODED)
+        registered.add(services["OrderService"], orders, ENCODED)
         self.port = self.server.add_insecure_port("127.0.0.1:0")
         self._channels: list[grpc.aio.Channel] = []
 
