@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 from server.exits import Exit
 from server.logs import error
 from server.settings import Settings
-from server.supervisor.configuration import ConfigurationWrong
 from server.supervisor.options import settings_of
 from server.supervisor.parent import Parent
+from server.supervisor.setting_values import ConfigurationWrong
 
 if TYPE_CHECKING:
     from server.journal.lock import DirectoryLocked

@@ -18,10 +18,10 @@ from server import logs
 from server.exits import Exit
 from server.supervisor.commands import export, journal, rebuild
 from server.supervisor.commands.doctor import command as doctor
-from server.supervisor.configuration import ConfigurationWrong
 from server.supervisor.options import OF_UP, SETTINGS, add_settings, handed_on, settings_of
 from server.supervisor.parent import Parent
 from server.supervisor.parts import PARTS
+from server.supervisor.setting_values import ConfigurationWrong
 
 DESCRIPTION: Final = """\
 An exchange: orders in, trades out, nothing lost.

@@ -9,13 +9,8 @@ import pytest
 from clients.retries import Retries
 from server.core.instruments import Instrument
 from server.settings import Settings, reachable
-from server.supervisor.configuration import (
-    CONFIG_VARIABLE,
-    NAMED,
-    ConfigurationWrong,
-    Named,
-    load,
-)
+from server.supervisor.configuration import CONFIG_VARIABLE, NAMED, Named, load
+from server.supervisor.setting_values import ConfigurationWrong
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,8 +7,9 @@ import pytest
 from redis import AuthenticationError, Redis
 
 from server.settings import Settings
-from server.supervisor.configuration import ConfigurationWrong, load
+from server.supervisor.configuration import load
 from server.supervisor.embedded import redis as embedded_redis
+from server.supervisor.setting_values import ConfigurationWrong
 from tests.followers.redis_site import Site
 from tests.running import free_port
 

@@ -18,9 +18,9 @@ from server.exits import Exit
 from server.logs import error
 from server.pace import Pace
 from server.settings import Settings
-from server.supervisor.configuration import ConfigurationWrong
 from server.supervisor.journal_access import guarded, has_journal, records_after
 from server.supervisor.options import add_settings
+from server.supervisor.setting_values import ConfigurationWrong
 
 if TYPE_CHECKING:
     from server.journal.export import Column, Range, Row

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from clients.bounds import whole
 from server.settings import Settings
-from server.supervisor.configuration import ConfigurationWrong
 from server.supervisor.journal_access import frames_from_server, guarded
 from server.supervisor.options import add_settings
+from server.supervisor.setting_values import ConfigurationWrong
 
 EXIT_CODES: Final = (
     "Exit codes: 0 all is well, 1 something is damaged or can't be read, 2 a setting is wrong, "

@@ -16,9 +16,9 @@ from clients.terminal import Line, Span, Style, colours_on, line, text_of
 from server.exits import Exit
 from server.settings import Settings
 from server.supervisor.commands.doctor.finding import Finding, State, bad, good
-from server.supervisor.configuration import ConfigurationWrong
 from server.supervisor.options import add_settings, settings_of
 from server.supervisor.parent import Parent
+from server.supervisor.setting_values import ConfigurationWrong
 
 DESCRIPTION: Final = """\
 Looks at everything that the exchange needs on this machine, repairs nothing, and says what to do

@@ -1,0 +1,179 @@
+"""How the value of a setting is read: each from what a file, a variable or an option gives.
+
+A refusal names the setting, where the value came from, the value and the limit. What may hold a
+password is not repeated.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from server.core.words import PREVENTIONS, numbers_of
+from server.decimals import decimal_text
+
+TRUTHS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+DECIMAL: Final = re.compile(r"(-?)([0-9]{1,19})(?:\.([0-9]{1,8}))?", re.ASCII)
+_WHO: Final = r"(?:(?:(?![]/?#[])[!-~])*@)?"
+_AT: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]*)(?::[0-9]{1,5})?"
+POSTGRES_URL: Final = re.compile(
+    rf"postgres(?:ql)?://{_WHO}(?P<places>{_AT}(?:,{_AT})*)(?:[/?][!-~]*)?", re.ASCII
+)
+REDIS_URL: Final = re.compile(
+    rf"rediss?://{_WHO}(?P<places>{_AT})(?:/[0-9]{{0,5}})?(?:\?[!-~]*)?", re.ASCII
+)
+NOT_SHOWN: Final = "(not shown)"
+ENDPOINT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
+
+
+class ConfigurationWrong(ValueError):
+    """A setting can't be used; the message is the sentence to show."""
+
+
+class Given(NamedTuple):
+    """A value and where it came from."""
+
+    value: object
+    source: str
+
+
+def path_of(name: str, given: Given) -> Path:
+    """A path, with `~` for somebody's home."""
+    wanted = "the path of a file" if name == "config" else "the path of a directory"
+    if not isinstance(given.value, str | Path) or not str(given.value) or "\0" in str(given.value):
+        raise wrong(name, given, wanted)
+    try:
+        return Path(given.value).expanduser()
+    except RuntimeError:
+        raise wrong(name, given, f"{wanted}; nobody's home is known by what follows ~") from None
+
+
+def host_of(name: str, given: Given) -> str:
+    """An IP address to listen on."""
+    if given.value == "localhost":
+        # gRPC would take what there is of two addresses, and pass over one that is taken.
+        return "127.0.0.1"
+    try:
+        ip_address(str(given.value))
+    except ValueError:
+        raise wrong(name, given, "an IP address such as 127.0.0.1, or localhost") from None
+    return str(given.value)
+
+
+def endpoint_of(name: str, given: Given) -> str:
+    """One `HOST:PORT`."""
+    found = ENDPOINT.fullmatch(str(given.value))
+    if not found or not 1 <= int(found[2]) <= 65_535:
+        raise wrong(name, given, "HOST:PORT such as 127.0.0.1:50051")
+    return str(given.value)
+
+
+def endpoints_of(name: str, given: Given) -> str:
+    """One or more `HOST:PORT`, separated by commas."""
+    wanted = "HOST:PORT such as 127.0.0.1:9092, or several separated by commas"
+    for each in str(given.value).split(","):
+        found = ENDPOINT.fullmatch(each)
+        if not found or not 1 <= int(found[2]) <= 65_535:
+            raise wrong(name, given, wanted)
+    return str(given.value)
+
+
+def postgres_url_of(name: str, given: Given) -> str:
+    """The URL of a PostgreSQL database, unchanged."""
+    wanted = "a URL such as postgresql://exchange@127.0.0.1:5432/exchange"
+    return _url(name, given, POSTGRES_URL, wanted)
+
+
+def redis_url_of(name: str, given: Given) -> str:
+    """The URL of a Redis, unchanged."""
+    return _url(name, given, REDIS_URL, "a URL such as redis://127.0.0.1:6379/0")
+
+
+def _url(name: str, given: Given, pattern: "re.Pattern[str]", wanted: str) -> str:
+    found = pattern.fullmatch(str(given.value))
+    ports = re.findall(r":([0-9]+)(?:,|$)", found["places"]) if found else []
+    if not found or not all(1 <= int(port) <= 65_535 for port in ports):
+        raise wrong(name, given._replace(value=NOT_SHOWN), wanted)
+    return str(given.value)
+
+
+def truth_of(name: str, given: Given) -> bool:
+    """A yes or no in the words of TOML, a variable or an option."""
+    if isinstance(given.value, bool):
+        return given.value
+    if str(given.value).lower() not in TRUTHS:
+        raise wrong(name, given, "true or false")
+    return TRUTHS[str(given.value).lower()]
+
+
+def number_of(name: str, given: Given, low: int, high: int) -> int:
+    """A whole number within its bounds."""
+    value = given.value
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value, re.ASCII):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise wrong(name, given, f"a whole number from {low} to {high}")
+    return value
+
+
+def matching(name: str, given: Given, pattern: "re.Pattern[str]") -> str:
+    """Text that matches all of a pattern."""
+    if not isinstance(given.value, str) or not pattern.fullmatch(given.value):
+        raise wrong(name, given, f"text that matches {pattern.pattern}")
+    return given.value
+
+
+def word_of(name: str, given: Given, words: tuple[str, ...]) -> str:
+    """One of a few words."""
+    if given.value not in words:
+        raise wrong(name, given, f"one of {', '.join(words)}")
+    return str(given.value)
+
+
+def mode_of(name: str, given: Given) -> int:
+    """The number of a self-trade prevention mode."""
+    modes = numbers_of(PREVENTIONS)
+    if str(given.value) not in modes:
+        raise wrong(name, given, f"one of {', '.join(modes)}")
+    return modes[str(given.value)]
+
+
+def decimal_of(name: str, given: Given, decimals: int, low: int, high: int) -> int:
+    """Strictly from text to units of 10^-decimals; a TOML number has been through a float."""
+    wanted = (
+        f'a decimal in quotes such as "0.01", from {decimal_text(low, decimals)} to '
+        f"{decimal_text(high, decimals)}, with at most {decimals} decimals"
+    )
+    found = DECIMAL.fullmatch(given.value) if isinstance(given.value, str) else None
+    if not found or len(found[3] or "") > decimals:
+        raise wrong(name, given, wanted)
+    units = int(found[2] + (found[3] or "").ljust(decimals, "0"))
+    units = -units if found[1] else units
+    if not low <= units <= high:
+        raise wrong(name, given, wanted)
+    return units
+
+
+def table_of(name: str, given: Given, known: Mapping[str, object]) -> dict[str, Given]:
+    """The entries of a table, all of whose names are known."""
+    if not isinstance(given.value, dict):
+        raise wrong(name, given, "a table")
+    for key in given.value:
+        if key not in known:
+            raise unknown(f"{name}.{key}", given.source, known)
+    return {key: Given(value, given.source) for key, value in given.value.items()}
+
+
+def wrong(name: str, given: Given, limit: str) -> ConfigurationWrong:
+    """The refusal of a value; before an @ there may be a password, so that is not shown."""
+    shown = NOT_SHOWN if "@" in repr(given.value) else repr(given.value)
+    return ConfigurationWrong(f"{name} is {shown} ({given.source}); it must be {limit}")
+
+
+def unknown(name: str, source: str, known: Iterable[str]) -> ConfigurationWrong:
+    """The refusal of a name; its value is not shown, since it may be a password."""
+    exist = ", ".join(sorted(known))
+    return ConfigurationWrong(
+        f"{name} is not a setting ({source}); it must be a setting that exists: {exist}"
+    )
