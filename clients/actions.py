@@ -79,7 +79,7 @@ def failed(options: argparse.Namespace, error: ExchangeError, indent: int | None
 
 
 def code_of(error: ExchangeError) -> int:
-    """What the command ends with."""
+    """Give the exit code that the command ends with."""
     return REFUSED if isinstance(error, RefusedError) else NO_ANSWER
 
 

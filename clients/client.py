@@ -209,20 +209,20 @@ class ExchangeClient:
     # The market.
 
     async def instruments(self) -> list[Instrument]:
-        """What can be traded."""
+        """Gives the instruments that can be traded."""
         reply = await self._connection.read(
             self._market.ListInstruments, market_pb2.ListInstrumentsRequest()
         )
         return [market_wire.instrument_of(instrument) for instrument in reply.instruments]
 
     async def book(self, instrument: str, levels: int = 20) -> Book:
-        """The best levels of one book."""
+        """Gives the best levels of one book."""
         request = built(market_pb2.GetOrderBookRequest, instrument=instrument, levels=levels)
         reply = await self._connection.read(self._market.GetOrderBook, request)
         return market_wire.book_of(reply.book)
 
     async def books(self, instruments: Sequence[str], levels: int = 20) -> list[Book]:
-        """Up to 100 books, all at one sequence."""
+        """Gives up to 100 books, all at one sequence."""
         request = market_pb2.GetOrderBooksRequest(
             requests=[
                 built(market_pb2.GetOrderBookRequest, instrument=instrument, levels=levels)
@@ -264,7 +264,7 @@ class ExchangeClient:
         return [market_wire.position_of(position) for position in reply.positions]
 
     async def status(self) -> Status:
-        """How the server is."""
+        """Asks the server how it is."""
         reply = await self._connection.read(self._admin.GetStatus, admin_pb2.GetStatusRequest())
         return market_wire.status_of(reply)
 
@@ -384,7 +384,7 @@ class ExchangeClient:
     def follow_book_messages(
         self, instrument: str, *, on_interruption: OnInterruption | None = None
     ) -> AsyncGenerator[tuple[BookMirror, market_pb2.StreamOrderBookResponse], None]:
-        """The same, with the message that brought it up to date: for who passes changes on."""
+        """Gives the copy with the message that brought it up to date: for who passes changes on."""
         return followed(
             lambda after: self._book_messages(instrument, after),
             BookMessagesPosition(instrument),

@@ -109,7 +109,7 @@ class Connection:
             return await repeated(attempt, self.retries, repeatable=_has_key(request))
 
     async def read(self, call: Call[Q, A], message: Q, attempt_s: float | None = None) -> A:
-        """Something that changes nothing."""
+        """Repeats a call that changes nothing until it is answered or the retries are used up."""
 
         async def attempt(timeout_s: float) -> A:
             try:
@@ -123,7 +123,7 @@ class Connection:
     async def stream(
         self, open_stream: Stream[Q, M], request: Q, convert: Callable[[M], V]
     ) -> AsyncGenerator[V, None]:
-        """One stream, until it ends or is left."""
+        """Gives the messages of one stream, until it ends or is left."""
         with self._told_of_closing():
             call = open_stream(request)
             messages = cast("AsyncGenerator[M, None]", aiter(call))

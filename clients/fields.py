@@ -16,5 +16,5 @@ class FieldInvalidError(ValueError):
         self.value = value
 
     def within(self, place: str) -> Self:
-        """The same, of a field of one among several, such as `orders[1]`."""
+        """Tell the same of a field of one among several, such as `orders[1]`."""
         return type(self)(f"{place}.{self.field}", self.limit, self.value)

@@ -84,7 +84,7 @@ async def followed(
     retries: Retries,
     on_interruption: OnInterruption | None = None,
 ) -> AsyncGenerator[V, None]:
-    """What the stream says, over all its interruptions."""
+    """Gives what the stream says, over all its interruptions."""
     clock = asyncio.get_running_loop().time
     delays = Delays(retries)
     while True:
@@ -125,7 +125,7 @@ def may_go_on(error: ExchangeError | OutOfStepError) -> bool:
 
 
 class NewestPosition(Generic[M]):
-    """Of a stream whose every message is the newest state: there is nothing to miss."""
+    """Follows a stream whose every message is the newest state: there is nothing to miss."""
 
     @property
     def after_sequence(self) -> None:
@@ -167,7 +167,7 @@ class BookPosition:
 
 
 class BookMessagesPosition:
-    """The same, for a reader who passes the messages on."""
+    """Follows a book for a reader who passes the messages on."""
 
     def __init__(self, instrument: str) -> None:
         self._book = BookPosition(instrument)
@@ -288,7 +288,7 @@ class _Sequenced(Protocol):
 
 
 def _name(entry: _Sequenced) -> tuple[int, int, datetime]:
-    """Of an entry, whatever history it is of."""
+    """Name an entry, whatever history it is of."""
     return entry.sequence, entry.index, entry.time
 
 

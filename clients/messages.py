@@ -30,7 +30,7 @@ def built(kind: Callable[P, M], *args: P.args, **fields: P.kwargs) -> M:
 def not_held(
     kind: type[Message], fields: Mapping[str, object], error: TypeError | ValueError
 ) -> TypeError | ValueError:
-    """Which of the fields it is that a message could not be made of."""
+    """Tell which of the fields a message could not be made of."""
     for name, value in fields.items():
         field = kind.DESCRIPTOR.fields_by_name.get(name)
         if field is None or field.type not in _LIMITS:

@@ -91,7 +91,7 @@ class BookMirror:
 
     @property
     def time(self) -> datetime:
-        """Of the sequence."""
+        """Gives the time of the sequence."""
         return time_of(self._time_ns)
 
     @property

@@ -71,7 +71,7 @@ def json_of(value: object, indent: int | None = 2) -> str:
 
 
 def plain(value: object) -> object:
-    """The value in what JSON has."""
+    """Make the value of what JSON has."""
     if dataclasses.is_dataclass(value):
         return {
             field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
@@ -88,7 +88,7 @@ def plain(value: object) -> object:
 
 
 def placed_lines(placed: Placed | Replaced) -> list[Line]:
-    """The order, and its trades on arrival."""
+    """Show the order, and its trades on arrival."""
     lines = order_lines(placed.order)
     if placed.repeated:
         lines.append(line("as first answered: this key was used before"))
@@ -100,7 +100,7 @@ def placed_lines(placed: Placed | Replaced) -> list[Line]:
 
 
 def cancelled_lines(cancelled: CancelledAll) -> list[Line]:
-    """How many, and which, as they ended."""
+    """Say how many orders were cancelled, and which, as they ended."""
     lines = [line(f"{cancelled.cancelled_count} cancelled")]
     return lines + orders_lines(cancelled.orders) if cancelled.orders else lines
 
@@ -128,7 +128,7 @@ def order_lines(order: Order) -> list[Line]:
 
 
 def orders_lines(orders: Sequence[Order]) -> list[Line]:
-    """A row for each."""
+    """Show a row for each order."""
     rows: list[tuple[Cell, ...]] = [
         (
             order.order_id,
@@ -146,7 +146,7 @@ def orders_lines(orders: Sequence[Order]) -> list[Line]:
 
 
 def trades_lines(trades: Sequence[Trade]) -> list[Line]:
-    """The side is that of the taker."""
+    """Show a row for each trade; the side is that of the taker."""
     rows: list[tuple[Cell, ...]] = [
         (
             time_text(trade.time),
@@ -230,7 +230,7 @@ def status_lines(status: Status) -> list[Line]:
 
 
 def followers_lines(status: Status) -> list[Line]:
-    """A row for each that is registered."""
+    """Show a row for each follower that is registered."""
     rows = [
         (
             each.name,
@@ -293,17 +293,17 @@ def _obligation_rows(settlement: Settlement) -> list[tuple[str, ...]]:
 
 
 def decimal_text(value: Decimal) -> str:
-    """Exact, without an exponent."""
+    """Show a number exactly, without an exponent."""
     return f"{value:f}"
 
 
 def time_text(value: datetime) -> str:
-    """RFC 3339, to the millisecond."""
+    """Show a time as RFC 3339, to the millisecond."""
     return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def duration_text(seconds: float) -> str:
-    """In the two largest units: `3 h 12 min`."""
+    """Show a duration in its two largest units: `3 h 12 min`."""
     whole = int(seconds)
     for name, unit, lower, lower_unit in (
         ("d", 86_400, "h", 3_600),

@@ -59,7 +59,7 @@ def text_of(spans: Iterable[Span], *, coloured: bool) -> str:
 
 
 def clipped(spans: Iterable[Span], width: int) -> Line:
-    """At most the first `width` characters of a line."""
+    """Cut a line to its first `width` characters."""
     kept: list[Span] = []
     for span in spans:
         if width <= 0:

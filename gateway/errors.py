@@ -69,7 +69,7 @@ def flagged(*flags: str) -> dict[str, Any]:
 
 
 def because(details: str) -> dict[str, Any]:
-    """By Envoy's own words for why, where it sets no flag."""
+    """Match a local reply by Envoy's own words for why, where it sets no flag."""
     return {
         "extension_filter": {
             "name": "envoy.access_loggers.extension_filters.cel",

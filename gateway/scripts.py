@@ -68,7 +68,7 @@ def source(name: str) -> str:
 
 
 def strict_json() -> dict[str, Any]:
-    """Behind the limit, where all of a body is there; only on routes that take one."""
+    """Judge a body behind the limit, where all of it is there; only on routes that take one."""
     return {
         "name": STRICT_JSON,
         "disabled": True,
@@ -93,7 +93,7 @@ def bodies() -> str:
 
 
 def fields_of(message: Descriptor) -> str:
-    """By each name that JSON may use for a field; of a list, what its elements' fields take."""
+    """List what each name of a field in JSON takes; of a list, what its elements' fields take."""
     entries = []
     for field in message.fields:
         if field.is_repeated and field.message_type is not None:

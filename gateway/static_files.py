@@ -64,7 +64,7 @@ def static_routes(filters: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def files() -> dict[str, Path]:
-    """What is sent, by its path."""
+    """Give what is sent, by its path."""
     page = {
         f"/page/{file.relative_to(PAGE).as_posix()}": file
         for file in sorted(PAGE.rglob("*"))

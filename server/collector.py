@@ -21,7 +21,7 @@ so many times that before all are."""
 
 
 def settle() -> None:
-    """Once, when everything that stays is there."""
+    """Freeze what there is; to be called once, when everything that stays is there."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)

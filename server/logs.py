@@ -58,7 +58,7 @@ class _Way:
 
 
 def begin(part: str, *, only_json: bool) -> None:
-    """Which part this is, and whether even its sentences are for programs."""
+    """Set which part this is, and whether even its sentences are for programs."""
     _Way.part, _Way.only_json = part, only_json
     atexit.register(_let_go)
 
@@ -74,13 +74,13 @@ def set_up(level: str) -> None:
 
 
 def set_level(level: str) -> None:
-    """Which of our own lines are written; libraries stay at `info`."""
+    """Set which of our own lines are written; libraries stay at `info`."""
     assert level in LOG_LEVELS, level
     _LOG.setLevel(level.upper())
 
 
 def level_now() -> str:
-    """One of `LOG_LEVELS`."""
+    """Give the level, one of `LOG_LEVELS`."""
     return logging.getLevelName(_LOG.getEffectiveLevel()).lower()
 
 
@@ -98,7 +98,7 @@ def say(sentence: str) -> None:
 
 
 def complain(sentence: str) -> None:
-    """The same, of something that is not as it should be."""
+    """Tell of something that is not as it should be, for whoever watches."""
     if _Way.only_json:
         _LOG.log(logging.WARNING, sentence)
     else:
@@ -176,12 +176,12 @@ def last_word_in(line: str) -> str:
 
 
 def debug(message: str, **fields: object) -> None:
-    """Of one call."""
+    """Write a line about one call."""
     _LOG.debug(message, extra={"fields": fields})
 
 
 def info(message: str, **fields: object) -> None:
-    """A decision, and what it was about."""
+    """Write a line about a decision, and what it was about."""
     _LOG.info(message, extra={"fields": fields})
 
 
@@ -199,7 +199,7 @@ class Output(Protocol):
     """Where lines go."""
 
     def write(self, text: str, /) -> object:
-        """All of it, however long that takes."""
+        """Write all of it, however long that takes."""
 
 
 class Standard:
@@ -212,7 +212,7 @@ class Standard:
         self._errors = "backslashreplace" if is_strict else str(sys.stdout.errors)
 
     def write(self, text: str, /) -> None:
-        """All of it, however long that takes."""
+        """Write all of it, however long that takes."""
         left = text.encode(self._encoding, self._errors)
         while left:
             left = left[os.write(self._descriptor, left) :]
@@ -226,7 +226,7 @@ class Lines(QueueHandler):
     def __init__(self, part: str, out: Output) -> None:
         super().__init__(Queue(LINES_MAX))
         self.dropped_count = 0
-        """Since the last line that told so."""
+        """Lines that were dropped since the last line that told so."""
         self._part = part
         self._out = out
         threading.Thread(target=self._write_all, name="logs", daemon=True).start()

@@ -28,7 +28,7 @@ def reason(error: Exception) -> str:
 
 
 class OutageLines:
-    """Of one part."""
+    """Bounds the lines about outages of one part."""
 
     def __init__(
         self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic

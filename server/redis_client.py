@@ -12,7 +12,7 @@ ANSWER_S: Final = 5.0
 
 
 def redis_client(url: str, answer_s: float = ANSWER_S) -> Redis:
-    """Of the Redis at this address."""
+    """Make a client of the Redis at this address."""
     return Redis.from_url(
         url,
         socket_timeout=answer_s,

@@ -12,16 +12,16 @@ def _time_text_of_ms(time_ms: int) -> str:
 
 
 def time_text(time_ns: int) -> str:
-    """With milliseconds, as replies have them."""
+    """Write a time with milliseconds, as replies have them."""
     return _time_text_of_ms(time_ns // 1_000_000)
 
 
 def exact_time_text(time_ns: int) -> str:
-    """To the nanosecond, where two of the same millisecond have to be told apart."""
+    """Write a time to the nanosecond, where two of the same millisecond have to be told apart."""
     seconds, rest = divmod(time_ns, 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
 
 
 def second_text(time_ns: int) -> str:
-    """To the second, for sentences."""
+    """Write a time to the second, for sentences."""
     return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"

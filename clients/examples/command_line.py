@@ -61,7 +61,7 @@ def run(work: Callable[[ExchangeClient], Awaitable[None]], options: argparse.Nam
 
 
 def say_interruption(interruption: Interruption) -> None:
-    """For people who watch."""
+    """Print what interrupted a stream, for people who watch."""
     print(f"interrupted: {interruption.error}; again in {interruption.delay_s:.1f} s", flush=True)
 
 

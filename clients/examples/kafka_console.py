@@ -29,7 +29,7 @@ ANSWER_S = 10.0  # for the brokers to say what there is
 
 
 def line(topic: str, message: Message) -> str:
-    """A message, for people."""
+    """Show a message to people."""
     found: dict[str, Any] = dict(message.headers() or ())
     headers = {name: value.decode() for name, value in found.items()}
     key, value = (message.key() or b"").decode(), message.value() or b""

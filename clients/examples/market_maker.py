@@ -195,7 +195,7 @@ class MarketMaker:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """From a terminal."""
+    """Run it from a terminal."""
     own = parser(__doc__ or "")
     own.add_argument("--client", default="maker", help="whose orders they are (%(default)s)")
     own.add_argument("--price", type=amount, default=Decimal(70_000), help="first fair price")

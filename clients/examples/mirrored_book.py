@@ -69,7 +69,7 @@ class MirroredBook:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """From a terminal."""
+    """Run it from a terminal."""
     options = parser(__doc__ or "").parse_args(arguments)
 
     async def work(exchange: ExchangeClient) -> None:

@@ -104,7 +104,7 @@ class MomentumTaker:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """From a terminal."""
+    """Run it from a terminal."""
     own = parser(__doc__ or "")
     own.add_argument("--client", default="taker", help="whose orders they are (%(default)s)")
     own.add_argument("--quantity", type=amount, default=Decimal("0.1"), help="long or short")

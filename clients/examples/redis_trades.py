@@ -48,7 +48,7 @@ class RedisTrades:
         self._last = (-1, -1)
 
     async def trades(self) -> AsyncGenerator[Trade, None]:
-        """Until its reader leaves; goes on through outages of Redis."""
+        """Give trades until the reader leaves, also through outages of Redis."""
         if self.sequence is None:
             self.sequence = (await self._exchange.status()).durable_sequence
         while True:
@@ -113,7 +113,7 @@ class RedisTrades:
 
 
 async def show(exchange: ExchangeClient, options: argparse.Namespace) -> None:
-    """One line for each trade."""
+    """Print one line for each trade."""
     feed = RedisTrades(exchange, options.redis_url, options.instrument)
     async with aclosing(feed.trades()) as trades:
         async for trade in trades:
@@ -132,7 +132,7 @@ def _url(text: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """From a terminal."""
+    """Run it from a terminal."""
     own = parser(__doc__ or "")
     url = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379"
     own.add_argument("--redis-url", type=_url, default=url, help="where Redis is (REDIS_URL)")

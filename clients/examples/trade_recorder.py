@@ -138,7 +138,7 @@ def table_of(trades: list[Trade]) -> "pyarrow.Table":
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """From a terminal."""
+    """Run it from a terminal."""
     own = parser(__doc__ or "")
     own.set_defaults(instrument="")
     own.add_argument("directory", type=Path, help="where the files go")

@@ -130,7 +130,7 @@ class Market:
         return [self._quote() for _ in range(OPENING_ORDERS)]
 
     def commands(self, count: int) -> list[Command]:
-        """What is done next."""
+        """Draw the commands that come next."""
         return [self._deed() for _ in range(count)]
 
     def settle(self, command: Command, outcome: Outcome) -> None:

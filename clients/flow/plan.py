@@ -13,13 +13,13 @@ class Mix:
     replace: float = 12
 
     def weights(self) -> tuple[float, ...]:
-        """In the order of `DEEDS`."""
+        """Give the weights in the order of `DEEDS`."""
         return (self.quote, self.take, self.cancel, self.replace)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What kind of flow."""
+    """Says what kind of flow to make."""
 
     rate: int = 200
     """Commands a second, over all instruments, in the mean."""
@@ -36,11 +36,11 @@ class Plan:
     """Whether its orders stay in the book when it ends."""
 
     def makers(self) -> list[str]:
-        """Client ids."""
+        """Give the client ids of the makers."""
         return [f"{self.name}-maker-{number}" for number in range(1, self._makers + 1)]
 
     def takers(self) -> list[str]:
-        """Client ids."""
+        """Give the client ids of the takers."""
         return [
             f"{self.name}-taker-{number}" for number in range(1, self.clients - self._makers + 1)
         ]

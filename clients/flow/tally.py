@@ -47,12 +47,12 @@ class Tally:
 
     @property
     def trades(self) -> int:
-        """Of all instruments."""
+        """Count the trades of all instruments."""
         return sum(traded.trades for traded in self.instruments.values())
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Give the seconds since the flow began."""
         return time.monotonic() - self.began
 
     def count(self, outcomes: Sequence[Outcome], answer_ms: float) -> None:
@@ -96,7 +96,7 @@ class Tally:
         )
 
     def lines(self) -> list[str]:
-        """The summary."""
+        """Show the summary."""
         seconds = max(self.seconds, 0.001)
         answers = percentiles(self.answers_ms)
         times = ", ".join(f"{name} {answers[name]:.1f}" for name in ("p50", "p99") if answers)
@@ -117,7 +117,7 @@ class Tally:
         ]
 
     def plain(self) -> dict[str, Any]:
-        """The same for programs."""
+        """Give the summary for programs."""
         return {
             "seconds": round(self.seconds, 3),
             "commands": self.commands,

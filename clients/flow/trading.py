@@ -155,7 +155,7 @@ class _Flow:
                     self._shown = now
 
     def _step(self, elapsed_s: float) -> list[tuple[Market, Command]]:
-        """What is due now, of each market in turn."""
+        """Draw what is due now, of each market in turn."""
         deeds: list[tuple[Market, Command]] = []
         # What is drawn is sent: an order that is to be cancelled is not touched again until then.
         most = max(COMMANDS_MAX // len(self._markets), 1)

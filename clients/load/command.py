@@ -33,7 +33,7 @@ PROGRESS_S = 1.0
 
 
 class UrlWrongError(ValueError):
-    """Not an address that can be used; the message is the sentence to show."""
+    """The text is no address that can be used; the message is the sentence to show."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -113,7 +113,7 @@ def _orders(options: argparse.Namespace) -> tuple[Iterator[PlaceOrder], int]:
 
 
 def _place(options: argparse.Namespace, via: str) -> tuple[str, int]:
-    """Host and port."""
+    """Read host and port from the options."""
     text = options.url if via == "http" else f"grpc://{options.address}"
     try:
         parts = urlsplit(text)

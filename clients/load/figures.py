@@ -71,7 +71,7 @@ class Figures:
         )
 
     def lines(self) -> list[str]:
-        """The summary."""
+        """Show the summary."""
         answered = self.accepted + self.errors
         kinds = [*self.refused.most_common(), *self.failed.most_common()]
         times = percentiles(self.answers_ms)
@@ -93,7 +93,7 @@ class Figures:
         ]
 
     def plain(self) -> dict[str, Any]:
-        """The same for programs."""
+        """Give the summary for programs."""
         answered = self.accepted + self.errors
         return {
             "way": self.way,

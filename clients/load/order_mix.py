@@ -13,7 +13,7 @@ HUNDREDTHS = (1, 100)  # quantities of 0.01 to 1.00
 
 
 def drawn_orders(seed: int, clients: int, instrument: str) -> Iterator[PlaceOrder]:
-    """Without end; the same seed draws the same orders."""
+    """Draw orders without end; the same seed draws the same orders."""
     draw = Random(f"{seed} load")
     while True:
         limit = draw.random() < LIMIT_PART

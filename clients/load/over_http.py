@@ -217,7 +217,7 @@ class _Run:
         self._finish()
 
     def end(self) -> None:
-        """No more orders."""
+        """Take no more orders."""
         self._over = True
         self._finish()
 
@@ -296,7 +296,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _refusal(status: int, body: bytes) -> tuple[str, str]:
-    """Its kind and what it says: the exchange's reason and sentence, or else what there is."""
+    """Tell a refusal's kind and text: the exchange's reason and sentence, or what there is."""
     kind, said = f"HTTP {status}", body.decode(errors="replace")
     with suppress(ValueError, TypeError, LookupError, RecursionError):
         told = json.loads(body)

@@ -33,7 +33,7 @@ def picture(view: View, width: int, height: int, bar: str = "█") -> list[Line]
 
 
 def aligned(values: Sequence[Decimal]) -> list[str]:
-    """With as many decimals each as the most precise one, so that points stand in a column."""
+    """Show each with as many decimals as the most precise one, so that points stand in a column."""
     places = max((-int(value.normalize().as_tuple().exponent) for value in values), default=0)
     return [f"{value:.{max(places, 0)}f}" for value in values]
 

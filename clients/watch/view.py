@@ -59,14 +59,14 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """It goes on."""
+    """A stream that was lost goes on."""
 
     stream: Stream
 
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """It could not go on where it was: changes came unseen."""
+    """A stream could not go on where it was: changes came unseen."""
 
     stream: Stream
     why: str
@@ -89,13 +89,13 @@ class View:
         self.orders: dict[str, OrderRow] = {}
         """Open ones, in the order in which they came."""
         self.interruptions: dict[Stream, Interrupted] = {}
-        """Of the streams that are interrupted now."""
+        """The streams that are interrupted now."""
         self.restarts = 0
         """How often a stream could not go on where it was."""
         self._tell = tell
 
     async def follow(self, exchange: ExchangeClient) -> None:
-        """Until cancelled, or until the exchange refuses one of the streams."""
+        """Follow all streams until cancelled, or until the exchange refuses one of them."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow_book(exchange))

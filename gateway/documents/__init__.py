@@ -27,5 +27,5 @@ def documents(image: bytes) -> dict[str, str]:
 
 
 def _json_text(content: Any) -> str:
-    """The same text each time, readable in a diff."""
+    """Write the same text each time, readable in a diff."""
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

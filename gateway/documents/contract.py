@@ -118,7 +118,7 @@ Comments = dict[tuple[int, ...], str]
 
 
 def cleaned(comment: str) -> str:
-    """One paragraph, as text flows."""
+    """Join a comment to one paragraph, as text flows."""
     return " ".join(comment.split())
 
 

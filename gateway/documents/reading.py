@@ -62,7 +62,7 @@ def rows(entries: list[tuple[str, str, str]]) -> str:
 
 
 def http_page(openapi: dict[str, Any]) -> str:
-    """`/docs`."""
+    """Write the page `/docs`."""
     schemas = openapi["components"]["schemas"]
     contents = []
     parts = [
@@ -146,7 +146,7 @@ def link(schema: dict[str, Any]) -> str:
 
 
 def grpc_page(contract: Contract, examples: dict[str, dict[str, Any]]) -> str:
-    """`/docs/grpc`."""
+    """Write the page `/docs/grpc`."""
     contents = []
     parts = [
         (

@@ -127,7 +127,7 @@ class Bridge:
         return link.respond(status, sentence)
 
     async def serve(self, link: Link) -> None:
-        """One client until it goes."""
+        """Serve one client until it goes."""
         name = f"ws-{token_hex(8)}"
         link.about = about(name, link)
         self.counts.opened += 1
@@ -195,7 +195,7 @@ class Bridge:
 
 
 def about(name: str, link: Link) -> dict[str, str]:
-    """By what a connection is known: to its client, to the gateway, and from where."""
+    """Say by what a connection is known: to its client, to the gateway, and from where."""
     headers = Headers() if link.request is None else link.request.headers
     found = {"connection": name, "request_id": headers.get("X-Request-Id", "")}
     return found | {"address": headers.get("X-Forwarded-For", "")}
@@ -228,7 +228,7 @@ async def serving_at(bridge: Bridge, listener: socket.socket) -> Server:
 
 
 async def run(server: str, address: str, serving: Callable[[], None]) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -24,16 +24,16 @@ class Subscriber(Protocol):
     """By channel whose past it is being sent, the first sequence that it was not sent yet."""
 
     def send(self, frame: Frame) -> None:
-        """One that must not be missed."""
+        """Send a frame that must not be missed."""
 
     async def room(self) -> None:
-        """Until what waits for it leaves room for more of the past."""
+        """Wait until what waits for it leaves room for more of the past."""
 
     def state(self, channel: "Channel", frame: Frame) -> None:
-        """One that makes earlier ones of the channel void."""
+        """Send a frame that makes earlier ones of the channel void."""
 
     def delta(self, channel: "Channel", frame: Frame) -> None:
-        """One that may be replaced by a snapshot."""
+        """Send a frame that may be replaced by a snapshot."""
 
 
 class Channel:
@@ -48,7 +48,7 @@ class Channel:
         self.subscribers: set[Subscriber] = set()
         """Who is sent its updates."""
         self.sequence = 0
-        """Of the newest update."""
+        """The sequence of the newest update."""
         self.begun = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self.failure: BaseException | None = None
@@ -62,7 +62,7 @@ class Channel:
         raise NotImplementedError
 
     def first(self) -> Frame | None:
-        """What a new subscriber is sent first."""
+        """Give the frame that a new subscriber is sent first."""
         return None
 
     @property
@@ -71,15 +71,15 @@ class Channel:
         return self._interruption
 
     def interrupted(self, interruption: Interruption) -> None:
-        """Its stream was, and is gone on with."""
+        """Note that its stream was interrupted, and is gone on with."""
         self._interruption = interruption.error
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Somebody does not want it any more."""
+        """Forget a subscriber that does not want it any more."""
         self.interested.discard(subscriber)
         self.subscribers.discard(subscriber)
 
     def fail(self, failure: BaseException) -> None:
-        """Its stream has ended; whoever waits for it to begin waits no longer."""
+        """Note that its stream has ended; whoever waits for it to begin waits no longer."""
         self.failure = failure
         self.begun.set()

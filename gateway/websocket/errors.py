@@ -31,7 +31,7 @@ def ended(name: str, failure: BaseException) -> dict[str, Any]:
 
 
 def details_of(refused: ExchangeError) -> list[dict[str, Any]]:
-    """What programs go by, as over HTTP."""
+    """Give what programs go by, as over HTTP."""
     if not refused.reason:
         return []
     field, limit, value = refused.field, refused.limit, refused.value

@@ -29,7 +29,7 @@ def tell_debug(message: str, **fields: object) -> None:
 
 @dataclass(slots=True)
 class Counts:
-    """Since the start of the process."""
+    """Counts what happened since the start of the process."""
 
     opened: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -43,16 +43,16 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """At this moment."""
+    """Tells what there is at this moment."""
 
     connections: int
     subscriptions: Counter[str]
-    """Of connections, by kind of channel."""
+    """Subscriptions of all connections, by kind of channel."""
     channels: Counter[str]
     """Upstream streams, by kind."""
     waiting_bytes: int
     waiting_bytes_most: int
-    """Of the connection for which the most waits."""
+    """What waits for the connection for which the most waits."""
 
 
 class Figures(Collector):
@@ -66,7 +66,7 @@ class Figures(Collector):
         ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
-        """Everything, in the text format 0.0.4."""
+        """Give everything, in the text format 0.0.4."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:

@@ -61,10 +61,10 @@ class Link(ServerConnection):
         self._frames = 0
         self._stalled: asyncio.TimerHandle | None = None
         self._told = False
-        """That it was ended from here."""
+        """Whether it was ended from here."""
 
     def process_event(self, event: Event) -> None:
-        """One frame, or the handshake."""
+        """Take one frame, or the handshake."""
         if isinstance(event, Frame):
             self.counts.frames_received += 1
             now = self.loop.time()
@@ -92,7 +92,7 @@ class Link(ServerConnection):
         self.on_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It has ended."""
+        """Note that the connection has ended."""
         self._unwatch()
         super().connection_lost(exc)
         closed = self.protocol.close_sent

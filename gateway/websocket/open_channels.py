@@ -64,11 +64,11 @@ class Channels:
         outgoing.forget(channel)
 
     def open(self) -> Counter[str]:
-        """How many streams there are, by kind."""
+        """Count the streams that are open, by kind."""
         return Counter(channel.kind for channel in self._open.values())
 
     def subscriptions(self) -> Counter[str]:
-        """Of all connections, by kind."""
+        """Count the subscriptions of all connections, by kind."""
         counts = Counter[str]()
         for channel in self._open.values():
             counts[channel.kind] += len(channel.interested)

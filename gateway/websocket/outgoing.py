@@ -81,7 +81,7 @@ class Outgoing:
         self.cut = ""
         """Why it is closed; empty while it is not."""
         self.waiting_bytes = 0
-        """Of events and deltas."""
+        """What its events and deltas take."""
         self.pasts: dict[str, int] = {}
         self.link = link
         self._loop = asyncio.get_running_loop()
@@ -104,7 +104,7 @@ class Outgoing:
         link.on_room = self.write
 
     def send(self, frame: Frame) -> None:
-        """One that must not be missed."""
+        """Queue a frame that must not be missed."""
         if self.waiting_bytes > WAITING_BYTES_MAX and not self.link.paused:
             # Much at once is not yet a slow reader.
             self.write()
@@ -122,19 +122,19 @@ class Outgoing:
         self.hurry()
 
     async def room(self) -> None:
-        """Until less than `PAST_BYTES_MAX` wait; never for one who is cut."""
+        """Wait until less than `PAST_BYTES_MAX` wait; for one who is cut, that is never."""
         while self.cut or self.waiting_bytes > PAST_BYTES_MAX:
             self._room.clear()
             await self._room.wait()
 
     def state(self, channel: Channel, frame: Frame) -> None:
-        """One that makes the one before void."""
+        """Queue a frame that makes the one before void."""
         if not self._states:
             self._writer.later(self)
         self._states[channel] = frame
 
     def delta(self, channel: Channel, frame: Frame) -> None:
-        """One that a snapshot may stand for."""
+        """Queue a frame that a snapshot may stand for."""
         if channel in self._stale:
             return
         waiting = self._deltas.setdefault(channel, [])
@@ -160,7 +160,7 @@ class Outgoing:
             self._writer.now(self)
 
     def write(self) -> None:
-        """What waits, if there is room."""
+        """Write what waits, if there is room."""
         self._due = False
         link = self.link
         if link.protocol.state is not State.OPEN or link.paused:

@@ -130,7 +130,7 @@ def instruments_of(frame: dict[str, Any]) -> list[str]:
 
 
 def sequence_of(frame: dict[str, Any]) -> int | None:
-    """After which sequence a subscription begins; None: now."""
+    """Tell after which sequence a subscription begins; None: now."""
     given = frame.get(FROM_SEQUENCE)
     if given is None:
         return None
@@ -167,7 +167,7 @@ def message_of(fields: dict[str, Any], into: Any) -> Any:
 
 
 def shown(value: object) -> str:
-    """As in the frame."""
+    """Show a value as in the frame."""
     return json.dumps(value, ensure_ascii=False)[:SHOWN_MAX]
 
 

@@ -76,11 +76,11 @@ class Session:
 
     @property
     def subscribed(self) -> bool:
-        """To anything."""
+        """Tells whether it is subscribed to anything."""
         return any(channel.failure is None for channel in self._joined.values())
 
     async def take(self, text: str) -> None:
-        """One frame, and its answer."""
+        """Take one frame, and answer it."""
         answer: dict[str, Any]
         frame: dict[str, Any] = {}
         try:
@@ -151,8 +151,8 @@ class Session:
     def _join(
         self, name: str, channel: Channel, after_sequence: int | None, frame: dict[str, Any]
     ) -> None:
-        """From now on, or from a sequence on. Who is there already starts again where he asks
-        for the past, and is sent a book anew."""
+        """Join from now on, or from a sequence on. Who is there already starts again where he
+        asks for the past, and is sent a book anew."""
         running = self._catching_up.pop(name, None)
         if running is not None:
             running.cancel()
@@ -197,7 +197,7 @@ class Session:
             self._channels.leave(channel, self._outgoing)
 
     async def place(self, frame: dict[str, Any]) -> dict[str, Any]:
-        """An order."""
+        """Place an order."""
         check_numbers(frame)
         fields = {**frame, "type": frame.get("order_type", "")}
         request = message_of(fields, messages.PlaceOrderRequest())
@@ -206,14 +206,14 @@ class Session:
         )
 
     async def cancel(self, frame: dict[str, Any]) -> dict[str, Any]:
-        """The cancel of an order."""
+        """Cancel an order."""
         request = message_of(frame, messages.CancelOrderRequest())
         return {"type": "order_cancelled"} | await self._call(
             self._calls.json.CancelOrder, request, frame
         )
 
     async def replace(self, frame: dict[str, Any]) -> dict[str, Any]:
-        """A change of an order."""
+        """Change an order."""
         # Strings are checked as such by the messages above; here by one of them.
         named = message_of(
             {
@@ -240,7 +240,7 @@ class Session:
         }
 
     async def pong(self, _: dict[str, Any]) -> dict[str, Any]:
-        """To a ping."""
+        """Answer a ping."""
         return {"type": "pong"}
 
     async def _call(self, call: Any, request: Message, frame: dict[str, Any]) -> dict[str, Any]:

@@ -131,12 +131,12 @@ class Account:
             self.cost_e16 = after_e8 * price_e8
 
     def start_trading(self) -> None:
-        """From the first fill on, the account and its client are state."""
+        """Make the account and its client part of the state, from the first fill on."""
         self.traded = self.client.traded = True
         self.market.accounts.append(self)
 
     def row(self) -> tuple[str | int, ...]:
-        """As plain data; what is open follows from the orders."""
+        """Give the account as plain data; what is open follows from the orders."""
         return (
             self.client_id,
             self.market.name,

@@ -79,7 +79,7 @@ class BookSide:
 
 
 class Book:
-    """Both sides."""
+    """Holds both sides of an instrument."""
 
     __slots__ = ("asks", "bids", "touched")
 

@@ -89,7 +89,7 @@ class Directory:
         return account
 
     def make_way(self, order_id: str) -> None:
-        """Before an id is used again, a forgotten order goes: the index is in placing order."""
+        """Drop a forgotten order before its id is used again: the index is in placing order."""
         if self.orders.pop(order_id, None) is not None:
             self._reused += 1
 

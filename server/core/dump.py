@@ -52,7 +52,7 @@ Chunk = tuple[str, list[Row]]
 
 
 def dump(engine: Engine) -> Iterator[Chunk]:
-    """All state, section by section."""
+    """Give all state, section by section."""
     markets = engine.markets.values()
     sections: tuple[tuple[str, Iterable[Row]], ...] = (
         ("engine", _engine_rows(engine)),
@@ -182,7 +182,7 @@ def _load_session(engine: Engine, row: Row) -> None:
 
 
 def _load_orders(engine: Engine, rows: Iterable[Row]) -> Iterator[Order]:
-    """Those that had ended; none is queued or counted as closed yet. A dump holds no id twice."""
+    """Load the orders that had ended, none queued or counted as closed. A dump has no id twice."""
     directory, accounts, new = engine.directory, engine.directory.accounts, tuple.__new__
     prices: dict[int, int] = {}
     make, orders = object.__new__, directory.orders
@@ -290,7 +290,7 @@ class StateHash:
         self._digest.update(marshal.dumps(list(rows), _MARSHAL_VERSION))
 
     def digest(self) -> bytes:
-        """32 bytes."""
+        """Give the hash, 32 bytes."""
         return self._digest.digest()
 
 

@@ -61,7 +61,7 @@ class Bar:
         self.count += 1
 
     def row(self) -> tuple[int, ...]:
-        """As plain data."""
+        """Give the bar as plain data."""
         return (
             self.minute,
             self.open_e8,

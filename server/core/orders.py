@@ -100,7 +100,7 @@ class Order:
 
     @property
     def status(self) -> int:
-        """`OrderStatus`, between commands."""
+        """Gives the `OrderStatus` that it has between commands."""
         if not self.closed_sequence:
             return PARTIALLY_FILLED if self.filled_e8 else OPEN
         # Without a reason its end was a trade, as replies and streams say from the trade alone,
@@ -122,7 +122,7 @@ class Order:
 
     @property
     def client_id(self) -> str:
-        """Whose it is."""
+        """Names the client whose it is."""
         return self.accepted.client_id
 
     @property
@@ -132,7 +132,7 @@ class Order:
 
     @property
     def side(self) -> int:
-        """`Side`."""
+        """Gives its `Side`."""
         return self.accepted.side
 
     @property
@@ -146,7 +146,7 @@ class Order:
         return self.accepted.session_id
 
     def row(self) -> tuple[str | int, ...]:
-        """All of it but its place in the book, as plain data."""
+        """Give all of it but its place in the book, as plain data."""
         changing = (
             self.price_e8,
             self.quantity_e8,

@@ -100,7 +100,7 @@ class Generations:
         return self.count + sum(entries for _, _, entries in self.sealed)
 
     def dump(self) -> tuple[int, int, int, int, list[tuple[int, int, int]]]:
-        """Everything but the bounds, as plain data."""
+        """Give everything but the bounds, as plain data."""
         return (
             self.count,
             self.last_sequence,

@@ -37,7 +37,7 @@ class Session:
     def __init__(self, client_id: str) -> None:
         self.client_id = client_id
         self.open: dict[Order, None] = {}
-        """In placing order."""
+        """Its open orders, in the order of their placing."""
 
 
 class ExchangeState:
@@ -45,16 +45,16 @@ class ExchangeState:
 
     def __init__(self) -> None:
         self.sequence = 0
-        """Of the last accepted command."""
+        """The sequence of the last accepted command."""
         self.time_ns = 0
-        """Its stamp's time."""
+        """The time of that command's stamp."""
         self.limits = Limits()
         self.configured_limits: Limits | None = None
         """The limits that the configuration file last said; None before it said any."""
         self.configured_instruments: dict[str, Instrument] = {}
         """The same for each instrument."""
         self.markets: dict[str, Market] = {}
-        """By name, in listing order."""
+        """All markets by name, in listing order."""
         self.fees: dict[str, FeeAccount] = {}
         self.sessions: dict[int, Session] = {}
         self.directory = Directory(self.limits.closed_orders_max, self.limits.window_ns)

@@ -17,7 +17,7 @@ from server.core.types import (
 
 
 def _named(members: type[IntEnum]) -> dict[int, str]:
-    """In lower case; 0 is a default, or nothing, and has no word."""
+    """Name them in lower case; 0 is a default, or nothing, and has no word."""
     return {int(member): member.name.lower() for member in members if member}
 
 
@@ -30,5 +30,5 @@ END_REASONS: Final = _named(EndReason)
 
 
 def numbers_of(words: Mapping[int, str]) -> dict[str, int]:
-    """The other way round."""
+    """Turn the mapping round."""
     return {word: number for number, word in words.items()}

@@ -110,7 +110,7 @@ class Depth:
 
     @property
     def checksum(self) -> int:
-        """At `sequence`, and until the next change."""
+        """Give the checksum at `sequence`, good until the next change."""
         if self._checksum is None:
             self._checksum = checksum(self._top)
         return self._checksum
@@ -124,7 +124,7 @@ class Depth:
             yield key, quantity_e8
 
     def delta(self, sequence: int) -> bytes:
-        """The same, encoded."""
+        """Give the changes after a sequence as an encoded delta."""
         found = self._deltas.get(sequence)
         if found is None:
             if len(self._deltas) >= DELTAS_MAX:

@@ -89,7 +89,7 @@ class EventStreams:
         return EventReader(self, peer, (client_id, instrument), after_sequence)
 
     def past(self, key: Filter, after_sequence: int) -> Past:
-        """What the journal holds for a filter."""
+        """Read what the journal holds for a filter."""
 
         def wanted(client_id: str, instrument: str) -> Sequence[Filter]:
             hit = key[0] in ("", client_id) and key[1] in ("", instrument)
@@ -170,7 +170,7 @@ class EventReader(QueueReader):
         return b"".join([*(piece.data for piece in pieces), header])
 
     async def _missed(self) -> AsyncIterator[tuple[list[Piece], int]]:
-        """From the journal, up to where the group takes over."""
+        """Read from the journal, up to where the group takes over."""
         readers = self._readers
         clock = asyncio.get_running_loop().time
         past = self._streams.past(self._key, self.sequence_sent)

@@ -85,10 +85,10 @@ class Readers:
         self.sequence = sequence
         """Everything up to here has been published."""
         self.time_ns = time_ns
-        """Of that sequence."""
+        """The time of that sequence."""
         self.open: set[Reader] = set()
         self.cut_count = 0
-        """Since the start."""
+        """Readers that were cut since the start."""
         self.stopping = False
         self._connections: dict[str, Connection] = {}
 
@@ -119,7 +119,7 @@ class Readers:
 
     @property
     def bytes_waiting(self) -> int:
-        """For all readers."""
+        """Counts the bytes that wait for all readers."""
         return sum(connection.bytes_waiting for connection in self._connections.values())
 
 

@@ -121,7 +121,7 @@ class Feed:
     def read_json_trades(
         self, peer: str, instrument: str = "", after_sequence: int | None = None
     ) -> EventReader:
-        """The same for the JSON door."""
+        """Read trades as the JSON door needs them."""
         self._check_kept(after_sequence)
         return self.json_trades.open(peer, "", instrument, after_sequence)
 

@@ -86,7 +86,7 @@ class Follower(Protocol):
     """The same where it holds what the journal doesn't."""
 
     async def open(self) -> Reached:
-        """Connect: where it is."""
+        """Connect, and say where it is."""
 
     async def take(self, records: list[Record], progress: Progress, /) -> int | None:
         """Bring these in; they have commands and follow what was taken before. Gives the sequence
@@ -128,7 +128,7 @@ class Following:
         self._changed = asyncio.Condition()
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Follow until it is cancelled."""
         while True:
             try:
                 await self._follow()

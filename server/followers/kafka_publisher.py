@@ -111,7 +111,7 @@ class Publisher:
         )
 
     def publish(self, records: list[Record]) -> None:
-        """All messages of these that are missing; raises `KafkaFailed`."""
+        """Publish all messages of these that are missing; raises `KafkaFailed`."""
         self._done = None
         self._moved_s = self._looked_s = time.monotonic()
         self._send(self._beginning, records[0].journal.hex().encode())
@@ -137,7 +137,7 @@ class Publisher:
         self._beginning = list(self._encoder.snapshots(sequence, time_ns, self._is_missing))
 
     def checkpoint(self) -> Checkpoint | None:
-        """Of this moment; None where not everything is acknowledged."""
+        """Make a checkpoint of this moment; None where not everything is acknowledged."""
         done = self._done
         if done is None or self._failed:
             return None
@@ -163,7 +163,7 @@ class Publisher:
         return mark > self._place(topic, mark.instrument).tail.mark
 
     def _send(self, made: list[Out], journal: bytes) -> None:
-        """Messages of one sequence."""
+        """Send the messages of one sequence."""
         if not made:
             return
         at = b"%d" % made[0].mark.sequence

@@ -20,7 +20,7 @@ TURN_S: Final = 0.05
 
 
 class KafkaFailed(Exception):
-    """It has to be opened again; the message says why."""
+    """The topics have to be opened again; the message says why."""
 
 
 class Tail:
@@ -45,12 +45,12 @@ _NO_LEADER_YET: Final = (
 
 
 class Topics(NamedTuple):
-    """All of them."""
+    """Says what the topics hold."""
 
     cluster: str
     """Identity of the Kafka."""
     journals: frozenset[str]
-    """Of the last messages."""
+    """Identities of the journals that the last messages are of."""
     tails: Tails
 
     def ends(self) -> dict[str, list[int]]:
@@ -101,7 +101,7 @@ def compare(admin: AdminClient, tails: Tails) -> None:
 
 
 def _tails(admin: AdminClient, consumer: Consumer) -> tuple[Tails, set[str]]:
-    """All last messages are asked for at once."""
+    """Ask for all last messages at once."""
     tails: Tails = {}
     wanted = []
     for topic in TOPICS:
@@ -157,7 +157,7 @@ def _partitions(admin: AdminClient, topic: str) -> int:
 
 
 def _watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-    """And another until it has a leader."""
+    """Ask for the first and the next offset of a partition, again until it has a leader."""
     deadline = time.monotonic() + ANSWER_S
     while True:
         try:

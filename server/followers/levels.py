@@ -35,7 +35,7 @@ class LevelFold:
         return len(self._before)
 
     def kept(self) -> tuple[list[tuple[int, str, int, int, int]], dict[str, int]]:
-        """What `of` needs to have the same again."""
+        """Give what `of` needs to make the same levels again."""
         orders = [(placed, *level, left_e8) for placed, (level, left_e8) in self._orders.items()]
         return orders, dict(self._updated)
 
@@ -43,7 +43,7 @@ class LevelFold:
     def of(
         cls, orders: Iterable[tuple[int, str, int, int, int]], updated: Mapping[str, int]
     ) -> "LevelFold":
-        """The levels that `kept` told of."""
+        """Make the levels that `kept` told of."""
         fold = cls()
         for order in orders:
             fold.rest(*order)
@@ -51,11 +51,11 @@ class LevelFold:
         return fold
 
     def instruments(self) -> list[str]:
-        """Those that ever had a level, as far as is known."""
+        """Name the instruments that ever had a level, as far as is known."""
         return sorted({*self._updated, *(instrument for instrument, _, _ in self._levels)})
 
     def snapshot(self, instrument: str, sequence: int, time_ns: int) -> StreamOrderBookResponse:
-        """All levels as they are after this sequence, best first."""
+        """Give all levels as they are after this sequence, best first."""
         update = StreamOrderBookResponse(sequence=sequence, time_ns=time_ns, snapshot=True)
         for (name, side, price_e8), quantity_e8 in self._levels.items():
             if name == instrument:
@@ -70,7 +70,7 @@ class LevelFold:
         self._updated[instrument] = sequence
 
     def begin(self) -> None:
-        """With the next command."""
+        """Begin to collect the changes of the next command."""
         self._before.clear()
 
     def order(self, event: OrderEvent) -> None:

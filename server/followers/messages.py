@@ -80,21 +80,21 @@ class Encoding(Protocol):
     """How messages become values."""
 
     def value(self, message: Message) -> bytes:
-        """Of a message."""
+        """Make the value of a message."""
 
     def with_field(self, value: bytes, name: str, inner: bytes) -> bytes:
-        """Of an order event's `value`, with an encoded message as one more of its fields."""
+        """Add an encoded message to an order event's `value` as one more of its fields."""
 
 
 class Protobuf:
     """Values as they are by default."""
 
     def value(self, message: Message) -> bytes:
-        """Serialized."""
+        """Serialize the message."""
         return message.SerializeToString()
 
     def with_field(self, value: bytes, name: str, inner: bytes) -> bytes:
-        """Fields of a message follow one another."""
+        """Append it: the fields of a message follow one another."""
         return value + event_messages.delimited(_FIELDS[name], inner)
 
 
@@ -102,7 +102,7 @@ class Json:
     """Values as text."""
 
     def value(self, message: Message) -> bytes:
-        """On one line."""
+        """Write the message on one line."""
         return MessageToJson(message, preserving_proto_field_name=True, indent=None).encode()
 
     def with_field(self, value: bytes, name: str, inner: bytes) -> bytes:

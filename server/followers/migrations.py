@@ -32,7 +32,7 @@ class SchemaRefused(Exception):
 
 
 class Migration(NamedTuple):
-    """One file."""
+    """One file of SQL."""
 
     number: int
     name: str
@@ -40,12 +40,12 @@ class Migration(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """What is compared once it was applied."""
+        """Gives the digest that is compared once it was applied."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 def migrations(directory: Path = DIRECTORY) -> list[Migration]:
-    """All files, in order; numbers have no gaps."""
+    """Read all files, in order; numbers have no gaps."""
     found = []
     for path in sorted(directory.glob("[0-9][0-9][0-9][0-9]_*.sql")):
         number, _, name = path.stem.partition("_")
@@ -103,7 +103,7 @@ def _in_the_way(what: str) -> str:
 
 
 async def _make_schema(connection: Any) -> None:
-    """Where somebody dropped it, for afresh."""
+    """Make the schema again where somebody dropped it, to begin afresh."""
     if await connection.fetchval("SELECT to_regnamespace('public') IS NOT NULL"):
         path = await connection.fetchval("SHOW search_path")
         raise SchemaRefused(

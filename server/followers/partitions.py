@@ -26,7 +26,7 @@ WAIT_MS: Final = 100
 
 
 class Partitions:
-    """Of one database, as far as this process has seen to them."""
+    """Knows the partitions of one database, as far as this process has seen to them."""
 
     def __init__(self, kept: HistorySettings) -> None:
         self._keep_days = {"trades": kept.trades_keep_days, "order_events": kept.events_keep_days}

@@ -348,7 +348,7 @@ def groups(records: list[Record]) -> Iterator[list[Record]]:
 
 
 async def write_instruments(connection: Any, defined: Iterable[tuple[Instrument, int]]) -> None:
-    """As they are now, with the sequence that made them so."""
+    """Write instruments as they are now, with the sequence that made them so."""
     for each, sequence in defined:
         decimals = [f"{value}e-8" for value in each[1:7]]
         fees = [f"{each.maker_fee_e6}e-6", f"{each.taker_fee_e6}e-6"]

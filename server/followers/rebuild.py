@@ -54,7 +54,7 @@ TAKEN: Final = 200
 
 
 class RebuildRefused(Exception):
-    """It can't be done; the message says why, and what to do."""
+    """The rebuild can't be done; the message says why, and what to do."""
 
 
 class Proof(NamedTuple):
@@ -74,23 +74,23 @@ class Proof(NamedTuple):
 
 
 class Result(NamedTuple):
-    """All of it."""
+    """Says what a rebuild read, compared and found."""
 
     first_sequence: int
-    """Of the journal that was read."""
+    """The first sequence of the journal that was read."""
     sequence: int
-    """Up to which the tables were compared."""
+    """The sequence up to which the tables were compared."""
     ahead_sequence: int
-    """That the tables had reached, where that is past the journal's end; else 0."""
+    """The sequence that the tables had reached, where it is past the journal's end; else 0."""
     found: list[Proof]
-    """Before anything was mended."""
+    """What was found before anything was mended."""
 
 
 class Source(NamedTuple):
     """The journal that is read."""
 
     first: Record
-    """That is kept."""
+    """The first record that is kept."""
     records: Callable[[int], Iterator[Record]]
     """Those with commands after a sequence, up to what is durable when it is called."""
     snapshot: Callable[[], tuple[int, Engine] | None]
@@ -100,12 +100,12 @@ class Source(NamedTuple):
 
     @property
     def journal(self) -> str:
-        """Its identity, as the tables name it."""
+        """Gives the journal's identity, as the tables name it."""
         return self.first.journal.hex()
 
     @property
     def first_sequence(self) -> int:
-        """That is kept."""
+        """Gives the first sequence that is kept."""
         return self.first.first_sequence
 
 
@@ -239,7 +239,7 @@ class Rebuild:
             await table.close()
 
     def _records(self, after_sequence: int, last_sequence: int) -> Iterator[list[Record]]:
-        """Those between, as many at a time as are handed on together; what lies between two reads
+        """Read those between, as many at a time as are handed on together; what lies between reads
         may be gone from the journal, and then they are refused."""
         records = takewhile(
             lambda record: record.last_sequence <= last_sequence,
@@ -311,7 +311,7 @@ class Rebuild:
         return found
 
     async def _settle_months(self, connection: Any) -> None:
-        """The same months on both sides, by what is kept at this time."""
+        """Make the months the same on both sides, by what is kept at this time."""
         time_ns = await connection.fetchval(f"SELECT time_ns FROM {SCHEMA}.follower_positions")
         if time_ns is None:
             return

@@ -11,12 +11,12 @@ SCHEMA: Final = "exchange_rebuild"
 
 
 class Table(NamedTuple):
-    """One that is a fold of the journal."""
+    """A table that is a fold of the journal."""
 
     name: str
     key: tuple[str, ...]
     columns: tuple[str, ...]
-    """All others."""
+    """All columns but those of the key."""
     bound: str = ""
     """Which rows a fold of a journal that begins at sequence `{first}`, and ends at `{last}` in
     the minute `{minute}`, makes as they were; of `had` in the tables and `made` in the copies."""
@@ -64,7 +64,7 @@ class Table(NamedTuple):
         )
 
     def rid(self, bound: str) -> str:
-        """Rows that no copy stands for, gone."""
+        """Write the statement that deletes rows for which there is no copy."""
         keys = ", ".join(self.key)
         same = " AND ".join(f"it.{name} = surplus.{name}" for name in self.key)
         return (

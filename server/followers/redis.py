@@ -68,7 +68,7 @@ class Batch:
         self.position: tuple[str, ...] = ()
 
     def packed(self) -> bytes:
-        """For the script."""
+        """Pack it for the script."""
         packed: bytes = msgpack.packb(
             (self.kept, self.published, self.position), use_bin_type=False
         )
@@ -131,7 +131,7 @@ class RedisFollower:
             await client.aclose()
 
     def _begun(self) -> RedisMessages:
-        """What goes on after the newest snapshot."""
+        """Begin at the newest snapshot."""
         engine = newest_good(self._data_dir).engine
         if engine is None:
             return RedisMessages(channels=self._channels)

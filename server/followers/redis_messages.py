@@ -147,7 +147,7 @@ class _Batch:
         self._levels: dict[str, dict[tuple[bool, int], int]] = {}
 
     def take(self, out: Out) -> None:
-        """One encoded message, in the journal's order."""
+        """Take one encoded message, in the journal's order."""
         instrument = out.mark.instrument
         if out.topic == BOOK_UPDATES:
             update = StreamOrderBookResponse.FromString(out.value)

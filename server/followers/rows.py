@@ -44,7 +44,7 @@ _TEXTS: Final = frozenset(
 
 
 def _fields(event: type[Any], *left_out: str) -> list[str]:
-    """Its fields in the order in which JSONB keeps them, so that nothing is left to be sorted."""
+    """List its fields in the order in which JSONB keeps them: nothing is left to be sorted."""
     return sorted({*event._fields} - {*left_out}, key=lambda name: (len(name), name))
 
 
@@ -99,7 +99,7 @@ class Accounts:
         self._markets: dict[str, Market] = {}
 
     def add(self, client_id: str, instrument: str) -> Account:
-        """One without any fill yet."""
+        """Make an account without any fill yet."""
         market = self._markets.get(instrument)
         if market is None:
             quote = FeeAccount(instrument.partition("-")[2])
@@ -262,7 +262,7 @@ def _line(placed_sequence: int, order: Standing) -> str:
 
 @lru_cache(maxsize=1_024)
 def timestamp(time_ns: int) -> str:
-    """As PostgreSQL reads it, cut to microseconds. Cached since a record's orders have one time."""
+    """Write a time for PostgreSQL, cut to microseconds. Cached: a record's orders have one time."""
     return (
         datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
         + f".{time_ns % 1_000_000_000 // 1_000:06}+00"

@@ -130,7 +130,7 @@ class OfAnother(Down):
 
 
 class TablesPosition(NamedTuple):
-    """How far they reach."""
+    """Says how far the tables reach."""
 
     sequence: int
     time_ns: int

@@ -232,7 +232,7 @@ async def _made(connection: Any, day: date, last_sequence: int) -> Settled:
 
 
 async def _first_whole_day(connection: Any, begins_ns: int) -> date | None:
-    """Of trades; None where there is none."""
+    """Find the first whole day of trades; None where there is none."""
     first: date | None = await connection.fetchval(_FIRST_MONTH)
     if first is None or not begins_ns:
         return first

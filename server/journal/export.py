@@ -108,14 +108,14 @@ class _Standing:
         self.take(event, time_ns)
 
     def take(self, event: OrderEvent, time_ns: int) -> None:
-        """It now stands as this event says."""
+        """Make it stand as this event says."""
         self.event = event
         self.filled_e8 = event.filled_e8
         self.remaining_e8 = event.remaining_e8
         self.time_ns = time_ns
 
     def fill(self, filled_e8: int, remaining_e8: int, time_ns: int) -> None:
-        """It traded."""
+        """Take in a fill."""
         self.filled_e8 = filled_e8
         self.remaining_e8 = remaining_e8
         self.time_ns = time_ns
@@ -207,7 +207,7 @@ def _events(happened: Iterable[Happened]) -> Iterator[Row]:
 
 
 def fields(item: Event | Command) -> dict[str, Any]:
-    """All fields by their names, integers in the units that the names say."""
+    """Give all fields by their names, integers in the units that the names say."""
     return {
         name: field._asdict() if isinstance(field, Instrument | Limits) else field
         for name, field in item._asdict().items()

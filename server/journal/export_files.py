@@ -36,7 +36,7 @@ class RowWriter(Protocol):
 
 
 def json_text(document: Any) -> str:
-    """Without spaces."""
+    """Write JSON without spaces."""
     return json.dumps(document, separators=(",", ":"))
 
 
@@ -75,7 +75,7 @@ class CsvWriter:
         self._writer.writerow([column.name for column in columns])
 
     def write(self, rows: Iterable[Row]) -> None:
-        """A line for each."""
+        """Write a line for each row."""
         self._writer.writerows(_present(self._columns, _IN_CSV, row) for row in rows)
 
 
@@ -88,7 +88,7 @@ class NdjsonWriter:
         self._out = out
 
     def write(self, rows: Iterable[Row]) -> None:
-        """A line for each."""
+        """Write a line for each row."""
         for row in rows:
             values = _present(self._columns, _IN_JSON, row)
             self._out.write(json_text(dict(zip(self._names, values, strict=True))) + "\n")
@@ -116,7 +116,7 @@ class ParquetWriter:
         self._waiting: list[list[Any]] = []
 
     def write(self, rows: Iterable[Row]) -> None:
-        """Group by group."""
+        """Write rows group by group."""
         for row in rows:
             self._waiting.append(_present(self._columns, _IN_PARQUET, row))
             if len(self._waiting) == GROUP_ROWS:

@@ -38,7 +38,7 @@ class Refused(NamedTuple):
 
 
 def new_fence(shard: int, journal: bytes) -> Fence:
-    """Before the first record: the chain begins with the journal's identity."""
+    """Make the fence before the first record: the chain begins with the journal's identity."""
     return Fence(shard, 0, bytes(16), 0, 0, journal)
 
 

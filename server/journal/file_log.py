@@ -232,7 +232,7 @@ class FileLog:
 
     @property
     def fence(self) -> Fence:
-        """After the last record."""
+        """Gives the fence after the last record."""
         return self._fence
 
     def close(self) -> None:

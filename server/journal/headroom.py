@@ -22,7 +22,7 @@ from server.journal.segments import FILE_NAME
 from server.journal.storage import NO_DESCRIPTOR, Storage, create
 
 RETRY_S: Final = 0.5
-"""Between two attempts on a full disk."""
+"""Time between two attempts on a full disk."""
 
 
 class Headroom:

@@ -252,7 +252,7 @@ class _Walk:
         self._go_on(mark, record)
 
     def _pass(self, mark: Mark, record: Record) -> Mark:
-        """Through the fence alone."""
+        """Admit a record through the fence alone, without a replay."""
         fence = admit(mark.fence, record)
         place = (record.position, record.journal) == (mark.position, mark.journal)
         if isinstance(fence, Fence) and place:

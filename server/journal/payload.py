@@ -121,7 +121,7 @@ def decode_outcome(payload: bytes, index: int) -> tuple[Command, list[Event]]:
 
 
 def _split(payload: bytes) -> int:
-    """Where the events begin."""
+    """Find where the events begin."""
     if len(payload) < _LENGTH.size:
         raise PayloadInvalid(f"a payload of {len(payload)} bytes has no room for its own length")
     split: int = _LENGTH.size + _LENGTH.unpack_from(payload)[0]

@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
 
 
 def name_of(journal: bytes, command: Keyed) -> str:
-    """Where the outcome of a command's key is."""
+    """Name the place in Redis where the outcome of a command's key is."""
     return f"exchange:key:{journal.hex()}:{command.client_id} {command.idempotency_key}"
 
 

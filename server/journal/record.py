@@ -103,7 +103,7 @@ class Record(NamedTuple):
 
     @property
     def last_sequence(self) -> int:
-        """Of the commands up to and including this record."""
+        """Gives the last sequence of the commands up to and including this record."""
         return self.first_sequence + self.command_count - 1
 
     @property

@@ -55,7 +55,7 @@ class Progress(NamedTuple):
     seconds: float
 
     def sentence(self) -> str:
-        """For the operator."""
+        """Say it for the operator."""
         percent = 100 * self.byte_count // max(self.byte_count_all, 1)
         place = f"sequence {self.last_sequence}" if self.last_sequence else "snapshot"
         return (
@@ -208,7 +208,7 @@ def _expect_all(segments: Segments, known: list[Mark]) -> None:
 
 
 def _start(segments: Segments, found: Found) -> Replay:
-    """At the snapshot, or with nothing at the first record, which must be kept then."""
+    """Start at the snapshot, or with nothing at the first record, which must be kept then."""
     if found.engine is not None and found.header is not None:
         mark = found.header.mark
         engine = found.engine

@@ -90,11 +90,11 @@ class Segment(NamedTuple):
     """Position of its first frame."""
     header_bytes: int
     fence: Fence
-    """Before its first frame."""
+    """The fence before its first frame."""
 
     @property
     def first_sequence(self) -> int:
-        """Of the first command in it, or of the one that is to come."""
+        """Gives the sequence of the first command in it, or of the one that is to come."""
         return self.fence.last_sequence + 1
 
     def offset(self, position: int) -> int:
@@ -201,12 +201,12 @@ class Segments:
 
     @property
     def all(self) -> tuple[Segment, ...]:
-        """From the first that is kept to the one that is written to."""
+        """Gives the segments from the first that is kept to the one that is written to."""
         return self._all
 
     @property
     def journal(self) -> bytes:
-        """The identity of the whole."""
+        """Gives the journal's identity."""
         return self._all[0].journal
 
     @property
@@ -215,7 +215,7 @@ class Segments:
         return self._all[0].start
 
     def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from a position; fewer only where the journal ends. Raises
+        """Read up to `size` bytes from a position; fewer only where the journal ends. Raises
         `FileNotFoundError` where they are no longer kept."""
         segments = self._all
         if offset < segments[0].start:
@@ -350,7 +350,7 @@ def _checked(data: bytes) -> bytes:
 
 
 def _number_of(path: Path) -> int:
-    """By the name of the file; 0 for one that is no segment."""
+    """Read the number from the name of the file; 0 for one that is no segment."""
     if path.name == FILE_NAME:
         return 1
     digits = path.name.removeprefix(f"{FILE_NAME}-")
@@ -367,7 +367,7 @@ def _expect_name(segment: Segment) -> None:
 
 
 def _expect_next(before: Segment, segment: Segment) -> None:
-    """It goes on where the one before it ended."""
+    """Check that it goes on where the one before it ended."""
     first = segment.first_sequence
     if segment.journal != before.journal or segment.fence.shard != before.fence.shard:
         reason = (

@@ -258,7 +258,7 @@ def _sections(storage: Storage, on_section: OnSection | None = None) -> Iterator
 
 
 def _named(section: bytes) -> tuple[str, Any]:
-    """Its name and rows."""
+    """Read a section's name and rows."""
     try:
         name, rows = document(section, 2)
     except PayloadInvalid as error:
@@ -267,8 +267,8 @@ def _named(section: bytes) -> tuple[str, Any]:
 
 
 def _engine(storage: Storage, on_section: OnSection | None) -> tuple[Engine, bytes]:
-    """With the hash of its rows. An intact file whose state this release can't take is passed over
-    like a damaged one."""
+    """Load the engine, and hash its rows. An intact file whose state this release can't take is
+    passed over like a damaged one."""
     rows_hash = StateHash()
 
     def chunks() -> Iterator[Chunk]:

@@ -29,7 +29,7 @@ class Readable(Protocol):
         """Up to `size` bytes; fewer only at the end."""
 
     def size(self) -> int:
-        """Where it ends."""
+        """Tell where it ends."""
 
     def place(self, offset: int) -> tuple[Path, int]:
         """File and offset, for people."""

@@ -49,7 +49,7 @@ class Cut(NamedTuple):
     """Where its bytes are, once it is cut."""
 
     def sentence(self) -> str:
-        """For the operator."""
+        """Say it for the operator."""
         what = "possibly acknowledged" if self.possibly_acknowledged else "torn"
         where = "" if self.kept_at is None else f", kept in {self.kept_at}"
         return (

@@ -51,7 +51,7 @@ class Lease:
         self.told = False
         """Whether Redis has told anything of it."""
         self.used = False
-        """Since it was last asked for."""
+        """Whether it was drawn on since Redis was last asked for it."""
 
 
 class Wish(NamedTuple):
@@ -61,9 +61,9 @@ class Wish(NamedTuple):
     known_us: int
     """Time to pay off what Redis is known to have charged."""
     owed: int
-    """Given out already; charged whether or not there is room."""
+    """Units given out already; charged whether or not there is room."""
     wanted: int
-    """To be leased, as far as there is room."""
+    """Units to be leased, as far as there is room."""
 
 
 class LeasedLimiter(Limiter):
@@ -148,7 +148,7 @@ class LeasedLimiter(Limiter):
                 del self._leases[holder]
 
     def tell_all(self) -> None:
-        """Redis has forgotten everything."""
+        """Tell Redis of all budgets again: it has forgotten everything."""
         self._due.update(dict.fromkeys(self._leases))
         if self._due:
             self.wake()

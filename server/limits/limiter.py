@@ -94,7 +94,7 @@ def refused_count(limiters: Mapping[str, Limiter]) -> int:
 
 
 def limiters(limits: RateLimits, make: Callable[[str, int], AnyLimiter]) -> dict[str, AnyLimiter]:
-    """By kind, each made of its kind and limit."""
+    """Make a limiter for each kind, of its kind and limit."""
     by_kind = {
         ORDERS: limits.orders_per_s,
         CANCELS: limits.cancels_per_s,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def shared_limits(
     limits: RateLimits | None, url: str, say: Callable[[str], None]
 ) -> "tuple[Mapping[str, Limiter], RedisLeases | None]":
-    """By kind, none where nobody is limited; and what keeps them in step with Redis, where one is
-    named."""
+    """Make the limiters by kind, none where nobody is limited; and what keeps them in step with
+    Redis, where one is named."""
     if limits is None:
         return {}, None
     if not url:

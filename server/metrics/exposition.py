@@ -61,11 +61,11 @@ class Metrics:
 
 
 class _Collected(Collector):
-    """What was collected already."""
+    """Gives again what was collected already."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
 
     def collect(self) -> list[Metric]:
-        """All of it."""
+        """Give all of it."""
         return self._families

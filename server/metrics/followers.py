@@ -9,7 +9,7 @@ from server.metrics.labels import labelled
 
 
 class FollowerLags(Collector):
-    """Asks when somebody asks."""
+    """Reads how far followers are when somebody asks."""
 
     def __init__(
         self, sequences: Callable[[], Mapping[str, int]], durable_sequence: Callable[[], int]

@@ -23,7 +23,7 @@ class Histogram:
         self._sum += value
 
     def family(self, name: str, text: str) -> Metric:
-        """As Prometheus has it: each bucket holds those below it too."""
+        """Make a family as Prometheus has it: each bucket holds those below it too."""
         below = 0
         buckets = []
         for label, count in zip(self._labels, self._counts, strict=True):

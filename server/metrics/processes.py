@@ -27,7 +27,7 @@ ProcessIds = Callable[[], Mapping[str, int]]
 
 
 class Usage(NamedTuple):
-    """Of one process, so far."""
+    """Tells what one process has used so far."""
 
     cpu_seconds: float
     resident_bytes: int
@@ -35,7 +35,7 @@ class Usage(NamedTuple):
 
 
 class Processes(Collector):
-    """A dozen short reads, when somebody asks."""
+    """Makes a dozen short reads, when somebody asks."""
 
     def __init__(self, process_ids: ProcessIds) -> None:
         self._process_ids = process_ids
@@ -71,7 +71,7 @@ class Processes(Collector):
 
 
 def usage(process_id: int) -> Usage | None:
-    """None where there is no such process any more, or no /proc."""
+    """Read what a process uses; None where there is no such process any more, or no /proc."""
     directory = Path("/proc", str(process_id))
     try:
         fields = (directory / "stat").read_text().rpartition(") ")[2].split()

@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 
 class LeaseFigures(Protocol):
-    """What is known of them."""
+    """Tells what is known of leases."""
 
     @property
     def shared(self) -> bool:
@@ -50,7 +50,7 @@ class Leases(Collector):
 
 
 class OutcomeFigures(Protocol):
-    """What is known of outcomes."""
+    """Tells what is known of outcomes."""
 
     found: int
 

@@ -2,7 +2,7 @@
 
 
 class NotTaken(Exception):
-    """Nothing of it happened."""
+    """The command was not taken: nothing of it happened."""
 
 
 class NotServing(NotTaken):

@@ -184,7 +184,7 @@ class Sequencer:
         return result
 
     async def at_boundary(self, view: Callable[[Engine], T]) -> T:
-        """The same between two records: no event of a later record is in it, none is missing."""
+        """Read between two records: no event of a later record is in it, none is missing."""
         record = self._open
         if record is None:
             return await self.read(view)
@@ -364,7 +364,7 @@ class Sequencer:
             self._idle = True
 
     def _read_back(self, sequences: Sequence[int]) -> dict[int, Applied]:
-        """In order. One alone is decoded alone, several of a record with all of it."""
+        """Read outcomes back in order. One alone is decoded alone, several with all of a record."""
         found: dict[int, Applied] = {}
         while sequences:
             record = self._log.read(sequences[0])
