@@ -65,8 +65,8 @@ OWN: Final = "give this exchange one of its own"
 REPORT_S: Final = 0.2
 """Between two reports: a call costs the server as much as an order, and batches may be small."""
 STARTING_S: Final = 3.0
-"""What a part that was never there may take before a line is said of it: one's own start beside
-this, and are there a little later."""
+"""What a part that was never there may take before a line is said of it: embedded ones start
+beside this, and are there a little later."""
 
 
 class FollowerStopped(Exception):

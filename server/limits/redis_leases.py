@@ -56,8 +56,8 @@ SLOW_S: Final = 0.05
 ANSWER_S: Final = 2.0
 RETRY_MAX_S: Final = 5.0
 STARTING_S: Final = 3.0
-"""What a Redis that was never there may take before a line is said of it: one's own starts beside
-this."""
+"""What a Redis that was never there may take before a line is said of it: an embedded one starts
+beside this."""
 
 SCRIPT: Final = """
 local time = redis.call('TIME')

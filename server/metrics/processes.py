@@ -6,21 +6,13 @@ own. A part that has just ended has no figures, and one that was started again c
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+import psutil
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from server.metrics.labels import labelled
-
-TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
-PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
-
-# Of /proc/PID/stat, counted from the field after the name, which is in brackets and may hold any.
-_USER_TICKS: Final = 11
-_SYSTEM_TICKS: Final = 12
-_RESIDENT_PAGES: Final = 21
 
 ProcessIds = Callable[[], Mapping[str, int]]
 """Of the parts, by name; 0, the id of no process, where a part is to run and doesn't."""
@@ -35,7 +27,7 @@ class Usage(NamedTuple):
 
 
 class Processes(Collector):
-    """Makes a dozen short reads, when somebody asks."""
+    """Reads the figures of all parts when somebody asks."""
 
     def __init__(self, process_ids: ProcessIds) -> None:
         self._process_ids = process_ids
@@ -71,13 +63,12 @@ class Processes(Collector):
 
 
 def usage(process_id: int) -> Usage | None:
-    """Read what a process uses; None where there is no such process any more, or no /proc."""
-    directory = Path("/proc", str(process_id))
+    """Read what a process uses; None where there is no such process any more."""
     try:
-        fields = (directory / "stat").read_text().rpartition(") ")[2].split()
-        descriptor_count = sum(1 for _ in (directory / "fd").iterdir())
-    except OSError:
+        process = psutil.Process(process_id)
+        with process.oneshot():
+            times = process.cpu_times()
+            resident_bytes, descriptor_count = process.memory_info().rss, process.num_fds()
+    except psutil.Error:
         return None
-    ticks = int(fields[_USER_TICKS]) + int(fields[_SYSTEM_TICKS])
-    resident_bytes = int(fields[_RESIDENT_PAGES]) * PAGE_BYTES
-    return Usage(ticks / TICKS_PER_SECOND, resident_bytes, descriptor_count)
+    return Usage(times.user + times.system, resident_bytes, descriptor_count)

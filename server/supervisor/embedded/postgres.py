@@ -30,6 +30,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from server.supervisor.embedded.address import Address, password_in
 from server.supervisor.embedded.program_missing import ProgramMissing
 from server.supervisor.parent import die_with_parent, tied
@@ -115,11 +117,10 @@ def _expect_whole(directory: Path) -> None:
     """A copy of a cluster that runs is of many moments."""
     try:
         process_id, place, *_ = (directory / "postmaster.pid").read_text("utf-8").splitlines()
-        process = Path(f"/proc/{process_id}")
+        process = psutil.Process(int(process_id))
         # A number is given again, also to the PostgreSQL of another; each works in its directory.
-        runs = (process / "comm").read_text("utf-8") == "postgres\n"
-        runs = runs and (process / "cwd").samefile(place)
-    except (OSError, ValueError):
+        runs = process.name() == "postgres" and Path(process.cwd()).samefile(place)
+    except (OSError, ValueError, psutil.Error):
         return  # Nobody is at it.
     if runs and Path(place).resolve() != directory.resolve():
         raise PostgresMissing(
