@@ -2,26 +2,18 @@
 
     recover ─▶ sequencer ─▶ feed ─▶ gRPC services
 
-Start. The data directory is locked, the journal recovered and claimed. Before anybody is served,
-sessions that were still open are ended, and what the configuration says differently from the last
-time becomes commands; both are journaled like anything else.
+Start. The journal, which `process.py` has recovered, is claimed. Before anybody is served, sessions
+that were still open are ended, and what the configuration says differently from the last time
+becomes commands; both are journaled like anything else.
 
-Stop (SIGTERM, SIGINT). Health says so and nothing new is taken; streams and sessions are told to
+Stop. Health says so and nothing new is taken; streams and sessions are told to
 end and calls in flight are finished; then the sessions left are ended, the journal is flushed, and
 a snapshot is written, so that the next start has nothing to re-apply.
-
-A journal that fails ends the process at once: no reply may go any more, and the next start finds
-out what is true.
 """
 
 import asyncio
-import os
-import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
-
-import uvloop
 
 from exchange.http.v1 import market_service_pb2, system_service_pb2
 from exchange.http.v1 import order_service_pb2 as http_order_service_pb2
@@ -32,21 +24,13 @@ from exchange.v1 import (
     order_service_pb2,
     part_service_pb2,
 )
-from server import collector, logs
-from server.core.commands import EndSession
+from server import logs
 from server.core.rejects import Reject
-from server.exits import Exit
 from server.feed.feed import Feed, Formats
 from server.history.reader import History
 from server.history.settlement import Settlements
-from server.journal.file_log import FileLog
-from server.journal.lock import DirectoryLock, DirectoryLocked
-from server.journal.log import Lost, Unknown
-from server.journal.positions import read_positions
-from server.journal.recovery import Progress, Recovered, recover
-from server.journal.refusals import JournalRefused
+from server.journal.recovery import Recovered
 from server.journal.snapshots import SnapshotBad, write_snapshot
-from server.journal.storage import DISK_FULL
 from server.limits.limiter import refused_count
 from server.limits.shared import shared_limits
 from server.maintenance.followers import FollowerRegistry
@@ -63,7 +47,6 @@ from server.rpc.account_service import AccountService
 from server.rpc.admin_service import AdminService
 from server.rpc.calls import Calls
 from server.rpc.deadlines import Deadlines
-from server.rpc.errors import sentence
 from server.rpc.event_formats import TRADES, OrderEventFormat
 from server.rpc.health import HEALTH, Health
 from server.rpc.http import market, orders
@@ -73,17 +56,16 @@ from server.rpc.http.system import HttpSystem
 from server.rpc.intake import Intake
 from server.rpc.journal_stream import JournalStreams
 from server.rpc.part_service import PartService
-from server.rpc.recent_outcomes import RecentOutcomes
+from server.rpc.recent_outcomes import recent_outcomes
 from server.rpc.reflection import REFLECTION, Reflection
 from server.rpc.registration import Services
-from server.rpc.server import PortTaken, bind, make_server
+from server.rpc.server import bind, make_server
 from server.rpc.settlement import SettlementCalls
 from server.rpc.status import ExchangeStatus
 from server.rpc.trading_session import TradingSessions
-from server.sequencer.configured import differences
-from server.sequencer.errors import JournalFull
 from server.sequencer.sequencer import Sequencer
-from server.settings import Settings, address, reachable
+from server.sequencer.start_up import claim, configure, end_sessions
+from server.settings import Settings
 
 DRAIN_S: Final = 3.0
 """Seconds for calls in flight at a stop: theirs is the journal's work of milliseconds, and who
@@ -101,12 +83,13 @@ class Exchange:
         process_ids: ProcessIds,
         on_failure: Callable[[str], None],
     ) -> None:
-        """Claim the journal and take the gRPC port; raises `JournalRefused` or `PortTaken`."""
+        """Claim the journal and take the gRPC port; raises `JournalRefused` or `PortTaken`.
+        `on_failure` is told why the journal can't go on, and ends the process."""
         engine, log, report = recovered
         limits = settings.grpc
         self._settings = settings
         self._log = log
-        _claim(log)
+        claim(log)
 
         self._server = make_server(limits)
         self.port = bind(self._server, settings.grpc_address)
@@ -133,9 +116,7 @@ class Exchange:
             processes=processes,
         )
 
-        deadlines = Deadlines(limits.deadline_s, limits.deadline_max_s)
-        self._recent = self._recent_outcomes()
-        calls = Calls(self.sequencer, deadlines, self._recent)
+        self._recent = recent_outcomes(settings.redis_url, self.sequencer, log)
         self._history = History(settings.postgres_url, log.mark.journal.hex())
         self._intake = Intake(limits.calls_max)
         self._health = Health()
@@ -144,7 +125,8 @@ class Exchange:
             self.sequencer,
             self.followers,
             settings.journal,
-            _filled(settings),
+            # Redis holds nothing that would have to be filled in.
+            filled=[name for name in settings.outside_parts if name != "redis"],
             on_slow=lambda slow: self._health.serving(not slow),
         )
         self._status = ExchangeStatus(
@@ -159,7 +141,7 @@ class Exchange:
         self._sessions = TradingSessions(self.sequencer, limits.session_messages_max, self.rates)
         self._reflection = Reflection()
         self._show_figures()
-        self._add_services(calls, deadlines, errors)
+        self._add_services(errors)
 
     def _show_figures(self) -> None:
         show, log = self._metrics.show, self._log
@@ -170,8 +152,11 @@ class Exchange:
         if self._recent is not None:
             show(KeyOutcomes(self._recent))
 
-    def _add_services(self, calls: Calls, deadlines: Deadlines, errors: CallErrors) -> None:
+    def _add_services(self, errors: CallErrors) -> None:
         history, followers, status = self._history, self.followers, self._status
+        limits = self._settings.grpc
+        deadlines = Deadlines(limits.deadline_s, limits.deadline_max_s)
+        calls = Calls(self.sequencer, deadlines, self._recent)
         services = Services(self._server, errors, self.rates, self._intake)
         services.add(HEALTH, self._health)
         services.add(
@@ -213,7 +198,7 @@ class Exchange:
             system_service_pb2.DESCRIPTOR.services_by_name["SystemService"],
             HttpSystem(status, self._metrics.text),
         )
-        if self._settings.grpc.reflection:
+        if limits.reflection:
             services.add(REFLECTION, self._reflection)
 
     async def start(self) -> None:
@@ -221,7 +206,7 @@ class Exchange:
         self.sequencer.start()
         self._health.serving(True)
         await self._journal.start()
-        await self._end_sessions()
+        await end_sessions(self.sequencer)
         await self._configure()
         if self._leases is not None:
             self._leases.start()
@@ -246,7 +231,7 @@ class Exchange:
         if self._recent is not None:
             await self._recent.close()
         await self._history.close()
-        await self._end_sessions()
+        await end_sessions(self.sequencer)
         await self.sequencer.stop()
         try:
             write_snapshot(self._settings.data_dir, self.sequencer.engine, self._log.mark)
@@ -256,135 +241,10 @@ class Exchange:
         self._log.close()
         logs.info("stopped", sequence=self.sequencer.durable_sequence)
 
-    def _recent_outcomes(self) -> RecentOutcomes | None:
-        engine, url = self.sequencer.engine, self._settings.redis_url
-        if not url:
-            return None
-
-        def window() -> range:
-            first = engine.counts().keys_after_sequence + 1
-            return range(first, self.sequencer.durable_sequence + 1)
-
-        def time_of(sequence: int) -> int:
-            try:
-                return self._log.read(sequence).time_ns
-            except (KeyError, OSError, JournalRefused):
-                return 0
-
-        return RecentOutcomes(url, self._log.mark.journal, window, time_of)
-
-    async def _end_sessions(self) -> None:
-        # Where nothing waits for the journal, any number of them is taken.
-        while self.sequencer.waiting:
-            await self.sequencer.read(lambda _: None)
-        commands = [EndSession(each) for each in self.sequencer.engine.open_sessions()]
-        await self.sequencer.submit(commands).released()
-
     async def _configure(self) -> None:
-        settings, engine = self._settings, self.sequencer.engine
-        for command in differences(engine, settings.engine, settings.instruments):
-            ticket = self.sequencer.submit((command,))
-            await ticket.released()
-            outcome = ticket.outcomes[0]
-            name = getattr(command[0], "name", "engine")
+        settings = self._settings
+        async for name, outcome in configure(self.sequencer, settings.engine, settings.instruments):
             if isinstance(outcome, Reject):
-                not_applied = f"the configuration of {name} is not applied: {sentence(outcome)}"
-                self._status.found_at_start.append(not_applied)
-                logs.warning(not_applied)
+                self._status.not_configured(name, outcome)
             else:
-                logs.info("configuration applied", of=name, sequence=engine.sequence)
-
-
-def main(settings: Settings, on_serving: Callable[[], None], process_ids: ProcessIds) -> int:
-    """Serve until SIGTERM or SIGINT: the exit code."""
-    os.umask(0o077)
-    try:
-        lock = DirectoryLock(settings.data_dir)
-    except DirectoryLocked as locked:
-        return _refused(Exit.LOCKED, str(locked))
-    except OSError as error:
-        return _unusable(settings.data_dir, error)
-    with lock:
-        try:
-            positions = read_positions(settings.data_dir)
-            segment_bytes = settings.journal.segment_bytes
-            recovered = recover(settings.data_dir, _say_progress, segment_bytes=segment_bytes)
-            logs.say(recovered.report.sentence())
-            # For the cancels that are taken though the disk is full.
-            recovered.log.segments.reserve(segment_bytes)
-        except JournalRefused as refused:
-            return _refused(Exit.JOURNAL_CORRUPT, str(refused))
-        except OSError as error:
-            return _unusable(settings.data_dir, error)
-
-        def on_ready(port: int) -> None:
-            lock.announce(address(reachable(settings.host), port))
-            on_serving()
-
-        try:
-            uvloop.run(serve(settings, recovered, positions, on_ready, process_ids))
-        except PortTaken as taken:
-            return _refused(Exit.PORT_TAKEN, str(taken))
-        except JournalRefused as refused:
-            full = recovered.log.disk_full
-            return _refused(Exit.DISK_FULL if full else Exit.APPEND_FAILED, str(refused))
-        except JournalFull as refused:
-            # The configuration differs from what is journaled, and can't be journaled.
-            return _refused(Exit.DISK_FULL, _full(refused.why, settings.data_dir))
-    return Exit.CLEAN
-
-
-async def serve(
-    settings: Settings,
-    recovered: Recovered,
-    positions: dict[str, int],
-    on_ready: Callable[[int], None],
-    process_ids: ProcessIds,
-) -> None:
-    """Serve until SIGTERM or SIGINT; `on_ready` is told the gRPC port."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    exchange = Exchange(settings, recovered, positions, process_ids, on_failure=end_at_once)
-    await exchange.start()
-    collector.settle()
-    on_ready(exchange.port)
-    await stop.wait()
-    await exchange.stop()
-
-
-def end_at_once(reason: str) -> None:
-    """End without letting anything go; what is true is found out by the next start."""
-    logs.last_word(f"{reason}; ending, the next start recovers")
-    os._exit(Exit.APPEND_FAILED)
-
-
-def _say_progress(progress: Progress) -> None:
-    logs.say(progress.sentence())
-
-
-def _claim(log: FileLog) -> None:
-    epoch = log.claim(os.urandom(16))
-    if isinstance(epoch, Lost | Unknown):
-        raise JournalRefused(f"the journal can't be written: {epoch.reason}")
-
-
-def _filled(settings: Settings) -> list[str]:
-    """The outside parts that hold all that the journal tells; Redis holds nothing."""
-    return [name for name in settings.outside_parts if name != "redis"]
-
-
-def _unusable(directory: Path, error: OSError) -> int:
-    if error.errno in DISK_FULL:
-        return _refused(Exit.DISK_FULL, _full(str(error), directory))
-    why = f"data directory {directory} can't be used: {error}; choose another with --data-dir"
-    return _refused(Exit.CONFIGURATION, why)
-
-
-def _full(why: str, directory: Path) -> str:
-    return f"journal disk full: {why}; free room in {directory}"
-
-
-def _refused(code: Exit, why: str) -> int:
-    logs.error(why)
-    return code
+                logs.info("configuration applied", of=name, sequence=outcome.sequence)

@@ -18,7 +18,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from server.core.commands import Command
+from server.journal.file_log import FileLog
 from server.journal.recent_keys import key_of, name_of, outcome_of
+from server.journal.refusals import JournalRefused
+from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import Applied
 
 ANSWER_S: Final = 0.05
@@ -82,3 +85,21 @@ class RecentOutcomes:
             return value if isinstance(value, bytes) else None
         finally:
             self._waiting -= 1
+
+
+def recent_outcomes(url: str, sequencer: Sequencer, log: FileLog) -> RecentOutcomes | None:
+    """Those of this exchange; None where no Redis is named."""
+    if not url:
+        return None
+
+    def window() -> range:
+        first = sequencer.engine.counts().keys_after_sequence + 1
+        return range(first, sequencer.durable_sequence + 1)
+
+    def time_of(sequence: int) -> int:
+        try:
+            return log.read(sequence).time_ns
+        except (KeyError, OSError, JournalRefused):
+            return 0
+
+    return RecentOutcomes(url, log.mark.journal, window, time_of)

@@ -10,7 +10,9 @@ from importlib import metadata
 from typing import Final, NamedTuple
 
 from exchange.v1.admin_service_pb2 import GetStatusResponse
+from server import logs
 from server.core.engine import RULES_VERSION, Engine
+from server.core.rejects import Reject
 from server.journal.file_log import FileLog
 from server.journal.recovery import Report
 from server.maintenance.followers import SNAPSHOTS, FollowerRegistry
@@ -18,6 +20,7 @@ from server.maintenance.health_state import HealthState
 from server.maintenance.journal import JournalMaintenance
 from server.maintenance.outside import OutsideParts, PartHealth
 from server.metrics.processes import Processes
+from server.rpc import errors
 from server.sequencer.sequencer import Sequencer
 
 VERSION: Final = metadata.version("exchange-backend")
@@ -55,10 +58,16 @@ class ExchangeStatus:
         self._processes = processes
         self._parts = parts
         self._began_ns = time.monotonic_ns()
-        self.found_at_start = [
+        # It stays until the next start.
+        self._found_at_start = [
             f"snapshot {path} was passed over: {reason}" for path, reason in recovery.passed_over
         ]
-        """What the start found not to be as it should; it stays until the next one."""
+
+    def not_configured(self, name: str, refused: Reject) -> None:
+        """The start was to apply what the configuration says of this, and it is refused."""
+        sentence = f"the configuration of {name} is not applied: {errors.sentence(refused)}"
+        self._found_at_start.append(sentence)
+        logs.warning(sentence)
 
     @property
     def snapshots_connected(self) -> bool:
@@ -68,7 +77,7 @@ class ExchangeStatus:
     def degraded(self) -> list[str]:
         """What is not as it should be, at this moment."""
         found = [
-            *self.found_at_start,
+            *self._found_at_start,
             *self._journal.sentences,
             *self._processes.sentences(),
             *self._parts.sentences(),

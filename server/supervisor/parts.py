@@ -18,7 +18,7 @@ from server.supervisor.parent import Parent
 
 def server(settings: Settings, parent: Parent) -> int:
     """Until SIGTERM or SIGINT."""
-    from server.app import main
+    from server.process import main
 
     return main(settings, parent.serving, lambda: parent.process_ids)
 

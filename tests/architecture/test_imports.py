@@ -61,7 +61,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     | TIMES
     | REDIS_CLIENT
     | {"server.event_messages"},
-    "server.app": RPC | SETTINGS | EXITS | LOGS | MESSAGES | COLLECTOR,
+    "server.app": RPC | SETTINGS | LOGS | MESSAGES,
+    "server.process": {"server.app", "server.journal", "server.metrics", "server.rpc"}
+    | {"server.sequencer"}
+    | SETTINGS
+    | EXITS
+    | LOGS
+    | COLLECTOR,
     # Followers share the pure codecs and the engine; the server itself they reach over gRPC.
     "server.followers": JOURNAL
     | SETTINGS
@@ -80,7 +86,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | DECIMALS
     | PACE
     | WIRE
-    | {"server.app", "server.followers", "clients", "gateway"},
+    | {"server.process", "server.followers", "clients", "gateway"},
     "clients": WIRE,
     "gateway": WIRE | {"clients"},
 }

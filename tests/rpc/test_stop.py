@@ -13,6 +13,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from exchange.v1.order_service_pb2 import TradingSessionOpen, TradingSessionRequest
 from server import app
 from server.rpc import intake
+from server.sequencer.sequencer import Sequencer
+from server.sequencer.start_up import end_sessions
 from server.settings import SequencerLimits
 from tests.rpc.served import BUY, Failure, HeldJournal, Served, info_of, serving, until
 
@@ -65,13 +67,12 @@ async def test_sessions_end_with_a_stop_though_the_journal_has_no_room_for_more_
     ending = asyncio.Event()
     limits = SequencerLimits(commands_waiting_max=1)
     async with serving(tmp_path / "data", sequencer=limits) as served:
-        end_sessions = served.exchange._end_sessions
 
-        async def end() -> None:
+        async def end(sequencer: Sequencer) -> None:
             ending.set()
-            await end_sessions()
+            await end_sessions(sequencer)
 
-        monkeypatch.setattr(served.exchange, "_end_sessions", end)
+        monkeypatch.setattr(app, "end_sessions", end)
         session = served.orders.TradingSession()
         opening = TradingSessionOpen(client_id="A", cancel_on_disconnect=True)
         await session.write(TradingSessionRequest(open=opening))
@@ -98,7 +99,7 @@ async def test_a_session_that_ends_after_the_sequencer_is_left_to_the_next_start
         await session.write(TradingSessionRequest(open=opening))
         await session.read()
         opened = served.engine.open_sessions()
-        monkeypatch.setattr(served.exchange, "_end_sessions", AsyncMock())
+        monkeypatch.setattr(app, "end_sessions", AsyncMock())
         await served.exchange.sequencer.stop()
         await session.done_writing()
         assert await session.code() == StatusCode.OK

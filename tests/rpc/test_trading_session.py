@@ -25,9 +25,11 @@ from exchange.v1.order_service_pb2 import (
     TradingSessionResponse,
 )
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+from server import app
 from server.core.commands import OpenSession
 from server.rpc import parse
 from server.rpc.registration import UNFORESEEN
+from server.sequencer.sequencer import Sequencer
 from server.settings import SequencerLimits
 from tests.clients.cut_line import cut_line
 from tests.rpc.served import (
@@ -278,7 +280,9 @@ async def test_cancel_on_disconnect_of_a_client_that_falls_silent(tmp_path: Path
         call.cancel()
 
 
-async def test_a_session_that_the_server_lost_is_ended_by_its_next_start(tmp_path: Path) -> None:
+async def test_a_session_that_the_server_lost_is_ended_by_its_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with serving(tmp_path / "data") as served:
         sequencer = served.exchange.sequencer
         opened = sequencer.submit([OpenSession("A")])
@@ -287,7 +291,8 @@ async def test_a_session_that_the_server_lost_is_ended_by_its_next_start(tmp_pat
         placed = order("A", BUY, 100, order_id="a1")
         await sequencer.submit([parse.place(placed, session_id)]).released()
         # As after kill -9: nobody ends it.
-        served.exchange._end_sessions = _nothing  # type: ignore[method-assign]
+        monkeypatch.setattr(app, "end_sessions", _nothing)
+    monkeypatch.undo()
     async with serving(tmp_path / "data") as served:
         assert not served.engine.open_sessions()
         ended = served.engine.order("a1")
@@ -295,7 +300,7 @@ async def test_a_session_that_the_server_lost_is_ended_by_its_next_start(tmp_pat
         assert ended.reason == words.END_REASON_SESSION_ENDED
 
 
-async def _nothing() -> None:
+async def _nothing(_sequencer: Sequencer) -> None:
     pass
 
 

@@ -20,7 +20,7 @@ INSTALL: Final = "install what requirements.lock lists: make clean up, or `pip i
 REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)\s*>=\s*([0-9.]+)", re.ASCII)
 OPTIONAL: Final = re.compile(r";.*\bextra\s*==")
 ENVOY_VERSION: Final = re.compile(r"/([0-9]+\.[0-9]+\.[0-9]+)/", re.ASCII)
-PARTS: Final = "server.app, server.followers.process, gateway.websocket.bridge"
+PARTS: Final = "server.process, server.followers.process, gateway.websocket.bridge"
 """Modules that load all that server, follower and bridge load, and the trading commands too."""
 LOAD_S: Final = 60.0
 """For these, from a cold disk."""
