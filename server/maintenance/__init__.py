@@ -1,1 +1,1 @@
-"""What looks after the exchange while it runs: its journal, its followers, outside parts."""
+"""Looks after the journal, its followers and the outside parts while the server runs."""

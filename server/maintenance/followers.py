@@ -49,11 +49,11 @@ class Report(NamedTuple):
 
 
 class FollowerRefused(Exception):
-    """Why nothing was done for a follower, or for who waits for one."""
+    """Says why nothing was done for a follower, or for who waits for one."""
 
 
 class NameInvalid(FollowerRefused):
-    """Not of the form `NAME_PATTERN`."""
+    """The name is not of the form `NAME_PATTERN`."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"follower {name!r} is not of the form {NAME_PATTERN}")
@@ -66,7 +66,7 @@ class TooManyFollowers(FollowerRefused):
     def __init__(self, count: int) -> None:
         super().__init__(f"{count} followers, the limit is {FOLLOWERS_MAX}")
         self.count = count
-        """With the one that is refused."""
+        """It includes the one that is refused."""
 
 
 class FollowerConnected(FollowerRefused):
@@ -93,7 +93,7 @@ class RegistryStopped(FollowerRefused):
 
 
 class FollowerRegistry:
-    """The registered followers, and those that are connected."""
+    """Knows who is registered, how far each is, and who is connected."""
 
     def __init__(self, snapshot_sequence: int, directory: Path, positions: dict[str, int]) -> None:
         self._directory = directory

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class HealthState(StrEnum):
-    """As it is sent and shown; the worst one comes first."""
+    """Each is sent and shown as the word that it is."""
 
     DOWN = "down"
     DEGRADED = "degraded"

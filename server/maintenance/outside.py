@@ -32,7 +32,7 @@ NAMES: Final = ("postgres", "kafka", "redis")
 
 
 class PartHealth(NamedTuple):
-    """How one part is, and how far behind."""
+    """Says how one part is, and how far behind."""
 
     state: HealthState
     events_behind: int = 0
@@ -65,7 +65,7 @@ class Heard(NamedTuple):
 
 
 class OutsideParts:
-    """PostgreSQL, Kafka and Redis, as far as this exchange has them."""
+    """Remembers what was last said of each, and judges it."""
 
     def __init__(
         self,

@@ -79,7 +79,7 @@ class EdgeReject(NamedTuple):
 Refused = Reject | EdgeReject
 
 STOPPING: Final = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
-"""For what comes, or is still open, at a stop."""
+"""Whatever comes at a stop, or is still open then, ends with it."""
 
 
 class Rule(NamedTuple):

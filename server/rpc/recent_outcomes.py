@@ -88,7 +88,7 @@ class RecentOutcomes:
 
 
 def recent_outcomes(url: str, sequencer: Sequencer, log: FileLog) -> RecentOutcomes | None:
-    """Those of this exchange; None where no Redis is named."""
+    """Look them up for this exchange; None where no Redis is named."""
     if not url:
         return None
 

@@ -9,7 +9,8 @@ from server.rpc.request_ids import request_id
 
 
 async def create_snapshot(calls: Calls, followers: FollowerRegistry, context: Context) -> Snapshot:
-    """A snapshot of at least what is durable now, which is waited for inside the call's time."""
+    """Have what is durable now in a snapshot, and wait for that inside the call's time; refuses the
+    call where none is written."""
     sequence = calls.sequencer.durable_sequence
     try:
         written = await calls.within(lambda: followers.snapshot(sequence), context)

@@ -27,10 +27,10 @@ VERSION: Final = metadata.version("exchange-backend")
 
 
 class ExchangeHealth(NamedTuple):
-    """How everything is, at one moment."""
+    """Says how everything is at one moment."""
 
     state: HealthState
-    """Of the whole; down while no orders are taken."""
+    """It is that of the whole: down while no orders are taken."""
     journal: HealthState
     snapshots: HealthState
     parts: dict[str, PartHealth]

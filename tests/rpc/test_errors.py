@@ -12,12 +12,14 @@ from server.core import types
 from server.core.checks import combination_reject
 from server.core.rejects import Reject, RejectReason
 from server.core.types import GTC, IOC, LIMIT, MARKET
+from server.maintenance import followers
 from server.rpc.errors import (
     RULES,
     VALUE_CHARACTERS_MAX,
     EdgeReason,
     EdgeReject,
     in_decimals,
+    not_followed,
     refusal,
     sentence,
     status_of,
@@ -167,3 +169,21 @@ def test_a_long_value_with_control_characters_is_told_in_short() -> None:
     assert "\\u000a\\u0000" in status.message
     assert status.message.isprintable()
     assert len(status.SerializeToString()) < 20 * VALUE_CHARACTERS_MAX
+
+
+def test_every_refusal_of_the_registry_of_followers_is_mapped() -> None:
+    refusals: list[followers.FollowerRefused] = [
+        followers.NameInvalid("A"),
+        followers.TooManyFollowers(101),
+        followers.FollowerConnected("kafka"),
+        followers.FollowerMissing("snapshots"),
+        followers.RegistryStopped(),
+    ]
+    assert {type(each) for each in refusals} == {*followers.FollowerRefused.__subclasses__()}
+    assert [not_followed(each).reason.name for each in refusals] == [
+        "ID_INVALID",
+        "TOO_MANY",
+        "FOLLOWER_CONNECTED",
+        "FOLLOWER_MISSING",
+        "NOT_SERVING",
+    ]
