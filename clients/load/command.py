@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from clients.actions import DONE, REFUSED, failed, usage_wrong
 from clients.errors import ExchangeError
 from clients.load.figures import Figures
-from clients.load.options import SECONDS_MAX
 from clients.load.order_mix import drawn_orders
 from clients.load.orders_file import FileWrongError, read_orders
 from clients.load.over_http import (
@@ -28,7 +27,7 @@ from clients.progress import Progress
 from clients.requests import PlaceOrder
 from clients.stopping import stop_on_signals
 
-TOTAL, SECONDS = 2_000, 60  # of a load without a file, as documented
+TOTAL = 2_000  # of a load without a file, as documented
 PROGRESS_S = 1.0
 
 
@@ -67,7 +66,6 @@ async def _load(
     total: int,
 ) -> Figures:
     host, port = place
-    seconds = options.seconds or (SECONDS_MAX if options.file else SECONDS)
     stop = stop_on_signals()
     of_file = total if options.file else None
     if via == "http":
@@ -78,7 +76,7 @@ async def _load(
             encoded,
             figures,
             clients=options.clients,
-            seconds=seconds,
+            seconds=options.seconds,
             stop=stop,
         )
     else:
@@ -88,7 +86,7 @@ async def _load(
             encoded,
             figures,
             batch=options.batch,
-            seconds=seconds,
+            seconds=options.seconds,
             stop=stop,
         )
     progress = asyncio.create_task(_show(figures, total))

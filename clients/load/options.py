@@ -9,6 +9,7 @@ from clients.bounds import refuse_bytes, whole
 
 CLIENTS_MAX = 10_000  # connections: the most that one address has room for beside others
 TOTAL_MAX = 5_000_000  # orders of one load: their times are kept
+SECONDS = 60  # of a load without a file, as documented
 SECONDS_MAX = 3_600
 SEED_MAX = 10**9
 BATCH_MAX = 1_000  # orders in a message: the exchange's limit
@@ -78,7 +79,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         type=whole(1, SECONDS_MAX, "DURATION_SECONDS"),
         default=environment("DURATION_SECONDS") or None,
         metavar="N",
-        help=f"seconds to take at most (DURATION_SECONDS; 60, or {SECONDS_MAX} with FILE)",
+        help=f"seconds to take at most (DURATION_SECONDS; {SECONDS}, or {SECONDS_MAX} with FILE)",
     )
     parser.add_argument(
         "--batch",
@@ -108,4 +109,5 @@ def _run(options: argparse.Namespace, *_: object) -> int:
     from clients.load import command
 
     refuse_bytes(options)
+    options.seconds = options.seconds or (SECONDS_MAX if options.file else SECONDS)
     return command.run(options)
