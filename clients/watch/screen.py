@@ -121,11 +121,11 @@ def _book_lines(view: View, width: int, height: int, bar: str) -> list[Line]:
 
 def _trades_lines(view: View, height: int) -> list[Line]:
     """The newest first; those of the client are marked."""
-    newest = list(view.trades)[::-1][: max(height - 1, 0)]
     if height < 1:
         return []
-    if not newest:
+    if not view.trades:
         return [line(Span("no trades yet", Style.QUIET))]
+    newest = list(view.trades)[::-1][: height - 1]
     prices = aligned([trade.price for trade in newest])
     quantities = aligned([trade.quantity for trade in newest])
     rows = [

@@ -191,6 +191,13 @@ def test_picture_fills_any_size_and_no_more(width: int, height: int) -> None:
         assert max(map(width_of, lines)) <= width
 
 
+@pytest.mark.parametrize("height", range(1, 20))
+def test_no_trades_are_said_only_where_there_are_none(height: int) -> None:
+    """Also where there is no room to show one."""
+    assert "no trades yet" not in shown(a_view(client=""), 20, height)
+    assert "no trades yet" not in shown(a_view(client=""), 90, height)
+
+
 def test_picture_says_what_is_not_live() -> None:
     view = View(BTC, "", lambda _: None)
     assert "waiting for the book" in shown(view, 80, 10)[0]
