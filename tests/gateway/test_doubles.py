@@ -14,10 +14,10 @@ from gateway.websocket import frames
 from server.core.commands import PlaceOrder, SetInstrument
 from server.core.engine import Engine
 from server.core.instruments import Instrument
-from server.core.types import Stamp
+from server.core.types import INT64_MAX, Stamp
 from server.event_messages import delimited
 from server.rpc.http import present
-from server.rpc.http.doubles import E16, double_of, e8_of
+from server.rpc.http.doubles import E16, double_from, double_of, double_up_to, e8_of
 from server.rpc.http.encoded_depth import encoded_depth
 from server.rpc.http.given import Given
 from server.times import time_text
@@ -93,6 +93,19 @@ def test_long_sums_print_rounded_to_fifteen_digits(units: int, scale: int) -> No
     assert len(printed.normalize().as_tuple().digits) <= 15
     # Half of the fifteenth digit, which is worth most where the first is 1.
     assert abs(printed - exact) <= 5 * exact / DIGITS_15
+
+
+@given(st.integers(1, INT64_MAX))
+def test_limits_print_rounded_to_the_side_on_which_orders_are_taken(units: int) -> None:
+    most, least = Decimal(repr(double_up_to(units))), Decimal(repr(double_from(units)))
+    exact = Decimal(units) / 10**8
+    assert most <= exact <= least
+    assert exact - most < exact / 10**14
+    assert least - exact < exact / 10**14
+    for printed in (most, least):
+        assert len(printed.normalize().as_tuple().digits) <= 15
+    if units < DIGITS_15:
+        assert most == least == exact
 
 
 def test_book_written_by_hand_is_that_of_the_generated_code() -> None:

@@ -211,6 +211,20 @@ def test_instruments(market: Market, list_instrument: Callable[..., None]) -> No
     assert "100.25" in response.json()["message"]
 
 
+def test_orders_at_the_limits_of_an_instrument_are_taken_as_they_are_printed(
+    market: Market, list_instrument: Callable[..., None]
+) -> None:
+    """Also those of more digits than a double keeps."""
+    bounds = {"price_min_e8": 10**18 + 49, "quantity_min_e8": 10**15 + 4}
+    list_instrument(market.instrument, tick_e8=1, lot_e8=1, **bounds)
+    listed = market.http.get("/instruments").json()["instruments"]
+    (terms,) = [each for each in listed if each["instrument"] == market.instrument]
+    assert (terms["min_price"], terms["max_price"]) == (10000000000.0001, 92233720368.5477)
+    assert (terms["min_quantity"], terms["max_quantity"]) == (10000000.0000001, 92233720368.5477)
+    market.placed("buy", terms["min_quantity"], terms["min_price"])
+    market.placed("sell", terms["min_quantity"], terms["max_price"])
+
+
 def test_health(http: httpx.Client) -> None:
     response = http.get("/healthz")
     assert response.status_code == 200

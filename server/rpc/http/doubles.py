@@ -64,3 +64,20 @@ def double_of(units: int, scale: int = E8) -> float:
     if not -EXACT < units < EXACT:
         units = round(units, DIGITS_MAX - len(str(abs(units))))
     return units / scale
+
+
+def double_up_to(units: int) -> float:
+    """The largest of 15 digits that is at most `units` of 10^-8."""
+    step = _last_digit(units)
+    return units // step * step / E8
+
+
+def double_from(units: int) -> float:
+    """The smallest of 15 digits that is at least `units` of 10^-8."""
+    step = _last_digit(units)
+    return -(-units // step) * step / E8
+
+
+def _last_digit(units: int) -> int:
+    """What 1 is worth in the last digit that a double keeps."""
+    return int(10 ** max(len(str(abs(units))) - DIGITS_MAX, 0))

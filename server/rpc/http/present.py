@@ -16,7 +16,7 @@ from server.core.types import BUY, CANCELLED, LIMIT, SELL
 from server.event_messages import Standing
 from server.feed.activity import Activity
 from server.rpc.analytics import Analytics, average_e8
-from server.rpc.http.doubles import E16, double_of
+from server.rpc.http.doubles import E16, double_from, double_of, double_up_to
 from server.rpc.http.words import (
     PREVENTIONS,
     RULE_REASONS,
@@ -220,10 +220,10 @@ def instrument(into: market_service_pb2.Instrument, definition: Instrument) -> N
     into.instrument = definition.name
     into.tick_size = double_of(definition.tick_e8)
     into.lot_size = double_of(definition.lot_e8)
-    into.min_price = double_of(definition.price_min_e8)
-    into.max_price = double_of(definition.price_max_e8)
-    into.min_quantity = double_of(definition.quantity_min_e8)
-    into.max_quantity = double_of(definition.quantity_max_e8)
+    into.min_price = double_from(definition.price_min_e8)
+    into.max_price = double_up_to(definition.price_max_e8)
+    into.min_quantity = double_from(definition.quantity_min_e8)
+    into.max_quantity = double_up_to(definition.quantity_max_e8)
     into.maker_fee_rate = double_of(definition.maker_fee_e6, E6)
     into.taker_fee_rate = double_of(definition.taker_fee_e6, E6)
     into.self_trade_prevention = PREVENTIONS.of[definition.self_trade_prevention]
