@@ -11,9 +11,9 @@ An order has the fields of `POST /orders`: `client_id`, `side` (`buy`, `sell`), 
 `market`) and `quantity`, a limit order also `price`; optionally `instrument` (`BTC-USD`),
 `time_in_force` (`gtc`, `ioc`, `fok`), `post_only` (`true`, `false`), `self_trade_prevention`,
 `order_id` and `idempotency_key`, in any order of columns. Numbers are decimals of at most 8 places,
-with or without quotes, never through a float. A field of any other name, or one that comes twice,
-is refused: it would be lost without a word. What the exchange alone can judge, such as ticks, is
-left to it.
+with or without quotes, never through a float; those of JSON without quotes may have an exponent
+(`1e-08`), as encoders write it. A field of any other name, or one that comes twice, is refused: it
+would be lost without a word. What the exchange alone can judge, such as ticks, is left to it.
 
 All orders are in memory while they are sent, so that reading them takes no time from sending;
 hence `ORDERS_MAX`.
@@ -22,11 +22,12 @@ hence `ORDERS_MAX`.
 import csv
 import json
 from collections.abc import Callable, Iterator
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from clients.decimals import e8_of
+from clients.decimals import TEXT_MAX, NumberInvalidError, e8_of, text_of_e8
 from clients.requests import PlaceOrder
 from clients.types import OrderType, SelfTradePrevention, Side, TimeInForce
 
@@ -102,8 +103,7 @@ def order_of(fields: Fields) -> PlaceOrder:
             raise ValueError(f"{name} must be one of {allowed}; got {_shown(given[name])}")
     for name in NUMBERS:
         if name in given:
-            e8_of(given[name], name)
-            given[name] = str(given[name])
+            given[name] = text_of_e8(_units_of(given[name], name))
     given["instrument"] = given["instrument"] or DEFAULT_INSTRUMENT
     return PlaceOrder(**(given | {"post_only": _truth(given.get("post_only", False))}))
 
@@ -116,6 +116,18 @@ def _is_text(value: object) -> bool:
     except UnicodeEncodeError:  # JSON can name half a character
         return False
     return True
+
+
+def _units_of(value: Any, field: str) -> int:
+    if not isinstance(value, _Number) or len(value) > TEXT_MAX:
+        return e8_of(value, field)
+    try:
+        return e8_of(Decimal(value), field)
+    except NumberInvalidError as error:
+        raise NumberInvalidError(field, error.limit, value) from None
+    except InvalidOperation:
+        limit = "a decimal whose exponent has at most 18 digits"
+        raise NumberInvalidError(field, limit, value) from None
 
 
 def _truth(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tracemalloc
 from decimal import Decimal
 from pathlib import Path
 
@@ -88,6 +89,54 @@ def test_numbers_stay_as_they_are_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "quantity"),
+    [
+        ("1e-08", "0.00000001"),
+        ("1e-05", "0.00001"),
+        ("7e1", "70"),
+        ("7E+1", "70"),
+        ("1.25e-2", "0.0125"),
+        ("9.223372036854775807e10", "92233720368.54775807"),
+        ("0.0", "0"),
+        ("-1e0", "-1"),
+    ],
+)
+def test_numbers_of_json_are_taken_as_any_encoder_writes_them(
+    written: str, quantity: str, tmp_path: Path
+) -> None:
+    (order,) = read(tmp_path, json.dumps(BARE).replace('"quantity": 1', f'"quantity": {written}'))
+    assert order.quantity == quantity
+    assert f'"quantity":{quantity}'.encode() in http_body(order)
+
+
+@pytest.mark.parametrize(
+    ("written", "limit"),
+    [
+        ("1e999999999", "at most 92233720368.54775807"),
+        ("1e-999999999", "a number of at most 8 decimals"),
+        ("9.223372036854775808e10", "at most 92233720368.54775807"),
+        (f"1e{'9' * 30}", "a decimal whose exponent has at most 18 digits"),
+        (f"1e{'9' * 100_000}", "a decimal such as 70150.5"),
+        (f"1.{'0' * 100_000}", "a decimal such as 70150.5"),
+    ],
+)
+def test_absurd_numbers_of_json_cost_no_memory(written: str, limit: str, tmp_path: Path) -> None:
+    text = json.dumps(BARE).replace('"quantity": 1', f'"quantity": {written}')
+    path = tmp_path / "orders"
+    path.write_text(text, encoding="utf-8")
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileWrongError) as wrong:
+            read_orders(path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    shown = written if len(written) <= 60 else f"{written[:60]}…"
+    assert f"quantity must be {limit}" in str(wrong.value)
+    assert str(wrong.value).endswith(f"; got {shown}")
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "the header must name client_id, side, type, quantity too; got ''"),
@@ -109,7 +158,12 @@ def test_numbers_stay_as_they_are_written(tmp_path: Path) -> None:
         (json.dumps(BARE | {"side": ["buy"]}), "side must be one of buy, sell; got ['buy']"),
         (json.dumps(BARE | {"post_only": "yes"}), "post_only must be true or false; got 'yes'"),
         (json.dumps(BARE | {"post_only": {}}), "post_only must be true or false; got {}"),
-        (json.dumps(BARE | {"quantity": 1e-9}), "quantity must be a decimal such as 70150.5"),
+        (json.dumps(BARE | {"quantity": 1e-9}), "a number of at most 8 decimals; got 1e-09"),
+        (
+            json.dumps(BARE | {"quantity": "1e-8"}),
+            "must be a decimal such as 70150.5, without expo",
+        ),
+        (f"{HEADER}\n,a,,sell,market,,7e1,\n", "a decimal such as 70150.5, without exponent"),
         (json.dumps(BARE | {"quantity": "0.123456789"}), "a number of at most 8 decimals"),
         (json.dumps(BARE | {"quantity": True}), "quantity must be a string, Decimal or int"),
         ('{"client_id":"a","quantity":NaN}', "NaN is not a number of JSON"),
