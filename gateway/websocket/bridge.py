@@ -134,7 +134,7 @@ class Bridge:
         tell_debug("connection opened", **link.about)
         outgoing = Outgoing(link, self._writer)
         self.outgoing.add(outgoing)
-        session = Session(outgoing, self.channels, self._calls)
+        session = Session(outgoing, self.channels, self._calls, link.about["address"])
         outgoing.send(Frame({"type": "connected", "client_id": name, "timestamp": now_text()}))
         try:
             with suppress(ConnectionClosed):
@@ -198,7 +198,8 @@ def about(name: str, link: Link) -> dict[str, str]:
     """Say by what a connection is known: to its client, to the gateway, and from where."""
     headers = Headers() if link.request is None else link.request.headers
     found = {"connection": name, "request_id": headers.get("X-Request-Id", "")}
-    return found | {"address": headers.get("X-Forwarded-For", "")}
+    # The last address is what the gateway saw; those before it are the client's own.
+    return found | {"address": headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()}
 
 
 async def serving_at(bridge: Bridge, listener: socket.socket) -> Server:

@@ -18,6 +18,7 @@ INSTRUMENT_DEFAULT: Final = "BTC-USD"
 INSTRUMENTS_PER_FRAME_MAX: Final = 100
 FROM_SEQUENCE: Final = "from_sequence"
 REQUEST_ID: Final = "x-request-id"
+FORWARDED: Final = "x-forwarded-for"
 NAME: Final = re.compile("[!-~]{1,128}", re.ASCII)
 """What metadata can hold; the server takes none that is longer."""
 BAD_REQUEST: Final = 3
@@ -175,3 +176,9 @@ def name_in(frame: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """The client's name for a request as metadata, so that the server's log has it too."""
     name = frame.get("request_id")
     return ((REQUEST_ID, name),) if isinstance(name, str) and NAME.fullmatch(name) else ()
+
+
+def caller_at(address: str) -> tuple[tuple[str, str], ...]:
+    """A client's address as metadata, so that what he sends here and over HTTP draws on one budget;
+    nothing where the gateway named none."""
+    return ((FORWARDED, address),) if NAME.fullmatch(address) else ()

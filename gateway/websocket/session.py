@@ -34,6 +34,7 @@ from gateway.websocket.requests import (
     NUMBERS,
     SHOWN_MAX,
     BadFrame,
+    caller_at,
     channels_of,
     check_numbers,
     decimal_of,
@@ -67,10 +68,12 @@ class Calls:
 class Session:
     """One client. Nothing here refers to the session itself, so that it is gone with its client."""
 
-    def __init__(self, outgoing: Outgoing, channels: Channels, calls: Calls) -> None:
+    def __init__(self, outgoing: Outgoing, channels: Channels, calls: Calls, address: str) -> None:
+        """`address` is the client's, as the gateway saw it; "" where it said none."""
         self._outgoing = outgoing
         self._channels = channels
         self._calls = calls
+        self._caller = caller_at(address)
         self._joined: dict[str, Channel] = {}
         self._catching_up: dict[str, asyncio.Task[None]] = {}
 
@@ -228,7 +231,8 @@ class Session:
         change = keyed(
             ReplaceOrder(named.order_id, price, quantity, named.client_id, named.idempotency_key)
         )
-        call = partial(self._calls.grpc.ReplaceOrder, metadata=name_in(frame))
+        metadata = (*self._caller, *name_in(frame))
+        call = partial(self._calls.grpc.ReplaceOrder, metadata=metadata)
         reply = await self._calls.connection.command(call, replace_message(change), change)
         replaced = replaced_of(reply)
         return {
@@ -245,7 +249,8 @@ class Session:
 
     async def _call(self, call: Any, request: Message, frame: dict[str, Any]) -> dict[str, Any]:
         try:
-            reply = await call(request, timeout=CALL_S, metadata=name_in(frame))
+            metadata = (*self._caller, *name_in(frame))
+            reply = await call(request, timeout=CALL_S, metadata=metadata)
         except grpc.aio.AioRpcError as failure:
             # Any command will do: it says that the call may have been carried out.
             raise error_of(failure, self._calls.connection.address, CancelOrders("")) from None

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.gateway.websocket_client import client_of
 from tests.running import Starter
 
 ORDER = {"client_id": "c-1", "side": "buy", "type": "limit", "price": 100, "quantity": 1}
@@ -42,3 +43,24 @@ def test_headers_tell_the_limit_and_429_when_to_come_back(starter: Starter, tmp_
             reply = client.get("/healthz")
             assert reply.status_code == 200
             assert "x-ratelimit-limit" not in reply.headers
+
+
+def test_a_websocket_draws_on_the_budget_of_its_client_s_address(
+    starter: Starter, tmp_path: Path
+) -> None:
+    """Which is the same over HTTP, and not that of other clients."""
+    configuration = tmp_path / "slow.toml"
+    configuration.write_text("[rates]\norders_per_s = 1\n", encoding="utf-8")
+    everything = starter.up("--config", str(configuration))
+    busy, other = "127.0.0.2", "127.0.0.3"
+    over_http = httpx.HTTPTransport(local_address=busy)
+    with httpx.Client(base_url=everything.http, transport=over_http) as http:
+        orders = [{**ORDER, "client_id": f"c-{number}"} for number in range(600)]
+        assert http.post("/orders/batch", json={"orders": orders}).status_code == 200
+    with client_of(everything.http, source_address=(busy, 0)) as client:
+        client.send(ORDER | {"client_id": "new-1"})
+        (detail,) = client.until("error")["details"]
+        assert detail["reason"] == "RATE_LIMITED"
+        assert detail["metadata"]["value"] == f"address {busy}"
+    with client_of(everything.http, source_address=(other, 0)) as client:
+        client.ask(ORDER | {"client_id": "new-2"}, "order_accepted")

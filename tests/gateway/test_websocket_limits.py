@@ -103,9 +103,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[Served]:
+async def served(connection: object) -> AsyncIterator[Served]:
     exchange = Exchange()
-    bridge = Bridge(cast("Any", exchange), cast("Any", Nowhere()))
+    bridge = Bridge(cast("Any", exchange), cast("Any", connection))
     server = await serving_at(bridge, bridges.listening("127.0.0.1:0"))
     port = next(iter(server.sockets)).getsockname()[1]
     here = Served(port, bridge, exchange)
@@ -131,9 +131,9 @@ class Nowhere:
         unary_stream = stream_stream = unary_unary
 
 
-def run(test: Callable[[Served], Coroutine[Any, Any, None]]) -> None:
+def run(test: Callable[[Served], Coroutine[Any, Any, None]], connection: object = Nowhere) -> None:
     async def with_bridge() -> None:
-        async with served() as here:
+        async with served(connection) as here:
             await test(here)
 
     asyncio.run(with_bridge())

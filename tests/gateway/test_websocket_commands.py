@@ -1,0 +1,62 @@
+"""Orders, cancels and replaces over the WebSocket: what goes on to the exchange, and as whose."""
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import grpc
+import pytest
+
+from clients.errors import UnavailableError
+from tests.gateway.test_websocket_limits import HANDSHAKE, TEXT, Served, frame, run, until_error
+
+
+class Refusing:
+    """A way to an exchange that refuses every command, and keeps what was passed with it."""
+
+    address = ""
+
+    def __init__(self) -> None:
+        self.channel = self
+        self.passed: dict[str, tuple[tuple[str, str], ...]] = {}
+
+    def unary_unary(self, path: str, **_: object) -> Callable[..., Coroutine[Any, Any, None]]:
+        async def call(_: object, timeout: float, metadata: tuple[tuple[str, str], ...]) -> None:
+            assert timeout
+            self.passed[path.rpartition("/")[2]] = metadata
+            raise UnavailableError("refused", code=grpc.StatusCode.UNAVAILABLE)
+
+        return call
+
+    unary_stream = stream_stream = unary_unary
+
+    async def command(self, call: Any, message: object, _: object) -> None:
+        await call(message, timeout=1.0)
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "caller"),
+    [
+        (b"10.0.0.2", (("x-forwarded-for", "10.0.0.2"),)),
+        (b"192.0.2.9, 2001:db8::1", (("x-forwarded-for", "2001:db8::1"),)),
+        (b"", ()),
+        (b"\xff", ()),
+    ],
+)
+def test_commands_are_those_of_the_address_that_the_gateway_saw(
+    forwarded: bytes, caller: tuple[tuple[str, str], ...]
+) -> None:
+    """Else all clients would draw on one budget, that of the bridge."""
+    connection = Refusing()
+
+    async def test(here: Served) -> None:
+        header = b"Host: here\r\nX-Forwarded-For: " + forwarded
+        client = await here.connect(HANDSHAKE.replace(b"Host: here", header))
+        for kind in ("order", "cancel", "replace"):
+            wish = {"type": kind, "order_id": "o", "client_id": "c", "request_id": "mine"}
+            client.writer.write(frame(TEXT, json.dumps(wish).encode()))
+            assert (await until_error(client))["error"] == "refused"
+
+    run(test, connection)
+    named = (*caller, ("x-request-id", "mine"))
+    assert connection.passed == dict.fromkeys(("PlaceOrder", "CancelOrder", "ReplaceOrder"), named)
