@@ -4,9 +4,10 @@ from json import dumps
 from pathlib import Path
 from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 
 from gateway.errors import ENDED, body_of
+from gateway.json_fields import TAKES
 from gateway.routes import JsonRoute, json_routes
 
 HTTP_FILTERS: Final = "type.googleapis.com/envoy.extensions.filters.http"
@@ -17,15 +18,6 @@ to files and to WebSockets."""
 STRICT_JSON: Final = "exchange.strict_json"
 UNAVAILABLE: Final = 14
 """gRPC's code."""
-
-TAKES: Final = {
-    FieldDescriptor.TYPE_STRING: "a string",
-    FieldDescriptor.TYPE_DOUBLE: "a finite number",
-    FieldDescriptor.TYPE_BOOL: "true or false",
-    # What the gateway and the server have among themselves.
-    FieldDescriptor.TYPE_MESSAGE: "for callers",
-}
-"""What a field takes in a body, in the words of a refusal."""
 
 
 def lua() -> dict[str, Any]:

@@ -5,12 +5,16 @@
 
 import json
 import re
-import sys
+from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+from functools import cache
+from math import isfinite
 from typing import Any, Final
 
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import ParseDict
 
+from gateway.json_fields import TAKES
 from gateway.websocket.frames import DIGITS
 
 CHANNELS: Final = ("trades", "orders", "orderbook", "ticker", "depth")
@@ -25,8 +29,10 @@ BAD_REQUEST: Final = 3
 EXHAUSTED: Final = 8
 SHOWN_MAX: Final = 100
 """Characters of a wrong value that an error repeats."""
-DOUBLE_MAX: Final = sys.float_info.max
+SEQUENCE_DIGITS_MAX: Final = 19
 NUMBERS: Final = ("price", "quantity")
+TRUTHS: Final = {"true": True, "false": False}
+"""In quotes, as fields take them over HTTP too."""
 INTERNAL: Final = ("unreadable",)
 """Not for callers: what the gateway and the server have among themselves."""
 NUMERIC: Final = re.compile(r"[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]+)?")
@@ -46,17 +52,31 @@ class BadFrame(Exception):
         self.code = code
 
 
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """A number that no double holds, and which no field takes."""
+
+    written: str
+
+    def __str__(self) -> str:
+        return self.written
+
+
 def parsed(text: str) -> dict[str, Any]:
     """The object that a client sent, with the order's type under `order_type`. Whatever its type
     is, its `request_id` is text, or there is none."""
     try:
-        frame = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
-    except RecursionError:
-        raise BadFrame("the frame is nested too deeply: send one flat JSON object") from None
+        frame = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_float=_number,
+            parse_int=_whole,
+            parse_constant=_no_number,
+        )
     except ValueError as error:
         raise BadFrame(f"the frame is not JSON ({error}): send one JSON object") from None
     if not isinstance(frame, dict):
-        raise BadFrame(f"the frame is a JSON {type(frame).__name__}: send an object with a type")
+        raise BadFrame(f"the frame {shown(frame)} is not an object: send an object with a type")
     name = frame.get("request_id")
     if name is not None and not isinstance(name, str):
         raise BadFrame(f'request_id {shown(name)} is not text: send one such as "1", or none')
@@ -72,17 +92,15 @@ def check_numbers(frame: dict[str, Any]) -> None:
         given = frame.get(field)
         if given is not None and not _is_number(given):
             raise BadFrame(
-                f"{field} {json.dumps(given)[:SHOWN_MAX]} is not a number: send one such as "
-                "70150.5, with or without quotes"
+                f"{field} {shown(given)} is not a finite number: send one such as 70150.5, with "
+                "or without quotes"
             )
 
 
 def _is_number(given: object) -> bool:
     if isinstance(given, str):
         return NUMERIC.fullmatch(given) is not None
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        return False
-    return abs(given) <= DOUBLE_MAX
+    return isinstance(given, int | float) and not isinstance(given, bool)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -92,6 +110,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content["type"] = types[0]
         content.setdefault("order_type", types[-1])
     return content
+
+
+def _number(text: str) -> float | TooLarge:
+    number = float(text)
+    return number if isfinite(number) else TooLarge(text)
+
+
+def _whole(text: str) -> int | TooLarge:
+    # Python refuses some thousand digits in words of its own.
+    return int(text) if isfinite(float(text)) else TooLarge(text)
 
 
 def _no_number(word: str) -> float:
@@ -137,10 +165,11 @@ def sequence_of(frame: dict[str, Any]) -> int | None:
         return None
     text = str(given)
     whole = isinstance(given, int | str) and not isinstance(given, bool)
-    if not whole or not text.isascii() or not text.isdigit() or len(text) > 19:
+    digits = text.isascii() and text.isdigit() and len(text) <= SEQUENCE_DIGITS_MAX
+    if not whole or not digits:
         raise BadFrame(
-            f"{FROM_SEQUENCE} {shown(given)} is not a whole number from 0: send a sequence that "
-            "you were sent"
+            f"{FROM_SEQUENCE} {shown(given)} is not a whole number from 0 of at most "
+            f"{SEQUENCE_DIGITS_MAX} digits: send a sequence that you were sent"
         )
     return max(int(text) - 1, 0)
 
@@ -162,14 +191,53 @@ def decimal_of(frame: dict[str, Any], field: str) -> Decimal | int | None:
 
 
 def message_of(fields: dict[str, Any], into: Any) -> Any:
-    """The message of the HTTP interface that the fields make."""
-    own = {name: value for name, value in fields.items() if name not in INTERNAL}
-    return ParseDict(own, into, ignore_unknown_fields=True)
+    """The message of the HTTP interface that the fields make; raises `BadFrame` where one takes no
+    such value."""
+    own = {}
+    known = _fields_by_name(into.DESCRIPTOR)
+    for name, value in fields.items():
+        field = known.get(name)
+        if field is not None and value is not None:
+            own[field.name] = _held(field, name, value)
+    return ParseDict(own, into)
+
+
+@cache
+def _fields_by_name(message: Descriptor) -> dict[str, FieldDescriptor]:
+    """By each name that JSON may use for a field of callers."""
+    fields = [field for field in message.fields if field.name not in INTERNAL]
+    return {name: field for field in fields for name in (field.json_name, field.name)}
+
+
+def _held(field: FieldDescriptor, name: str, value: Any) -> Any:
+    """A value as its field holds it; numbers are checked apart."""
+    is_text = isinstance(value, str)
+    if field.type == field.TYPE_BOOL and is_text and value in TRUTHS:
+        return TRUTHS[value]
+    fits = {field.TYPE_STRING: is_text, field.TYPE_BOOL: isinstance(value, bool)}
+    if not fits.get(field.type, True):
+        text = cut(value) if is_text else shown(value)
+        raise BadFrame(f'{name} "{text}" is not {TAKES[field.type]}: send one that is')
+    if is_text and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadFrame(
+                f"{name} {shown(value)} holds half a surrogate pair: send whole characters"
+            ) from None
+    return value
 
 
 def shown(value: object) -> str:
-    """Show a value as in the frame."""
-    return json.dumps(value, ensure_ascii=False)[:SHOWN_MAX]
+    """Show a value as in the frame, cut where it is long."""
+    if isinstance(value, TooLarge):
+        return cut(value.written)
+    return cut(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def cut(text: str) -> str:
+    """Give the beginning of a long text."""
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
 
 
 def name_in(frame: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 import grpc
-from google.protobuf.json_format import MessageToDict, ParseError
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from clients.connection import Connection
@@ -91,8 +91,9 @@ class Session:
             answer = await handler_of(frame)(self, frame)
         except BadFrame as bad:
             answer = error(str(bad), bad.code)
-        except ParseError as wrong:
-            answer = error(f"the frame has a field of the wrong type: {wrong}", BAD_REQUEST)
+        except RecursionError:
+            sentence = "the frame is nested too deeply: send one flat JSON object"
+            answer = error(sentence, BAD_REQUEST)
         except NumberInvalidError as unusable:
             answer = unusable_number(frame, unusable)
         except ExchangeError as refused:

@@ -106,6 +106,61 @@ def test_a_number_out_of_range_is_told_with_field_limit_and_value(
     ]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[(name, wrong) for name in ("client_id", "side", "orderId") for wrong in (5, True, ["a"])],
+        ("time_in_force", {}),
+        ("instrument", 1.5),
+        ("post_only", 1),
+        ("post_only", "yes"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_over_each_door_alike(
+    client: Client, market: Market, field: str, value: object
+) -> None:
+    order = {"side": "buy", "type": "limit", "price": 1, "quantity": 1} | {field: value}
+    refused = market.post(**order).json()["message"]
+    client.send({"client_id": market.prefix, "instrument": market.instrument} | order)
+    error = client.until("error")
+    assert (error["error"], error["code"]) == (refused, 3)
+    assert refused.endswith(": send one that is")
+    assert market.get("/market/orderbook")["bids"] == []
+
+
+@pytest.mark.parametrize("written", ["1" * 5_000, "-" + "1" * 5_000, "1e400"])
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("order", "price"),
+        ("replace", "quantity"),
+        ("cancel", "order_id"),
+        ("ping", "request_id"),
+        ("subscribe", "channels"),
+        ("subscribe", "from_sequence"),
+    ],
+)
+def test_a_number_of_any_length_is_named_with_its_field(
+    client: Client, kind: str, field: str, written: str
+) -> None:
+    more = '"channels":["trades"],' if field == "from_sequence" else ""
+    client.send(f'{{"type":"{kind}",{more}"{field}":{written}}}')
+    error = client.until("error")
+    assert error["error"].replace('"', "").startswith(f"{field} {written[:100]}")
+    assert " is not " in error["error"]
+
+
+@pytest.mark.parametrize("post_only", [True, "true", False, "false", None])
+def test_a_truth_is_taken_over_each_door_alike(
+    client: Client, market: Market, post_only: object
+) -> None:
+    order = {"side": "buy", "type": "limit", "price": 1, "quantity": 1, "post_only": post_only}
+    over_http = market.post(**order).json()["order"]
+    named = {"client_id": market.prefix, "instrument": market.instrument}
+    placed = client.ask(named | order, "order_accepted")["order"]
+    assert placed["post_only"] == over_http["post_only"] == (post_only in (True, "true"))
+
+
 @pytest.mark.parametrize("name", [5, 1.5, True, ["1"], {}], ids=str)
 @pytest.mark.parametrize(
     "kind", ["subscribe", "unsubscribe", "order", "limit", "cancel", "replace", "ping"]

@@ -1,13 +1,18 @@
 """Orders, cancels and replaces over the WebSocket: what goes on to the exchange, and as whose."""
 
+import asyncio
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import grpc
 import pytest
 
 from clients.errors import UnavailableError
+from gateway.websocket.frames import Frame
+from gateway.websocket.open_channels import Channels
+from gateway.websocket.session import Calls, Session
 from tests.gateway.test_websocket_limits import HANDSHAKE, TEXT, Served, frame, run, until_error
 
 
@@ -60,3 +65,25 @@ def test_commands_are_those_of_the_address_that_the_gateway_saw(
     run(test, connection)
     named = (*caller, ("x-request-id", "mine"))
     assert connection.passed == dict.fromkeys(("PlaceOrder", "CancelOrder", "ReplaceOrder"), named)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":"subscribe","channels":["trades"],"instrument":%s}',
+        '{"type":"cancel","order_id":%s}',
+        '{"type":%s}',
+    ],
+)
+def test_a_frame_is_answered_however_deep_it_is_nested(text: str) -> None:
+    """Also where what reads it still goes as deep, and what shows it in the answer can't."""
+    sent: list[Frame] = []
+    outgoing, nothing = cast("Any", SimpleNamespace(send=sent.append)), cast("Any", None)
+    session = Session(outgoing, Channels(nothing), Calls(cast("Any", Refusing())), "")
+
+    async def test() -> None:
+        for depth in range(1_000):
+            await session.take(text % ("[" * depth + "1" + "]" * depth))
+
+    asyncio.run(test())
+    assert len(sent) == 1_000
