@@ -107,9 +107,8 @@ class LeasedLimiter(Limiter):
                 if now_ns - lease.asked_ns > ON_ITS_WAY_NS:
                     self._tell_soon(holder)
                 if wait_ns > longest_ns:
-                    left = max(0, lease.balance + room)
                     longest_ns = wait_ns
-                    refused = Verdict(self.kind, holder, self.limit, left, wait_ns)
+                    refused = Verdict(self.kind, holder, self.limit, max(0, most), wait_ns)
             least = min(least, lease.balance + room - units)
         if refused is not None:
             self.refused_count += max(wanted.values())

@@ -258,8 +258,8 @@ RULES: Final[dict[IntEnum, Rule]] = {
     EdgeReason.RATE_LIMITED: Rule(
         _BUSY,
         True,
-        "{field}: {value} has used up its {limit}, and nothing happened: try again after the time"
-        " in retry-after, or send fewer",
+        "{field}: {value} has too little left of its {limit} at this moment, and nothing happened:"
+        " try again after the time in retry-after, or send fewer",
     ),
     EdgeReason.NOT_SERVING: Rule(
         _DOWN, True, "the {field} is {value}: try again in a moment, nothing happened"

@@ -27,7 +27,7 @@ def test_headers_tell_the_limit_and_429_when_to_come_back(starter: Starter, tmp_
         assert over.headers["retry-after"] == "1"
         assert over.json()["code"] == 8
         assert over.json()["error"] == over.json()["message"]
-        assert "used up its 1" in over.json()["error"]
+        assert "too little left of its 1" in over.json()["error"]
         orders = [{**ORDER, "client_id": "x" * 64, "order_id": f"{n:064}"} for n in range(300)]
         many = over
         while many.status_code == 429:

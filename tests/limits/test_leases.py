@@ -176,6 +176,20 @@ def test_who_passes_is_told_what_is_left_here_and_in_redis() -> None:
     assert site.limiter.take({"client a": 3 * LIMIT}).remaining == 0
 
 
+def test_who_is_refused_is_told_what_passes_at_this_moment() -> None:
+    """However much of the budget Redis still has: none of that was leased yet."""
+    site = Site()
+    assert site.passes(BLOCK)
+    refused = site.limiter.take({"client a": 1})
+    assert (refused.retry_after_ns > 0, refused.remaining) == (True, 0)
+    (wish,) = site.limiter.wishes(10)
+    site.limiter.granted(wish, BLOCK, (LIMIT - 5) * UNIT_US)
+    refused = site.limiter.take({"client a": LIMIT})
+    assert (refused.retry_after_ns > 0, refused.remaining) == (True, BLOCK + 5)
+    assert site.passes(refused.remaining)
+    assert not site.passes()
+
+
 def test_more_than_a_block_passes_once_nothing_is_owed() -> None:
     site = Site()
     assert site.passes(5 * BLOCK)

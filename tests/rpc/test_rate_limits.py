@@ -167,7 +167,7 @@ async def test_a_batch_takes_as_many_as_it_holds_of_each_client(tmp_path: Path) 
         assert info.reason == "RATE_LIMITED"
         assert info.metadata["value"] == "address 127.0.0.1"
         assert info.metadata["retry_safe"] == "true"
-        assert "used up its 3" in (failure.details() or "")
+        assert "too little left of its 3" in (failure.details() or "")
         await only_one_is_left_to_c_1_elsewhere(served)
 
 
