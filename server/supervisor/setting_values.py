@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import parse_qsl
 
 from server.core.words import PREVENTIONS, numbers_of
 from server.decimals import decimal_text
@@ -23,6 +24,28 @@ POSTGRES_URL: Final = re.compile(
 REDIS_URL: Final = re.compile(
     rf"rediss?://{_WHO}(?P<places>{_AT})(?:/[0-9]{{0,5}})?(?:\?[!-~]*)?", re.ASCII
 )
+LIBPQ_ONLY: Final = frozenset(
+    {
+        "channel_binding",
+        "connect_timeout",
+        "fallback_application_name",
+        "gssencmode",
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "load_balance_hosts",
+        "sslcompression",
+        "sslsni",
+        "tcp_user_timeout",
+    }
+)
+"""Parameters of an address for libpq alone, which PostgreSQL would take for settings of its own."""
+PARAMETER_WORDS: Final = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    # Nothing here encrypts by GSSAPI, so it can't be promised.
+    "gssencmode": ("disable", "prefer"),
+}
 NOT_SHOWN: Final = "(not shown)"
 ENDPOINT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
 
@@ -80,9 +103,25 @@ def endpoints_of(name: str, given: Given) -> str:
 
 
 def postgres_url_of(name: str, given: Given) -> str:
-    """The URL of a PostgreSQL database, unchanged."""
+    """The URL of a PostgreSQL database, without `LIBPQ_ONLY`, none of which changes anything here:
+    who connects has time limits of its own and notices a dead connection by them, takes several
+    hosts in their order, names itself, tells the host's name in TLS, and never uses channel
+    binding, TLS compression or GSSAPI encryption."""
     wanted = "a URL such as postgresql://exchange@127.0.0.1:5432/exchange"
-    return _url(name, given, POSTGRES_URL, wanted)
+    address, _, query = _url(name, given, POSTGRES_URL, wanted).partition("?")
+    query, mark, fragment = query.partition("#")
+    kept = []
+    for parameter in query.split("&"):
+        named = dict(parse_qsl(parameter))
+        for key, value in named.items():
+            words = PARAMETER_WORDS.get(key)
+            if words and value not in words:
+                limit = f"a URL whose {key} is one of {', '.join(words)}"
+                raise wrong(name, given._replace(value=NOT_SHOWN), limit)
+        if not LIBPQ_ONLY & named.keys():
+            kept.append(parameter)
+    query = "&".join(kept)
+    return f"{address}{'?' if query else ''}{query}{mark}{fragment}"
 
 
 def redis_url_of(name: str, given: Given) -> str:

@@ -171,6 +171,9 @@ def test_samples_are_right() -> None:
         ({}, {"REDIS_URL": "redis://127.0.0.1:6379/first"}, "redis_url is '(not shown)'"),
         ({}, {"POSTGRES_URL": "postgresql://a:5432,b:0/x"}, "postgres_url is '(not shown)'"),
         ({}, {"POSTGRES_URL": "postgresql://[::1/x"}, "postgres_url is '(not shown)'"),
+        ({}, {"POSTGRES_URL": "postgresql://a/x?sslmode=on"}, "sslmode is one of disable, allow"),
+        ({}, {"POSTGRES_URL": "postgresql://a?user=b&sslmode=verify_ca"}, "verify-ca, verify-full"),
+        ({}, {"POSTGRES_URL": "postgresql://a/x?gssencmode=require"}, "one of disable, prefer"),
         ({}, {"POSTGRES_HOST": "/run/postgresql"}, "postgres_host is '/run/postgresql'"),
     ],
 )
@@ -238,6 +241,7 @@ def test_quiet_streams_are_not_taken_for_lost(tmp_path: Path) -> None:
         ("", {"KAFKA_BROKERS": "user:hush-hush@h:9092"}),
         ("", {"EXCHANGE_POSTGRES": "postgresql://user:hush-hush@h/x"}),
         ("", {"POSTGRES_URL": "mysql://user:hush-hush@h/x"}),
+        ("", {"POSTGRES_URL": "postgresql://h/x?sslmode=on&password=hush-hush"}),
         ("", {"REDIS_URL": "redis://:hush-hush@h:port"}),
         ("", {"REDIS_HOST": "user:hush-hush@h"}),
     ],
@@ -257,10 +261,28 @@ def test_a_password_in_the_wrong_place_is_not_repeated(
         "postgres://u:p@ss@db_1/x?sslmode=require",
         "postgresql://a:5432,b:5433/x",
         "postgresql:///x?host=/run/postgresql",
+        "postgresql://a/x?sslmode=verify-full&sslrootcert=%2Fca.pem&sslnegotiation=direct",
+        "postgresql://a/x?search_path=exchange&application_name=connect_timeout",
     ],
 )
 def test_addresses_of_all_kinds_are_taken_as_they_are(url: str) -> None:
     assert load({}, {"POSTGRES_URL": url}).postgres_url == url
+
+
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [
+        ("?sslmode=require&channel_binding=require", "?sslmode=require"),
+        ("?connect_timeout=10&search_path=x%2Cy&keepalives_idle=30#a", "?search_path=x%2Cy#a"),
+        ("?connect%5Ftimeout=10&gssencmode=prefer", ""),
+        ("?tcp_user_timeout=5&load_balance_hosts=random&keepalives=1", ""),
+    ],
+)
+def test_what_only_libpq_knows_is_left_out_of_an_address(query: str, left: str) -> None:
+    """Providers put it into the addresses that they give out; PostgreSQL would take it for a
+    setting of its own, and refuse it."""
+    url = "postgresql://u:p@h:5432/x"
+    assert load({}, {"POSTGRES_URL": url + query}).postgres_url == url + left
 
 
 def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
