@@ -45,6 +45,7 @@ from server.followers.journal_reader import (
     JournalDiffers,
     JournalEndsBefore,
     JournalNotKept,
+    JournalOther,
     JournalReader,
     Progress,
     Reached,
@@ -168,7 +169,7 @@ class Following:
     async def _read(self, reader: JournalReader, opened: Reached) -> None:
         try:
             await self._read_on(reader, opened)
-        except (JournalNotKept, JournalEndsBefore, JournalDiffers) as refusal:
+        except (JournalNotKept, JournalOther, JournalEndsBefore, JournalDiffers) as refusal:
             if self._accepted.is_set():
                 return  # It was asked for what follows all that was read; the part may have less.
             raise self._stopped(refusal, opened) from refusal
@@ -182,6 +183,10 @@ class Following:
             remedies = ["put archived files back", self._follower.remedy_not_kept]
             return FollowerStopped(f"{why}; {', or '.join(filter(None, remedies))}")
         self.reached = Reached(0)
+        if isinstance(refusal, JournalOther):
+            return FollowerStopped(
+                f"it is that of another exchange, whose journal is {opened.journal}: {OWN}"
+            )
         if isinstance(refusal, JournalEndsBefore):
             copied = f"{remedy} if the journal was put back from a copy, else " if remedy else ""
             return FollowerStopped(

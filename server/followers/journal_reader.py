@@ -10,8 +10,8 @@ The first stream or report under a name *registers* it, durably, at the position
 on from: from then on the server keeps the journal after the follower's position, connected or not,
 until `AdminService.RemoveFollower`. `report` moves the position on, so it is called only with what
 is durable on the follower's side; a stream that asks for less moves it back. A position that lies
-before what is still kept is answered with OUT_OF_RANGE and the first sequence that is there, one
-after the journal's end, or at which it says another time, with INVALID_ARGUMENT.
+before what is still kept is answered with OUT_OF_RANGE and the first sequence that is there, one of
+another journal, after the journal's end, or at which it says another time, with INVALID_ARGUMENT.
 """
 
 import asyncio
@@ -55,6 +55,8 @@ class Reached(NamedTuple):
     sequence: int
     time_ns: int = 0
     """Stamp of that sequence; 0 where it is not known."""
+    journal: str = ""
+    """Identity of the journal that was taken in, hexadecimal; empty where it is not known."""
 
 
 Progress = Callable[[Reached], None]
@@ -65,12 +67,22 @@ class JournalNotKept(Exception):
     """What comes next is not in the journal any more; the text is the server's."""
 
 
+class JournalOther(Exception):
+    """The position is one of another journal."""
+
+
 class JournalEndsBefore(Exception):
-    """The journal has not reached the position: it is another one, or was put back from a copy."""
+    """The journal has not reached the position: it was put back from a copy, or, where the position
+    does not tell of which one it is, may be another one."""
 
 
 class JournalDiffers(Exception):
-    """The journal has something else at the position: it was put back from a copy since."""
+    """The journal has something else at the position, and was put back from a copy since, or may
+    be another one."""
+
+
+_REFUSALS: Final = {"journal": JournalOther, "after_time_ns": JournalDiffers}
+"""By the field of a request that is refused; by any other, the journal ends before it."""
 
 
 def frames(message: StreamJournalResponse) -> Iterator[bytes]:
@@ -107,13 +119,17 @@ class JournalReader:
         self, position: Callable[[], Reached], *, must_be_kept: bool = False
     ) -> AsyncGenerator[StreamJournalResponse, None]:
         """Everything after `position()`, and then what comes; never ends by itself, but raises
-        `JournalNotKept`, `JournalEndsBefore` and `JournalDiffers` where asked to."""
+        `JournalNotKept`, `JournalOther`, `JournalEndsBefore` and `JournalDiffers` where asked
+        to."""
         delays = Delays(RETRY_MAX_S)
         told = False
         while True:
             after = position()
             request = StreamJournalRequest(
-                follower=self._follower, after_sequence=after.sequence, after_time_ns=after.time_ns
+                follower=self._follower,
+                after_sequence=after.sequence,
+                after_time_ns=after.time_ns,
+                journal=after.journal,
             )
             call = self._stub.StreamJournal(request)
             try:
@@ -129,8 +145,8 @@ class JournalReader:
                 if must_be_kept and error.code() is grpc.StatusCode.OUT_OF_RANGE:
                     raise JournalNotKept(error.details()) from error
                 if must_be_kept and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
-                    differs = str(error.details()).startswith("after_time_ns")
-                    raise (JournalDiffers if differs else JournalEndsBefore) from error
+                    field, _, _ = str(error.details()).partition(" ")
+                    raise _REFUSALS.get(field, JournalEndsBefore) from error
                 why = f"{error.code().name}: {error.details()}"
             finally:
                 call.cancel()

@@ -116,7 +116,6 @@ class PostgresFollower:
         self._partitions = Partitions(kept)
         self._pool: Any = None
         self._connection: Any = None
-        self._journal = ""
         self._sequence = self._time_ns = 0
         self._settled: int | None = None
         """Where the tables are, whatever happens to the server; None: at `_sequence`."""
@@ -150,14 +149,14 @@ class PostgresFollower:
         )
         self._accounts.forget()
         self._partitions.due_ns = 0
-        self._journal, self._sequence, self._time_ns = tuple(row) if row else ("", 0, 0)
+        journal, self._sequence, self._time_ns = tuple(row) if row else ("", 0, 0)
         forgetful = await connection.fetchval("SHOW synchronous_commit") == "off"
         self._settled = self._sequence if forgetful else None
         if forgetful:
             async with connection.transaction():
                 await connection.execute(_WAITED_FOR)
                 await connection.execute("UPDATE follower_positions SET sequence = sequence")
-        return Reached(self._sequence, self._time_ns)
+        return Reached(self._sequence, self._time_ns, journal)
 
     async def take(self, records: list[Record], progress: Progress = lambda _: None) -> int | None:
         """Write them, in transactions of a bounded size."""

@@ -22,6 +22,7 @@ BEGINS = "after_sequence 0 lies before the journal that is kept, which begins wi
 GONE = f"{BEGINS}: start from there, or afresh"
 PAYLOAD = b"p" * 300
 OTHER = 'after_time_ns "5" was not issued by this server: start again without it'
+ANOTHER = 'journal "aa" was not issued by this server: start again without it'
 
 
 async def keep_quiet(_request: bytes, context: Any) -> None:
@@ -173,6 +174,14 @@ async def followed(
             grpc.StatusCode.INVALID_ARGUMENT,
             OTHER,
             ("from a copy", "delete its topics"),
+            0,
+        ),
+        # It is another exchange's, whatever that has in common with this one.
+        (
+            PostgresFollower,
+            grpc.StatusCode.INVALID_ARGUMENT,
+            ANOTHER,
+            ("that of another exchange", "one of its own"),
             0,
         ),
     ],

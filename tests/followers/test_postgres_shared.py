@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from server.followers.following import FollowerStopped
+from server.followers.following import FollowerStopped, Following
 from server.followers.postgres import PostgresFollower
 from server.outage_lines import reason
 from server.rpc.part_service import PROBLEM_CHARS_MAX
+from tests.followers.test_postgres import records, write
+from tests.journal.site import Site, settings, trade
+from tests.rpc.served import serving
 
 
 async def opened(database: str) -> int:
@@ -44,3 +48,36 @@ def test_what_is_in_the_way_of_the_tables_is_for_a_person(
     assert why[:PROBLEM_CHARS_MAX].endswith("or set the role's search_path to a schema of its own")
     fetch("CREATE SCHEMA exchange")
     assert asyncio.run(opened(f"{database}?search_path=exchange")) == 0
+
+
+@pytest.mark.parametrize("is_longer", [False, True])
+def test_the_rows_of_another_exchange_are_told_as_such(
+    database: str, tmp_path: Path, is_longer: bool
+) -> None:
+    """Whichever of the two journals is longer: this one was not put back from a copy."""
+    other = Site(tmp_path / "other")
+    other.commit(*settings())
+    if is_longer:
+        trade(other, 40)
+    other.close()
+    write(database, [records(other)])
+
+    async def run() -> str:
+        follower = PostgresFollower(database)
+        async with serving(tmp_path / "data") as served:
+            assert (other.engine.sequence > served.engine.sequence) is is_longer
+            following = Following(follower, served.address, lambda _: None)
+            try:
+                with pytest.raises(FollowerStopped) as stopped:
+                    await following._follow()
+            finally:
+                await follower.close()
+            assert following.reached.sequence == 0
+            assert "postgres" not in served.exchange.followers.positions
+        return str(stopped.value)
+
+    journal = other.log.mark.journal.hex()
+    assert asyncio.run(run()) == (
+        f"it is that of another exchange, whose journal is {journal}:"
+        " give this exchange one of its own"
+    )

@@ -72,6 +72,22 @@ async def test_who_took_in_another_history_is_refused(served: Served) -> None:
     assert (info.reason, info.metadata["field"]) == ("CURSOR_INVALID", "after_time_ns")
 
 
+async def test_who_took_in_another_journal_is_refused_for_that(served: Served) -> None:
+    """Whatever else is not as it is here; nothing is registered for him."""
+    await served.place("A", BUY, 100)
+    last = served.engine.sequence
+    own = served.exchange._log.mark.journal.hex()
+    assert await journal(served, after_sequence=last, journal=own) == []
+    for after, time_ns in ((last, 1), (last + 1, 0)):
+        request = StreamJournalRequest(
+            follower="tape", after_sequence=after, after_time_ns=time_ns, journal="0a"
+        )
+        failure, info = await refused(served.admin.StreamJournal(request).read())
+        assert failure.code() == StatusCode.INVALID_ARGUMENT
+        assert (info.reason, info.metadata["field"]) == ("CURSOR_INVALID", "journal")
+    assert "tape" not in served.exchange.followers.positions
+
+
 async def test_a_follower_that_comes_and_goes_is_not_told_of_each_time(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

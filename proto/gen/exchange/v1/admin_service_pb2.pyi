@@ -110,16 +110,18 @@ class FollowerStatus(_message.Message):
     def __init__(self, name: _Optional[str] = ..., sequence: _Optional[int] = ..., reported_time_ns: _Optional[int] = ..., connected: _Optional[bool] = ...) -> None: ...
 
 class StreamJournalRequest(_message.Message):
-    __slots__ = ("follower", "after_sequence", "until_now", "after_time_ns")
+    __slots__ = ("follower", "after_sequence", "until_now", "after_time_ns", "journal")
     FOLLOWER_FIELD_NUMBER: _ClassVar[int]
     AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     UNTIL_NOW_FIELD_NUMBER: _ClassVar[int]
     AFTER_TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    JOURNAL_FIELD_NUMBER: _ClassVar[int]
     follower: str
     after_sequence: int
     until_now: bool
     after_time_ns: int
-    def __init__(self, follower: _Optional[str] = ..., after_sequence: _Optional[int] = ..., until_now: _Optional[bool] = ..., after_time_ns: _Optional[int] = ...) -> None: ...
+    journal: str
+    def __init__(self, follower: _Optional[str] = ..., after_sequence: _Optional[int] = ..., until_now: _Optional[bool] = ..., after_time_ns: _Optional[int] = ..., journal: _Optional[str] = ...) -> None: ...
 
 class StreamJournalResponse(_message.Message):
     __slots__ = ("frames", "position", "durable_sequence", "snapshot_requested_sequence")
