@@ -37,7 +37,7 @@ from server.maintenance.followers import FollowerRegistry
 from server.maintenance.journal import JournalMaintenance
 from server.maintenance.outside import OutsideParts
 from server.metrics.exposition import Metrics
-from server.metrics.followers import FollowerLags
+from server.metrics.followers import FollowerFigures
 from server.metrics.load import CallErrors
 from server.metrics.outside import OutsidePartFigures
 from server.metrics.processes import Processes, ProcessIds
@@ -146,7 +146,7 @@ class Exchange:
     def _show_figures(self) -> None:
         show, log = self._metrics.show, self._log
         show(OutsidePartFigures(self._parts.health))
-        show(FollowerLags(self.followers.sequences, lambda: log.durable_sequence))
+        show(FollowerFigures(self.followers, lambda: log.durable_sequence))
         if self._leases is not None:
             show(Leases(self._leases))
         if self._recent is not None:

@@ -160,14 +160,17 @@ class JournalReader:
         sequence: int,
         snapshot: SnapshotReport | None = None,
         keep_after: int | None = None,
+        snapshot_problem: str = "",
     ) -> bool:
         """Tell the server how far this follower is, and, where that is earlier, after what the
-        journal has to be kept for it; whether it was heard."""
+        journal has to be kept for it; whether it was heard. Where it writes snapshots, also which
+        one it has written, and why the last attempt failed."""
         request = ReportFollowerRequest(
             follower=self._follower,
             sequence=sequence,
             snapshot=snapshot,
             keep_after_sequence=keep_after,
+            snapshot_problem=snapshot_problem,
         )
         try:
             await self._stub.ReportFollower(request, timeout=REPORT_S)

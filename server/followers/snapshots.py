@@ -62,6 +62,8 @@ class SnapshotFollower:
         """The newest snapshot that is there."""
         self.untold: SnapshotReport | None = None
         """The same, until the server has heard of it: somebody may wait for that."""
+        self.problem = ""
+        """Why the last attempt to write one failed, empty where it did not."""
         found = newest_good(directory)
         if found.header is not None and found.engine is not None:
             mark = found.header.mark
@@ -148,16 +150,15 @@ async def write(
     follower: SnapshotFollower, reader: JournalReader, engine_use: asyncio.Lock
 ) -> None:
     """Write snapshots and tell the server, until it is cancelled; raises like `read`."""
-    reported = -1
+    reported: tuple[int, str] | None = None
     while True:
         async with engine_use:
             follower.catch_up()
             if follower.due():
                 await _write_one(follower, reader)
-        if follower.sequence != reported or follower.untold is not None:
-            reported = follower.sequence
-            if not await _tell(follower, reader):
-                reported = -1
+        now = (follower.sequence, follower.problem)
+        if now != reported or follower.untold is not None:
+            reported = now if await _tell(follower, reader) else None
         await asyncio.sleep(REPORT_S)
 
 
@@ -168,17 +169,20 @@ async def _write_one(follower: SnapshotFollower, reader: JournalReader) -> None:
     except (OSError, SnapshotBad) as error:
         # Nothing is lost without it: the next start re-applies more, and there is a next time.
         logs.complain(f"no snapshot at sequence {follower.sequence}: {error}")
-        return
-    taken_ms = 1_000 * (time.monotonic() - began)
-    logs.say(f"snapshot of sequence {written.sequence} in {taken_ms:.0f} ms")
-    follower.untold = written
+        follower.problem = str(error)
+    else:
+        taken_ms = 1_000 * (time.monotonic() - began)
+        logs.say(f"snapshot of sequence {written.sequence} in {taken_ms:.0f} ms")
+        follower.untold, follower.problem = written, ""
+    # Each time: the server may be another one by now.
     await _tell(follower, reader)
 
 
 async def _tell(follower: SnapshotFollower, reader: JournalReader) -> bool:
-    """Tell the server how far it is and of a new snapshot; whether it was heard."""
+    """Tell the server how far it is, of a new snapshot, and of one that could not be written;
+    whether it was heard."""
     told = follower.untold
-    if not await reader.report(follower.sequence, told):
+    if not await reader.report(follower.sequence, told, snapshot_problem=follower.problem):
         return False
     if follower.untold is told:
         follower.untold = None

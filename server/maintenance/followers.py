@@ -107,6 +107,8 @@ class FollowerRegistry:
         """Open streams by name."""
         self.snapshot_sequence = snapshot_sequence
         """Of the newest snapshot known, 0 for none."""
+        self.snapshot_problem = ""
+        """Why the last attempt to write one failed, empty where it did not."""
         self._written: Snapshot | None = None
         self._wake_streams: Callable[[], None] = lambda: None
         self._waiting: list[tuple[int, asyncio.Future[Snapshot | None]]] = []

@@ -13,6 +13,7 @@ from server.rpc.calls import Calls
 from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject, not_followed, refuse
 from server.rpc.journal_stream import JournalStreams
+from server.rpc.part_service import PROBLEM_CHARS_MAX
 from server.rpc.request_ids import request_id
 from server.rpc.settlement import SettlementCalls
 from server.rpc.snapshots import create_snapshot
@@ -105,6 +106,8 @@ class AdminService(AdminServiceServicer):
         except (FollowerRefused, OSError) as error:
             await refuse(context, not_followed(error))
         self._followers.report(request.follower, request.sequence, keep_after)
+        if request.follower == SNAPSHOTS:
+            self._followers.snapshot_problem = request.snapshot_problem[:PROBLEM_CHARS_MAX]
         if request.HasField("snapshot"):
             written = request.snapshot
             self._followers.snapshot_written(
@@ -114,7 +117,8 @@ class AdminService(AdminServiceServicer):
 
     def _report_refused(self, request: messages.ReportFollowerRequest) -> EdgeReject | None:
         """What nobody can have: it would let go of the journal, or pass for a snapshot."""
-        if request.HasField("snapshot") and request.follower != SNAPSHOTS:
+        of_snapshots = request.HasField("snapshot") or request.snapshot_problem
+        if of_snapshots and request.follower != SNAPSHOTS:
             alone = f"{SNAPSHOTS}, which alone writes them"
             return EdgeReject(RejectReason.ID_INVALID, "follower", request.follower, alone)
         for sequence in (request.sequence, request.snapshot.sequence):

@@ -24,6 +24,8 @@ from server.rpc import errors
 from server.sequencer.sequencer import Sequencer
 
 VERSION: Final = metadata.version("exchange-backend")
+REAPPLIES: Final = "a start re-applies ever more"
+"""What it means that no snapshot is written."""
 
 
 class ExchangeHealth(NamedTuple):
@@ -69,10 +71,15 @@ class ExchangeStatus:
         self._found_at_start.append(sentence)
         logs.warning(sentence)
 
-    @property
-    def snapshots_connected(self) -> bool:
-        """Whether the snapshot follower follows the journal, at this moment."""
-        return self._followers.connected[SNAPSHOTS] > 0
+    def _snapshots(self) -> tuple[HealthState, str]:
+        """How the snapshot follower is, and the sentence about it, empty where all is well."""
+        if not self._followers.connected[SNAPSHOTS]:
+            why = "the snapshot follower is not connected"
+            return HealthState.DOWN, f"{why}: {REAPPLIES}"
+        problem = self._followers.snapshot_problem
+        if problem:
+            return HealthState.DEGRADED, f"no snapshot is written ({problem}): {REAPPLIES}"
+        return HealthState.HEALTHY, ""
 
     def degraded(self) -> list[str]:
         """What is not as it should be, at this moment."""
@@ -82,9 +89,8 @@ class ExchangeStatus:
             *self._processes.sentences(),
             *self._parts.sentences(),
         ]
-        if not self.snapshots_connected:
-            found.append("the snapshot follower is not connected: a start re-applies ever more")
-        return found
+        _, snapshots = self._snapshots()
+        return [*found, snapshots] if snapshots else found
 
     def health(self) -> ExchangeHealth:
         """Of the whole and of each part, whose states and sentences agree."""
@@ -92,7 +98,7 @@ class ExchangeStatus:
         state = HealthState.DEGRADED if degraded else HealthState.HEALTHY
         if journal == HealthState.DOWN:
             state = HealthState.DOWN
-        snapshots = HealthState.HEALTHY if self.snapshots_connected else HealthState.DOWN
+        snapshots, _ = self._snapshots()
         return ExchangeHealth(state, journal, snapshots, parts, degraded)
 
     def reply(self, engine: Engine) -> GetStatusResponse:

@@ -106,6 +106,28 @@ def test_snapshots_come_by_themselves_and_go_on_with_a_new_server(
     assert verified.wait() == Exit.CLEAN, verified.lines
 
 
+def test_snapshots_that_fail_are_told_to_whoever_asks_how_the_exchange_is(
+    starter: Starter, tmp_path: Path
+) -> None:
+    file = tmp_path / "exchange.toml"
+    file.write_text("[snapshots]\ninterval_s = 1\n")
+    _server, address = starter.server()
+    follower = follow(starter, address, "--config", str(file))
+    (starter.data_dir / "snapshots").write_text("not a directory")
+    told: list[str] = []
+
+    def is_told() -> bool:
+        with admin(address) as stub:
+            told[:] = stub.GetStatus(GetStatusRequest(), timeout=10).degraded
+        return bool(told)
+
+    follower.wait_line("no snapshot at sequence")
+    until(is_told, 10, "what keeps the follower from writing one")
+    (sentence,) = told
+    assert sentence.startswith("no snapshot is written (")
+    assert f"File exists: '{starter.data_dir / 'snapshots'}'" in sentence
+
+
 def test_waits_for_a_server(starter: Starter) -> None:
     port = free_port()
     options = ("--data-dir", str(starter.data_dir), "--server", f"127.0.0.1:{port}")
@@ -200,7 +222,9 @@ class Reader:
         for each in self._messages:
             yield each
 
-    async def report(self, sequence: int, snapshot: SnapshotReport | None = None) -> bool:
+    async def report(
+        self, sequence: int, snapshot: SnapshotReport | None = None, *, snapshot_problem: str = ""
+    ) -> bool:
         return sequence >= 0 and (snapshot is None or snapshot.sequence == sequence)
 
 
@@ -246,7 +270,10 @@ async def test_a_snapshot_is_told_of_until_it_is_heard(
     told: list[int] = []
     heard = asyncio.Event()
 
-    async def report(sequence: int, snapshot: SnapshotReport | None = None) -> bool:
+    async def report(
+        sequence: int, snapshot: SnapshotReport | None = None, *, snapshot_problem: str = ""
+    ) -> bool:
+        assert not snapshot_problem
         if snapshot is None:
             return True
         told.append(snapshot.sequence)
@@ -263,6 +290,41 @@ async def test_a_snapshot_is_told_of_until_it_is_heard(
     writing.cancel()
     assert len(set(told)) == 1
     assert follower.untold is None
+
+
+@pytest.mark.asyncio
+async def test_each_attempt_that_fails_is_told_of_until_one_does_not(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that was started meanwhile has to hear of it too."""
+    monkeypatch.setattr(snapshots, "REPORT_S", 0.005)
+    monkeypatch.setattr(snapshots, "RETRY_S", 0.01)
+    in_the_way = tmp_path / "snapshots"
+    in_the_way.write_text("not a directory")
+    follower = SnapshotFollower(tmp_path, interval_s=3600)
+    problems: list[str] = []
+    written = asyncio.Event()
+
+    async def report(
+        sequence: int, snapshot: SnapshotReport | None = None, *, snapshot_problem: str = ""
+    ) -> bool:
+        problems.append(snapshot_problem)
+        if problems.count(snapshot_problem) == 3 and in_the_way.is_file():
+            in_the_way.unlink()
+        if snapshot is not None:
+            written.set()
+        return True
+
+    reader: Any = Reader(frames_of(site))
+    monkeypatch.setattr(reader, "report", report)
+    engine_use = asyncio.Lock()
+    reading = asyncio.create_task(snapshots.read(follower, reader, engine_use, lambda: None))
+    writing = asyncio.create_task(snapshots.write(follower, reader, engine_use))
+    await asyncio.wait_for(written.wait(), 10)
+    writing.cancel()
+    await reading
+    assert len([it for it in problems if str(in_the_way) in it]) >= 3
+    assert problems[-1] == follower.problem == ""
 
 
 def test_a_snapshot_that_cannot_be_written_is_tried_again(

@@ -37,6 +37,8 @@ from tests.rpc.served import (
     info_of,
     refused,
     serving,
+    until,
+    value,
 )
 
 pytestmark = pytest.mark.asyncio
@@ -180,6 +182,34 @@ async def test_a_snapshot_is_asked_of_its_follower(served: Served) -> None:
     call.cancel()
 
 
+async def test_snapshots_are_degraded_while_the_last_attempt_failed(served: Served) -> None:
+    async def told(**report: Any) -> tuple[str, str, list[str]]:
+        await served.admin.ReportFollower(ReportFollowerRequest(follower=SNAPSHOTS, **report))
+        health = served.exchange._status.health()
+        status = await served.admin.GetStatus(GetStatusRequest())
+        assert list(status.degraded) == health.degraded
+        return health.state, health.snapshots, health.degraded
+
+    sequence = served.engine.sequence
+    call = served.admin.StreamJournal(StreamJournalRequest(follower=SNAPSHOTS))
+    await _message(call)
+    assert await told(sequence=sequence) == ("healthy", "healthy", [])
+    full = await told(sequence=sequence, snapshot_problem="No space left on device")
+    why = "no snapshot is written (No space left on device): a start re-applies ever more"
+    assert full == ("degraded", "degraded", [why])
+    assert await value(served, "newest_snapshot_sequence") == 0
+    written = SnapshotReport(sequence=sequence, state_hash="aa", file="snapshots/one")
+    assert await told(sequence=sequence, snapshot=written) == ("healthy", "healthy", [])
+    assert await value(served, "newest_snapshot_sequence") == sequence
+    *_, (long,) = await told(sequence=sequence, snapshot_problem="x" * 9_999)
+    assert len(long) < 300
+    call.cancel()
+    await until(lambda: not served.exchange.followers.connected)
+    health = served.exchange._status.health()
+    assert health.snapshots == "down"
+    assert len(health.degraded) == 1
+
+
 async def test_a_snapshot_that_does_not_come_ends_with_the_deadline(tmp_path: Path) -> None:
     async with serving(tmp_path / "data", grpc={"deadline_s": 1}) as served:
         call = served.admin.StreamJournal(StreamJournalRequest(follower=SNAPSHOTS))
@@ -285,6 +315,9 @@ async def test_no_follower_has_what_there_is_not(served: Served) -> None:
         report = ReportFollowerRequest(follower=name, sequence=sequence, snapshot=snapshot)
         _, info = await refused(served.admin.ReportFollower(report))
         assert (info.reason, info.metadata["field"]) == (reason, field)
+    report = ReportFollowerRequest(follower="tape", sequence=1, snapshot_problem="disk full")
+    _, info = await refused(served.admin.ReportFollower(report))
+    assert (info.reason, info.metadata["field"]) == ("ID_INVALID", "follower")
     assert not served.exchange.followers.positions
     assert served.exchange.followers.snapshot_sequence == 0
 
