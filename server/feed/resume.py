@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from server.core.events import Event
 from server.feed.fan_out import Piece
 from server.journal.record import Record, decode_frame
+from server.journal.refusals import JournalCorrupt
 
 CHUNK_BYTES: Final = 256 * 1024
 """As much as a message: a chunk is usually one."""
@@ -54,7 +55,8 @@ class Past:
 
     async def chunk(self, up_to: int) -> list[Piece]:
         """The next pieces; none where the filter lets nothing through. Moves `sequence` on.
-        `up_to` is the last sequence of a record."""
+        `up_to` is the last sequence of a record. Raises `JournalCorrupt` where what comes next is
+        damaged."""
         loop = asyncio.get_running_loop()
         pieces, self.sequence = await loop.run_in_executor(self._pool, self._read, up_to)
         return pieces
@@ -63,7 +65,12 @@ class Past:
         after, reached, size = self.sequence, self.sequence, 0
         pieces: list[Piece] = []
         while reached < up_to and size < CHUNK_BYTES and reached - after < CHUNK_SEQUENCES:
-            record = self._next()
+            try:
+                record = self._next()
+            except JournalCorrupt:
+                if reached > after:
+                    break  # What lies before the damage is sent first; the next chunk raises.
+                raise
             if record is None:
                 break
             first, events = record.first_sequence, list(record.events())

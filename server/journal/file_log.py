@@ -66,6 +66,8 @@ class FileLog:
         """What the last append took."""
         self.disk_full = False
         """The append that failed found no room."""
+        self.damage = ""
+        """What a reader first met that is damaged, with what to do; empty while nobody has."""
         self.recent: dict[int, tuple[bytes, int]] = {}
         """The newest durable frames by position, each with the sequence that follows it; only the
         appending thread changes it."""
@@ -188,10 +190,16 @@ class FileLog:
                 raise
             raise KeyError(sequence) from None
         except FrameBad as bad:
-            raise JournalCorrupt(*segments.place(offset), sequence, str(bad)) from bad
+            raise self.corrupt(offset, sequence, str(bad)) from bad
         if not record.first_sequence <= sequence <= record.last_sequence:
-            raise JournalCorrupt(*segments.place(offset), sequence, "no record holds it")
+            raise self.corrupt(offset, sequence, "no record holds it")
         return record
+
+    def corrupt(self, offset: int, sequence: int, reason: str) -> JournalCorrupt:
+        """What a reader raises who met damage there."""
+        found = JournalCorrupt(*self.segments.place(offset), sequence, reason)
+        self.damage = self.damage or str(found)
+        return found
 
     def _find(self, reached: Callable[[Step], bool], end: int, sequence: int) -> int:
         """Where the first frame is for which `reached` holds; raises `NotKept`, also where that was
@@ -208,7 +216,7 @@ class FileLog:
                 if start >= self.segments.start:
                     raise
             except FrameBad as bad:
-                raise JournalCorrupt(*self.segments.place(start), sequence, str(bad)) from bad
+                raise self.corrupt(start, sequence, str(bad)) from bad
 
     @property
     def first_sequence(self) -> int:
@@ -268,5 +276,4 @@ class FileFollow:
             # Dropped while it was read.
             raise NotKept(0, log.first_sequence) from None
         except FrameBad as bad:
-            place = log.segments.place(reader.offset)
-            raise JournalCorrupt(*place, reader.sequence, str(bad)) from bad
+            raise log.corrupt(reader.offset, reader.sequence, str(bad)) from bad

@@ -64,7 +64,8 @@ class Frames(Protocol):
         """Whether the next ones, if there are any, come without waiting for a disk."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """Ends where nothing more is durable; may raise `NotKept`."""
+        """Ends where nothing more is durable; may raise `NotKept`, and `JournalCorrupt` where a
+        frame is damaged, each time again."""
 
 
 class Log(Protocol):
@@ -83,10 +84,11 @@ class Log(Protocol):
 
     def follow(self, after_sequence: int) -> Frames:
         """The frames after this sequence, as they lie. The first may be a batch that begins before
-        the sequence, if it ends after it. Raises `NotKept`, also later on."""
+        the sequence, if it ends after it. Raises `NotKept` and `JournalCorrupt`, also later on."""
 
     def read(self, sequence: int) -> Record:
-        """The record that holds the command of this sequence; `KeyError` if none does."""
+        """The record that holds the command of this sequence; `KeyError` if none does,
+        `JournalCorrupt` where it is damaged."""
 
     @property
     def first_sequence(self) -> int:

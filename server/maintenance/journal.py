@@ -7,6 +7,7 @@
   are taken all the same, up to the sequencer's bound.
 - While the wall clock is more than `CLOCK_BEHIND_S` behind the newest stamp, all stamps have that
   same time, which never goes back; minutes, days and the hour of keys wait for the clock too.
+- Damage that a reader has met, before what a start re-applies, is told from then on; orders go on.
 - Every `TRIM_S` what nobody needs any more is archived or dropped, where that is asked for. Who is
   to be filled from the journal (`filled`) needs all of it before he is there for the first time.
 
@@ -67,6 +68,7 @@ class JournalMaintenance:
         self._slow = ""
         self._behind = ""
         self._trim_failed = ""
+        self._damage = ""
         self._looked_at = -1
         """The last forgotten sequence when the oldest key was looked for."""
         self._oldest = 0
@@ -124,6 +126,7 @@ class JournalMaintenance:
                 self._say()
                 self._on_slow(bool(slow_ms))
             self._look_at_clock()
+            self._look_at_damage()
             await asyncio.sleep(LOOK_S)
 
     def _look_at_clock(self) -> None:
@@ -139,6 +142,13 @@ class JournalMaintenance:
         else:
             logs.info("clock past the newest stamp again")
         self._say()
+
+    def _look_at_damage(self) -> None:
+        """What is damaged stays so; who else meets it, or more of it, is not told of."""
+        if self._log.damage and not self._damage:
+            self._damage = self._log.damage
+            logs.warning("journal damaged", reason=self._damage)
+            self._say()
 
     def _slow_ms(self) -> int:
         """What an append takes, if that is too long; 0 otherwise."""
@@ -212,5 +222,5 @@ class JournalMaintenance:
         return self._oldest
 
     def _say(self) -> None:
-        told = (self._full, self._slow, self._behind, self._trim_failed)
+        told = (self._full, self._slow, self._behind, self._trim_failed, self._damage)
         self.sentences[:] = [sentence for sentence in told if sentence]

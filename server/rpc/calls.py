@@ -8,9 +8,17 @@ from server.core.commands import Command
 from server.core.engine import Engine
 from server.core.rejects import Reject
 from server.core.types import Repeat
+from server.journal.refusals import JournalCorrupt
 from server.rpc.context import Context
 from server.rpc.deadlines import Deadlines, outcome_unknown
-from server.rpc.errors import EdgeReason, EdgeReject, Refused, not_taken, refuse
+from server.rpc.errors import (
+    EdgeReason,
+    EdgeReject,
+    Refused,
+    first_outcome_damaged,
+    not_taken,
+    refuse,
+)
 from server.rpc.recent_outcomes import RecentOutcomes
 from server.sequencer.errors import NotTaken
 from server.sequencer.sequencer import Sequencer
@@ -64,14 +72,17 @@ class Calls:
             await self.refuse(context, outcome_unknown(timer_s))
         repeated = isinstance(outcome, Repeat)
         if isinstance(outcome, Repeat):
-            (outcome,) = await self.sequencer.first_outcomes([outcome])
+            (first,) = await self.sequencer.first_outcomes([outcome])
+            if isinstance(first, JournalCorrupt):
+                await self.refuse(context, first_outcome_damaged(first))
+            outcome = first
         if isinstance(outcome, Reject):
             await self.refuse(context, outcome)
         return Committed(outcome, repeated, ticket.views)
 
     async def commit_all(
         self, commands: Sequence[Command], context: Context
-    ) -> list[tuple[Applied, bool] | Reject]:
+    ) -> list[tuple[Applied, bool] | Refused]:
         """The same for many, each with an outcome of its own and whether it is a repeat."""
         timer_s = self._deadlines.timer_s(context)
         if isinstance(timer_s, EdgeReject):
@@ -85,11 +96,15 @@ class Calls:
         except TimeoutError:
             await self.refuse(context, outcome_unknown(timer_s))
         repeats = [each for each in ticket.outcomes if isinstance(each, Repeat)]
-        first = iter(await self.sequencer.first_outcomes(repeats))
-        found: list[tuple[Applied, bool] | Reject] = []
+        all_first = iter(await self.sequencer.first_outcomes(repeats))
+        found: list[tuple[Applied, bool] | Refused] = []
         for outcome in ticket.outcomes:
             if isinstance(outcome, Repeat):
-                found.append((next(first), True))
+                first = next(all_first)
+                if isinstance(first, JournalCorrupt):
+                    found.append(first_outcome_damaged(first))
+                else:
+                    found.append((first, True))
             else:
                 found.append((outcome, False) if isinstance(outcome, Applied) else outcome)
         return found

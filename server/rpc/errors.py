@@ -20,6 +20,7 @@ from grpc import StatusCode
 from exchange.v1 import types_pb2
 from server.core.rejects import Reject, RejectReason
 from server.decimals import decimal_text
+from server.journal.refusals import JournalCorrupt
 from server.maintenance.followers import (
     FOLLOWERS_MAX,
     NAME_PATTERN,
@@ -417,6 +418,18 @@ def not_taken(error: NotTaken) -> EdgeReject:
     return EdgeReject(EdgeReason.NOT_SERVING, "server", "starting or stopping")
 
 
+def journal_damaged(damage: JournalCorrupt) -> EdgeReject:
+    """For whoever reads the journal itself."""
+    why = f"{_place(damage)}; restore the data directory from a copy"
+    return EdgeReject(EdgeReason.RECORD_DAMAGED, "journal at sequence", damage.sequence, why)
+
+
+def first_outcome_damaged(damage: JournalCorrupt) -> EdgeReject:
+    """For whoever repeats a command under its key."""
+    why = f"{_place(damage)}; read the order by its id, or list the client's orders"
+    return EdgeReject(EdgeReason.RECORD_DAMAGED, "outcome of sequence", damage.sequence, why)
+
+
 def not_followed(error: FollowerRefused | OSError) -> EdgeReject:
     """The refusals of the registry of followers, whose file may be one that can't be written."""
     match error:
@@ -434,6 +447,10 @@ def not_followed(error: FollowerRefused | OSError) -> EdgeReject:
         case RegistryStopped():
             return STOPPING
     raise AssertionError(f"nothing says what {error!r} is on the wire")
+
+
+def _place(damage: JournalCorrupt) -> str:
+    return f"{damage.file.name} is corrupt at offset {damage.offset}: {damage.reason}"
 
 
 def _plain(field: str, value: str | int) -> str:

@@ -15,6 +15,7 @@ from exchange.v1.admin_service_pb2 import StreamJournalRequest, StreamJournalRes
 from server.core.engine import Engine
 from server.journal.log import Frames, Log, NotKept
 from server.journal.record import step
+from server.journal.refusals import JournalCorrupt
 from server.maintenance.followers import SNAPSHOTS, FollowerRefused, FollowerRegistry
 from server.rpc.context import Context
 from server.rpc.errors import STOPPING, EdgeReason, EdgeReject, Refused, not_followed
@@ -89,7 +90,7 @@ class JournalStreams:
         """Whether the sequence was given at that time, as far as the journal still tells."""
         try:
             return self._log.read(request.after_sequence).time_ns == request.after_time_ns
-        except KeyError:
+        except (KeyError, JournalCorrupt):
             return True
 
     async def _send(self, request: StreamJournalRequest, context: Context) -> Refused | None:
@@ -156,15 +157,20 @@ class Chunks:
         return self._frames.at_hand
 
     def take(self) -> bytes:
-        """What comes next, empty where nothing more is durable."""
+        """What comes next, empty where nothing more is durable. What lies before damage is given
+        first; the next call raises `JournalCorrupt`."""
         taken: list[bytes] = []
         size = 0
-        for frame in self._next():
-            if taken and size + len(frame) > MESSAGE_BYTES_MAX:
-                self._left = frame
-                break
-            taken.append(frame)
-            size += len(frame)
+        try:
+            for frame in self._next():
+                if taken and size + len(frame) > MESSAGE_BYTES_MAX:
+                    self._left = frame
+                    break
+                taken.append(frame)
+                size += len(frame)
+        except JournalCorrupt:
+            if not taken:
+                raise
         if taken:
             self.position = step(taken[-1]).end
         return b"".join(taken)

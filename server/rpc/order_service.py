@@ -7,13 +7,13 @@ from exchange.v1 import order_service_pb2 as messages
 from exchange.v1.order_service_pb2_grpc import OrderServiceServicer
 from server import event_messages
 from server.core.checks import ID_PATTERN, is_id
-from server.core.rejects import Reject, RejectReason
+from server.core.rejects import RejectReason
 from server.feed.feed import Feed
 from server.history.reader import History
 from server.rpc import parse, present
 from server.rpc.calls import Calls
 from server.rpc.context import Context
-from server.rpc.errors import EdgeReject, refusal, refuse
+from server.rpc.errors import EdgeReject, Refused, refusal, refuse
 from server.rpc.past import Past
 from server.rpc.streams import send
 from server.rpc.trading_session import TradingSessions
@@ -55,7 +55,7 @@ class OrderService(OrderServiceServicer):
         left = present.LISTED_MAX
         for outcome in await self._calls.commit_all(commands, context):
             into = reply.outcomes.add()
-            if isinstance(outcome, Reject):
+            if isinstance(outcome, Refused):
                 refusal(outcome, into.refused)
             else:
                 left -= present.placed(into.placed, *outcome, left)

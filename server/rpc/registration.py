@@ -7,6 +7,7 @@
 - Each call is named, so that its reply and the lines about it can be found together.
 - Calls that end with an error are counted, by method and status; those for health are not, nor who
   ends his own call, nor is there a stack trace for what could no longer be sent to him.
+- What meets damage in the journal is refused with its place; who looks after it tells the log.
 - What nobody foresaw is told to the log, with its stack, and to the caller in words of ours.
 - Calls over their rate limit, those that are one too many and those that come at a stop are refused
   before anything looks at them.
@@ -27,10 +28,11 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # no public name for its error
 
 from server import logs
+from server.journal.refusals import JournalCorrupt
 from server.limits.limiter import Limiter
 from server.metrics.load import CallErrors
 from server.rpc.context import Context
-from server.rpc.errors import EdgeReason, EdgeReject, refuse
+from server.rpc.errors import EdgeReason, EdgeReject, journal_damaged, refuse
 from server.rpc.intake import HEALTH, UNCOUNTED, Intake
 from server.rpc.rate_limits import Judge, address_of, judge_of, metadata_of, refused_of
 from server.rpc.request_ids import REQUEST_ID, name_of, request_id
@@ -131,7 +133,11 @@ def _guarded(
                 context.set_trailing_metadata(told + metadata_of(verdict))
                 if verdict.retry_after_ns:
                     await refuse(context, refused_of(verdict))
-            return await serve(request, context)
+            try:
+                return await serve(request, context)
+            except JournalCorrupt as damage:
+                refused = journal_damaged(damage)
+            await refuse(context, refused)
         except grpc.aio.AbortError as ending:
             errors[endpoint, context.code().name] += 1
             # gRPC keeps it with the call, which the frames and errors before it hold.

@@ -44,6 +44,7 @@ from server.core.commands import (
 from server.core.events import OrderCancelled
 from server.core.rejects import Reject
 from server.core.types import Repeat
+from server.journal.refusals import JournalCorrupt
 from server.limits.limiter import Limiter
 from server.rpc import parse, present
 from server.rpc.errors import (
@@ -51,6 +52,7 @@ from server.rpc.errors import (
     EdgeReason,
     EdgeReject,
     Refused,
+    first_outcome_damaged,
     not_taken,
     refusal,
     refuse,
@@ -315,7 +317,10 @@ class _Session:
             if not isinstance(message, bytes):
                 first = await self._sequencer.first_outcomes([repeat for _, _, repeat in repeats])
                 for (into, command, _), applied in zip(repeats, first, strict=True):
-                    left -= _present(into, command, applied, left, repeated=True)
+                    if isinstance(applied, JournalCorrupt):
+                        refusal(first_outcome_damaged(applied), into.refused)
+                    else:
+                        left -= _present(into, command, applied, left, repeated=True)
                 message = message.SerializeToString()
             await write(message)
             self._bytes_waiting -= byte_count

@@ -44,6 +44,7 @@ from server.core.types import BUY, LIMIT, MARKET, SELL, Repeat
 from server.journal.log import Lost, Position, Unknown
 from server.journal.payload import encode_batch
 from server.journal.record import BATCH, IDLE, Record
+from server.journal.refusals import JournalCorrupt
 from server.sequencer.errors import JournalFull, NotServing, NotTaken, Overloaded
 from server.sequencer.stand_in import StandIn
 from server.sequencer.ticket import (
@@ -90,7 +91,8 @@ class Journal(Protocol):
         """Write one record and make it durable; never raises. Called from one thread only."""
 
     def read(self, sequence: int) -> Record:
-        """The durable record that holds this sequence. Called from any thread."""
+        """The durable record that holds this sequence; raises `JournalCorrupt` where it is damaged.
+        Called from any thread."""
 
 
 class Sequencer:
@@ -194,9 +196,9 @@ class Sequencer:
         result: T = record.views[key]
         return result
 
-    async def first_outcomes(self, repeats: Sequence[Repeat]) -> list[Applied]:
-        """What the first commands under repeated keys led to, read back from the journal; each
-        record is read once."""
+    async def first_outcomes(self, repeats: Sequence[Repeat]) -> list[Applied | JournalCorrupt]:
+        """What the first commands under repeated keys led to, read back from the journal, or the
+        damage that is there instead; each record is read once."""
         if not repeats:
             return []
         sequences = [repeat.sequence for repeat in repeats]
@@ -363,11 +365,17 @@ class Sequencer:
         else:
             self._idle = True
 
-    def _read_back(self, sequences: Sequence[int]) -> dict[int, Applied]:
+    def _read_back(self, sequences: Sequence[int]) -> dict[int, Applied | JournalCorrupt]:
         """Read outcomes back in order. One alone is decoded alone, several with all of a record."""
-        found: dict[int, Applied] = {}
+        found: dict[int, Applied | JournalCorrupt] = {}
         while sequences:
-            record = self._log.read(sequences[0])
+            try:
+                record = self._log.read(sequences[0])
+            except JournalCorrupt as damage:
+                # Its traceback would hold this frame, which holds it.
+                found[sequences[0]] = damage.with_traceback(None)
+                sequences = sequences[1:]
+                continue
             count = bisect_right(sequences, record.last_sequence)
             if count == 1:
                 _, events = record.outcome(sequences[0])

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from server.core.rejects import Reject, RejectReason
 from server.core.types import Repeat
 from server.journal.log import Unknown
 from server.journal.record import BATCH, IDLE, Record
+from server.journal.refusals import JournalCorrupt
 from server.sequencer.errors import NotServing
 from server.sequencer.sequencer import GATHER_TURNS
 from server.sequencer.stand_in import StandIn
@@ -183,6 +185,7 @@ async def test_copies_under_one_key_get_the_first_outcome() -> None:
     assert isinstance(outcomes[0], Applied)
     assert outcomes[1:] == [Repeat(2)] * 19
     (first,) = await desk.sequencer.first_outcomes([Repeat(2)])
+    assert isinstance(first, Applied)
     assert first.sequence == 2
     assert first.events == outcomes[0].events
     await desk.close()
@@ -209,9 +212,36 @@ async def test_first_outcomes_of_many_take_one_look_at_each_record(
     wanted = [13, 2, 5, 5, 4, 6, 3]
     found = await desk.sequencer.first_outcomes([Repeat(each) for each in wanted])
     assert [each.sequence for each in found] == wanted
-    assert [each.events for each in found] == [first[each] for each in wanted]
+    events = [each.events for each in found if isinstance(each, Applied)]
+    assert events == [first[each] for each in wanted]
     assert looks == [2, 6, 13]
     assert await desk.sequencer.first_outcomes([]) == []
+    await desk.close()
+
+
+async def test_first_outcomes_that_are_damaged_take_no_other_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+    for key in "abc":
+        await desk.sequencer.submit([place(idempotency_key=key)]).released()
+    damage = JournalCorrupt(Path("journal"), 7, 3, "the checksum is wrong")
+    read = desk.journal.read
+
+    def look(sequence: int) -> Record:
+        if sequence == 3:
+            raise damage
+        return read(sequence)
+
+    monkeypatch.setattr(desk.journal, "read", look)
+    first, *lost, last = await desk.sequencer.first_outcomes(
+        [Repeat(2), Repeat(3), Repeat(3), Repeat(4)]
+    )
+    assert isinstance(first, Applied)
+    assert isinstance(last, Applied)
+    assert (first.sequence, last.sequence) == (2, 4)
+    assert lost == [damage, damage]
+    assert damage.__traceback__ is None, "it would hold what holds it"
     await desk.close()
 
 

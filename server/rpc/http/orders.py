@@ -11,10 +11,10 @@ from typing import Final
 from exchange.http.v1 import order_service_pb2 as messages
 from server.core.engine import Engine
 from server.core.events import OrderEvent
-from server.core.rejects import Reject, RejectReason
+from server.core.rejects import RejectReason
 from server.history.reader import History
 from server.rpc.context import Context
-from server.rpc.errors import EdgeReject
+from server.rpc.errors import EdgeReject, Refused
 from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls, told
 from server.rpc.http.encoded_depth import encoded_depth
@@ -54,7 +54,7 @@ class HttpOrders:
         trades_max = LISTED_MAX
         for outcome in await self._calls.commit_all(commands, context):
             into = reply.results.add()
-            if isinstance(outcome, Reject):
+            if isinstance(outcome, Refused):
                 status = told(outcome)
                 into.error = into.message = status.message
                 into.code = status.code
