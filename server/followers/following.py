@@ -26,12 +26,14 @@ and
 - `FollowerStopped` (the database is of another journal, say, or an emptied one asks for what the
   journal holds no more) is for a person to decide on: it is said, and tried again after the longest
   delay.
+- So is damage in the journal, which the part gets up to there.
 - A part that was never there has `STARTING_S` before a line is said.
 - A stream that is refused after it was served, as when the server was put back from a copy, closes
   the part and opens it again too: only where the part is then tells whether it can go on.
 - Where the part is counts, and is reported, once the server has taken it for a position of its
   journal; where it is none, the part has nothing of that journal.
-- `problem` is why it does not go on. How far behind it is, the server knows.
+- `problem` is why it does not go on: the part's own, or that there is no journal. How far
+  behind it is, the server knows.
 """
 
 import asyncio
@@ -42,6 +44,7 @@ from typing import Final, Protocol
 
 from server.delays import Delays
 from server.followers.journal_reader import (
+    JournalDamaged,
     JournalDiffers,
     JournalEndsBefore,
     JournalNotKept,
@@ -118,6 +121,12 @@ class Following:
         self._durable_sequence = 0
         self.problem = self._told = "not connected yet"
         """Why it does not go on, empty when it does; and what was last said of it."""
+        self._absence = ""
+        """What was last said of a journal that is not there."""
+        self._opens = False
+        """The last attempt to open the part succeeded."""
+        self._read_to = Reached(0)
+        """What was read of the journal, taken or not."""
         self._began_s = time.monotonic()
         self._was_there = False
         self._delays = Delays(retry_max_s)
@@ -141,7 +150,7 @@ class Following:
             await asyncio.sleep(self._delays.next_s())
 
     async def _follow(self) -> None:
-        opened = await self._follower.open()
+        opened = await self._open()
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             # A driver that was just there took it for the end of a time limit of its own.
@@ -166,9 +175,29 @@ class Following:
             await asyncio.gather(*tasks, return_exceptions=True)
             await reader.close()
 
+    async def _open(self) -> Reached:
+        try:
+            opened = await self._follower.open()
+        except Exception:
+            self._opens = False
+            raise
+        if not self._opens:
+            self._opens = True
+            self._no_journal(f"no journal from {self._address} yet")
+        return opened
+
+    def _no_journal(self, absence: str) -> None:
+        self.problem = self._absence = absence
+
     async def _read(self, reader: JournalReader, opened: Reached) -> None:
         try:
             await self._read_on(reader, opened)
+        except JournalDamaged as damage:
+            if not self._accepted.is_set():
+                self.reached = opened
+            async with self._changed:
+                await self._changed.wait_for(self._has_taken_all)
+            raise FollowerStopped(str(damage)) from damage
         except (JournalNotKept, JournalOther, JournalEndsBefore, JournalDiffers) as refusal:
             if self._accepted.is_set():
                 return  # It was asked for what follows all that was read; the part may have less.
@@ -199,10 +228,14 @@ class Following:
         )
 
     async def _read_on(self, reader: JournalReader, opened: Reached) -> None:
-        read = opened
-        stream = reader.messages(lambda: read, must_be_kept=True)
+        self._read_to = opened
+        stream = reader.messages(
+            lambda: self._read_to, must_be_kept=True, on_absence=self._no_journal
+        )
         async with contextlib.aclosing(stream) as messages:
             async for message in messages:
+                if self.problem == self._absence:
+                    self.problem = ""
                 if not self._accepted.is_set():
                     self.reached = opened
                     self._accepted.set()
@@ -210,10 +243,10 @@ class Following:
                     await self._changed.wait_for(lambda: self._waiting_bytes < WAITING_BYTES_MAX)
                     self._durable_sequence = message.durable_sequence
                     for record in records(message):
-                        if record.kind == BATCH and record.last_sequence > read.sequence:
+                        if record.kind == BATCH and record.last_sequence > self._read_to.sequence:
                             self._waiting.append(record)
                             self._waiting_bytes += HEADER_BYTES + len(record.payload)
-                            read = Reached(record.last_sequence, record.time_ns)
+                            self._read_to = Reached(record.last_sequence, record.time_ns)
                     if self.reached.sequence >= self._durable_sequence:
                         self._went_well()
                     self._changed.notify_all()
@@ -233,7 +266,9 @@ class Following:
             if self._keep_after is None:
                 self._keep_after = self.reached.sequence  # until all of these are safe
             self._keep_after = await self._follower.take(taken, self._came_to)
-            self._came_to(Reached(taken[-1].last_sequence, taken[-1].time_ns))
+            async with self._changed:
+                self._came_to(Reached(taken[-1].last_sequence, taken[-1].time_ns))
+                self._changed.notify_all()
             if is_small:
                 await asyncio.sleep(began_s + self._follower.gather_s - time.monotonic())
 
@@ -251,6 +286,9 @@ class Following:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(QUIET_S):
                 await self._changed.wait_for(lambda: self._waiting)
+
+    def _has_taken_all(self) -> bool:
+        return self.reached.sequence >= self._read_to.sequence
 
     def _came_to(self, reached: Reached) -> None:
         self.reached = reached

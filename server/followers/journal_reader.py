@@ -11,7 +11,9 @@ on from: from then on the server keeps the journal after the follower's position
 until `AdminService.RemoveFollower`. `report` moves the position on, so it is called only with what
 is durable on the follower's side; a stream that asks for less moves it back. A position that lies
 before what is still kept is answered with OUT_OF_RANGE and the first sequence that is there, one of
-another journal, after the journal's end, or at which it says another time, with INVALID_ARGUMENT.
+another journal, after the journal's end, or at which it says another time, with INVALID_ARGUMENT. A
+stream that comes to damage in the journal ends with DATA_LOSS, once it has given what lies before
+that.
 """
 
 import asyncio
@@ -85,6 +87,10 @@ _REFUSALS: Final = {"journal": JournalOther, "after_time_ns": JournalDiffers}
 """By the field of a request that is refused; by any other, the journal ends before it."""
 
 
+class JournalDamaged(Exception):
+    """What comes next is damaged; the text is the server's."""
+
+
 def frames(message: StreamJournalResponse) -> Iterator[bytes]:
     """The frames of a message, as they lie."""
     data = message.frames  # Each look at the field is a copy of all of it.
@@ -116,11 +122,16 @@ class JournalReader:
         self._follower = follower
 
     async def messages(
-        self, position: Callable[[], Reached], *, must_be_kept: bool = False
+        self,
+        position: Callable[[], Reached],
+        *,
+        must_be_kept: bool = False,
+        on_absence: Callable[[str], None] = lambda _: None,
     ) -> AsyncGenerator[StreamJournalResponse, None]:
         """Everything after `position()`, and then what comes; never ends by itself, but raises
-        `JournalNotKept`, `JournalOther`, `JournalEndsBefore` and `JournalDiffers` where asked
-        to."""
+        `JournalNotKept`, `JournalOther`, `JournalEndsBefore`, `JournalDiffers` and
+        `JournalDamaged` where asked to. `on_absence` is told each time that there is none, and
+        why."""
         delays = Delays(RETRY_MAX_S)
         told = False
         while True:
@@ -147,11 +158,15 @@ class JournalReader:
                 if must_be_kept and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                     field, _, _ = str(error.details()).partition(" ")
                     raise _REFUSALS.get(field, JournalEndsBefore) from error
+                if must_be_kept and error.code() is grpc.StatusCode.DATA_LOSS:
+                    raise JournalDamaged(error.details()) from error
                 why = f"{error.code().name}: {error.details()}"
             finally:
                 call.cancel()
+            absence = f"no journal from {self._address} ({why})"
+            on_absence(absence)
             if not told:
-                logs.complain(f"no journal from {self._address} ({why}); trying until it is there")
+                logs.complain(f"{absence}; trying until it is there")
                 told = True
             await asyncio.sleep(delays.next_s())
 

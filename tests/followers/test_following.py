@@ -91,7 +91,7 @@ class Tables:
 
 @asynccontextmanager
 async def followed(
-    tables: Tables, journal: Any, hear: Any, reported: Any
+    tables: Tables, journal: Any, hear: Any, reported: Any, retry_max_s: float = RETRY_MAX_S
 ) -> AsyncIterator[Following]:
     """The follower beside a server with this journal."""
 
@@ -110,7 +110,7 @@ async def followed(
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    following = Following(tables, f"127.0.0.1:{port}", hear)
+    following = Following(tables, f"127.0.0.1:{port}", hear, retry_max_s)
     task = asyncio.create_task(following.run())
     try:
         async with asyncio.timeout(10):
