@@ -43,18 +43,14 @@ def verify(directory: Path, out: TextIO, *, replay: bool = True) -> int:
         return 1
     with reading(directory):
         tail = Tail()
-        known = max((mark.position for mark in known_marks(directory)), default=0)
         try:
-            code = verify_frames(
-                directory_frames(directory, known, tail), directory, out, replay=replay
-            )
+            code = verify_frames(directory_frames(directory, tail), directory, out, replay=replay)
         except JournalRefused as error:
             print(f"BAD  {error}", file=out)
             return 1
     if tail.cut is not None:
         print(f"tail {tail.cut.sentence()}; the next start cuts it", file=out)
-        code = max(code, int(tail.cut.possibly_acknowledged))
-    return code
+    return max(code, int(tail.is_damage))
 
 
 def verify_frames(
@@ -85,11 +81,11 @@ def show(
         return 1
     with reading(directory):
         tail = Tail()
-        frames = directory_frames(directory, 0, tail)
+        frames = directory_frames(directory, tail)
         code = show_frames(frames, out, from_sequence, to_sequence, as_json=as_json)
-    if tail.cut is not None and not as_json:
+    if tail.cut is not None and (tail.is_damage or not as_json):
         print(f"tail {tail.cut.sentence()}", file=out)
-    return code
+    return max(code, int(tail.is_damage))
 
 
 def show_frames(
@@ -132,15 +128,18 @@ class Tail:
 
     cut: Cut | None = None
 
+    @property
+    def is_damage(self) -> bool:
+        """Whether it may be more than what a crash left of a record that nobody was told of."""
+        return self.cut is not None and self.cut.possibly_acknowledged
 
-def directory_frames(
-    directory: Path, known: int, tail: Tail, after_sequence: int = 0
-) -> Iterator[bytes]:
+
+def directory_frames(directory: Path, tail: Tail, after_sequence: int = 0) -> Iterator[bytes]:
     """The frames of a directory that no owner may change meanwhile: all, or those that end after a
-    sequence. A torn end ends them, corruption is raised. `known`: as in `judge`."""
+    sequence. A torn end ends them, corruption is raised."""
     segments = Segments.open(directory, writable=False)
-    known = max(known, segments.all[-1].start)
     try:
+        known = max([segments.all[-1].start, *(it.position for it in known_marks(directory))])
         journal = segments.journal
         start = _start(segments, after_sequence)
         sequence = max(segments.all[0].first_sequence, after_sequence + 1)

@@ -76,7 +76,7 @@ def records_after(directory: Path, after_sequence: int) -> "Iterator[Iterator[Re
         except DirectoryLocked as locked:
             frames = stack.enter_context(frames_from_server(locked, max(after_sequence, 0)))
         else:
-            frames = directory_frames(directory, 0, Tail(), after_sequence)
+            frames = directory_frames(directory, Tail(), after_sequence)
         yield map(decode_frame, frames)
 
 

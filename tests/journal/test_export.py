@@ -145,7 +145,7 @@ def test_reading_begins_where_it_is_needed(plain: Copy) -> None:
     """Records that end before the range are not read, and none within it are missing."""
     every = records_of(plain.directory)
     for after in range(plain.site.engine.sequence + 2):
-        frames = directory_frames(plain.directory, 0, Tail(), after)
+        frames = directory_frames(plain.directory, Tail(), after)
         found = [decode_frame(frame) for frame in frames]
         assert all(each.last_sequence >= after for each in found)
         assert [each for each in found if each.command_count] == [
@@ -157,7 +157,7 @@ def test_a_torn_end_ends_the_frames(plain: Copy) -> None:
     plain.put(plain.original[:-1])
     last = plain.site.engine.sequence
     tail = Tail()
-    assert list(directory_frames(plain.directory, 0, tail, last - 1)) == []
+    assert list(directory_frames(plain.directory, tail, last - 1)) == []
     assert tail.cut is not None
 
 

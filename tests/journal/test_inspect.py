@@ -14,7 +14,7 @@ from server.journal.inspect import show, show_frames, verify, verify_frames
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.recovery import recover
 from server.journal.snapshots import snapshot_paths, write_snapshot
-from tests.journal.site import Copy, Site
+from tests.journal.site import Copy, Site, every_command
 
 
 def verified(directory: Path, *, replay: bool = True) -> tuple[int, str]:
@@ -71,6 +71,31 @@ def test_a_torn_tail_is_said_and_left(plain: Copy) -> None:
     assert code == 1
     assert "possibly acknowledged" in text
     assert not list(plain.directory.glob("journal.cut-*"))
+
+
+def shown(directory: Path, *, as_json: bool = False) -> tuple[int, str]:
+    out = io.StringIO()
+    return show(directory, out, as_json=as_json), out.getvalue()
+
+
+def test_show_judges_a_tail_as_verify_does(plain: Copy, tmp_path: Path) -> None:
+    """A snapshot of its end proves that it was durable."""
+    site = Site(tmp_path / "site")
+    every_command(site)
+    site.snapshot()
+    site.close()
+    proven = Copy(site, tmp_path / "proven")
+    for copy in (plain, proven):
+        copy.put(copy.original[:-1])
+        code, _ = verified(copy.directory)
+        assert code == shown(copy.directory)[0] == int(copy is proven)
+        copy.flip(len(copy.original) * 8 - 1)
+        assert verified(copy.directory)[0] == 1
+        said = "BAD " if copy is proven else "possibly acknowledged"
+        for as_json in (False, True):
+            code, text = shown(copy.directory, as_json=as_json)
+            assert code == 1
+            assert said in text.splitlines()[-1]
 
 
 def test_damaged_and_foreign_snapshots_are_found(with_snapshots: Copy, plain_site: Site) -> None:

@@ -100,7 +100,7 @@ def test_they_read_like_one_file(built: Site, directory: Path) -> None:
     shown = io.StringIO()
     assert inspect.show(directory, shown, 1, None, as_json=True) == 0
     assert len(shown.getvalue().splitlines()) == last_of(built)
-    frames = inspect.directory_frames(directory, 0, inspect.Tail(), 20)
+    frames = inspect.directory_frames(directory, inspect.Tail(), 20)
     rows = TABLES["events"].rows(Range(21).happened(map(decode_frame, frames)))
     assert {row[0] for row in rows} <= set(range(21, last_of(built) + 1))
 
