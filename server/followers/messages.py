@@ -198,6 +198,7 @@ class Encoder:
             told = self._told
             told.sequence, told.index, told.time_ns = mark.sequence, position, time_ns
             told.kind, told.change_e8 = number, event.change_e8
+            told.reason = event.reason  # type: ignore[assignment]
             value = self._with_field(self._encode(told), "order", order)
             made.append(_new(Out, (ORDER_EVENTS, mark, name, value)))
 

@@ -85,6 +85,7 @@ class OrderEventFormat:
                     into = _begun(sequence, index, time_ns)
                     into.kind = event_messages.KINDS[type(event)]
                     into.change_e8 = event.change_e8
+                    into.reason = event.reason  # type: ignore[assignment]
                     event_messages.order(into.order, event, time_ns)
                     yield keys, _entry(into)
 

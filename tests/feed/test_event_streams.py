@@ -17,8 +17,9 @@ from exchange.v1.order_service_pb2 import (
     StreamOrderEventsRequest,
     StreamOrderEventsResponse,
 )
+from exchange.v1.types_pb2 import END_REASON_SELF_TRADE_PREVENTION, END_REASON_UNSPECIFIED
 from server.core.commands import CancelOrders, PlaceOrder
-from server.core.types import BUY, IOC, LIMIT, SELL
+from server.core.types import BUY, IOC, LIMIT, SELL, SelfTradePrevention
 from server.feed import resume
 from server.feed.event_streams import NEAR_SEQUENCES, PIECE_BYTES
 from server.feed.fan_out import ServerStopping
@@ -101,6 +102,30 @@ async def test_what_an_order_event_says(tmp_path: Path) -> None:
         assert (taker.order.filled_quantity_e8, taker.order.remaining_quantity_e8) == (4, 0)
         assert taken.order.order_id == "b1"
         assert (cancelled.change_e8, cancelled.order.cancelled_quantity_e8) == (6, 6)
+        stream.cancel()
+
+
+async def test_an_order_event_says_why_an_order_was_reduced(tmp_path: Path) -> None:
+    """An order that lives has no end reason; one that ended has the same."""
+    async with running(tmp_path) as market:
+        stream = market.orders().StreamOrderEvents(StreamOrderEventsRequest())
+        await seconds(stream.read())
+        await market.commit(
+            PlaceOrder("a", BTC, SELL, LIMIT, 10, 100, order_id="a1"),
+            PlaceOrder(
+                "a", BTC, BUY, LIMIT, 4, 100, self_trade_prevention=SelfTradePrevention.DECREMENT
+            ),
+        )
+        events: list[Any] = []
+        while len(events) < 4:
+            events += (await seconds(stream.read())).events
+        resting, coming, reduced, ended = events
+        assert resting.reason == coming.reason == END_REASON_UNSPECIFIED
+        assert (reduced.order.order_id, reduced.change_e8) == ("a1", 4)
+        assert reduced.kind == OrderEventKind.ORDER_EVENT_KIND_REDUCED
+        assert reduced.reason == END_REASON_SELF_TRADE_PREVENTION
+        assert reduced.order.end_reason == END_REASON_UNSPECIFIED
+        assert ended.reason == ended.order.end_reason == END_REASON_SELF_TRADE_PREVENTION
         stream.cancel()
 
 

@@ -280,7 +280,7 @@ class StreamOrderEventsResponse(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., previous_sequence: _Optional[int] = ..., events: _Optional[_Iterable[_Union[OrderEvent, _Mapping]]] = ..., restarted: _Optional[bool] = ...) -> None: ...
 
 class OrderEvent(_message.Message):
-    __slots__ = ("sequence", "index", "time_ns", "kind", "order", "trade", "change_e8")
+    __slots__ = ("sequence", "index", "time_ns", "kind", "order", "trade", "change_e8", "reason")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     TIME_NS_FIELD_NUMBER: _ClassVar[int]
@@ -288,6 +288,7 @@ class OrderEvent(_message.Message):
     ORDER_FIELD_NUMBER: _ClassVar[int]
     TRADE_FIELD_NUMBER: _ClassVar[int]
     CHANGE_E8_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     index: int
     time_ns: int
@@ -295,4 +296,5 @@ class OrderEvent(_message.Message):
     order: _types_pb2.Order
     trade: _types_pb2.Trade
     change_e8: int
-    def __init__(self, sequence: _Optional[int] = ..., index: _Optional[int] = ..., time_ns: _Optional[int] = ..., kind: _Optional[_Union[OrderEventKind, str]] = ..., order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., trade: _Optional[_Union[_types_pb2.Trade, _Mapping]] = ..., change_e8: _Optional[int] = ...) -> None: ...
+    reason: _types_pb2.EndReason
+    def __init__(self, sequence: _Optional[int] = ..., index: _Optional[int] = ..., time_ns: _Optional[int] = ..., kind: _Optional[_Union[OrderEventKind, str]] = ..., order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., trade: _Optional[_Union[_types_pb2.Trade, _Mapping]] = ..., change_e8: _Optional[int] = ..., reason: _Optional[_Union[_types_pb2.EndReason, str]] = ...) -> None: ...
