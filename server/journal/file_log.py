@@ -32,7 +32,7 @@ from server.journal.record import (
 )
 from server.journal.refusals import JournalCorrupt
 from server.journal.segments import Segments
-from server.journal.storage import DISK_FULL, Storage, write_all
+from server.journal.storage import DISK_FULL, UNREADABLE, Storage, write_all
 
 SEGMENT_BYTES: Final = 16 << 20
 """16 MiB, some 120,000 orders: what is archived or dropped at once, and reserved twice."""
@@ -191,6 +191,10 @@ class FileLog:
             raise KeyError(sequence) from None
         except FrameBad as bad:
             raise self.corrupt(offset, sequence, str(bad)) from bad
+        except OSError as error:
+            if error.errno not in UNREADABLE:
+                raise
+            raise self.corrupt(offset, sequence, f"it can't be read: {error}") from error
         if not record.first_sequence <= sequence <= record.last_sequence:
             raise self.corrupt(offset, sequence, "no record holds it")
         return record
@@ -217,6 +221,10 @@ class FileLog:
                     raise
             except FrameBad as bad:
                 raise self.corrupt(start, sequence, str(bad)) from bad
+            except OSError as error:
+                if error.errno not in UNREADABLE:
+                    raise
+                raise self.corrupt(start, sequence, f"it can't be read: {error}") from error
 
     @property
     def first_sequence(self) -> int:

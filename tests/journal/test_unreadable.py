@@ -76,6 +76,29 @@ def test_row_7_a_block_that_can_not_be_read_is_refused(plain: Copy, disk: Disk) 
     recovered.log.close()
 
 
+def test_who_reads_such_a_block_later_meets_damage(plain: Copy, disk: Disk) -> None:
+    """Whatever is read of it: what is looked through for a sequence, or the record itself."""
+    log = recover(plain.directory).log
+    last = plain.site.engine.sequence
+    met: list[str] = []
+    for start in range(0, len(plain.original), 293):
+        disk.bad = range(start, start + BLOCK_BYTES)
+        for sequence in range(1, last + 1):
+            try:
+                assert log.read(sequence).first_sequence <= sequence
+                list(log.follow(sequence))
+            except JournalCorrupt as damage:
+                met.append(damage.reason)
+    assert met
+    assert all("can't be read: [Errno 5]" in reason for reason in met)
+    assert met[0] in log.damage
+    disk.error = errno.EMFILE
+    disk.bad = range(len(plain.original))
+    with pytest.raises(OSError, match="Too many open files"):
+        log.read(1)
+    log.close()
+
+
 def test_a_damaged_record_before_such_a_block_is_not_cut(vouched: Copy, disk: Disk) -> None:
     """What stands behind it might vouch for it."""
     end = vouched.site.ends[-3][0]
