@@ -3,7 +3,8 @@
 A follower is anything with a `name`, a time `gather_s`, what a person can do when it can't go on,
 and
 
-    open()  -> Reached   connect, and say up to where that part already has the journal;
+    open()  -> Reached   connect, and say from where on that part needs the journal;
+    held    -> Reached   the last of the journal that it holds then, there or later;
     take(records, progress)
                          bring these in, in order; when it returns, they are safe there, and the
                          position with them, or it gives an earlier one to keep the journal after;
@@ -31,7 +32,7 @@ and
 - A stream that is refused after it was served, as when the server was put back from a copy, closes
   the part and opens it again too: only where the part is then tells whether it can go on.
 - Where the part is counts, and is reported, once the server has taken it for a position of its
-  journal; where it is none, the part has nothing of that journal.
+  journal, and the last that it holds for another; else the part has nothing of that journal.
 - `problem` is why it does not go on: the part's own, or that there is no journal. How far
   behind it is, the server knows.
 """
@@ -90,7 +91,11 @@ class Follower(Protocol):
     """The same where it holds what the journal doesn't."""
 
     async def open(self) -> Reached:
-        """Connect, and say where it is."""
+        """Connect, and say after where it needs the journal."""
+
+    @property
+    def held(self) -> Reached:
+        """The last that it held when it was opened."""
 
     async def take(self, records: list[Record], progress: Progress, /) -> int | None:
         """Bring these in; they have commands and follow what was taken before. Gives the sequence
@@ -190,7 +195,11 @@ class Following:
         self.problem = self._absence = absence
 
     async def _read(self, reader: JournalReader, opened: Reached) -> None:
+        at = self._follower.held
         try:
+            if at.sequence and at != opened:
+                await self._compare(at)
+            at = opened
             await self._read_on(reader, opened)
         except JournalDamaged as damage:
             if not self._accepted.is_set():
@@ -201,12 +210,23 @@ class Following:
         except (JournalNotKept, JournalOther, JournalEndsBefore, JournalDiffers) as refusal:
             if self._accepted.is_set():
                 return  # It was asked for what follows all that was read; the part may have less.
-            raise self._stopped(refusal, opened) from refusal
+            raise self._stopped(refusal, at) from refusal
 
-    def _stopped(self, refusal: Exception, opened: Reached) -> FollowerStopped:
+    async def _compare(self, held: Reached) -> None:
+        """Raises what the reader does where this is not of the journal, as far as that is kept."""
+        reader = JournalReader(self._address)
+        stream = reader.messages(lambda: held, must_be_kept=True)
+        try:
+            with contextlib.suppress(JournalNotKept, JournalDamaged):
+                async with contextlib.aclosing(stream) as messages:
+                    await anext(messages)
+        finally:
+            await reader.close()
+
+    def _stopped(self, refusal: Exception, at: Reached) -> FollowerStopped:
         remedy = self._follower.remedy_differs
         if isinstance(refusal, JournalNotKept):
-            self.reached = opened
+            self.reached = at
             # Without what a client would do now: of what is wrong with a part a line is kept.
             why, _, _ = str(refusal).partition(":")
             remedies = ["put archived files back", self._follower.remedy_not_kept]
@@ -214,17 +234,17 @@ class Following:
         self.reached = Reached(0)
         if isinstance(refusal, JournalOther):
             return FollowerStopped(
-                f"it is that of another exchange, whose journal is {opened.journal}: {OWN}"
+                f"it is that of another exchange, whose journal is {at.journal}: {OWN}"
             )
+        copied = f"{remedy} if the journal was put back from a copy, else " if remedy else ""
         if isinstance(refusal, JournalEndsBefore):
-            copied = f"{remedy} if the journal was put back from a copy, else " if remedy else ""
             return FollowerStopped(
-                f"it is at sequence {opened.sequence}, which this exchange has not reached:"
+                f"it is at sequence {at.sequence}, which this exchange has not reached:"
                 f" {copied}{OWN}"
             )
         return FollowerStopped(
-            f"at sequence {opened.sequence} it holds something else than this exchange's"
-            f" journal, which was put back from a copy since: {remedy or OWN}"
+            f"at sequence {at.sequence} it holds something else than this exchange's journal:"
+            f" {copied}{OWN}"
         )
 
     async def _read_on(self, reader: JournalReader, opened: Reached) -> None:

@@ -79,8 +79,8 @@ class JournalEndsBefore(Exception):
 
 
 class JournalDiffers(Exception):
-    """The journal has something else at the position, and was put back from a copy since, or may
-    be another one."""
+    """The journal has something else at the position: it is another one, or was put back from a
+    copy."""
 
 
 _REFUSALS: Final = {"journal": JournalOther, "after_time_ns": JournalDiffers}
@@ -113,9 +113,10 @@ def records(message: StreamJournalResponse) -> Iterator[Record]:
 
 
 class JournalReader:
-    """The journal of a running server, for the follower of this name."""
+    """The journal of a running server, for the follower of this name; without one nothing is kept
+    for it, and there is nothing to report."""
 
-    def __init__(self, address: str, follower: str) -> None:
+    def __init__(self, address: str, follower: str = "") -> None:
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._stub = AdminServiceStub(self._channel)
         self._address = address

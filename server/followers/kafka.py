@@ -11,6 +11,8 @@ continuation: after an outage, a topic that was deleted, or another Kafka.
   keeps the books of a moment at which everything was acknowledged, with the ends of all partitions.
   While the topics reach at least that far the journal is taken in from there, else from its
   beginning. The server keeps the journal after the checkpoint, and no more, for this follower.
+- A journal that was put back from a copy gives other events the sequences of those in the topics:
+  so the newest message, which names its sequence and its time, has to be of this journal.
 - `take` returns when everything in it is acknowledged (`kafka_publisher.py`). Where that fails, the
   publisher is closed, and everything begins again from what the topics then hold. While there is
   nothing to send, the ends of the topics are compared with where they were left.
@@ -76,6 +78,7 @@ class KafkaFollower:
         self._encoding = Json() if as_json else Protobuf()
         self._limits = limits
         self._checkpoint = NOTHING
+        self._held = Reached(0)
         self._kept_s = 0.0
         self._publisher: Publisher | None = None
         self._admin: AdminClient | None = None
@@ -88,6 +91,7 @@ class KafkaFollower:
         if not is_whole:
             kept = await asyncio.to_thread(self._begun, kept)
         self._checkpoint = kept
+        self._held = topics.last
         self._kept_s = time.monotonic()
         encoder = Encoder(self._encoding, LevelFold.of(kept.orders, kept.updated))
         publisher = Publisher(self._client, encoder, topics, self._limits.delivery_ms)
@@ -96,6 +100,11 @@ class KafkaFollower:
         self._publisher = publisher
         self._admin = AdminClient(self._client)
         return Reached(kept.sequence, kept.time_ns)
+
+    @property
+    def held(self) -> Reached:
+        """Of the newest message that was there when it was opened."""
+        return self._held
 
     async def take(self, records: list[Record], _progress: Progress = lambda _: None) -> int:
         """Send what is missing of these, and wait until it is safe: the checkpoint's sequence."""

@@ -7,7 +7,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
-from server.followers.messages import TOPICS, MessageMark
+from server.followers.journal_reader import Reached
+from server.followers.messages import TOPICS, MessageMark, time_ns_of
 
 PARTITIONS: Final = 3
 """Of a topic that is made here: a few consumers can share it."""
@@ -52,6 +53,8 @@ class Topics(NamedTuple):
     journals: frozenset[str]
     """Identities of the journals that the last messages are of."""
     tails: Tails
+    last: Reached = Reached(0)
+    """Of the newest of them."""
 
     def ends(self) -> dict[str, list[int]]:
         """Offset of the last message of each partition; -1 where there is none, or none left."""
@@ -77,10 +80,10 @@ def look(client: dict[str, Any]) -> Topics:
     group = {"group.id": "exchange-follower", "enable.auto.commit": False}
     consumer = Consumer(client | group)
     try:
-        tails, journals = _tails(admin, consumer)
+        tails, journals, last = _tails(admin, consumer)
     finally:
         consumer.close()
-    return Topics(there.cluster_id or "", frozenset(journals - {""}), tails)
+    return Topics(there.cluster_id or "", frozenset(journals - {""}), tails, last)
 
 
 def compare(admin: AdminClient, tails: Tails) -> None:
@@ -100,7 +103,7 @@ def compare(admin: AdminClient, tails: Tails) -> None:
             )
 
 
-def _tails(admin: AdminClient, consumer: Consumer) -> tuple[Tails, set[str]]:
+def _tails(admin: AdminClient, consumer: Consumer) -> tuple[Tails, set[str], Reached]:
     """Ask for all last messages at once."""
     tails: Tails = {}
     wanted = []
@@ -113,6 +116,7 @@ def _tails(admin: AdminClient, consumer: Consumer) -> tuple[Tails, set[str]]:
             if low < high:
                 wanted.append(TopicPartition(topic, number, high - 1))
     journals: set[str] = set()
+    last = Reached(0)
     consumer.assign(wanted)
     deadline = time.monotonic() + ANSWER_S
     left = {(place.topic, place.partition) for place in wanted}
@@ -121,24 +125,27 @@ def _tails(admin: AdminClient, consumer: Consumer) -> tuple[Tails, set[str]]:
         if message is not None and message.error() is None:
             topic, number = str(message.topic()), int(message.partition() or 0)
             if (topic, number) in left:
-                tails[topic][number].mark, journal = mark_of(message)
+                tails[topic][number].mark, journal, time_ns = mark_of(message)
                 journals.add(journal)
+                last = max(last, Reached(tails[topic][number].mark.sequence, time_ns))
                 left.discard((topic, number))
                 consumer.pause([TopicPartition(topic, number)])
         elif time.monotonic() > deadline:
             why = "no answer" if message is None else message.error()
             topic, number = min(left)
             raise KafkaFailed(f"the end of {topic}/{number} can't be read: {why}")
-    return tails, journals
+    return tails, journals, last
 
 
-def mark_of(message: Message) -> tuple[MessageMark, str]:
-    """Where a message stands, and the identity of its journal; raises `KafkaFailed`."""
+def mark_of(message: Message) -> tuple[MessageMark, str, int]:
+    """Where a message stands, the identity of its journal, and the time of its command; raises
+    `KafkaFailed`."""
     headers: dict[str, Any] = dict(message.headers() or ())
     try:
         instrument = (message.key() or b"").decode()
         mark = MessageMark(int(headers["sequence"]), int(headers["index"]), instrument)
-        return mark, bytes(headers.get("journal", b"")).decode()
+        journal = bytes(headers.get("journal", b"")).decode()
+        return mark, journal, time_ns_of(str(message.topic()), message.value() or b"")
     except (KeyError, ValueError) as error:
         place = f"{message.topic()}/{message.partition()}"
         raise KafkaFailed(

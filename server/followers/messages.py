@@ -31,8 +31,8 @@ messages are encoded once and put into the others as they are.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from google.protobuf.json_format import MessageToJson
-from google.protobuf.message import Message
+from google.protobuf.json_format import MessageToJson, Parse, ParseError
+from google.protobuf.message import DecodeError, Message
 
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 from exchange.v1.order_service_pb2 import OrderEvent as OrderEventMessage
@@ -51,6 +51,13 @@ TOPICS: Final = (ORDERS, TRADES, ORDER_EVENTS, BOOK_UPDATES)
 LEVELS_MAX: Final = 5_000
 """A side, in one message: at most 750 kB, as JSON too. Brokers and clients take 1 MB."""
 
+_TIMES: Final[dict[str, tuple[type[Message], str]]] = {
+    ORDERS: (Order, "updated_time_ns"),
+    TRADES: (Trade, "time_ns"),
+    ORDER_EVENTS: (OrderEventMessage, "time_ns"),
+    BOOK_UPDATES: (StreamOrderBookResponse, "time_ns"),
+}
+"""What a value is, and which of its fields has the time of the command."""
 _KINDS: Final = {
     event: (kind, OrderEventKind.Name(kind).removeprefix("ORDER_EVENT_KIND_").lower())
     for event, kind in event_messages.KINDS.items()
@@ -234,6 +241,20 @@ class Encoder:
                 event_messages.filled(told.order, event, is_taker, price_e8)
                 value = self._with_field(self._encode(told), "trade", trade)
                 made.append(_new(Out, (ORDER_EVENTS, mark, "filled", value)))
+
+
+def time_ns_of(topic: str, value: bytes) -> int:
+    """Of the command that a message tells of, in either encoding; raises `ValueError`."""
+    kind, field = _TIMES[topic]
+    message = kind()
+    try:
+        if value[:1] == b"{":
+            Parse(value, message, ignore_unknown_fields=True)
+        else:
+            message.ParseFromString(value)
+    except (DecodeError, ParseError) as error:
+        raise ValueError(str(error)) from error
+    return int(getattr(message, field))
 
 
 def _parts(update: StreamOrderBookResponse) -> list[StreamOrderBookResponse]:

@@ -158,6 +158,11 @@ class PostgresFollower:
                 await connection.execute("UPDATE follower_positions SET sequence = sequence")
         return Reached(self._sequence, self._time_ns, journal)
 
+    @property
+    def held(self) -> Reached:
+        """Where the tables are."""
+        return Reached(self._sequence, self._time_ns)
+
     async def take(self, records: list[Record], progress: Progress = lambda _: None) -> int | None:
         """Write them, in transactions of a bounded size."""
         writing: asyncio.Task[None] | None = None

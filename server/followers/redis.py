@@ -107,6 +107,11 @@ class RedisFollower:
         await self._send()
         return Reached(self._messages.sequence)
 
+    @property
+    def held(self) -> Reached:
+        """Up to where its messages were made."""
+        return Reached(self._messages.sequence if self._messages is not None else 0)
+
     async def take(self, records: list[Record], progress: Progress = lambda _: None) -> None:
         """Publish them, in calls of a bounded size."""
         listened = await self._listened()

@@ -79,6 +79,10 @@ class Tables:
         self.opened += 1
         return Reached(self.sequence)
 
+    @property
+    def held(self) -> Reached:
+        return Reached(self.sequence)
+
     async def take(self, records: list[Record], _progress: Progress) -> int | None:
         raise AssertionError("there is nothing to take")
 

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from exchange.v1.admin_service_pb2 import StreamJournalRequest
+from exchange.v1.admin_service_pb2 import StreamJournalRequest, StreamJournalResponse
 from server.followers.journal_reader import Progress, Reached
 from server.journal.record import Record
 from tests.followers.test_following import (
@@ -46,6 +46,49 @@ class Growing(Tables):
             await context.write(message)
         await self.has_last.wait()
         await context.abort(grpc.StatusCode.UNAVAILABLE, "a copy is put back")
+
+
+class Ahead(Tables):
+    """Holds the last of 77 sequences, and needs the journal after the fifth."""
+
+    async def open(self) -> Reached:
+        self.opened += 1
+        return Reached(5)
+
+
+async def aheads_problem(code: grpc.StatusCode, details: str) -> tuple[str, set[tuple[str, int]]]:
+    """Of one whose last is answered so, once it has been compared; and what was asked, by name."""
+    asked: set[tuple[str, int]] = set()
+
+    async def serve(request: bytes, context: Any) -> None:
+        wanted = StreamJournalRequest.FromString(request)
+        asked.add((wanted.follower, wanted.after_sequence))
+        if wanted.after_sequence == 77:
+            await context.abort(code, details)
+        await context.write(StreamJournalResponse(durable_sequence=5).SerializeToString())
+        await asyncio.Event().wait()
+
+    said = asyncio.Event()
+    async with followed(Ahead(77), serve, lambda _: said.set(), lambda _: None) as following:
+        await said.wait()
+        return following.problem, asked
+
+
+@pytest.mark.parametrize(
+    ("details", "why"),
+    [("", "is at sequence 77, which"), (OTHER, "at sequence 77 it holds something else")],
+)
+def test_who_holds_what_the_journal_does_not_is_sent_nothing(details: str, why: str) -> None:
+    """Although where it would go on from is a position of the journal."""
+    problem, asked = asyncio.run(aheads_problem(grpc.StatusCode.INVALID_ARGUMENT, details))
+    assert why in problem
+    assert asked == {("", 77)}, "the journal is kept as before"
+
+
+def test_what_is_no_longer_kept_is_not_compared() -> None:
+    problem, asked = asyncio.run(aheads_problem(grpc.StatusCode.OUT_OF_RANGE, GONE))
+    assert problem == ""
+    assert asked == {("", 77), ("postgres", 5)}
 
 
 @pytest.mark.parametrize(

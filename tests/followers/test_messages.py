@@ -37,6 +37,7 @@ from server.followers.messages import (
     MessageMark,
     Out,
     Protobuf,
+    time_ns_of,
 )
 from server.journal.record import BATCH, Record, decode_frame
 from server.rpc.event_formats import OrderEventFormat
@@ -279,6 +280,31 @@ def test_json_says_the_same(records: list[Record]) -> None:
         assert one[:3] == other[:3]
         kind = TYPES[one.topic]
         assert Parse(other.value, kind()) == kind.FromString(one.value)
+
+
+@pytest.mark.parametrize("encoding", [Protobuf(), Json()])
+def test_every_value_tells_the_time_of_its_command(
+    records: list[Record], encoding: Encoding
+) -> None:
+    times = {
+        sequence: record.time_ns
+        for record in records
+        for sequence in range(record.first_sequence, record.last_sequence + 1)
+    }
+    encoder = Encoder(encoding)
+    found = list(sent(encoder, records))
+    last = records[-1]
+    found += encoder.snapshots(last.last_sequence, last.time_ns, everything)
+    assert {out.topic for out in found} == set(TYPES)
+    for out in found:
+        assert time_ns_of(out.topic, out.value) == times[out.mark.sequence]
+
+
+@pytest.mark.parametrize("value", [b"\xff", b"{]"])
+@pytest.mark.parametrize("topic", TYPES)
+def test_what_is_no_value_has_no_time(topic: str, value: bytes) -> None:
+    with pytest.raises(ValueError, match=r"(?i)error|failed"):
+        time_ns_of(topic, value)
 
 
 def test_what_is_not_wanted_changes_nothing_of_the_rest(records: list[Record]) -> None:
