@@ -16,7 +16,8 @@ DESCRIPTION = """\
 Trades against a running exchange as many clients would: makers quote around a drifting price,
 takers trade at once, orders are cancelled and moved, and now and then there is a burst. Look at it
 with `exchange book BTC-USD` or `exchange trades BTC-USD` from another terminal. The same seed draws
-the same flow. It ends by itself, or with Ctrl-C; then its orders leave the book, unless --keep."""
+the same flow only as long as the same answers come at the same moments. It ends by itself, or with
+Ctrl-C; then its orders leave the book, unless --keep."""
 
 EPILOG = """\
 Exit codes: 0 the flow went on to its end or was stopped, 1 the exchange refused it, 2 the command
