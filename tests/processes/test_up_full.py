@@ -106,6 +106,21 @@ def test_all_parts_are_healthy_and_have_what_happened(
         assert client.ping()
 
 
+def queries_of_the_readme() -> list[str]:
+    texts = re.findall(r"```sql\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    return [it for text in texts for it in text.split(";") if it.strip()]
+
+
+async def rows(data_dir: Path, *queries: str) -> list[list[Any]]:
+    """What each of them finds in the tables."""
+    url = (data_dir / embedded_postgres.URL_FILE_NAME).read_text("ascii")
+    connection = await asyncpg.connect(url.strip())
+    try:
+        return [await connection.fetch(query) for query in queries]
+    finally:
+        await connection.close()
+
+
 def test_the_queries_of_the_readme_find_something(
     full: Everything, module_starter: Starter
 ) -> None:
@@ -113,19 +128,32 @@ def test_the_queries_of_the_readme_find_something(
     for order_id, way in (("my-order-1", "sell"), ("other", "buy")):
         order = {**side, "side": way, "quantity": 2, "order_id": order_id}
         assert _CLIENT.post(f"{full.http}/orders", json=order).status_code == 201
-    queries = re.findall(r"```sql\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    queries = queries_of_the_readme()
+    assert len(queries) >= 5
 
-    async def rows() -> dict[str, int]:
-        url = (module_starter.data_dir / embedded_postgres.URL_FILE_NAME).read_text("ascii")
-        connection = await asyncpg.connect(url.strip())
-        try:
-            each = [it for text in queries for it in text.split(";") if it.strip()]
-            return {it: len(await connection.fetch(it)) for it in each}
-        finally:
-            await connection.close()
+    def all_find() -> bool:
+        return all(asyncio.run(rows(module_starter.data_dir, *queries)))
 
-    until(lambda: all(asyncio.run(rows()).values()), HEALTHY_S, "rows for each query")
-    assert len(asyncio.run(rows())) >= 5
+    until(all_find, HEALTHY_S, "rows for each query")
+
+
+def test_the_book_of_the_readme_has_both_sides(full: Everything, module_starter: Starter) -> None:
+    """However deep one of them is."""
+    prices = [*(("buy", price) for price in range(11, 41)), ("sell", 42), ("sell", 41)]
+    for side, price in prices:
+        order = {"client_id": "deep", "side": side, "type": "limit", "price": price, "quantity": 1}
+        assert _CLIENT.post(f"{full.http}/orders", json=order).status_code == 201
+    (query,) = (it for it in queries_of_the_readme() if "the open orders of a book" in it)
+    found: list[tuple[str, int]] = []
+
+    def has_both() -> bool:
+        (book,) = asyncio.run(rows(module_starter.data_dir, query))
+        found[:] = [(row["side"], int(row["price"])) for row in book]
+        return ("sell", 41) in found
+
+    until(has_both, HEALTHY_S, "the last order in the table")
+    best_bids = [("buy", price) for price in range(40, 20, -1)]
+    assert found == [*best_bids, ("sell", 41), ("sell", 42)]
 
 
 def test_each_is_a_child_that_shows_no_password(full: Everything, module_starter: Starter) -> None:
