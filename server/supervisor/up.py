@@ -15,7 +15,12 @@ from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.storage import DISK_FULL
 from server.settings import Settings, meet, reachable
 from server.supervisor.child_process import ChildProcess
-from server.supervisor.embedded.choose import EmbeddedServer, choose, export_addresses
+from server.supervisor.embedded.choose import (
+    EmbeddedServer,
+    choose,
+    export_addresses,
+    remove_addresses,
+)
 from server.supervisor.ports import ports, unusable
 from server.supervisor.priority import children_give_way
 from server.supervisor.supervision import DEGRADED, GaveUp, Supervisor
@@ -102,6 +107,7 @@ async def _supervise(settings: Settings, options: Sequence[str]) -> int:
         unclean = await supervisor.stop()
     finally:
         supervisor.kill()
+        remove_addresses(settings.data_dir, [each.name for each in servers])
     if unclean:
         logs.error(f"stopped, but not cleanly: {', '.join(unclean)}; the next start recovers")
         return Exit.FAILED

@@ -19,7 +19,7 @@ from server.settings import Settings
 from server.supervisor.embedded import kafka as embedded_kafka
 from server.supervisor.embedded import postgres as embedded_postgres
 from server.supervisor.embedded import redis as embedded_redis
-from server.supervisor.embedded.choose import VARIABLES, choose
+from server.supervisor.embedded.choose import OF_FULL, VARIABLES, choose
 from tests.processes.test_up import place
 from tests.processes.test_up_postgres import orders
 from tests.running import Everything, Starter, is_there, until
@@ -31,6 +31,7 @@ GONE_S = 1.0
 SHOWN_S = 4.0
 """2 s, and what a machine that starts three servers at once may add."""
 README = Path(__file__).resolve().parents[2] / "README.md"
+FILES = {address.file_name for address in OF_FULL.values()}
 _CLIENT = httpx.Client(timeout=10)
 OWN = {"postgres": "postgres", "redis": "redis-server", "kafka": "java"}
 """The name of each part's process."""
@@ -216,3 +217,24 @@ def test_what_is_named_is_not_started(tmp_path: Path) -> None:
     chosen = choose(replace(named, full=True, kafka_brokers=""))
     assert [server.name for server in chosen.servers] == ["kafka"]
     assert chosen.settings.kafka_brokers == f"127.0.0.1:{chosen.servers[0].port}"
+
+
+def addresses(data_dir: Path) -> set[str]:
+    """The files with those of Redis and Kafka that are there."""
+    return {name for name in FILES if (data_dir / name).exists()}
+
+
+def test_an_address_goes_with_its_server(starter: Starter) -> None:
+    """Or, where `up` was killed, at the next start without it."""
+    data_dir = starter.data_dir
+    settings = Settings(data_dir, postgres="off")
+    choose(replace(settings, full=True))
+    assert addresses(data_dir) == FILES
+    choose(replace(settings, redis_url="redis://b"))
+    assert addresses(data_dir) == {embedded_redis.ADDRESS.file_name}, "it may be what was named"
+    choose(settings)
+    assert addresses(data_dir) == set()
+    running = starter.up("--full", "--kafka-brokers", "127.0.0.1:1").running
+    assert addresses(data_dir) == {embedded_redis.ADDRESS.file_name}
+    assert running.terminate() == 0
+    assert addresses(data_dir) == set()

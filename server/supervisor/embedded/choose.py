@@ -6,10 +6,12 @@ and they are not named. Each becomes a part beside the exchange, on a free port 
 process list shows command lines. Nothing waits for one: orders are taken without them.
 """
 
+import contextlib
 import os
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from server.settings import Settings
@@ -21,6 +23,9 @@ VARIABLES: Final = {
     for address in (postgres.ADDRESS, redis.ADDRESS, kafka.ADDRESS)
 }
 """By setting."""
+
+OF_FULL: Final = {redis.NAME: redis.ADDRESS, kafka.NAME: kafka.ADDRESS}
+"""Those that `--full` starts."""
 
 
 class EmbeddedServer(NamedTuple):
@@ -43,7 +48,8 @@ class Chosen(NamedTuple):
 
 
 def choose(settings: Settings) -> Chosen:
-    """Take ports and write the addresses down; raises `OSError`."""
+    """Take ports and write the addresses down, in place of those that were left behind; raises
+    `OSError`."""
     servers = []
     without_postgres = ""
     if not settings.postgres_url and settings.postgres != "off":
@@ -55,16 +61,25 @@ def choose(settings: Settings) -> Chosen:
         else:
             port = postgres.ADDRESS.port(settings)
             servers.append(EmbeddedServer(postgres.NAME, port, postgres.STOP_SIGNAL))
-    for name, address in ((redis.NAME, redis.ADDRESS), (kafka.NAME, kafka.ADDRESS)):
-        if settings.full and not getattr(settings, address.setting):
-            settings = _with_address(settings, address)
-            servers.append(EmbeddedServer(name, address.port(settings)))
+    unnamed = [name for name, it in OF_FULL.items() if not getattr(settings, it.setting)]
+    remove_addresses(settings.data_dir, unnamed)
+    for name in unnamed if settings.full else ():
+        settings = _with_address(settings, OF_FULL[name])
+        servers.append(EmbeddedServer(name, OF_FULL[name].port(settings)))
     return Chosen(settings, servers, without_postgres)
 
 
 def _with_address(settings: Settings, address: Address) -> Settings:
     changed: dict[str, Any] = {address.setting: address.assign(settings.data_dir)}
     return replace(settings, **changed)
+
+
+def remove_addresses(data_dir: Path, names: Sequence[str]) -> None:
+    """Remove the written addresses of the Redis and the Kafka among these, which don't run any
+    more: who finds one takes its server to be there."""
+    for name in OF_FULL.keys() & set(names):
+        with contextlib.suppress(OSError):
+            (data_dir / OF_FULL[name].file_name).unlink()
 
 
 def export_addresses(settings: Settings) -> None:
