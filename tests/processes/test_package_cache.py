@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.supervisor.embedded import package_cache
-from tests.running import is_there, until
+from tests.running import free_port, is_there, until
 
 GONE_S = 1.0
 
@@ -58,6 +58,20 @@ def test_one_installs_while_the_others_wait_and_find_it_there(
         places = {each.result(20) for each in asked}
     assert places == {package_cache.place("thing", b"1")}
     assert len(made) == 1
+
+
+def test_an_index_that_can_not_be_reached_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not that a package were missing there."""
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{free_port()}/simple")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    with pytest.raises(package_cache.ToolFailed) as failed:
+        package_cache.install_packages(package_cache.LOCK, tmp_path)
+    told = str(failed.value)
+    assert "the package index can't be reached" in told
+    assert told.endswith("[Errno 111] Connection refused')")
+    assert " at 0x" not in told
 
 
 def test_an_installation_does_not_go_on_without_who_wanted_it(tmp_path: Path) -> None:

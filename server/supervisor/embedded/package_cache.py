@@ -12,6 +12,7 @@ other's way. The others wait, and find it there. What one left unfinished is rem
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,9 @@ UNFINISHED: Final = "installing"
 """The folder that is being filled."""
 TURN: Final = "turn"
 """The file that the one holds who fills it."""
+UNREACHABLE: Final = re.compile(r"after connection broken by '(.+)': ")
+"""What pip says of an index before it says that nothing is there."""
+NOTHING_FOUND: Final = "ERROR: No matching distribution found"
 
 
 class ToolFailed(Exception):
@@ -84,7 +88,7 @@ def install_packages(lock: Path, target: Path, *options: str) -> None:
 
 
 def run(command: list[str], environment: Mapping[str, str] | None = None) -> None:
-    """Run a program to its end; raises `ToolFailed` with the last that it said."""
+    """Run a program to its end; raises `ToolFailed` with why it failed."""
     done = subprocess.run(
         tied(command),  # Not to go on once this process is ended, as `up` ends it with all parts.
         env={**os.environ, **(environment or {})},
@@ -93,5 +97,15 @@ def run(command: list[str], environment: Mapping[str, str] | None = None) -> Non
         check=False,
     )
     if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or [str(done.returncode)]
-        raise ToolFailed(f"{Path(command[0]).name} could not install it: {last[0]}")
+        why = _why(done.stderr or done.stdout) or str(done.returncode)
+        raise ToolFailed(f"{Path(command[0]).name} could not install it: {why}")
+
+
+def _why(said: str) -> str:
+    """The last line, or what led to it."""
+    last = next(reversed(said.strip().splitlines()), "")
+    broken = UNREACHABLE.findall(said)
+    if broken and last.startswith(NOTHING_FOUND):
+        cause = re.sub(r"<[^>]*>: ", "", broken[-1])  # without Python's name for the connection
+        return f"the package index can't be reached: {cause}"
+    return last

@@ -14,7 +14,7 @@ from server.supervisor.embedded.program_missing import ProgramMissing
 ANSWER_S: Final = 2.0
 NOT_WANTED: Final = "not asked for: disabled"
 FULL: Final = "exchange up --full starts one of its own"
-ON_FIRST_USE: Final = "not installed yet: the first exchange up --full does that"
+ON_FIRST_USE: Final = "the first exchange up --full does that, where it can download packages"
 FIRST_PORTS: Final = {"postgresql": 5432, "postgres": 5432, "redis": 6379, "rediss": 6379}
 """Of addresses without one."""
 
@@ -48,7 +48,9 @@ def _of_full(name: str, url: str, where: Callable[[], Path], settings: Settings)
         directory = where()
     except ProgramMissing as missing:
         return note(name, missing.why, missing.remedy)
-    return good(name, f"of its own, {directory}" if directory.exists() else ON_FIRST_USE)
+    if not directory.exists():
+        return note(name, "not installed yet", ON_FIRST_USE)
+    return good(name, f"of its own, {directory}")
 
 
 def _named(name: str, url: str) -> Finding:
