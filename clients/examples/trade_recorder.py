@@ -9,7 +9,7 @@ A file is written under another name and renamed when it is whole. It ends only 
 complete, never inside a command, so that no trade is in two files. Prices, quantities and fees are
 decimals of eight places, times are in UTC to the microsecond.
 
-Parquet needs pyarrow: `pip install pyarrow`.
+Parquet needs pyarrow, which is not installed with the exchange.
 """
 
 import asyncio
@@ -145,7 +145,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = own.parse_args(arguments)
     if find_spec("pyarrow") is None:
         print(
-            "Parquet files need pyarrow, which is not installed: pip install pyarrow",
+            "Parquet files need pyarrow, which is not installed:"
+            f" {sys.executable} -m pip install pyarrow",
             file=sys.stderr,
         )
         return FAILED

@@ -245,7 +245,7 @@ def test_recorder_without_pyarrow_says_so(
 ) -> None:
     monkeypatch.setattr(trade_recorder, "find_spec", lambda name: None)
     assert trade_recorder.main([str(tmp_path)]) == 1
-    assert "pip install pyarrow" in capsys.readouterr().err
+    assert f"{sys.executable} -m pip install pyarrow" in capsys.readouterr().err
 
 
 @pytest.mark.asyncio

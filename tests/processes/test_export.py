@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import re
+import sys
 from pathlib import Path
 
 import pyarrow.parquet
@@ -97,12 +99,14 @@ def test_what_is_missing_is_told(starter: Starter, tmp_path: Path) -> None:
     hidden = tmp_path / "hidden" / "pyarrow"
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").write_text("raise ImportError('hidden')\n")
+    path = (str(hidden.parent), os.environ.get("PYTHONPATH", ""))
     running = starter.run(
         "export", "trades", "--output", str(tmp_path / "t.parquet"),
-        "--data-dir", str(starter.data_dir), PYTHONPATH=str(hidden.parent),
+        "--data-dir", str(starter.data_dir), PYTHONPATH=os.pathsep.join(path),
     )  # fmt: skip
     assert running.wait() == Exit.PART_MISSING
-    assert "Parquet needs pyarrow (hidden): pip install pyarrow" in running.lines[-1]
+    install = f"{sys.executable} -m pip install pyarrow"
+    assert f"Parquet needs pyarrow (hidden): {install}, or" in running.lines[-1]
 
 
 def test_nothing_is_written_before_the_journal_can_be_read(starter: Starter) -> None:

@@ -144,7 +144,8 @@ def _export(options: argparse.Namespace, settings: Settings) -> int:
     try:
         _write(options, settings)
     except ImportError as missing:
-        error(f"Parquet needs pyarrow ({missing}): pip install pyarrow, or choose another --format")
+        install = f"{sys.executable} -m pip install pyarrow"
+        error(f"Parquet needs pyarrow ({missing}): {install}, or choose another --format")
         return Exit.PART_MISSING
     except DirectoryLocked:
         raise
