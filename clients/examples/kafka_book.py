@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 
 from clients.bounds import whole
 from clients.decimals import decimal_of_e8
-from clients.examples.kafka_console import partitions_of
+from clients.examples.kafka_console import client_of, partitions_of
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 from exchange.v1.types_pb2 import Level
 
@@ -85,7 +85,7 @@ def main() -> int:
         "--seconds", type=whole(1, 86_400), default=float("inf"), help="end after so many"
     )
     given = options.parse_args()
-    consumer = Consumer({"bootstrap.servers": given.brokers, "group.id": "book-example"})
+    consumer = Consumer(client_of(given.brokers, "book-example"))
     consumer.assign([TopicPartition(TOPIC, number, 0) for number in partitions_of(consumer, TOPIC)])
     book = KafkaBook(given.instrument)
     shown, ends = -1, time.monotonic() + given.seconds

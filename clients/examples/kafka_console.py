@@ -41,6 +41,11 @@ def line(topic: str, message: Message) -> str:
     return f"{headers['sequence']}.{headers['index']} {headers['type']} {key} {text}"
 
 
+def client_of(brokers: str, group: str) -> dict[str, str | int | float | bool]:
+    """The configuration of a consumer, which leaves it to the program to say what is wrong."""
+    return {"bootstrap.servers": brokers, "group.id": group, "log_level": 0}
+
+
 def partitions_of(consumer: Consumer, topic: str) -> list[int]:
     """The topic's partitions; where there are none the program ends, saying why."""
     try:
@@ -62,7 +67,7 @@ def main() -> int:
         "--until-now", action="store_true", help="end after what is there, instead of waiting"
     )
     given = options.parse_args()
-    consumer = Consumer({"bootstrap.servers": given.brokers, "group.id": "console-example"})
+    consumer = Consumer(client_of(given.brokers, "console-example"))
     places = [
         TopicPartition(given.topic, number, 0) for number in partitions_of(consumer, given.topic)
     ]

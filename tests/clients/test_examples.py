@@ -317,9 +317,11 @@ def test_from_a_terminal(
 
 @pytest.mark.parametrize("example", [kafka_console, kafka_book])
 def test_brokers_that_are_not_there_are_told(
-    example: ModuleType, monkeypatch: pytest.MonkeyPatch
+    example: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """In one sentence: the library has nothing to add."""
     monkeypatch.setattr(kafka_console, "ANSWER_S", 0.2)
     monkeypatch.setattr(sys, "argv", ["example", "--brokers", f"127.0.0.1:{free_port()}"])
     with pytest.raises(SystemExit, match=r"topic exchange-\S+ can't be read: "):
         example.main()
+    assert capfd.readouterr() == ("", "")
