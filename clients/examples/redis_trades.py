@@ -5,14 +5,15 @@ once, however many listen. Redis keeps nothing of it: after a restart, an outage
 messages are missing, and nobody says so. Each message names what it follows on, though
 (`server/followers/redis_messages.py` describes them), so what is missing is seen, and asked of the
 exchange. The same happens at the beginning, and after each second without a message, so that a
-Redis that is away, or a publisher that has ended, makes trades late and never lost.
+Redis that is away, or a publisher that has ended, makes trades late and never lost. That Redis is
+away is said once, on standard error.
 """
 
 import argparse
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from redis.asyncio import Redis
@@ -37,7 +38,9 @@ class RedisTrades:
         url: str,
         instrument: str = "BTC-USD",
         after_sequence: int | None = None,
+        on_outage: Callable[[Exception], None] = lambda _: None,
     ) -> None:
+        """`on_outage` is called once for each time that Redis is away."""
         self.sequence = after_sequence
         """Every trade up to here has been handed out."""
         self.repair_count = 0
@@ -46,6 +49,8 @@ class RedisTrades:
         self._url = url
         self._instrument = instrument
         self._last = (-1, -1)
+        self._on_outage = on_outage
+        self._is_away = False
 
     async def trades(self) -> AsyncGenerator[Trade, None]:
         """Give trades until the reader leaves, also through outages of Redis."""
@@ -59,8 +64,11 @@ class RedisTrades:
                 async with aclosing(self._heard(client)) as heard:
                     async for trade in heard:
                         yield trade
-            except (RedisError, OSError):
-                pass  # it is away; the exchange is not
+            except (RedisError, OSError) as error:
+                # The exchange is not away.
+                if not self._is_away:
+                    self._is_away = True
+                    self._on_outage(error)
             finally:
                 await client.aclose()
             async for trade in self._repaired():
@@ -79,6 +87,7 @@ class RedisTrades:
                     found = await subscription.get_message(
                         ignore_subscribe_messages=True, timeout=QUIET_S
                     )
+                self._is_away = False
                 message = None
                 if found is not None:
                     message = trades_message_of(StreamTradesResponse.FromString(found["data"]))
@@ -114,11 +123,21 @@ class RedisTrades:
 
 async def show(exchange: ExchangeClient, options: argparse.Namespace) -> None:
     """Print one line for each trade."""
-    feed = RedisTrades(exchange, options.redis_url, options.instrument)
+    feed = RedisTrades(exchange, options.redis_url, options.instrument, on_outage=say_outage)
     async with aclosing(feed.trades()) as trades:
         async for trade in trades:
             line = f"{trade.sequence} {trade.aggressor_side} {trade.quantity} {trade.price}"
             print(line, flush=True)
+
+
+def say_outage(error: Exception) -> None:
+    """For people who watch."""
+    why = str(error) or type(error).__name__
+    print(
+        f"no Redis ({why}): trades are asked of the exchange until it is there, and come later",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _url(text: str) -> str:

@@ -301,6 +301,20 @@ def test_from_a_terminal(
     assert re.search(
         r": bid [\d-]\S*, ask [\d-]\S*, ", running[2].line("BTC-USD at sequence") or ""
     )
+    no_redis = starter.run(
+        *(
+            "--address",
+            address,
+            "--seconds",
+            "2",
+            "--redis-url",
+            f"redis://127.0.0.1:{free_port()}",
+        ),
+        module="clients.examples.redis_trades",
+    )
+    assert no_redis.wait() == 0
+    (told,) = no_redis.lines
+    assert told.startswith("no Redis (Error 111 connecting to ")
     nowhere = starter.run(
         "--address", f"127.0.0.1:{free_port()}", module="clients.examples.market_maker"
     )

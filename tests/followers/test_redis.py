@@ -5,7 +5,7 @@ import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from redis import Redis, RedisError
 
 from clients.client import ExchangeClient
+from clients.examples import redis_trades
 from clients.examples.redis_trades import RedisTrades
 from clients.types import Trade
 from exchange.v1.admin_service_pb2 import GetStatusRequest
@@ -208,6 +209,7 @@ class Reader:
     def __init__(self, address: str, redis: Site) -> None:
         self.trades: list[Trade] = []
         self.repair_count = 0
+        self.outages: list[Exception] = []
         self._address = address
         self._redis = redis
         self._thread = threading.Thread(target=lambda: asyncio.run(self._read()), daemon=True)
@@ -232,7 +234,7 @@ class Reader:
 
     async def _trades(self) -> None:
         async with ExchangeClient(self._address) as exchange:
-            feed = RedisTrades(exchange, self._redis.url, BTC, after_sequence=0)
+            feed = RedisTrades(exchange, self._redis.url, BTC, 0, self.outages.append)
             async with aclosing(feed.trades()) as trades:
                 async for trade in trades:
                     self.trades.append(trade)
@@ -275,6 +277,31 @@ class Loads:
         again = repeat(self._address, [self._sent[key] for key in self.acknowledged])
         for key, outcome in self.acknowledged.items():
             assert first_answer(again[key]) == first_answer(outcome), f"I10: {key}"
+
+
+def test_the_reader_tells_each_outage_once(
+    starter: Starter, redis: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is tried again, or has trades from elsewhere meanwhile."""
+    monkeypatch.setattr(redis_trades, "QUIET_S", 0.05)
+    _server, address = starter.server()
+    with Reader(address, redis) as reader, redis.client() as client:
+
+        def is_heard() -> bool:
+            with suppress(RedisError):
+                return bool(client.pubsub_numsub(f"exchange:trades:{BTC}")[0][1])
+            return False
+
+        for count in (1, 2):
+            redis.kill()
+            for number in range(3):
+                load(address, f"away-{count}-{number}")
+                assert_read_all(address, reader)
+            redis.start()
+            until(is_heard, SECONDS, "a subscription")
+            load(address, f"back-{count}")
+            assert_read_all(address, reader)
+            assert len(reader.outages) == count, reader.outages
 
 
 def test_outages_under_load_lose_no_trade_and_hold_up_no_order(
