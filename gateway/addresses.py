@@ -1,7 +1,12 @@
 """Where the gateway listens, and where it finds the server and the WebSocket bridge."""
 
+import socket
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+LOOPBACK: Final = "127.0.0.1"
+IPV6_LOOPBACK: Final = "::1"
+"""What some clients look `localhost` up as, and then try nothing else."""
 
 
 class Addresses(Protocol):
@@ -27,6 +32,25 @@ class Addresses(Protocol):
 def socket_address(host: str, port: int) -> dict[str, Any]:
     """As Envoy writes it."""
     return {"socket_address": {"address": host, "port_value": port}}
+
+
+def beside(host: str, port: int) -> list[dict[str, Any]]:
+    """What else is listened on, so that `localhost` is found; nothing where it can't be."""
+    if host != LOOPBACK or not can_be_listened_on(IPV6_LOOPBACK, port):
+        return []
+    return [{"address": socket_address(IPV6_LOOPBACK, port)}]
+
+
+def can_be_listened_on(ipv6_host: str, port: int) -> bool:
+    """Whether this machine has the address, and nobody the port, at this moment."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((ipv6_host, port))
+            probe.listen()
+    except OSError:
+        return False
+    return True
 
 
 def split(address: str) -> tuple[str, int]:

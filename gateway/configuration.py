@@ -16,7 +16,7 @@ two gateways on one machine each other's successors.
 
 from typing import Any, Final
 
-from gateway.addresses import Addresses, socket_address
+from gateway.addresses import Addresses, beside, socket_address
 from gateway.clusters import (
     CONNECTION_BUFFER_BYTES,
     CONNECTIONS_MAX,
@@ -66,9 +66,11 @@ def listener(addresses: Addresses) -> dict[str, Any]:
     address = socket_address(addresses.host, addresses.http_port)
     # All addresses of the machine are those of IPv4 too, as they are for the server's own port.
     address["socket_address"]["ipv4_compat"] = ":" in addresses.host
+    also = beside(addresses.host, addresses.http_port)
     return {
         "name": "http",
         "address": address,
+        **({"additional_addresses": also} if also else {}),
         "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
         "filter_chains": [

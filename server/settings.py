@@ -208,7 +208,8 @@ class Settings:
     data_dir: Path = Path("data")
     """Journal, snapshots and lock; made with mode 0700."""
     host: str = "127.0.0.1"
-    """IP address that both ports are bound to; `localhost` in a configuration is 127.0.0.1."""
+    """IP address that both ports are bound to; `localhost` in a configuration is 127.0.0.1, beside
+    which the gateway takes its port of ::1 too, where it can."""
     http_port: int = bounded(3000, 1, 65_535)
     """HTTP JSON, gRPC and health, through Envoy."""
     grpc_port: int = bounded(50051, 1, 65_535)

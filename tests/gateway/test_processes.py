@@ -8,6 +8,8 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import grpc
@@ -19,6 +21,7 @@ from exchange.v1 import market_data_pb2, order_service_pb2
 from exchange.v1.market_data_pb2_grpc import MarketDataStub
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from gateway import envoy
+from gateway.addresses import IPV6_LOOPBACK, can_be_listened_on
 from gateway.clusters import cluster
 from gateway.configuration import configuration, listener
 from gateway.routes import OWN_METHODS, grpc_streams, json_routes, pattern_of
@@ -41,29 +44,62 @@ def run(addresses: envoy.DefaultAddresses, *options: str) -> subprocess.Complete
         )  # fmt: skip
 
 
+@contextmanager
+def alone(port: int) -> Iterator[None]:
+    """A gateway without a server."""
+    addresses = envoy.DefaultAddresses("127.0.0.1", port, f"127.0.0.1:{free_port()}")
+    with os.fdopen(envoy.written(addresses)) as file:
+        process = subprocess.Popen(envoy.command(file.fileno()), pass_fds=(file.fileno(),))
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def docs(host: str, port: int) -> int:
+    """The status of a page that the gateway has itself; 0 while nobody listens."""
+    try:
+        return httpx.get(f"http://{host}:{port}/docs").status_code
+    except httpx.TransportError:
+        return 0
+
+
+def is_served(host: str, port: int) -> bool:
+    return docs(host, port) == 200
+
+
+def test_localhost_is_served_whichever_address_it_is_looked_up_as() -> None:
+    """Where the machine has both: some clients try the first alone."""
+    port = free_port()
+    hosts = ["127.0.0.1", *(["[::1]"] if can_be_listened_on(IPV6_LOOPBACK, port) else [])]
+    with alone(port):
+        for host in hosts:
+            until(partial(is_served, host, port), 30, f"a page of {host}")
+
+
+def test_an_address_of_localhost_that_is_taken_is_left_to_who_has_it() -> None:
+    port = free_port()
+    if not can_be_listened_on(IPV6_LOOPBACK, port):
+        return  # There is none.
+    with socket.create_server((IPV6_LOOPBACK, port), family=socket.AF_INET6), alone(port):
+        until(partial(is_served, "127.0.0.1", port), 30, "a page")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "::1", "::", "0.0.0.0"])
+def test_a_host_that_was_chosen_is_the_only_one(host: str) -> None:
+    assert "additional_addresses" not in listener(envoy.DefaultAddresses(host, free_port()))
+
+
 def test_what_is_refused_for_want_of_memory_was_not_carried_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("gateway.configuration.HEAP_BYTES_MAX", 1)
     port = free_port()
-    addresses = envoy.DefaultAddresses("127.0.0.1", port, f"127.0.0.1:{free_port()}")
-    with os.fdopen(envoy.written(addresses)) as file:
-        process = subprocess.Popen(envoy.command(file.fileno()), pass_fds=(file.fileno(),))
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-
-            def refuses() -> bool:
-                """Also what takes no server."""
-                try:
-                    return client.get("/docs").status_code == 503
-                except httpx.TransportError:
-                    return False
-
-            until(refuses, 30, "a look at the heap")
-            refused = client.post("/orders", json=ORDER)
-    finally:
-        process.kill()
-        process.wait()
+    # Also what takes no server.
+    with alone(port):
+        until(lambda: docs("127.0.0.1", port) == 503, 30, "a look at the heap")
+        refused = httpx.post(f"http://127.0.0.1:{port}/orders", json=ORDER)
     error = error_of(refused)
     assert (refused.status_code, error["code"]) == (503, 14)
     assert "this one was not carried out" in error["error"]
