@@ -65,7 +65,8 @@ class Load(Collector):
         yield labelled(
             CounterMetricFamily(
                 "call_errors",
-                "Calls and streams that ended with an error, other than by the caller.",
+                "Calls and streams that ended with an error, other than by the caller."
+                " What the gateway itself refuses (bad JSON, an unknown route) is not counted.",
                 labels=["endpoint", "code"],
             ),
             ((list(labels), count) for labels, count in self._errors.items()),

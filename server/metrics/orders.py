@@ -131,7 +131,8 @@ class Orders(Collector):
         return labelled(
             CounterMetricFamily(
                 "orders_rejected",
-                "Requests refused, and orders ended by the rules without any fill.",
+                "Requests refused, and orders ended by the rules without any fill."
+                " What the gateway itself refuses (bad JSON, an unknown route) is not counted.",
                 labels=["reason"],
             ),
             (([reason], count) for reason, count in counts.items()),

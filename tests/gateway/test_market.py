@@ -282,6 +282,26 @@ def figures(http: httpx.Client) -> dict[tuple[str, tuple[tuple[str, str], ...]],
     }
 
 
+def test_what_the_gateway_refuses_is_in_no_figure_and_that_is_said(http: httpx.Client) -> None:
+    def refusals() -> dict[str, float]:
+        families = text_string_to_metric_families(http.get("/metrics").text)
+        return {
+            family.documentation: sum(sample.value for sample in family.samples)
+            for family in families
+            if family.name in ("orders_rejected", "call_errors")
+        }
+
+    before = refusals()
+    assert http.post("/orders", content='{"side": ').status_code == 400
+    assert http.get("/nowhere").status_code == 404
+    assert refusals() == before
+    assert len(before) == 2
+    for text in before:
+        assert text.endswith(
+            "What the gateway itself refuses (bad JSON, an unknown route) is not counted."
+        )
+
+
 def test_metrics(market: Market) -> None:
     before = figures(market.http)
     market.placed("sell", 0.5, 100, client_id=f"{market.prefix}S")
