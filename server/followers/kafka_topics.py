@@ -127,7 +127,8 @@ def _tails(admin: AdminClient, consumer: Consumer) -> tuple[Tails, set[str], Rea
             if (topic, number) in left:
                 tails[topic][number].mark, journal, time_ns = mark_of(message)
                 journals.add(journal)
-                last = max(last, Reached(tails[topic][number].mark.sequence, time_ns))
+                sequence = tails[topic][number].mark.sequence
+                last = max(last, Reached(sequence, time_ns, journal))
                 left.discard((topic, number))
                 consumer.pause([TopicPartition(topic, number)])
         elif time.monotonic() > deadline:
