@@ -36,7 +36,14 @@ _NOTHING_HAPPENED = {
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.UNIMPLEMENTED,
 }
-_NOT_ANSWERED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+
+# gRPC itself cancels what reaches a server that is just stopping. A call that is cancelled on this
+# side ends with asyncio's CancelledError instead.
+_NOT_ANSWERED = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+}
 
 
 class ExchangeError(Exception):

@@ -36,6 +36,7 @@ pytestmark = pytest.mark.asyncio
 
 BUY = PlaceOrder("alice", "BTC-USD", "buy", "0.25", price="70150.5")
 CLOSED = refuse(grpc.StatusCode.UNAVAILABLE, message="Socket closed")
+STOPPING = refuse(grpc.StatusCode.CANCELLED, message="CANCELLED")
 NUMBER: Any = 5  # of types that checkers would refuse
 WORD: Any = "no"
 FLOAT: Any = 1.5
@@ -262,7 +263,7 @@ async def test_nobody_there() -> None:
 
 
 async def test_reads_are_repeated(fake: FakeExchange, exchange: ExchangeClient) -> None:
-    fake.market.faults = [CLOSED, CLOSED]
+    fake.market.faults = [CLOSED, STOPPING]
     book = await exchange.book("BTC-USD")
     assert book.bids == (Level(Decimal(99), Decimal("1.25")),)
     assert [level.price for level in book.asks] == [101, 102]

@@ -52,6 +52,8 @@ def failed(
         ),
         (failed(Code.UNAVAILABLE, "Socket closed"), OutcomeUnknownError, UnavailableError),
         (failed(Code.DEADLINE_EXCEEDED), OutcomeUnknownError, UnavailableError),
+        # gRPC's own, of what reaches a server that is just stopping.
+        (failed(Code.CANCELLED, "CANCELLED"), OutcomeUnknownError, UnavailableError),
         (failed(Code.RESOURCE_EXHAUSTED), OutcomeUnknownError, ExchangeError),
         (failed(Code.INTERNAL), OutcomeUnknownError, ExchangeError),
         # A message of a session that finds its line gone.
