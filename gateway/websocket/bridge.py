@@ -251,6 +251,7 @@ async def run(server: str, address: str, serving: Callable[[], None]) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(listener.wait_closed(), STOP_S)
         sweeping.cancel()
+        await bridge.channels.close()
     await connection.close()
 
 

@@ -88,6 +88,13 @@ class Channels:
                 assert channel.task is not None
                 channel.task.cancel()
 
+    async def close(self) -> None:
+        """Close all streams, before the client that they are read through is closed."""
+        tasks = [channel.task for channel in self._open.values() if channel.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _ended(self, channel: Channel, task: asyncio.Task[None]) -> None:
         """Tell who is sent its updates; who waits for it, or catches up, is told by his session."""
         if task.cancelled():

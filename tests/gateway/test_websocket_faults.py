@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.websocket import bridge as bridges
 from gateway.websocket.outgoing import WAITING_BYTES_MAX
+from server.exits import Exit
 from tests.gateway.door import Market
 from tests.gateway.test_websocket_limits import HANDSHAKE, Nowhere
 from tests.gateway.websocket_client import SECONDS, Client, client_of
@@ -142,6 +143,19 @@ def test_one_order_that_trades_with_thousands_cuts_nobody(straight: str, market:
         assert len(set(trades)) == SWEPT
         assert trades[: len(taken["trades"])] == [it["trade_id"] for it in taken["trades"]]
         assert client.ask({"type": "ping"}, "pong")
+
+
+def test_a_stop_is_not_taken_for_a_fault_of_its_channels(
+    exchange: Everything, starter: Starter
+) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    addresses = {"EXCHANGE_GRPC": exchange.grpc, "EXCHANGE_WEBSOCKET": address}
+    bridge = starter.run("websocket", "--log-level", "error", **addresses)
+    bridge.wait_serving()
+    with client_of(f"http://{address}") as client:
+        client.subscribe("BTC-USD", "trades", "orders", "depth", "orderbook", "ticker")
+        assert bridge.terminate() == Exit.CLEAN
+    assert bridge.lines == []
 
 
 def figure(http: str, name: str) -> float:
