@@ -8,11 +8,16 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
+import psutil
+
 from server import logs
 from server.supervisor.parent import SERVING, VARIABLE
 
 LINE_BYTES_MAX: Final = 64 * 1024
 """A longer line of a child is shown in pieces, so that memory has a bound."""
+OUTPUT_S: Final = 1.0
+"""From the end of a process until its output is closed: what it had started may go on, and has the
+same output."""
 
 
 class ChildProcess:
@@ -65,12 +70,14 @@ class ChildProcess:
         """Start it and wait for its end: the exit code, negative for a signal. `on_change` is
         called when its process is there, and when it is gone."""
         here, there = socket.socketpair()
+        # With a pipe of asyncio's, a process ends for it once nobody has the pipe any more.
+        reading, writing = os.pipe()
         self.sentence = ""
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
+                stdout=writing,
                 stderr=asyncio.subprocess.STDOUT,
                 pass_fds=(there.fileno(),),
                 env={**os.environ, VARIABLE: f"{there.fileno()}:{os.getpid()}"},
@@ -79,19 +86,24 @@ class ChildProcess:
             )
         except BaseException:
             here.close()
+            os.close(reading)
             raise
         finally:
             there.close()
+            os.close(writing)
         self._process = process
         reader, writer = await asyncio.open_connection(sock=here)
+        output, pipe = await _connected(reading)
         self._link = writer
         on_change()
-        beside = [asyncio.create_task(self._hear(reader))]
+        beside = [
+            asyncio.create_task(self._hear(reader)),
+            asyncio.create_task(_close_after(process, pipe)),
+        ]
         if self._while_running is not None:
             beside.append(asyncio.create_task(self._while_running(process.pid)))
         try:
-            assert process.stdout is not None
-            async for line in _lines(process.stdout):
+            async for line in _lines(output):
                 self._take(line)
             return await process.wait()
         finally:
@@ -100,6 +112,7 @@ class ChildProcess:
             for task in beside:
                 task.cancel()
             writer.close()
+            pipe.close()
             self.serving.clear()
             self._process = self._link = None
             on_change()
@@ -119,10 +132,17 @@ class ChildProcess:
         return True
 
     def kill(self) -> None:
-        """End it the hard way."""
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+        """End it the hard way, with all that it has started."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        started: list[psutil.Process] = []
+        with contextlib.suppress(psutil.Error):
+            started = psutil.Process(self._process.pid).children(recursive=True)
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        for each in started:
+            with contextlib.suppress(psutil.Error):
+                each.kill()
 
     async def _hear(self, reader: asyncio.StreamReader) -> None:
         if self._probe is not None:
@@ -138,6 +158,22 @@ class ChildProcess:
             self.sentence = last_word
         else:
             self._pass_on(self.name, line)
+
+
+async def _connected(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    """The end of a pipe that is read."""
+    output = asyncio.StreamReader()
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(output), os.fdopen(descriptor, "rb", buffering=0)
+    )
+    return output, pipe
+
+
+async def _close_after(process: asyncio.subprocess.Process, output: asyncio.ReadTransport) -> None:
+    """Close the output of a process some time after its end."""
+    await process.wait()
+    await asyncio.sleep(OUTPUT_S)
+    output.close()
 
 
 async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[str]:

@@ -1,6 +1,8 @@
 """Starting, watching and stopping parts, with small programs in their place."""
 
 import asyncio
+import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from server.exits import Exit
-from server.supervisor import supervision
+from server.supervisor import child_process, supervision
 from server.supervisor.child_process import ChildProcess
 from server.supervisor.supervision import RESTARTS_MAX, GaveUp, Supervised, Supervisor
 
@@ -29,6 +31,11 @@ from server.supervisor.parent import Parent
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 Parent.follow().serving()
 while True: signal.pause()
+"""
+STARTS_ANOTHER = """
+import subprocess
+another = subprocess.Popen(["sleep", "30"], start_new_session=True)
+print("another process:", another.pid, flush=True)
 """
 ENDS = "import sys; print('exchange: no good'); sys.exit({code})"
 
@@ -86,6 +93,11 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
         await asyncio.sleep(0.01)
 
 
+def others(exchange: Exchange) -> list[int]:
+    """The processes that programs have started which are `STARTS_ANOTHER`, too."""
+    return [int(line.split()[-1]) for line in exchange.said if "another process:" in line]
+
+
 def is_there(process_id: int) -> bool:
     """An orphan that nobody has buried yet is not there any more."""
     try:
@@ -125,6 +137,22 @@ async def test_a_part_that_dies_is_started_again(start: Callable[..., Exchange])
     assert "degraded: server is being started again: the server was ended by signal 9" in " ".join(
         exchange.said
     )
+
+
+@pytest.mark.asyncio
+async def test_the_end_of_a_part_is_seen_while_what_it_started_goes_on(
+    start: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process of PostgreSQL that hangs, say: it has the same output."""
+    monkeypatch.setattr(child_process, "OUTPUT_S", 0.05)
+    exchange = start(follower=STARTS_ANOTHER + SERVES)
+    await exchange.supervisor.start()
+    await until(lambda: len(others(exchange)) == 1)
+    os.kill(exchange.process_id("follower"), signal.SIGKILL)
+    await until(lambda: "follower is back" in exchange.said and len(others(exchange)) == 2)
+    for process_id in others(exchange):
+        assert is_there(process_id)
+        os.kill(process_id, signal.SIGKILL)
 
 
 @pytest.mark.asyncio
@@ -246,6 +274,16 @@ async def test_one_that_does_not_stop_is_made_to(start: Callable[..., Exchange])
     process_id = exchange.process_id("server")
     assert await exchange.supervisor.stop() == ["server"]
     assert not is_there(process_id)
+
+
+@pytest.mark.asyncio
+async def test_what_a_part_started_is_made_to_stop_with_it(start: Callable[..., Exchange]) -> None:
+    exchange = start(follower=STARTS_ANOTHER + DEAF)
+    await exchange.supervisor.start()
+    await until(lambda: len(others(exchange)) == 1)
+    async with asyncio.timeout(10):
+        await exchange.supervisor.stop()
+    await until(lambda: not is_there(*others(exchange)))
 
 
 @pytest.mark.asyncio

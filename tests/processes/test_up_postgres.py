@@ -114,6 +114,15 @@ def test_follows_restarts_and_goes_with_up(starter: Starter) -> None:
     place(exchange, "three")
     until(lambda: orders(starter.data_dir) == 3, CATCH_UP_S, "the third order")
     assert exchange.running.terminate() == 0
+    exchange = starter.up("--postgres", "embedded")
+    until(lambda: orders(starter.data_dir) == 3, CATCH_UP_S, "all orders")
+    found = postmaster(exchange)
+    assert found is not None
+    children = exchange.running.children()
+    # One of its processes hangs, and holds the output that it shares with the others.
+    found.children()[0].suspend()
+    assert exchange.running.terminate() == 0
+    until(lambda: not any(map(is_there, children)), 1.0, "the end of all processes")
 
 
 def test_a_cluster_is_not_made_on_without_who_wanted_it(tmp_path: Path) -> None:
