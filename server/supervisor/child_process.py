@@ -24,6 +24,7 @@ class ChildProcess:
     """Started, watched and stopped; how often is decided elsewhere.
 
     It says itself when it serves, or `probe` returns then, for a program that is not ours.
+    `stop_signal` asks it to end once it serves, SIGTERM before.
     `while_running` is given the id of its process, and cancelled at the end of it.
     """
 
@@ -122,8 +123,10 @@ class ChildProcess:
         process = self._process
         if process is None:
             return True
+        # Until it serves it may still be the program that becomes it, to which SIGINT is Ctrl-C.
+        number = self._stop_signal if self.serving.is_set() else signal.SIGTERM
         with contextlib.suppress(ProcessLookupError):
-            process.send_signal(self._stop_signal)
+            process.send_signal(number)
         try:
             await asyncio.wait_for(process.wait(), self.stop_s)
         except TimeoutError:

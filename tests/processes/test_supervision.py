@@ -333,6 +333,20 @@ async def test_stopped_before_it_serves(start: Callable[..., Exchange]) -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("serves", [True, False])
+async def test_a_signal_of_its_own_is_for_a_part_that_serves(*, serves: bool) -> None:
+    """Before that it may be a program of Python's still, which would tell of an interrupt."""
+    program = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)\n" if serves else ""
+    program += SERVES if serves else "import signal; signal.pause()"
+    command = [sys.executable, "-c", program]
+    part = ChildProcess("postgres", command, print, 1.0, stop_signal=signal.SIGINT)
+    running = asyncio.create_task(part.run(lambda: None))
+    await until(lambda: part.serving.is_set() if serves else part.running)
+    assert await part.stop()
+    assert await running == -(signal.SIGINT if serves else signal.SIGTERM)
+
+
+@pytest.mark.asyncio
 async def test_stopped_while_one_waits_to_be_started_again(start: Callable[..., Exchange]) -> None:
     exchange = start(follower=ENDS.format(code=1))
     starting = asyncio.create_task(exchange.supervisor.start())
