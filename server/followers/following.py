@@ -1,10 +1,9 @@
 """What keeps an outside part in step with the journal: the shape that all such followers share.
 
 A follower is anything with a `name`, a time `gather_s`, what a person can do when it can't go on,
-and
+what it `held` when it was opened, and
 
     open()  -> Reached   connect, and say from where on that part needs the journal;
-    held    -> Reached   the last of the journal that it holds then, there or later;
     take(records, progress)
                          bring these in, in order; when it returns, they are safe there, and the
                          position with them, or it gives an earlier one to keep the journal after;
@@ -90,12 +89,13 @@ class Follower(Protocol):
     remedy_differs: str
     """The same where it holds what the journal doesn't."""
 
+    @property
+    def held(self) -> Reached | None:
+        """The last of the journal that it held when it was opened, which may be later than where
+        it needs the journal from; None where it is the same."""
+
     async def open(self) -> Reached:
         """Connect, and say after where it needs the journal."""
-
-    @property
-    def held(self) -> Reached:
-        """The last that it held when it was opened."""
 
     async def take(self, records: list[Record], progress: Progress, /) -> int | None:
         """Bring these in; they have commands and follow what was taken before. Gives the sequence
@@ -195,7 +195,8 @@ class Following:
         self.problem = self._absence = absence
 
     async def _read(self, reader: JournalReader, opened: Reached) -> None:
-        at = self._follower.held
+        held = self._follower.held
+        at = opened if held is None else held
         try:
             if at.sequence and at != opened:
                 await self._compare(at)

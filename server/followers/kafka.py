@@ -78,7 +78,7 @@ class KafkaFollower:
         self._encoding = Json() if as_json else Protobuf()
         self._limits = limits
         self._checkpoint = NOTHING
-        self._held = Reached(0)
+        self.held = Reached(0)
         self._kept_s = 0.0
         self._publisher: Publisher | None = None
         self._admin: AdminClient | None = None
@@ -91,7 +91,7 @@ class KafkaFollower:
         if not is_whole:
             kept = await asyncio.to_thread(self._begun, kept)
         self._checkpoint = kept
-        self._held = topics.last
+        self.held = topics.last
         self._kept_s = time.monotonic()
         encoder = Encoder(self._encoding, LevelFold.of(kept.orders, kept.updated))
         publisher = Publisher(self._client, encoder, topics, self._limits.delivery_ms)
@@ -100,11 +100,6 @@ class KafkaFollower:
         self._publisher = publisher
         self._admin = AdminClient(self._client)
         return Reached(kept.sequence, kept.time_ns)
-
-    @property
-    def held(self) -> Reached:
-        """Of the newest message that was there when it was opened."""
-        return self._held
 
     async def take(self, records: list[Record], _progress: Progress = lambda _: None) -> int:
         """Send what is missing of these, and wait until it is safe: the checkpoint's sequence."""

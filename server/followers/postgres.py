@@ -104,6 +104,7 @@ class PostgresFollower:
     gather_s = GATHER_S
     remedy_not_kept = "run `exchange rebuild postgres`"
     remedy_differs = "run `exchange rebuild postgres --rewind`"
+    held = None
 
     def __init__(
         self,
@@ -157,11 +158,6 @@ class PostgresFollower:
                 await connection.execute(_WAITED_FOR)
                 await connection.execute("UPDATE follower_positions SET sequence = sequence")
         return Reached(self._sequence, self._time_ns, journal)
-
-    @property
-    def held(self) -> Reached:
-        """Where the tables are."""
-        return Reached(self._sequence, self._time_ns)
 
     async def take(self, records: list[Record], progress: Progress = lambda _: None) -> int | None:
         """Write them, in transactions of a bounded size."""

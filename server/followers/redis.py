@@ -81,6 +81,7 @@ class RedisFollower:
     name = "redis"
     gather_s = 0.0
     remedy_not_kept = remedy_differs = ""
+    held = None
 
     def __init__(self, url: str, data_dir: Path) -> None:
         self._url = url
@@ -106,11 +107,6 @@ class RedisFollower:
             self._messages = await asyncio.to_thread(self._begun)
         await self._send()
         return Reached(self._messages.sequence)
-
-    @property
-    def held(self) -> Reached:
-        """Up to where its messages were made."""
-        return Reached(self._messages.sequence if self._messages is not None else 0)
 
     async def take(self, records: list[Record], progress: Progress = lambda _: None) -> None:
         """Publish them, in calls of a bounded size."""

@@ -67,6 +67,7 @@ class Tables:
     """A follower that has so much already."""
 
     gather_s = 0.0
+    held: Reached | None = None
 
     def __init__(self, sequence: int, like: Like = PostgresFollower) -> None:
         self.name = like.name
@@ -77,10 +78,6 @@ class Tables:
 
     async def open(self) -> Reached:
         self.opened += 1
-        return Reached(self.sequence)
-
-    @property
-    def held(self) -> Reached:
         return Reached(self.sequence)
 
     async def take(self, records: list[Record], _progress: Progress) -> int | None:

@@ -51,6 +51,8 @@ class Growing(Tables):
 class Ahead(Tables):
     """Holds the last of 77 sequences, and needs the journal after the fifth."""
 
+    held = Reached(77)
+
     async def open(self) -> Reached:
         self.opened += 1
         return Reached(5)
