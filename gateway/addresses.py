@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 LOOPBACK: Final = "127.0.0.1"
 IPV6_LOOPBACK: Final = "::1"
-"""What some clients look `localhost` up as, and then try nothing else."""
+"""The address that some clients look `localhost` up as, and then try nothing else."""
 
 
 class Addresses(Protocol):
@@ -30,19 +30,19 @@ class Addresses(Protocol):
 
 
 def socket_address(host: str, port: int) -> dict[str, Any]:
-    """As Envoy writes it."""
+    """Give a socket's address as Envoy writes it."""
     return {"socket_address": {"address": host, "port_value": port}}
 
 
 def beside(host: str, port: int) -> list[dict[str, Any]]:
-    """What else is listened on, so that `localhost` is found; nothing where it can't be."""
+    """List what else is listened on, so that `localhost` is found; nothing where it can't be."""
     if host != LOOPBACK or not can_be_listened_on(IPV6_LOOPBACK, port):
         return []
     return [{"address": socket_address(IPV6_LOOPBACK, port)}]
 
 
 def can_be_listened_on(ipv6_host: str, port: int) -> bool:
-    """Whether this machine has the address, and nobody the port, at this moment."""
+    """Tell whether this machine has the address, and nobody the port, at this moment."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -54,14 +54,14 @@ def can_be_listened_on(ipv6_host: str, port: int) -> bool:
 
 
 def split(address: str) -> tuple[str, int]:
-    """The two of `HOST:PORT`, an IPv6 address without its brackets; as `server/settings.py` has it,
-    which the gateway does without."""
+    """Split `HOST:PORT` in two, an IPv6 address without its brackets; as `server/settings.py` has
+    it, which the gateway does without."""
     host, _, port = address.rpartition(":")
     return "127.0.0.1" if host == "localhost" else host.strip("[]"), int(port)
 
 
 def is_ip(host: str) -> bool:
-    """Whether nothing has to be looked up."""
+    """Tell whether the text is an IP address, so that nothing has to be looked up."""
     try:
         ip_address(host)
     except ValueError:

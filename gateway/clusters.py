@@ -7,22 +7,23 @@ from gateway.addresses import Addresses, is_ip, socket_address, split
 KIB: Final = 1024
 
 CONNECTION_BUFFER_BYTES: Final = 32 * KIB
-"""Waiting in either direction of a connection; more stays with the sender."""
+"""Bytes that wait in either direction of a connection; more stays with the sender."""
 STREAM_WINDOW_BYTES: Final = 64 * KIB
 CONNECTIONS_MAX: Final = 10_000
-"""Over all callers: with their buffers well below the heap's bound."""
+"""Connections of all callers: with their buffers well below the heap's bound."""
 REQUESTS_IN_FLIGHT_MAX: Final = 1_900
-"""Below the server's own bound of 2,000, so that it keeps room for those who call it directly."""
+"""Fewer than the server's bound of 2,000, so that it keeps room for those who call it directly."""
 UPSTREAM_STREAMS_MAX: Final = 500
 """Calls in flight on one connection to the server, of which there are as many as are needed: half
 of what the server allows (1,000)."""
 UPSTREAM_WINDOW_BYTES: Final = UPSTREAM_STREAMS_MAX * STREAM_WINDOW_BYTES
-"""On one connection to the server: however many of its streams nobody reads, what waits for them
-leaves room for the others. With less, some dozens of slow readers would hold up every caller."""
+"""Bytes that wait on one connection to the server: however many of its streams nobody reads, what
+waits for them leaves room for the others. With less, some dozens of slow readers would hold up
+every caller."""
 CONNECT_S_MAX: Final = 5
 HEALTH_S: Final = 1
 HEALTH_TIMEOUT_S: Final = 5
-"""Longer than any pause of a busy machine; a dead server refuses the connection at once."""
+"""A time longer than any pause of a busy machine; a dead server refuses the connection at once."""
 
 UPSTREAM: Final = "exchange"
 WEBSOCKET: Final = "websocket"
@@ -76,7 +77,7 @@ def cluster(addresses: Addresses) -> dict[str, Any]:
 
 
 def websocket_cluster(addresses: Addresses) -> dict[str, Any]:
-    """The bridge, each of whose clients is a connection of its own."""
+    """Make the cluster of the bridge, each of whose clients is a connection of its own."""
     place = addresses.websocket_address
     if place.startswith("@"):
         address, static = {"pipe": {"path": place}}, True

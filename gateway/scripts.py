@@ -17,7 +17,7 @@ GRPC, NAMING = "grpc", "naming"
 to files and to WebSockets."""
 STRICT_JSON: Final = "exchange.strict_json"
 UNAVAILABLE: Final = 14
-"""gRPC's code."""
+"""gRPC's code of that name."""
 
 
 def lua() -> dict[str, Any]:
@@ -46,7 +46,7 @@ def lua_of_route(name: str) -> dict[str, Any]:
 
 
 def lua_of_json_route(route: JsonRoute) -> dict[str, Any]:
-    """The script of all of them, told what it has to know of this one."""
+    """Tell the script of all JSON routes what it has to know of this one."""
     context = {"creates": route.creates, "in_path": dict.fromkeys(route.path_names, True)}
     return {"@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute", "filter_context": context}
 
@@ -72,13 +72,13 @@ def strict_json() -> dict[str, Any]:
 
 
 def strict_json_of_route(route: JsonRoute) -> dict[str, Any]:
-    """The script of all of them, told which message the body is."""
+    """Tell the script that judges bodies which message this route's body is."""
     body = route.body.name if route.body is not None else ""
     return lua_of_route(STRICT_JSON) | {"filter_context": {"body": body}}
 
 
 def bodies() -> str:
-    """What the fields of each body take, as a table of Lua."""
+    """Write what the fields of each body take as a table of Lua."""
     messages = {route.body.name: route.body for route in json_routes() if route.body is not None}
     entries = [f"{name} = {fields_of(message)}" for name, message in messages.items()]
     return f"local BODIES = {{ {', '.join(entries)} }}\n"

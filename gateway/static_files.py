@@ -14,7 +14,7 @@ HERE: Final = Path(__file__).parent
 PAGE: Final = HERE / "page"
 DOCUMENTS: Final = HERE / "documents"
 FILE_BYTES_MAX: Final = 1024 * 1024
-"""Of a file: five times the largest, the charts. Envoy keeps each in memory."""
+"""The bound of a file: five times the largest, the charts. Envoy keeps each in memory."""
 
 TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -25,7 +25,7 @@ TYPES: Final = {
     ".yaml": "application/yaml",
     "": "text/plain; charset=utf-8",
 }
-"""What is sent, by the end of a file's name; other files stay at home."""
+"""The content types that are sent, by the end of a file's name; other files stay at home."""
 UNCHANGING: Final = "vendor"
 """A folder whose files keep their content under their name."""
 
@@ -54,7 +54,7 @@ HEADERS_OF_HTML: Final = {
 
 
 def static_routes(filters: dict[str, Any]) -> list[dict[str, Any]]:
-    """A route for each file; `filters` leave out what acts on JSON."""
+    """Make a route for each file; `filters` leave out what acts on JSON."""
     routes = [file_route(path, file) for path, file in files().items()]
     index = file_route("/", PAGE / "index.html")
     index["match"]["headers"].append(

@@ -50,15 +50,15 @@ FIGURES_PATH: Final = "/metrics"
 CONNECTIONS_MAX: Final = 5_000
 """Half of what the gateway takes in all; some 100 MB when none of them falls behind."""
 FRAME_BYTES_MAX: Final = 16 * 1024
-"""Ten times the longest order."""
+"""The bound of a client's frame: ten times the longest order."""
 WRITE_BYTES: Final = 64 * 1024
-"""In a transport before its writer waits."""
+"""Bytes in a transport before its writer waits."""
 OPEN_S: Final = 10.0
-"""For a handshake."""
+"""The time for a handshake."""
 PING_S: Final = 20.0
 IDLE_S: Final = 600.0
 SWEEP_S: Final = 5.0
-"""Between two looks at idle clients and channels that nobody wants."""
+"""The time between two looks at idle clients and channels that nobody wants."""
 COLLECTED_AFTER: Final = (20_000, 20, 50)
 """Objects that came and stayed, and looks at the young and at the middle generation, between two
 looks of Python's collector at the generation above."""
@@ -67,7 +67,7 @@ Admit = Callable[[ServerConnection, Request], Response | None]
 
 
 def listening(address: str) -> socket.socket:
-    """`HOST:PORT`, or `@NAME`: a socket of this machine that needs no port and no file."""
+    """Bind a socket to `HOST:PORT`, or to `@NAME`, which needs no port and no file."""
     if address.startswith("@"):
         listener = socket.socket(socket.AF_UNIX)
         listener.bind("\0" + address[1:])
@@ -81,7 +81,7 @@ def listening(address: str) -> socket.socket:
 
 
 class Bridge:
-    """All connections of this process."""
+    """Serves all connections of this process."""
 
     def __init__(self, exchange: ExchangeClient, connection: Connection) -> None:
         self.channels = Channels(exchange)
@@ -94,7 +94,7 @@ class Bridge:
         self._writer = Writer()
 
     def admit(self, link: Link, request: Request) -> Response | None:
-        """Refuse a handshake, or not; or answer who asks for the figures."""
+        """Admit a handshake or refuse it; or answer who asks for the figures."""
         path = request.path.partition("?")[0]
         if path == FIGURES_PATH:
             text = self.figures.text()
@@ -203,7 +203,7 @@ def about(name: str, link: Link) -> dict[str, str]:
 
 
 async def serving_at(bridge: Bridge, listener: socket.socket) -> Server:
-    """The library's server, with all that it bounds by itself."""
+    """Start the library's server, with all that it bounds by itself."""
     deflate = ServerPerMessageDeflateFactory(
         server_no_context_takeover=True,
         client_no_context_takeover=True,

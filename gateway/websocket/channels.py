@@ -21,7 +21,7 @@ class Subscriber(Protocol):
     """A connection as a channel sees it; only `room` waits."""
 
     pasts: dict[str, int]
-    """By channel whose past it is being sent, the first sequence that it was not sent yet."""
+    """The first sequence that it was not sent yet, by channel whose past it is being sent."""
 
     def send(self, frame: Frame) -> None:
         """Send a frame that must not be missed."""
@@ -37,22 +37,22 @@ class Subscriber(Protocol):
 
 
 class Channel:
-    """One kind of update of one instrument."""
+    """Publishes one kind of update of one instrument."""
 
     kind: str
 
     def __init__(self, exchange: ExchangeClient, instrument: str) -> None:
         self.name = f"{self.kind}:{instrument}"
         self.interested: set[Subscriber] = set()
-        """Everybody who wants it, also who is not yet sent its updates."""
+        """Everybody who wants the channel, also who is not yet sent its updates."""
         self.subscribers: set[Subscriber] = set()
-        """Who is sent its updates."""
+        """Everybody who is sent its updates."""
         self.sequence = 0
         """The sequence of the newest update."""
         self.begun = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self.failure: BaseException | None = None
-        """What its stream ended with."""
+        """The error that its stream ended with."""
         self._interruption: BaseException | None = None
         self._exchange = exchange
         self._instrument = instrument
@@ -67,7 +67,7 @@ class Channel:
 
     @property
     def interruption(self) -> BaseException | None:
-        """What its stream was last interrupted by; it is opened again meanwhile."""
+        """Give the error that last interrupted its stream; it is opened again meanwhile."""
         return self._interruption
 
     def interrupted(self, interruption: Interruption) -> None:

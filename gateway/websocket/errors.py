@@ -10,12 +10,12 @@ INTERNAL: Final = 13
 
 
 def error(sentence: str, code: int, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    """An `error` frame without its time."""
+    """Make an `error` frame without its time."""
     return {"type": "error", "error": sentence, "code": code, "details": details or []}
 
 
 def ended(name: str, failure: BaseException) -> dict[str, Any]:
-    """An `error` frame: a channel sends nothing any more."""
+    """Make an `error` frame for a channel that sends nothing any more."""
     if isinstance(failure, ExchangeError):
         message, details = failure.message, details_of(failure)
         if failure.field == "after_sequence" and failure.value.isdecimal():
@@ -46,7 +46,7 @@ def details_of(refused: ExchangeError) -> list[dict[str, Any]]:
 
 
 def unusable_number(frame: dict[str, Any], unusable: NumberInvalidError) -> dict[str, Any]:
-    """An `error` frame: a number of a replace is too large or too fine; an order has the same."""
+    """Make an `error` frame: a replace's number is too large or too fine; an order has the same."""
     field, limit = unusable.field, unusable.limit
     value = str(frame[field])[:SHOWN_MAX]
     sentence = f"{field} {value} is not {limit}: send one that is"

@@ -39,15 +39,15 @@ Memory = dict[str, Order]
 
 
 class EventChannel(Channel):
-    """Trades or orders: everything, in order."""
+    """Publishes trades or orders: everything, in order."""
 
     def __init__(self, exchange: ExchangeClient, instrument: str) -> None:
         super().__init__(exchange, instrument)
         self._known: Memory = {}
         self._complete = 0
-        """Up to which sequence everything has been published."""
+        """The sequence up to which everything has been published."""
         self._ahead: dict[Subscriber, int] = {}
-        """Up to where subscribers who joined ahead of the channel have been sent everything."""
+        """The sequence up to which each subscriber who joined ahead has been sent everything."""
 
     async def run(self) -> None:
         async with aclosing(self._follow(None)) as messages:
@@ -129,7 +129,7 @@ class EventChannel(Channel):
 
 
 class TradesChannel(EventChannel):
-    """`trades`."""
+    """Publishes `trades`."""
 
     kind = "trades"
 
@@ -151,7 +151,7 @@ class TradesChannel(EventChannel):
 
 
 class OrdersChannel(EventChannel):
-    """`orders`: the order as it stands after each event of it."""
+    """Publishes `orders`: the order as it stands after each event of it."""
 
     kind = "orders"
 
@@ -174,9 +174,9 @@ class OrdersChannel(EventChannel):
         return frames
 
     async def _order(self, event: OrderEvent, known: Memory) -> dict[str, Any]:
-        """A fill tells what it changed; the rest is what was known before it. An order that had
-        to be read may have gone on since: what could be of later is left out then, unless it
-        follows from what the order is now."""
+        """Show the order of an event. A fill tells what it changed; the rest is what was known
+        before it. An order that had to be read may have gone on since: what could be of later is
+        left out then, unless it follows from what the order is now."""
         order = event.order or known.get(event.order_id)
         if order is None:
             # Goes on without a subscriber who leaves: gRPC frees no call that was cancelled, 2 kB.
@@ -217,14 +217,14 @@ class OrdersChannel(EventChannel):
 
 
 def is_of_later(order: Order, fill: OrderEvent) -> bool:
-    """Whether it may have changed since. Time alone doesn't tell: commands that share a record
-    have one, and while the clock is behind it stands still."""
+    """Tell whether the order may have changed since the fill. Time alone doesn't tell: commands
+    that share a record have one, and while the clock is behind it stands still."""
     left = order.quantity - order.cancelled_quantity
     return order.updated_time > fill.time or left != fill.filled_quantity + fill.remaining_quantity
 
 
 def remember(known: Memory, order: Order, *, ended: bool) -> None:
-    """Keep it while it is open, in place of the one that was told of the longest ago."""
+    """Keep an order while it is open, in place of the one that was told of the longest ago."""
     known.pop(order.order_id, None)
     if not ended:
         known[order.order_id] = order

@@ -18,12 +18,12 @@ LOG: Final = logging.getLogger("exchange.websocket")
 
 
 def tell(message: str, **fields: object) -> None:
-    """A line about one decision."""
+    """Log a line about one decision."""
     LOG.info(message, extra={"fields": fields})
 
 
 def tell_debug(message: str, **fields: object) -> None:
-    """A line about what happens all the time."""
+    """Log a line about what happens all the time."""
     LOG.debug(message, extra={"fields": fields})
 
 
@@ -33,7 +33,7 @@ class Counts:
 
     opened: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    """Handshakes, by reason."""
+    """Refused handshakes, by reason."""
     ended: Counter[str] = field(default_factory=Counter)
     """Connections that were ended from here, by the code that they were told."""
     frames_received: int = 0
@@ -52,7 +52,7 @@ class State:
     """Upstream streams, by kind."""
     waiting_bytes: int
     waiting_bytes_most: int
-    """What waits for the connection for which the most waits."""
+    """The bytes that wait for the connection for which the most wait."""
 
 
 class Figures(Collector):
@@ -70,7 +70,7 @@ class Figures(Collector):
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Called by the registry."""
+        """Give each figure to the registry that asks for them."""
         yield from self._now()
         counts = self._counts
         for name, text, label, values in (

@@ -45,7 +45,7 @@ from clients.decimals import decimal_of_e8
 from clients.types import Order, Ticker, Trade
 
 DIGITS: Final = Context(prec=15, rounding=ROUND_HALF_EVEN)
-"""A double keeps 15 significant digits; longer sums are rounded to them."""
+"""The 15 significant digits that a double keeps; longer sums are rounded to them."""
 RULE_REASONS: Final = frozenset(
     {
         "no_liquidity",
@@ -72,7 +72,7 @@ class Frame:
         self._compressed: dict[int, bytes] = {}
 
     def bytes_for(self, window_bits: int) -> bytes:
-        """What goes on the wire; 0 bits: without compression. Compressed messages stand alone
+        """Give the bytes for the wire; 0 bits: without compression. Compressed messages stand alone
         (no context takeover), so everybody with the same window gets the same bytes."""
         if not window_bits:
             return self.plain
@@ -85,7 +85,7 @@ class Frame:
 
 
 def framed(first: int, payload: bytes) -> bytes:
-    """A frame of a server: never masked, never fragmented."""
+    """Frame a payload as a server does: never masked, never fragmented."""
     size = len(payload)
     if size < 126:
         return bytes((first, size)) + payload
@@ -99,12 +99,12 @@ def now_text() -> str:
 
 
 def time_text(time: datetime) -> str:
-    """RFC 3339, UTC, with milliseconds."""
+    """Write a time as RFC 3339, UTC, with milliseconds."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"
 
 
 def number(value: Decimal) -> float | int:
-    """The JSON number that stands for a decimal."""
+    """Give the JSON number that stands for a decimal."""
     rounded = float(DIGITS.plus(value))
     return int(rounded) if rounded.is_integer() else rounded
 
@@ -112,7 +112,7 @@ def number(value: Decimal) -> float | int:
 def update(
     kind: str, instrument: str, data: Any, time: datetime, sequence: int, previous_sequence: int
 ) -> Frame:
-    """One update of a channel."""
+    """Make a frame of one update of a channel."""
     return Frame(
         {
             "type": kind,
@@ -127,7 +127,7 @@ def update(
 
 
 def notice(kind: str, channel: str, sequence: int, previous_sequence: int) -> Frame:
-    """`resumed` or `restarted`."""
+    """Make a frame of kind `resumed` or `restarted`."""
     return Frame(
         {
             "type": kind,
@@ -140,7 +140,7 @@ def notice(kind: str, channel: str, sequence: int, previous_sequence: int) -> Fr
 
 
 def trade_json(trade: Trade) -> dict[str, Any]:
-    """A trade by its two sides."""
+    """Show a trade by its two sides."""
     maker, taker = trade.maker_order_id, trade.taker_order_id
     buy, sell = (taker, maker) if trade.aggressor_side == "buy" else (maker, taker)
     return {
@@ -156,7 +156,7 @@ def trade_json(trade: Trade) -> dict[str, Any]:
 
 
 def order_json(order: Order) -> dict[str, Any]:
-    """An order as `GET /orders/{order_id}` shows it."""
+    """Show an order as `GET /orders/{order_id}` does."""
     content = {
         "order_id": order.order_id,
         "client_id": order.client_id,
@@ -181,7 +181,7 @@ def order_json(order: Order) -> dict[str, Any]:
 
 
 def ticker_json(ticker: Ticker) -> dict[str, Any]:
-    """What there is of a ticker, as `GET /market/ticker` shows it."""
+    """Show what there is of a ticker, as `GET /market/ticker` does."""
     found: dict[str, Decimal | None] = {
         "last": ticker.last_price,
         "bid": ticker.bid.price if ticker.bid else None,

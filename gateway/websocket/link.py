@@ -28,19 +28,20 @@ from websockets.server import ServerProtocol
 from gateway.websocket.figures import Counts, tell
 
 FRAMES_PER_SECOND_MAX: Final = 100
-"""Of one client, more than a person or a page sends; who has more to say opens a gRPC session.
-Messages over it are refused, and ten times as many frames of any kind end the connection."""
+"""Frames of one client, more than a person or a page sends; who has more to say opens a gRPC
+session. Messages over it are refused, and ten times as many frames of any kind end the
+connection."""
 FRAMES_PER_SECOND_CLOSE: Final = 10 * FRAMES_PER_SECOND_MAX
 UNREAD_BYTES_MAX: Final = 512 * 1024
-"""In a transport: more than is ever written at once to a client who is not told to be quicker."""
+"""Bytes unread in a transport: more than is written at once to a client not told to be quicker."""
 STALLED_S: Final = 40.0
-"""As long as a client may take until it has missed a ping."""
+"""The time that a client may take until it has missed a ping."""
 CLOSE_S: Final = 5.0
-"""For a client to take what its transport holds, and the reason."""
+"""The time for a client to take what its transport holds, and the reason."""
 GOING_AWAY: Final = 1001
 POLICY: Final = 1008
 CODES: Final = {403: 7, 404: 5, 405: 12, 500: 13, 503: 14}
-"""gRPC's, of the statuses that a handshake is refused with; 3 for any other."""
+"""gRPC's codes of the statuses that a handshake is refused with; 3 for any other."""
 
 
 class Link(ServerConnection):
@@ -54,14 +55,14 @@ class Link(ServerConnection):
         protocol.reject = refusal  # type: ignore[assignment]
         self.counts = counts
         self.about: dict[str, str] = {}
-        """What every line about it says."""
+        """The fields of every line about the connection."""
         self.on_room: Callable[[], None] = nothing
-        """Called when more may be written."""
+        """The function that is called when more may be written."""
         self._second = 0.0
         self._frames = 0
         self._stalled: asyncio.TimerHandle | None = None
         self._told = False
-        """Whether it was ended from here."""
+        """Whether the connection was ended from here."""
 
     def process_event(self, event: Event) -> None:
         """Take one frame, or the handshake."""
@@ -81,12 +82,12 @@ class Link(ServerConnection):
         super().process_event(event)
 
     def pause_writing(self) -> None:
-        """The transport is full."""
+        """Watch a transport that is full until the client takes what is in it."""
         super().pause_writing()
         self._watch(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """The client took most of what was in the transport."""
+        """Go on once the client took most of what was in the transport."""
         super().resume_writing()
         self._unwatch()
         self.on_room()
@@ -118,7 +119,7 @@ class Link(ServerConnection):
         self.loop.call_later(CLOSE_S, self.transport.abort)
 
     def cut_off(self, reason: str) -> None:
-        """End it without a word."""
+        """End the connection without a word."""
         self._told = True
         self.counts.ended["1006"] += 1
         tell("connection cut off", **self.about, code=1006, reason=reason)
@@ -146,11 +147,11 @@ class Link(ServerConnection):
 
 
 def nothing() -> None:
-    """Nobody waits for room."""
+    """Do nothing: nobody waits for room."""
 
 
 def refusal(status: HTTPStatus, sentence: str) -> Response:
-    """The answer to a handshake that fails, in the one shape of all errors."""
+    """Answer a handshake that fails, in the one shape of all errors."""
     said = sentence.strip()
     told = {"error": said, "code": CODES.get(status, 3), "message": said, "details": []}
     body = json.dumps(told).encode()

@@ -29,7 +29,7 @@ class Channels:
         self._listed: set[str] = set()
 
     async def check(self, instrument: str) -> None:
-        """Raises `BadFrame` unless it is listed."""
+        """Raise `BadFrame` unless the instrument is listed."""
         if instrument not in self._listed:
             self._listed = {each.name for each in await self._exchange.instruments()}
         if instrument not in self._listed:
@@ -40,7 +40,7 @@ class Channels:
             )
 
     def get(self, kind: str, instrument: str) -> Channel:
-        """The channel, its stream being opened if it was not."""
+        """Give the channel; its stream is opened if it was not."""
         name = f"{kind}:{instrument}"
         channel = self._open.get(name)
         if channel is None:
@@ -59,7 +59,7 @@ class Channels:
         return channel
 
     def leave(self, channel: Channel, outgoing: Outgoing) -> None:
-        """One subscriber less; the last one closes the stream."""
+        """Remove a subscriber; the channel that nobody wants is closed later."""
         channel.leave(outgoing)
         outgoing.forget(channel)
 

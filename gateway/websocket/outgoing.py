@@ -30,16 +30,16 @@ from gateway.websocket.frames import Frame
 from gateway.websocket.link import CLOSE_S, Link
 
 WAITING_BYTES_MAX: Final = 256 * 1024
-"""For one client, beside the 64 KiB of its transport: about 1,000 trades."""
+"""Bytes for one client, beside the 64 KiB of its transport: about 1,000 trades."""
 PAST_BYTES_MAX: Final = WAITING_BYTES_MAX // 2
-"""Above this no more of the past is taken."""
+"""The waiting bytes above which no more of the past is taken."""
 STATE_WAIT_S: Final = 0.05
-"""Half of what lies between two states of a channel."""
+"""The time that a state may wait: half of what lies between two states of a channel."""
 WRITES_AT_ONCE: Final = 50
-"""Before the loop looks at what has come in: about a millisecond."""
+"""Writes before the loop looks at what has come in: about a millisecond."""
 TRY_AGAIN_LATER: Final = 1013
 REASON_BYTES_MAX: Final = 123
-"""Of a close frame: the protocol's."""
+"""The protocol's bound of a close frame's reason."""
 
 
 class Writer:
@@ -51,13 +51,13 @@ class Writer:
         self._due_later: set[Outgoing] = set()
 
     def now(self, outgoing: "Outgoing") -> None:
-        """Write what waits for it in this turn of the loop, or one of the next."""
+        """Write what waits for a connection in this turn of the loop, or one of the next."""
         if not self._due:
             self._loop.call_soon(self._write)
         self._due.append(outgoing)
 
     def later(self, outgoing: "Outgoing") -> None:
-        """Write it after `STATE_WAIT_S` at the latest."""
+        """Write what waits for a connection after `STATE_WAIT_S` at the latest."""
         if not self._due_later:
             self._loop.call_later(STATE_WAIT_S, self._hurry)
         self._due_later.add(outgoing)
@@ -79,9 +79,9 @@ class Outgoing:
 
     def __init__(self, link: Link, writer: Writer) -> None:
         self.cut = ""
-        """Why it is closed; empty while it is not."""
+        """Why the connection is closed; empty while it is not."""
         self.waiting_bytes = 0
-        """What its events and deltas take."""
+        """The bytes that its waiting events and deltas take."""
         self.pasts: dict[str, int] = {}
         self.link = link
         self._loop = asyncio.get_running_loop()
@@ -91,7 +91,7 @@ class Outgoing:
         self._deltas: dict[Channel, list[Frame]] = {}
         self._stale: set[Channel] = set()
         self._due = False
-        """Whether its turn to be written will come."""
+        """Whether the connection's turn to be written will come."""
         self._room = asyncio.Event()
         self._window_bits = next(
             (

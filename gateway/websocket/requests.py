@@ -24,7 +24,7 @@ FROM_SEQUENCE: Final = "from_sequence"
 REQUEST_ID: Final = "x-request-id"
 FORWARDED: Final = "x-forwarded-for"
 NAME: Final = re.compile("[!-~]{1,128}", re.ASCII)
-"""What metadata can hold; the server takes none that is longer."""
+"""The names that metadata can hold; the server takes none that is longer."""
 BAD_REQUEST: Final = 3
 EXHAUSTED: Final = 8
 SHOWN_MAX: Final = 100
@@ -32,16 +32,16 @@ SHOWN_MAX: Final = 100
 SEQUENCE_DIGITS_MAX: Final = 19
 NUMBERS: Final = ("price", "quantity")
 TRUTHS: Final = {"true": True, "false": False}
-"""In quotes, as fields take them over HTTP too."""
+"""The truths in quotes, as fields take them over HTTP too."""
 INTERNAL: Final = ("unreadable",)
-"""Not for callers: what the gateway and the server have among themselves."""
+"""Fields that are not for callers: what the gateway and the server have among themselves."""
 NUMERIC: Final = re.compile(r"[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]+)?")
 """Text that is a number over HTTP too. Python's `float` takes more: blanks, `1_000`, digits of
 other scripts, and of truths makes 1 and 0. No two parts that follow each other take the same: a
 long text would take the square of its time."""
 
 EXACT: Final = Context(prec=16 * 1024, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
-"""For every digit of a frame. What has a longer exponent is infinite or nought, as for a double."""
+"""The context that keeps every digit. A longer exponent is infinite or nought, as for a double."""
 
 
 class BadFrame(Exception):
@@ -63,8 +63,8 @@ class TooLarge:
 
 
 def parsed(text: str) -> dict[str, Any]:
-    """The object that a client sent, with the order's type under `order_type`. Whatever its type
-    is, its `request_id` is text, or there is none."""
+    """Read the object that a client sent, with the order's type under `order_type`. Whatever its
+    type is, its `request_id` is text, or there is none."""
     try:
         frame = json.loads(
             text,
@@ -87,7 +87,7 @@ def parsed(text: str) -> dict[str, Any]:
 
 
 def check_numbers(frame: dict[str, Any]) -> None:
-    """Raises `BadFrame` where price or quantity is given and no number that a double holds."""
+    """Raise `BadFrame` where price or quantity is given and no number that a double holds."""
     for field in NUMBERS:
         given = frame.get(field)
         if given is not None and not _is_number(given):
@@ -127,7 +127,7 @@ def _no_number(word: str) -> float:
 
 
 def channels_of(frame: dict[str, Any]) -> list[str]:
-    """The `channels` of a frame."""
+    """Read the `channels` of a frame."""
     given = frame.get("channels")
     known = ", ".join(CHANNELS)
     if not isinstance(given, list) or not given:
@@ -141,7 +141,7 @@ def channels_of(frame: dict[str, Any]) -> list[str]:
 
 
 def instruments_of(frame: dict[str, Any]) -> list[str]:
-    """The `instruments` of a frame, or its `instrument`, or the default one."""
+    """Read the `instruments` of a frame, or its `instrument`, or take the default one."""
     if "instruments" in frame:
         field, given = "instruments", frame["instruments"]
     else:
@@ -175,7 +175,7 @@ def sequence_of(frame: dict[str, Any]) -> int | None:
 
 
 def decimal_of(frame: dict[str, Any], field: str) -> Decimal | int | None:
-    """A checked number of a frame, one without quotes through its shortest decimal form."""
+    """Give a checked number of a frame, one without quotes through its shortest decimal form."""
     given: int | float | str | None = frame.get(field)
     if isinstance(given, str):
         return EXACT.create_decimal(given)
@@ -191,8 +191,8 @@ def decimal_of(frame: dict[str, Any], field: str) -> Decimal | int | None:
 
 
 def message_of(fields: dict[str, Any], into: Any) -> Any:
-    """The message of the HTTP interface that the fields make; raises `BadFrame` where one takes no
-    such value."""
+    """Make the message of the HTTP interface that the fields make; raises `BadFrame` where one
+    takes no such value."""
     own = {}
     known = _fields_by_name(into.DESCRIPTOR)
     for name, value in fields.items():
@@ -204,13 +204,13 @@ def message_of(fields: dict[str, Any], into: Any) -> Any:
 
 @cache
 def _fields_by_name(message: Descriptor) -> dict[str, FieldDescriptor]:
-    """By each name that JSON may use for a field of callers."""
+    """Find the fields that callers may send by each name that JSON may use for them."""
     fields = [field for field in message.fields if field.name not in INTERNAL]
     return {name: field for field in fields for name in (field.json_name, field.name)}
 
 
 def _held(field: FieldDescriptor, name: str, value: Any) -> Any:
-    """A value as its field holds it; numbers are checked apart."""
+    """Give a value as its field holds it; numbers are checked apart."""
     is_text = isinstance(value, str)
     if field.type == field.TYPE_BOOL and is_text and value in TRUTHS:
         return TRUTHS[value]
@@ -241,12 +241,12 @@ def cut(text: str) -> str:
 
 
 def name_in(frame: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The client's name for a request as metadata, so that the server's log has it too."""
+    """Give the client's name for a request as metadata, so that the server's log has it too."""
     name = frame.get("request_id")
     return ((REQUEST_ID, name),) if isinstance(name, str) and NAME.fullmatch(name) else ()
 
 
 def caller_at(address: str) -> tuple[tuple[str, str], ...]:
-    """A client's address as metadata, so that what he sends here and over HTTP draws on one budget;
-    nothing where the gateway named none."""
+    """Give a client's address as metadata, so that what he sends here and over HTTP draws on one
+    budget; nothing where the gateway named none."""
     return ((FORWARDED, address),) if NAME.fullmatch(address) else ()

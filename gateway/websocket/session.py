@@ -48,16 +48,16 @@ from gateway.websocket.requests import (
 from gateway.websocket.state_channels import StateChannel
 
 CALL_S: Final = 5.0
-"""For one command: the exchange's own default."""
+"""The time for one command: the exchange's own default."""
 BEGIN_S: Final = 5.0
-"""For the stream of a channel to begin: as long as a call."""
+"""The time for the stream of a channel to begin: as long as a call."""
 SUBSCRIPTIONS_MAX: Final = 200
 """Channels of one connection: all of forty instruments."""
 UNAVAILABLE: Final = 14
 
 
 class Calls:
-    """How the commands of all clients reach the exchange: stubs are some hundred objects."""
+    """Sends the commands of all clients to the exchange: stubs are some hundred objects."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -66,7 +66,7 @@ class Calls:
 
 
 class Session:
-    """One client. Nothing here refers to the session itself, so that it is gone with its client."""
+    """Serves one client. Nothing refers to the session itself, so it is gone with its client."""
 
     def __init__(self, outgoing: Outgoing, channels: Channels, calls: Calls, address: str) -> None:
         """`address` is the client's, as the gateway saw it; "" where it said none."""
@@ -155,8 +155,8 @@ class Session:
     def _join(
         self, name: str, channel: Channel, after_sequence: int | None, frame: dict[str, Any]
     ) -> None:
-        """Join from now on, or from a sequence on. Who is there already starts again where he
-        asks for the past, and is sent a book anew."""
+        """Join a channel from now on, or from a sequence on. Who is there already starts again
+        where he asks for the past, and is sent a book anew."""
         running = self._catching_up.pop(name, None)
         if running is not None:
             running.cancel()
@@ -175,7 +175,7 @@ class Session:
         channel.subscribers.add(self._outgoing)
 
     def _told(self, name: str, frame: dict[str, Any], task: asyncio.Task[None]) -> None:
-        """The past was sent, or there is none to be had: then the subscription ends."""
+        """Note that the past was sent, or end the subscription where there is none to be had."""
         if self._catching_up.get(name) is task:
             del self._catching_up[name]
         if task.cancelled() or task.exception() is None:
@@ -272,7 +272,7 @@ HANDLERS: Final[dict[str, Handler]] = {
 
 
 def handler_of(frame: dict[str, Any]) -> Handler:
-    """What answers a frame of this type."""
+    """Find what answers a frame of this type."""
     kind = frame.get("type")
     handler = HANDLERS.get(kind) if isinstance(kind, str) else None
     if handler is None:
@@ -282,7 +282,7 @@ def handler_of(frame: dict[str, Any]) -> Handler:
 
 
 def answering(frame: dict[str, Any], content: dict[str, Any]) -> Frame:
-    """The answer to a frame, which repeats the client's name for it."""
+    """Answer a frame, with the client's name for it."""
     request_id = frame.get("request_id")
     if isinstance(request_id, str):
         content = content | {"request_id": request_id[:SHOWN_MAX]}
@@ -290,7 +290,7 @@ def answering(frame: dict[str, Any], content: dict[str, Any]) -> Frame:
 
 
 def listed(kind: str, kinds: list[str], instruments: list[str]) -> dict[str, Any]:
-    """`subscribed` or `unsubscribed` without its time."""
+    """Make a `subscribed` or `unsubscribed` without its time."""
     content = {"type": kind, "channels": kinds, "instrument": instruments[0]}
     if len(instruments) > 1:
         content["instruments"] = instruments

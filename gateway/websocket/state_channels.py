@@ -16,13 +16,13 @@ from gateway.websocket.channels import Channel
 from gateway.websocket.frames import Frame, level_json, number, ticker_json, time_text, update
 
 STATE_S: Final = 0.1
-"""Ten states of a book or ticker a second: more than an eye can follow."""
+"""The time between two states of a book or ticker: more often than an eye can follow."""
 LEVELS: Final = 20
-"""A side, of `orderbook`: what a place reply holds too."""
+"""The levels a side of `orderbook`: what a place reply holds too."""
 
 
 class DepthChannel(Channel):
-    """`depth`: a snapshot, then each message of the book's stream."""
+    """Publishes `depth`: a snapshot, then each message of the book's stream."""
 
     kind = "depth"
 
@@ -57,7 +57,7 @@ class DepthChannel(Channel):
         self.changed.set()
 
     def first(self) -> Frame:
-        """The whole book, encoded once for everybody who needs it at this sequence."""
+        """Give the whole book, encoded once for everybody who needs it at this sequence."""
         assert self.mirror is not None
         if self._snapshot is None:
             content = StreamOrderBookResponse(checksum=self._checksum, partial=self.mirror.partial)
@@ -101,7 +101,7 @@ class DepthChannel(Channel):
 
 
 class StateChannel(Channel):
-    """One whose every update is the whole state."""
+    """A channel whose every update is the whole state."""
 
     _newest: Frame | None = None
 
@@ -118,7 +118,7 @@ class StateChannel(Channel):
 
 
 class OrderbookChannel(StateChannel):
-    """`orderbook`: the best levels, made of the depth channel's copy."""
+    """Publishes `orderbook`: the best levels, made of the depth channel's copy."""
 
     kind = "orderbook"
 
@@ -154,7 +154,7 @@ class OrderbookChannel(StateChannel):
 
 
 class TickerChannel(StateChannel):
-    """`ticker`: everything is read as it comes, for what is not read grows old on the way."""
+    """Publishes `ticker`: all is read as it comes, for what is not read grows old on the way."""
 
     kind = "ticker"
 
@@ -191,7 +191,7 @@ def level_json_of(level: Any) -> dict[str, Any]:
 
 
 def cumulated(levels: Any) -> list[dict[str, Any]]:
-    """Levels with all that rests at them and better ones."""
+    """Show levels with all that rests at them and better ones."""
     shown, total = [], 0
     for level in levels:
         total += level.quantity
