@@ -72,7 +72,7 @@ async def _serve(
     on_ready: Callable[[int], None],
     process_ids: ProcessIds,
 ) -> None:
-    """Returns after a clean stop; `on_ready` is told the gRPC port."""
+    """Serve until a clean stop; `on_ready` is told the gRPC port."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

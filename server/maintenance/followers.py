@@ -24,7 +24,7 @@ NAME_PATTERN: Final = "[a-z0-9_-]{1,32}"
 _NAME: Final = re.compile(NAME_PATTERN)
 
 FOLLOWERS_MAX: Final = 100
-"""Names that are remembered: far more than the parts of any exchange."""
+"""The number of names that are remembered: far more than the parts of any exchange."""
 
 SNAPSHOTS: Final = "snapshots"
 """The follower that writes snapshots."""
@@ -42,7 +42,7 @@ class Snapshot(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a follower last said."""
+    """Says what a follower last reported."""
 
     sequence: int
     time_ns: int
@@ -61,16 +61,16 @@ class NameInvalid(FollowerRefused):
 
 
 class TooManyFollowers(FollowerRefused):
-    """As many are registered as are remembered."""
+    """As many followers are registered as are remembered."""
 
     def __init__(self, count: int) -> None:
         super().__init__(f"{count} followers, the limit is {FOLLOWERS_MAX}")
         self.count = count
-        """It includes the one that is refused."""
+        """The number of followers, with the one that is refused."""
 
 
 class FollowerConnected(FollowerRefused):
-    """It follows at this moment, so it can't be removed."""
+    """The follower is connected at this moment, so it can't be removed."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"follower {name} is connected")
@@ -78,7 +78,7 @@ class FollowerConnected(FollowerRefused):
 
 
 class FollowerMissing(FollowerRefused):
-    """It would have to be connected for this."""
+    """The follower would have to be connected for this."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"follower {name} is not connected")
@@ -98,7 +98,7 @@ class FollowerRegistry:
     def __init__(self, snapshot_sequence: int, directory: Path, positions: dict[str, int]) -> None:
         self._directory = directory
         self.positions = positions
-        """After there the journal is kept for the registered follower of that name."""
+        """The sequence after which the journal is kept, by the name of a registered follower."""
         self._keeping = asyncio.Lock()
         # Who comes under a name while it is being registered shares what becomes of that.
         self._registering = asyncio.Lock()
@@ -106,9 +106,9 @@ class FollowerRegistry:
         self.connected: Counter[str] = Counter()
         """Open streams by name."""
         self.snapshot_sequence = snapshot_sequence
-        """Of the newest snapshot known, 0 for none."""
+        """The sequence of the newest snapshot known, 0 for none."""
         self.snapshot_problem = ""
-        """Why the last attempt to write one failed, empty where it did not."""
+        """Why the last attempt to write a snapshot failed, empty where it did not."""
         self._written: Snapshot | None = None
         self._wake_streams: Callable[[], None] = lambda: None
         self._waiting: list[tuple[int, asyncio.Future[Snapshot | None]]] = []
@@ -119,26 +119,26 @@ class FollowerRegistry:
         self._wake_streams = wake_streams
 
     def check_name(self, name: str) -> None:
-        """Raises `FollowerRefused` where nobody can be registered under this name."""
+        """Raise `FollowerRefused` where nobody can be registered under this name."""
         if not _NAME.fullmatch(name):
             raise NameInvalid(name)
         if name not in self.positions and len(self.positions) >= FOLLOWERS_MAX:
             raise TooManyFollowers(len(self.positions) + 1)
 
     def sequences(self) -> dict[str, int]:
-        """Up to where each registered follower has everything, as it said last."""
+        """Give the sequence up to which each registered follower has everything, as last said."""
         said = {name: it.sequence for name, it in self.reports.items()}
         return {name: said.get(name, kept) for name, kept in self.positions.items()}
 
     @property
     def snapshot_wanted(self) -> int:
-        """The sequence that a snapshot is asked to hold, 0 where nobody waits for one."""
+        """Give the sequence that a snapshot is asked to hold, 0 where nobody waits for one."""
         return max((sequence for sequence, _ in self._waiting), default=0)
 
     @contextmanager
     def following(self, name: str) -> Iterator[None]:
-        """While its stream is open; an empty name is nobody's. One that comes and goes, since its
-        part fails each time, says that itself."""
+        """Count a follower as connected while its stream is open; an empty name is nobody's. One
+        that comes and goes, since its part fails each time, says that itself."""
         if not name:
             yield
             return
@@ -173,7 +173,7 @@ class FollowerRegistry:
                     raise
 
     async def remove(self, name: str) -> int:
-        """Keep nothing for it any more: its last position, 0 where it had none. Raises
+        """Keep nothing for a follower any more: its last position, 0 where it had none. Raises
         `FollowerRefused`, or `OSError`, and then it is kept for it as before."""
         self.check_name(name)
         if self.connected[name]:
@@ -195,13 +195,13 @@ class FollowerRegistry:
             await asyncio.to_thread(write_positions, self._directory, dict(self.positions))
 
     def report(self, name: str, sequence: int, keep_after: int) -> None:
-        """Everything up to there is safe with this follower, which is registered; the journal
-        after `keep_after` is kept for it."""
+        """Note that everything up to the sequence is safe with this registered follower; the
+        journal after `keep_after` is kept for it."""
         self.positions[name] = keep_after
         self.reports[name] = Report(sequence, time.time_ns())
 
     def snapshot_written(self, snapshot: Snapshot) -> None:
-        """Answer who asked for it."""
+        """Answer who asked for the snapshot."""
         self.snapshot_sequence = max(self.snapshot_sequence, snapshot.sequence)
         self._written = snapshot
         still_waiting = []

@@ -4,10 +4,10 @@ from enum import StrEnum
 
 
 class HealthState(StrEnum):
-    """Each is sent and shown as the word that it is."""
+    """Says how a thing is, by the word that is sent and shown."""
 
     DOWN = "down"
     DEGRADED = "degraded"
     HEALTHY = "healthy"
     DISABLED = "disabled"
-    """There is to be none."""
+    """The state where there is to be no such part."""

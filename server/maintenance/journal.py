@@ -32,17 +32,17 @@ from server.settings import JournalSettings
 from server.times import second_text
 
 LOOK_S: Final = 0.1
-"""Between two looks at whether an append takes too long."""
+"""The time between two looks at whether an append takes too long."""
 SLOW_FORGOTTEN_S: Final = 5.0
-"""After a slow append that none followed: nobody sends anything while health says no."""
+"""The time after a slow append that none followed: nobody sends anything while health says no."""
 CLOCK_BEHIND_S: Final = 1.0
-"""A clock that is kept by NTP is not stepped by so much but once, at its start."""
+"""The lag behind the newest stamp that is told: NTP steps a clock so far only at its start."""
 TRIM_S: Final = 1.0
-"""Between two looks at whether there is something to archive or drop."""
+"""The time between two looks at whether there is something to archive or drop."""
 
 
 class JournalMaintenance:
-    """For one log and one server."""
+    """Looks after one log for one server."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class JournalMaintenance:
     ) -> None:
         """`on_slow` is told when an append takes too long, and when none does any more."""
         self.sentences: list[str] = []
-        """What is not as it should be, at this moment."""
+        """What is not as it should be with the journal, at this moment."""
         self._log = log
         self._directory = log.segments.path.parent
         self._sequencer = sequencer
@@ -63,7 +63,7 @@ class JournalMaintenance:
         self._on_slow = on_slow
         self._settings = settings
         self._filled = list(filled)
-        """Names of followers that are not registered yet, as far as is known."""
+        """Followers that are not registered yet, as far as is known."""
         self._full = ""
         self._slow = ""
         self._behind = ""
@@ -78,13 +78,13 @@ class JournalMaintenance:
         self._headroom = Headroom(self._directory, settings.segment_bytes, self._room_changed)
 
     def health(self) -> HealthState:
-        """How the journal is; down while it takes no orders."""
+        """Tell how the journal is; down while it takes no orders."""
         if self._full:
             return HealthState.DOWN
         return HealthState.DEGRADED if self.sentences else HealthState.HEALTHY
 
     async def start(self) -> None:
-        """Have room, then look after it all."""
+        """Make room, then look after the journal."""
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._headroom.start)
         self._log.attach(self._headroom)
@@ -93,14 +93,14 @@ class JournalMaintenance:
             self._tasks.append(asyncio.create_task(self._trim_always()))
 
     async def stop(self) -> None:
-        """Let everything be as it is."""
+        """Stop looking after the journal."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._headroom.stop)
 
     def _room_changed(self, why: str) -> None:
-        """Told by the headroom's thread."""
+        """Note on the headroom's thread whether there is room."""
         self._sequencer.journal_full = why
         self._loop.call_soon_threadsafe(self._tell_room, why)
 
@@ -144,14 +144,14 @@ class JournalMaintenance:
         self._say()
 
     def _look_at_damage(self) -> None:
-        """What is damaged stays so; who else meets it, or more of it, is not told of."""
+        """Tell of damage once: it stays, and who else meets it, or more of it, is not told of."""
         if self._log.damage and not self._damage:
             self._damage = self._log.damage
             logs.warning("journal damaged", reason=self._damage)
             self._say()
 
     def _slow_ms(self) -> int:
-        """What an append takes, if that is too long; 0 otherwise."""
+        """Give the milliseconds that an append takes, if that is too long; 0 otherwise."""
         log, most_ms = self._log, self._settings.sync_slow_ms
         now_ns, began_ns = time.monotonic_ns(), log.append_began_ns
         if began_ns and (now_ns - began_ns) // 1_000_000 > most_ms:
@@ -177,8 +177,9 @@ class JournalMaintenance:
                     logs.info("journal segments go again")
 
     async def _trim(self) -> None:
-        """Where nothing can go by what is known in memory, no snapshot is read: the older one of
-        those that were found whole is the same until a newer one is written."""
+        """Drop what nobody needs any more. Where nothing can go by what is known in memory, no
+        snapshot is read: the older one of those that were found whole is the same until a newer one
+        is written."""
         segments, followers = self._log.segments, self._followers
         while self._filled:
             if self._filled[-1] not in followers.positions:
@@ -212,8 +213,8 @@ class JournalMaintenance:
             )
 
     def _oldest_key(self, keys: Keys) -> int:
-        """The sequence of the oldest key that is remembered. It is another one only once more are
-        forgotten; to look for it holds the loop, for 40 ms where a million are forgotten whose
+        """Find the sequence of the oldest key that is remembered. It is another one only once more
+        are forgotten; to look for it holds the loop, for 40 ms where a million are forgotten whose
         memory is yet to be given back."""
         forgotten = keys.generations.forgotten_sequence
         if self._looked_at != forgotten:

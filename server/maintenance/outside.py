@@ -22,12 +22,12 @@ from typing import Final, NamedTuple
 from server.maintenance.health_state import HealthState
 
 SILENCE_S: Final = 2.0
-"""Several reports are missing: whoever sends them is gone, or has no time for it."""
+"""The time without a report after which whoever sends them is gone, or has no time for it."""
 BEHIND_S: Final = 1.0
-"""Further behind than this is degraded."""
+"""The time that a part may be behind before it is degraded."""
 TICK_S: Final = 0.25
 NOTES_MAX: Final = 400
-"""Of the durable sequence: at least 100 s."""
+"""Notes of the durable sequence: at least 100 s."""
 NAMES: Final = ("postgres", "kafka", "redis")
 
 
@@ -39,15 +39,15 @@ class PartHealth(NamedTuple):
     """Commands that are durable and not there."""
     seconds_behind: float = 0.0
     problem: str = ""
-    """Why it is down."""
+    """Why the part is down."""
 
     @property
     def serves(self) -> bool | None:
-        """Whether it is there; None where there is to be none."""
+        """Tell whether the part is there; None where there is to be none."""
         return None if self.state == HealthState.DISABLED else self.state != HealthState.DOWN
 
     def sentence(self, name: str) -> str:
-        """For people; empty where there is nothing to say."""
+        """Give a sentence for people; empty where there is nothing to say."""
         if self.state in (HealthState.HEALTHY, HealthState.DISABLED):
             return ""
         behind = f", {self.events_behind} events and {self.seconds_behind:.1f} s behind"
@@ -56,7 +56,7 @@ class PartHealth(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """What was last said about a part."""
+    """Says what was last heard of a part."""
 
     sequence: int
     takes_journal: bool
@@ -80,7 +80,7 @@ class OutsideParts:
         self._notes: list[tuple[float, int]] = [(clock(), durable_sequence())]
 
     def hear(self, name: str, sequence: int, problem: str, *, takes_journal: bool) -> None:
-        """The follower process said this."""
+        """Note what the follower process said of a part."""
         if name in NAMES:
             self._heard[name] = Heard(sequence, takes_journal, problem, self._clock())
 
@@ -98,15 +98,15 @@ class OutsideParts:
             del notes[1]
 
     def health(self) -> dict[str, PartHealth]:
-        """Of each part, by name."""
+        """Tell how each part is, by name."""
         return {name: self._one(name) for name in NAMES}
 
     def sentences(self) -> list[str]:
-        """One for each part that is not as it should be."""
+        """Give a sentence for each part that is not as it should be."""
         return list(filter(None, (health.sentence(name) for name, health in self.health().items())))
 
     async def watch(self, tell: Callable[[str, bool | None], None]) -> None:
-        """Until cancelled: note, and tell for each part whether it serves; None: it is disabled."""
+        """Note, and tell for each part whether it serves, until cancelled; None: it is disabled."""
         told: dict[str, bool | None] = {}
         while True:
             self.note()
@@ -138,7 +138,7 @@ class OutsideParts:
         return PartHealth(state, max(0, events), seconds)
 
     def _newest_s(self, sequence: int) -> float:
-        """When this sequence was the newest, as far as that is remembered."""
+        """Tell when this sequence was the newest, as far as that is remembered."""
         later_s, later = self._clock(), self._durable_sequence()
         for at_s, durable in reversed(self._notes):
             if durable <= sequence:

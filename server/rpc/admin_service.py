@@ -67,7 +67,7 @@ class AdminService(AdminServiceServicer):
     async def _set(
         self, command: commands.SetInstrument, context: Context
     ) -> tuple[int, Instrument]:
-        """At which sequence, and what it is then."""
+        """Commit a definition: at which sequence, and what the instrument is then."""
         committed = await self._calls.commit(command, context)
         event = committed.applied.events[0]
         assert isinstance(event, InstrumentSet)
@@ -116,7 +116,7 @@ class AdminService(AdminServiceServicer):
         return messages.ReportFollowerResponse()
 
     def _report_refused(self, request: messages.ReportFollowerRequest) -> EdgeReject | None:
-        """What nobody can have: it would let go of the journal, or pass for a snapshot."""
+        """Refuse what nobody can have: it would let go of the journal, or pass for a snapshot."""
         of_snapshots = request.HasField("snapshot") or request.snapshot_problem
         if of_snapshots and request.follower != SNAPSHOTS:
             alone = f"{SNAPSHOTS}, which alone writes them"
@@ -159,5 +159,5 @@ class AdminService(AdminServiceServicer):
 
 
 def _tell(message: str, context: Context, **fields: object) -> None:
-    """Who asked for it is known by the id that he gave his request."""
+    """Log what was asked for; who asked is known by the id that he gave his request."""
     logs.info(message, **fields, request_id=request_id(context))

@@ -26,13 +26,13 @@ INTERVALS_MAX: Final = 7 * 1_440 + 1
 
 
 class Query(NamedTuple):
-    """What is asked for."""
+    """Says what is asked for."""
 
     instrument: str
     start_ns: int | None
-    """None: the first of the 1,440 minutes that end with that of `end_ns`."""
+    """The start; None: the first of the 1,440 minutes that end with that of `end_ns`."""
     end_ns: int | None
-    """None: now."""
+    """The end; None: now."""
     interval_minutes: int
     with_empty: bool
     """Whether intervals without a trade are there too, with the price before them."""
@@ -49,7 +49,7 @@ class Analytics(NamedTuple):
 
     @property
     def vwap_e8(self) -> int:
-        """Of all intervals."""
+        """Give the average price of all intervals."""
         notional_e16 = sum(bar.notional_e16 for bar in self.intervals)
         return average_e8(notional_e16, sum(bar.volume_e8 for bar in self.intervals))
 
@@ -63,7 +63,7 @@ class Span(NamedTuple):
 
 
 class Held(NamedTuple):
-    """What memory has of the time asked for."""
+    """Says what memory has of the time asked for."""
 
     start_ns: int
     end_ns: int
@@ -71,13 +71,13 @@ class Held(NamedTuple):
     missing: list[Span]
     sequence: int
     limit: str
-    """What is kept, in words."""
+    """Words for what is kept."""
     price_before_e8: int | None
-    """Of the last trade before the start, 0 if there was none; None: memory doesn't know."""
+    """The price of the last trade before the start, 0 without one; None: memory doesn't know."""
 
 
 def checked(query: Query) -> Query | EdgeReject:
-    """The query with its defaults that don't depend on the engine."""
+    """Check a query and give it its defaults that don't depend on the engine."""
     minutes = query.interval_minutes or 1
     if minutes > INTERVAL_MINUTES_MAX:
         return EdgeReject(
@@ -91,18 +91,18 @@ def checked(query: Query) -> Query | EdgeReject:
 
 
 def not_kept(known: Held) -> EdgeReject:
-    """Why it is refused where neither memory nor history covers it."""
+    """Refuse a query whose time neither memory nor history covers."""
     return EdgeReject(EdgeReason.NOT_AVAILABLE, "start_time_ns", known.start_ns, known.limit)
 
 
 def kept_from(time_ns: int) -> str:
-    """What is kept where history has lost what was before, in words."""
+    """Say what is kept where history has lost what was before."""
     return f"kept are whole minutes from {time_text(time_ns)} on"
 
 
 def held(engine: Engine, query: Query, now_ns: int) -> Held | EdgeReject:
-    """What the engine knows about it, of a listed instrument. The time of the engine is that of its
-    newest command, which in a quiet market is not now."""
+    """Find what the engine knows of the time that a query asks for, of a listed instrument. The
+    time of the engine is that of its newest command, which in a quiet market is not now."""
     market = engine.markets[query.instrument]
     start_ns, end_ns = query.start_ns, query.end_ns
     if end_ns is None:
@@ -125,14 +125,14 @@ def held(engine: Engine, query: Query, now_ns: int) -> Held | EdgeReject:
 
 
 def begins_empty(query: Query, known: Held, found: Iterable[Bar]) -> bool:
-    """Whether nothing traded in the first interval."""
+    """Tell whether nothing traded in the first interval."""
     first = known.start_ns // MINUTE_NS // query.interval_minutes
     bars = (*known.bars, *found)
     return all(bar.minute // query.interval_minutes > first for bar in bars)
 
 
 def answer(query: Query, known: Held, found: Iterable[Bar]) -> Analytics | EdgeReject:
-    """With what history had of what was missing."""
+    """Answer a query with what history had of what was missing."""
     bars = sorted((*known.bars, *found), key=lambda bar: bar.minute)
     intervals = _intervals(bars, query.interval_minutes)
     if query.with_empty:
@@ -146,14 +146,14 @@ def answer(query: Query, known: Held, found: Iterable[Bar]) -> Analytics | EdgeR
 
 
 def average_e8(sum_e: int, divisor: int) -> int:
-    """A sum divided, half to even; 0 of nothing."""
+    """Divide a sum, half to even; 0 where there is nothing to divide by."""
     return divide_half_even(sum_e, divisor) if divisor else 0
 
 
 def _bars(
     market: Market, start_ns: int, end_ns: int, now_ns: int
 ) -> tuple[list[Bar], list[Span], str]:
-    """Bars of whole minutes, and of parts of them, that hold just the trades of that time; the
+    """Make bars of whole minutes, and of parts of them, that hold just the trades of that time; the
     times that are not covered; and what would have been."""
     trades = market.trades
     if len(trades) < TRADES_KEPT or trades[0][2] < start_ns:
@@ -182,7 +182,7 @@ def _bars(
 
 
 def _bars_of(market: Market, start_ns: int, end_ns: int) -> list[Bar]:
-    """Minutes of the recent trades from a time to just before another."""
+    """Make bars of the recent trades' minutes from a time to just before another."""
     found: list[Bar] = []
     for _, _, time_ns, trade in market.trades:
         if not start_ns <= time_ns < end_ns:
@@ -226,7 +226,7 @@ def _price_before(market: Market, time_ns: int) -> int | None:
 
 
 def _filled(intervals: list[Bar], first: int, last: int, minutes: int, price_e8: int) -> list[Bar]:
-    """With a bar for each interval: an empty one stands at the last price before it, which for the
+    """Add a bar for each interval: an empty one stands at the last price before it, which for the
     first is given."""
     by_minute = {bar.minute: bar for bar in intervals}
     filled: list[Bar] = []

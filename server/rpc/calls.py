@@ -32,9 +32,9 @@ class Committed(NamedTuple):
 
     applied: Applied
     repeated: bool
-    """It was seen before under its key, and this is what the first one led to."""
+    """Whether the command was seen before under its key; then this is what the first one led to."""
     views: dict[Hashable, Any]
-    """What was to be rendered with its record, by key."""
+    """What was to be rendered with the command's record, by key."""
 
 
 class Calls:
@@ -83,7 +83,7 @@ class Calls:
     async def commit_all(
         self, commands: Sequence[Command], context: Context
     ) -> list[tuple[Applied, bool] | Refused]:
-        """The same for many, each with an outcome of its own and whether it is a repeat."""
+        """Commit many commands, each with an outcome of its own and whether it is a repeat."""
         timer_s = self._deadlines.timer_s(context)
         if isinstance(timer_s, EdgeReject):
             await self.refuse(context, timer_s)
@@ -110,11 +110,11 @@ class Calls:
         return found
 
     async def read(self, view: Callable[[Engine], T], context: Context) -> T:
-        """What `view` makes of the engine, once all of that is durable."""
+        """Give what `view` makes of the engine, once all of that is durable."""
         return await self.within(lambda: self.sequencer.read(view), context)
 
     async def within(self, work: Callable[[], Awaitable[T]], context: Context) -> T:
-        """What `work` gives inside the call's time; nothing is sequenced by it."""
+        """Give what `work` gives inside the call's time; nothing is sequenced by it."""
         timer_s = self._deadlines.timer_s(context)
         if isinstance(timer_s, EdgeReject):
             await self.refuse(context, timer_s)
@@ -137,7 +137,7 @@ class Calls:
         key: Hashable,
         render: Callable[[Engine], Any] | None,
     ) -> Committed:
-        """The answer to a repeat while nothing is taken; any other call is refused."""
+        """Answer a repeat while nothing is taken; refuse any other call."""
         applied = None if self._recent is None else await self._recent.find(command)
         if applied is None:
             await self.refuse(context, not_taken(error))

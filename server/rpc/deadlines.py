@@ -16,13 +16,13 @@ PASSED: Final = EdgeReject(EdgeReason.DEADLINE_PASSED, "deadline", "", "0 s")
 
 
 class Deadlines(NamedTuple):
-    """In seconds."""
+    """Bounds the time of calls, in seconds."""
 
     default_s: float
     max_s: float
 
     def timer_s(self, context: Context) -> float | EdgeReject | None:
-        """What a timer has to allow, None where the transport keeps the time; or a refusal."""
+        """Tell what a timer has to allow, None where the transport keeps the time; or a refusal."""
         remaining_s = cast("float | None", context.time_remaining())
         if remaining_s is None:
             return self.default_s
@@ -32,5 +32,5 @@ class Deadlines(NamedTuple):
 
 
 def outcome_unknown(allowed_s: float | None) -> EdgeReject:
-    """For a call whose time is over while the journal is at work."""
+    """Refuse a call whose time is over while the journal is at work."""
     return EdgeReject(EdgeReason.OUTCOME_UNKNOWN, "deadline", "", f"{allowed_s:g} s")

@@ -39,8 +39,8 @@ DOMAIN: Final = "exchange"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
 VALUE_CHARACTERS_MAX: Final = 80
-"""Of a received text that a sentence repeats: enough to recognise it, and the status stays far
-below the 8 KiB of metadata that clients accept by default."""
+"""Characters of a received text that a sentence repeats: enough to recognise it, and the status
+stays far below the 8 KiB of metadata that clients accept by default."""
 
 
 class EdgeReason(IntEnum):
@@ -80,15 +80,15 @@ class EdgeReject(NamedTuple):
 Refused = Reject | EdgeReject
 
 STOPPING: Final = EdgeReject(EdgeReason.NOT_SERVING, "server", "stopping")
-"""Whatever comes at a stop, or is still open then, ends with it."""
+"""The refusal that whatever comes at a stop, or is still open then, ends with."""
 
 
 class Rule(NamedTuple):
-    """What a reason is on the wire."""
+    """Says what a reason is on the wire."""
 
     code: StatusCode
     retry_safe: bool
-    """The same request may succeed later without a change, and repeating it is harmless."""
+    """Whether the same request may succeed later without a change, and repeating it is harmless."""
     sentence: str
 
 
@@ -317,12 +317,12 @@ _CODES: Final = {code.value[0]: code for code in StatusCode}
 
 
 def field_of(refused: Refused) -> str:
-    """The request's field."""
+    """Name the request's field."""
     return _REQUEST_FIELDS.get(refused.field, refused.field)
 
 
 def sentence(refused: Refused) -> str:
-    """What is wrong and what to do, for people."""
+    """Say what is wrong and what to do, for people."""
     field = field_of(refused)
     return RULES[refused.reason].sentence.format(
         field=field.removesuffix("_e8"),
@@ -332,13 +332,13 @@ def sentence(refused: Refused) -> str:
 
 
 def in_words(refused: Refused) -> Refused:
-    """The same with a truth as it is sent, which is a number in the core."""
+    """Give the refusal with a truth as it is sent, which is a number in the core."""
     is_truth = refused.field == "post_only" and isinstance(refused.value, int)
     return refused._replace(value="true") if is_truth else refused
 
 
 def in_decimals(refused: Refused) -> Refused:
-    """The same with its numbers as decimals and no unit in the field's name: the HTTP door's."""
+    """Give a refusal its numbers as decimals and no unit in the field's name: the HTTP door's."""
     field = field_of(refused)
     return refused._replace(
         field=field.removesuffix("_e8"),
@@ -354,11 +354,11 @@ CHOICES: Final[dict[IntEnum, str]] = {
     RejectReason.SELF_TRADE_PREVENTION_INVALID: "0 to 5",
     EdgeReason.STATUS_INVALID: "0 to 5",
 }
-"""The limit of what is a number of an enumeration, where the refusal names none."""
+"""The limit of an enumeration's number, by reason, where the refusal names none."""
 
 
 def limit_of(refused: Refused) -> str:
-    """For programs; the sentence says it in words."""
+    """Give the limit for programs; the sentence says it in words."""
     return str(refused.limit) or CHOICES.get(refused.reason, "")
 
 
@@ -375,7 +375,7 @@ def refusal(refused: Refused, into: types_pb2.Refusal) -> None:
 
 
 def status_of(refused: Refused) -> Status:
-    """The whole status that a call of its own ends with."""
+    """Make the whole status that a call of its own ends with."""
     rule = RULES[refused.reason]
     info = ErrorInfo(
         reason=refused.reason.name,
@@ -408,7 +408,7 @@ async def end(context: Context, status: Status) -> NoReturn:
 
 
 def not_taken(error: NotTaken) -> EdgeReject:
-    """The sequencer's own refusals."""
+    """Give the refusal for what the sequencer does not take."""
     if isinstance(error, JournalFull):
         return EdgeReject(EdgeReason.JOURNAL_FULL, "journal disk", error.why)
     if isinstance(error, Overloaded):
@@ -419,19 +419,19 @@ def not_taken(error: NotTaken) -> EdgeReject:
 
 
 def journal_damaged(damage: JournalCorrupt) -> EdgeReject:
-    """For whoever reads the journal itself."""
+    """Refuse to read a damaged journal, for whoever reads the journal itself."""
     why = f"{_place(damage)}; restore the data directory from a copy"
     return EdgeReject(EdgeReason.RECORD_DAMAGED, "journal at sequence", damage.sequence, why)
 
 
 def first_outcome_damaged(damage: JournalCorrupt) -> EdgeReject:
-    """For whoever repeats a command under its key."""
+    """Refuse to tell a damaged outcome, for whoever repeats a command under its key."""
     why = f"{_place(damage)}; read the order by its id, or list the client's orders"
     return EdgeReject(EdgeReason.RECORD_DAMAGED, "outcome of sequence", damage.sequence, why)
 
 
 def not_followed(error: FollowerRefused | OSError) -> EdgeReject:
-    """The refusals of the registry of followers, whose file may be one that can't be written."""
+    """Give the refusal for what the registry of followers refuses, or can't write to its file."""
     match error:
         case OSError():
             why = f"not to be written: {error.strerror or error}"
@@ -458,7 +458,7 @@ def _plain(field: str, value: str | int) -> str:
 
 
 def _told(field: str, limit: str | int) -> str | int:
-    """A limit in words may have numbers in the field's unit among them."""
+    """Write the numbers of a limit in words as decimals, where the field's unit is 10^-8."""
     if isinstance(limit, int) or not field.endswith("_e8"):
         return limit
     return _NUMBER.sub(lambda number: decimal_text(int(number[0])), limit)

@@ -24,7 +24,7 @@ Entries = Iterator[tuple[Sequence[Filter], bytes]]
 
 
 class TradeFormat:
-    """`StreamTradesResponse` of a contract, and what fills in one of its trades."""
+    """Makes a `StreamTradesResponse` of a contract, and fills in its trades."""
 
     def __init__(
         self, message: type[Any], fill: Callable[[Any, int, int, int, Traded], None]
@@ -35,7 +35,7 @@ class TradeFormat:
     def entries(
         self, sequence: int, time_ns: int, events: Sequence[Event], wanted: Wanted
     ) -> Entries:
-        """Each trade."""
+        """Encode each trade."""
         for index, event in enumerate(events):
             if type(event) is Traded and (keys := wanted("", event.instrument)):
                 reply = self._message()
@@ -43,7 +43,7 @@ class TradeFormat:
                 yield keys, reply.SerializeToString()
 
     def header(self, sequence: int, previous_sequence: int, restarted: bool) -> bytes:
-        """A message without trades."""
+        """Encode a message without trades."""
         begun = self._message(
             sequence=sequence, previous_sequence=previous_sequence, restarted=restarted
         )
@@ -54,12 +54,12 @@ TRADES: Final = TradeFormat(StreamTradesResponse, event_messages.trade)
 
 
 class OrderEventFormat:
-    """`StreamOrderEventsResponse`."""
+    """Makes a `StreamOrderEventsResponse`."""
 
     def entries(
         self, sequence: int, time_ns: int, events: Sequence[Event], wanted: Wanted
     ) -> Entries:
-        """Each event of an order; a trade is one of the maker's order and one of the taker's."""
+        """Encode each event of an order; a trade is one of the maker's and one of the taker's."""
         incoming_price_e8 = 0
         for index, event in enumerate(events):
             if isinstance(event, Traded):
@@ -90,14 +90,14 @@ class OrderEventFormat:
                     yield keys, _entry(into)
 
     def header(self, sequence: int, previous_sequence: int, restarted: bool) -> bytes:
-        """A message without events."""
+        """Encode a message without events."""
         return StreamOrderEventsResponse(
             sequence=sequence, previous_sequence=previous_sequence, restarted=restarted
         ).SerializeToString()
 
 
 def _entry(event: Message, rest: bytes = b"") -> bytes:
-    """The reply that holds this event, some of whose fields may be encoded already."""
+    """Encode the reply that holds this event, some of whose fields may be encoded already."""
     return event_messages.delimited(
         StreamOrderEventsResponse.EVENTS_FIELD_NUMBER, event.SerializeToString() + rest
     )

@@ -55,7 +55,7 @@ class Health:
                 await changed.wait()
 
     def serving(self, yes: bool) -> None:
-        """Tell, also those who watch."""
+        """Tell whether the exchange serves, also those who watch."""
         self._set(("", *SERVICES), yes)
 
     def part_serving(self, name: str, yes: bool | None) -> None:
@@ -64,7 +64,7 @@ class Health:
         self._set((name,), yes)
 
     def stop(self) -> None:
-        """Nothing serves any more, and nobody can watch that change."""
+        """Serve nothing any more; nobody can watch that change."""
         self._stopped = True
         self.serving(False)
 

@@ -17,29 +17,29 @@ from typing import Final
 from server.rpc.errors import STOPPING, EdgeReason, EdgeReject
 
 IDLE_S: Final = 0.03
-"""For calls that are on their way; short, since all wait for it whom nobody calls."""
+"""The time for calls that are on their way; short, since all wait for it whom nobody calls."""
 QUIET_S: Final = 0.25
-"""As long as a busy machine takes to get to a call, or a caller to repeat one."""
+"""The quiet to wait for: what a busy machine takes to get to a call, or a caller to repeat one."""
 REFUSING_S_MAX: Final = 1.5
-"""The gateway looks each second."""
+"""The time for refusing: longer than the second between two looks of the gateway."""
 HEALTH: Final = "grpc.health.v1.Health"
-"""It answers at a stop too, that nothing is served."""
+"""The service that answers at a stop too, that nothing is served."""
 UNCOUNTED: Final = frozenset({"exchange.http.v1.SystemService", HEALTH})
 """Services whose calls, though not their streams, are taken also while there are too many."""
 
 
 class Intake:
-    """Open until the server is stopped."""
+    """Takes calls until the server is stopped."""
 
     def __init__(self, calls_max: int) -> None:
         self.closed = False
         self.calls = 0
-        """In flight, streams included."""
+        """Calls in flight, streams included."""
         self.calls_max = calls_max
         self._last = -QUIET_S
 
     def refusal(self) -> EdgeReject:
-        """For a call that is one too many, or comes after it closed."""
+        """Refuse a call that is one too many, or comes after it closed."""
         if not self.closed:
             return EdgeReject(EdgeReason.OVERLOADED, "calls in flight", self.calls, self.calls_max)
         self._last = time.monotonic()

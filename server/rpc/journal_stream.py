@@ -26,11 +26,11 @@ MESSAGE_BYTES_MAX: Final = 1 << 20
 default, and large enough that a message's own cost vanishes."""
 
 GATHER_S: Final = 0.05
-"""How long a stream that had everything waits after a new record: some 20 messages a second."""
+"""The time that a stream that had everything waits after a new record: 20 messages a second."""
 
 
 class JournalStreams:
-    """All open streams; a listener of the sequencer."""
+    """Serves all open streams; a listener of the sequencer."""
 
     def __init__(self, log: Log, followers: FollowerRegistry) -> None:
         self._log = log
@@ -40,15 +40,15 @@ class JournalStreams:
         followers.attach(self._wake)
 
     def closing(self, record: ClosedRecord, engine: Engine) -> None:
-        """Nothing is captured: the log has it."""
+        """Capture nothing: the log has it."""
 
     def durable(self, record: ClosedRecord) -> None:
-        """There is something new to send."""
+        """Wake the streams: there is something new to send."""
         self._wake()
 
     @property
     def durable_sequence(self) -> int:
-        """The last sequence that anybody can have read."""
+        """Give the last sequence that anybody can have read."""
         return self._log.durable_sequence
 
     def stop(self) -> None:
@@ -87,7 +87,7 @@ class JournalStreams:
                 )
 
     def _has_given(self, request: StreamJournalRequest) -> bool:
-        """Whether the sequence was given at that time, as far as the journal still tells."""
+        """Tell whether the sequence was given at that time, as far as the journal still tells."""
         try:
             return self._log.read(request.after_sequence).time_ns == request.after_time_ns
         except (KeyError, JournalCorrupt):
@@ -123,7 +123,7 @@ class JournalStreams:
         return STOPPING
 
     def _snapshot_wanted(self, follower: str) -> int:
-        """What the snapshot follower is still to be told; 0 where there is nothing."""
+        """Give what the snapshot follower is still to be told; 0 where there is nothing."""
         return self._followers.snapshot_wanted if follower == SNAPSHOTS else 0
 
     async def _wait(self) -> None:
@@ -147,18 +147,18 @@ class Chunks:
 
     def __init__(self, frames: Frames) -> None:
         self.position = 0
-        """Right after what was taken."""
+        """The position right after what was taken."""
         self._frames = frames
         self._left = b""
 
     @property
     def at_hand(self) -> bool:
-        """Whether `take` waits for no disk."""
+        """Tell whether `take` waits for no disk."""
         return self._frames.at_hand
 
     def take(self) -> bytes:
-        """What comes next, empty where nothing more is durable. What lies before damage is given
-        first; the next call raises `JournalCorrupt`."""
+        """Take what comes next, empty where nothing more is durable. What lies before damage is
+        given first; the next call raises `JournalCorrupt`."""
         taken: list[bytes] = []
         size = 0
         try:

@@ -11,7 +11,7 @@ from server.feed.activity import Activity, Done
 
 
 class Statistics(NamedTuple):
-    """What a market holds, and what it did."""
+    """Says what a market holds, and what it did."""
 
     open_orders: int
     bid_levels: int
@@ -20,19 +20,19 @@ class Statistics(NamedTuple):
     """A sum of quantities: may exceed 64 bits, like the other."""
     ask_depth_e8: int
     spread_e8: int
-    """0 where a side is empty."""
+    """The spread; 0 where a side is empty."""
     day: Ticker
     done: Done
 
 
 def now_ns(engine: Engine, clock: Callable[[], int] = time.time_ns) -> int:
-    """Where the last 24 hours end: they pass while nothing comes, too. Like the time of commands it
-    doesn't go back with the clock."""
+    """Tell where the last 24 hours end: they pass while nothing comes, too. Like the time of
+    commands it doesn't go back with the clock."""
     return max(clock(), engine.time_ns)
 
 
 def statistics_of(engine: Engine, activity: Activity, instrument: str) -> Statistics:
-    """Of a listed instrument. Looks at every level: 0.1 ms for each 1,000."""
+    """Count what a listed market holds. Looks at every level: 0.1 ms for each 1,000."""
     book = engine.book(instrument)
     bids = list(book.side(BUY).levels.values())
     asks = list(book.side(SELL).levels.values())
@@ -49,7 +49,7 @@ def statistics_of(engine: Engine, activity: Activity, instrument: str) -> Statis
 
 
 class Days:
-    """The 24 hours of each market, summed anew only once a minute.
+    """Keeps the 24 hours of each market, summed anew only once a minute.
 
     The engine sums up to 1,440 bars, a third of a millisecond: too much for each record of a busy
     market. All bars but the last no longer change, so their sum holds for as long as neither the
@@ -61,7 +61,7 @@ class Days:
         self._closed: dict[str, tuple[tuple[int, int], Ticker]] = {}
 
     def ticker(self, engine: Engine, instrument: str) -> Ticker:
-        """What `engine.ticker` gives for now."""
+        """Give what `engine.ticker` gives for now."""
         bars = engine.markets[instrument].bars
         time_ns = now_ns(engine, self._clock)
         first = time_ns // MINUTE_NS - WINDOW_MINUTES + 1

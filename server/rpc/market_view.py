@@ -19,23 +19,23 @@ from server.rpc.market_figures import Days, now_ns, statistics_of
 BOOKS_KEPT_MAX: Final = 1_000
 """Books kept: callers mostly ask for the same few. About 5 kB each at the default of 20 levels."""
 LEVELS_DEFAULT: Final = 20
-"""Of a book, a side, where a request names none."""
+"""The levels of a book, a side, where a request names none."""
 TRADES_DEFAULT: Final = 50
 TRADES_MAX: Final = TRADES_KEPT
-"""Trades on a page: as many as the engine keeps, about 150 kB."""
+"""The trades on a page: as many as the engine keeps, about 150 kB."""
 LEVELS_KEPT_MAX: Final = 100
-"""Of a book whose levels are compared: some 25 kB, so 25 MB for all."""
+"""The most levels of a book that is compared: some 25 kB, so 25 MB for all."""
 
 
 class BookQuery(NamedTuple):
-    """Which book, and how many levels a side."""
+    """Says which book is asked for, and how many levels a side."""
 
     instrument: str
     levels: int
 
 
 class TradesQuery(NamedTuple):
-    """A page of trades, before this (sequence, index)."""
+    """Asks for a page of trades, before this (sequence, index)."""
 
     instrument: str
     limit: int
@@ -51,7 +51,7 @@ class _Levels(NamedTuple):
 
 
 class Books:
-    """Encoded books: each is made once for all who ask for the same at one sequence.
+    """Encodes books: each is made once for all who ask for the same at one sequence.
 
     Most books are the same at the next sequence, so their levels are compared, which costs a
     quarter of encoding them.
@@ -64,8 +64,9 @@ class Books:
         self._levels: dict[BookQuery, _Levels] = {}
 
     def reply(self, engine: Engine, query: BookQuery) -> bytes | None:
-        """An encoded `GetOrderBookResponse`, None where the instrument is not listed. One behind
-        the other they are a `GetOrderBooksResponse`, which has its books in the same field."""
+        """Give an encoded `GetOrderBookResponse`, None where the instrument is not listed. One
+        behind the other they are a `GetOrderBooksResponse`, which has its books in the same
+        field."""
         if query.instrument not in engine.markets:
             return None
         if engine.sequence != self._sequence:
@@ -84,7 +85,7 @@ class Books:
         return found
 
     def _levels_of(self, engine: Engine, query: BookQuery) -> bytes:
-        """The book but for its sequence and time."""
+        """Encode the book but for its sequence and time."""
         book = engine.book(query.instrument)
         bids, asks = book.depth(BUY, query.levels), book.depth(SELL, query.levels)
         known = self._levels.get(query)
@@ -100,7 +101,7 @@ class Books:
 
 
 def instruments(engine: Engine) -> messages.ListInstrumentsResponse:
-    """All of them, in listing order."""
+    """List all instruments, in listing order."""
     reply = messages.ListInstrumentsResponse(sequence=engine.sequence)
     for definition in engine.instruments.values():
         present.instrument(reply.instruments.add(), definition)
@@ -108,7 +109,7 @@ def instruments(engine: Engine) -> messages.ListInstrumentsResponse:
 
 
 class Tickers:
-    """Encoded tickers: each is made once for all who ask for the same at one sequence, within a
+    """Encodes tickers: each is made once for all who ask for the same at one sequence, within a
     minute."""
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
@@ -118,7 +119,7 @@ class Tickers:
         self._days = Days(clock)
 
     def reply(self, engine: Engine, instrument: str) -> bytes | None:
-        """An encoded `GetTickerResponse`, None where the instrument is not listed. It is a
+        """Give an encoded `GetTickerResponse`, None where the instrument is not listed. It is a
         `StreamTickerResponse` too, which has its ticker in the same field."""
         if instrument not in engine.markets:
             return None
@@ -135,7 +136,7 @@ class Tickers:
 
 
 def _ticker(into: messages.Ticker, engine: Engine, instrument: str, found: Ticker) -> None:
-    """Last, best and the last 24 hours."""
+    """Show last price, best levels and the last 24 hours."""
     book = engine.book(instrument)
     into.instrument = instrument
     into.last_price_e8 = found.last_price_e8
@@ -155,7 +156,7 @@ def _ticker(into: messages.Ticker, engine: Engine, instrument: str, found: Ticke
 def statistics(
     engine: Engine, activity: Activity, instrument: str
 ) -> messages.GetStatisticsResponse | None:
-    """What a market holds, and what it did."""
+    """Show what a market holds, and what it did."""
     if instrument not in engine.markets:
         return None
     found = statistics_of(engine, activity, instrument)
@@ -182,7 +183,7 @@ def statistics(
 
 
 def analytics(found: Analytics) -> messages.GetAnalyticsResponse:
-    """Trades by interval."""
+    """Show trades by interval."""
     reply = messages.GetAnalyticsResponse(
         sequence=found.sequence,
         vwap_e8=found.vwap_e8,

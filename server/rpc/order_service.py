@@ -122,7 +122,7 @@ class OrderService(OrderServiceServicer):
     async def StreamOrderEvents(  # type: ignore[override]
         self, request: messages.StreamOrderEventsRequest, context: Context
     ) -> None:
-        """An unknown client has no orders yet; an unknown instrument is refused."""
+        """Stream events: an unknown client has no orders yet; an unknown instrument is refused."""
         client_id, instrument = request.client_id, request.instrument
         if client_id and not is_id(client_id):
             reject = EdgeReject(RejectReason.ID_INVALID, "client_id", client_id, ID_PATTERN)

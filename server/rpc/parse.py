@@ -32,7 +32,7 @@ PAGE_SIZE_MAX: Final = 1_000
 _PAGE_TOKEN: Final = re.compile("[1-9][0-9]{0,18}")
 _TRADES_TOKEN: Final = re.compile("([0-9]{1,19})-([0-9]{1,10})")
 _INDEX_MAX: Final = (1 << 31) - 1
-"""Of an event within its command, as tables have it."""
+"""The greatest index of an event within its command, as tables have it."""
 
 _new: Final = tuple.__new__
 
@@ -40,7 +40,7 @@ _new: Final = tuple.__new__
 def place(
     request: order_service_pb2.PlaceOrderRequest, session_id: int = 0, client_id: str = ""
 ) -> PlaceOrder:
-    """`client_id` is the session's, for a request that names none."""
+    """Read an order; `client_id` is the session's, for a request that names none."""
     return _new(
         PlaceOrder,
         (
@@ -62,7 +62,7 @@ def place(
 
 
 def replace(request: order_service_pb2.ReplaceOrderRequest, client_id: str = "") -> ReplaceOrder:
-    """As `place`."""
+    """Read a replace; `client_id` as for `place`."""
     return ReplaceOrder(
         request.client_id or client_id,
         request.order_id,
@@ -73,19 +73,19 @@ def replace(request: order_service_pb2.ReplaceOrderRequest, client_id: str = "")
 
 
 def cancel(request: order_service_pb2.CancelOrderRequest, client_id: str = "") -> CancelOrder:
-    """As `place`."""
+    """Read a cancel; `client_id` as for `place`."""
     return CancelOrder(request.client_id or client_id, request.order_id, request.idempotency_key)
 
 
 def cancel_all(request: order_service_pb2.CancelOrdersRequest, client_id: str = "") -> CancelOrders:
-    """As `place`."""
+    """Read a cancel of all orders; `client_id` as for `place`."""
     return CancelOrders(request.client_id or client_id, request.instrument, request.side)
 
 
 def session_command(
     message: order_service_pb2.SessionCommand, session_id: int, client_id: str
 ) -> Command | EdgeReject:
-    """Whichever of the four the message holds; an order to place may belong to the session."""
+    """Read whichever of the four the message holds; an order to place may belong to the session."""
     # `WhichOneof` costs as much as reading all fields of an order.
     has = message.HasField
     if has("place"):
@@ -100,14 +100,14 @@ def session_command(
 
 
 def too_many(field: str, count: int) -> EdgeReject | None:
-    """What is wrong with a message that holds `count` commands, if anything."""
+    """Refuse a message that holds `count` commands, if those are too many."""
     if count <= COMMANDS_MAX:
         return None
     return EdgeReject(EdgeReason.TOO_MANY, field, count, COMMANDS_MAX)
 
 
 def places(request: order_service_pb2.PlaceOrdersRequest) -> list[PlaceOrder] | EdgeReject:
-    """Each order as a command of its own."""
+    """Read each order as a command of its own."""
     if not request.orders:
         return EdgeReject(RejectReason.FIELD_REQUIRED, "orders", "")
     return too_many("orders", len(request.orders)) or [place(each) for each in request.orders]
@@ -125,12 +125,12 @@ class OrdersQuery(NamedTuple):
 
 
 def order_query(request: order_service_pb2.GetOrderRequest) -> str | EdgeReject:
-    """The id to look for."""
+    """Read the id to look for."""
     return request.order_id or EdgeReject(RejectReason.FIELD_REQUIRED, "order_id", "")
 
 
 def orders_query(request: order_service_pb2.ListOrdersRequest) -> OrdersQuery | EdgeReject:
-    """Filters, cursor and page size: reads don't pass through the engine's checks."""
+    """Read filters, cursor and page size: reads don't pass through the engine's checks."""
     if not 0 <= request.side <= Side.SELL:
         return EdgeReject(RejectReason.SIDE_INVALID, "side", request.side)
     if not 0 <= request.status <= OrderStatus.REJECTED:
@@ -151,7 +151,7 @@ def orders_query(request: order_service_pb2.ListOrdersRequest) -> OrdersQuery | 
 
 
 def page_before(token: str) -> int | EdgeReject:
-    """The sequence that a page of orders lies before, 0 for the first page."""
+    """Read the sequence that a page of orders lies before, 0 for the first page."""
     if not token:
         return 0
     if _PAGE_TOKEN.fullmatch(token) and int(token) <= INT64_MAX:
@@ -160,7 +160,7 @@ def page_before(token: str) -> int | EdgeReject:
 
 
 def trades_before(token: str) -> tuple[int, int] | EdgeReject | None:
-    """The (sequence, index) that a page of trades lies before, None for the first page."""
+    """Read the (sequence, index) that a page of trades lies before, None for the first page."""
     if not token:
         return None
     match = _TRADES_TOKEN.fullmatch(token)
@@ -170,7 +170,7 @@ def trades_before(token: str) -> tuple[int, int] | EdgeReject | None:
 
 
 def set_instrument(message: market_data_pb2.Instrument) -> SetInstrument:
-    """Numbers that are not given take their default."""
+    """Read a definition; numbers that are not given take their default."""
     return SetInstrument(
         Instrument(
             message.name,
@@ -190,7 +190,7 @@ def set_instrument(message: market_data_pb2.Instrument) -> SetInstrument:
 def set_fees(
     request: admin_service_pb2.SetFeesRequest, listed: Mapping[str, Instrument]
 ) -> SetInstrument | EdgeReject:
-    """A listed instrument with other fees: the engine knows whole definitions only."""
+    """Give a listed instrument other fees: the engine knows whole definitions only."""
     if not request.instrument:
         return EdgeReject(RejectReason.FIELD_REQUIRED, "instrument", "")
     now = listed.get(request.instrument)

@@ -7,9 +7,9 @@ from server.maintenance.outside import OutsideParts
 from server.rpc.context import Context
 
 REPORTS_MAX: Final = 16
-"""Looked at in one message: several times the parts that there are."""
+"""The reports of one message that are looked at: several times the parts that there are."""
 PROBLEM_CHARS_MAX: Final = 200
-"""Of a report; what is longer is cut, as a sentence for people may be."""
+"""The length of a report's problem; a longer one is cut, as a sentence for people may be."""
 
 
 class PartService:

@@ -35,7 +35,7 @@ class Found(NamedTuple):
 
 
 class OrdersPage(NamedTuple):
-    """Newest first."""
+    """A page of orders, newest first."""
 
     orders: list[PastOrder]
     next_page_token: str
@@ -43,7 +43,7 @@ class OrdersPage(NamedTuple):
 
 
 class TradesPage(NamedTuple):
-    """Newest first."""
+    """A page of trades, newest first."""
 
     trades: list[RecentTrade]
     next_page_token: str
@@ -61,7 +61,7 @@ class Past:
         self._clock = clock
 
     async def order(self, order_id: str, context: Context) -> Found | None:
-        """The newest order of this id."""
+        """Find the newest order of this id."""
 
         def view(engine: Engine) -> tuple[PastOrder | None, int, int]:
             held = engine.order(order_id)
@@ -77,7 +77,7 @@ class Past:
         return None if order is None else Found(order, sequence)
 
     async def orders(self, query: OrdersQuery, context: Context) -> OrdersPage:
-        """A page; one more than asked for tells whether there is another."""
+        """Read a page of orders; one more than asked for tells whether there is another."""
         wanted = query._replace(limit=query.limit + 1)
 
         def view(engine: Engine) -> tuple[list[PastOrder], int, int] | None:
@@ -113,7 +113,7 @@ class Past:
         before: tuple[int, int] | None,
         context: Context,
     ) -> TradesPage | None:
-        """A page of a listed instrument's trades, from before this (sequence, index)."""
+        """Read a page of a listed instrument's trades, from before this (sequence, index)."""
 
         def view(engine: Engine) -> tuple[list[RecentTrade], int, bool] | None:
             market = engine.markets.get(instrument)
@@ -146,8 +146,8 @@ class Past:
     async def _goes_on(
         self, found: Sequence[Any], limit: int, token: str, context: Context
     ) -> bool:
-        """Whether another page follows that of this token, which history was asked for: also where
-        it has lost what is next, and then that one is refused."""
+        """Tell whether another page follows that of this token, which history was asked for: also
+        where it has lost what is next, and then that one is refused."""
         if self._history.whole_after_ns < 0:
             return len(found) > limit
         if not found:
@@ -156,7 +156,7 @@ class Past:
         return True
 
     async def analytics(self, query: Query, context: Context) -> Analytics | EdgeReject | None:
-        """Trades by interval; None where the instrument is not listed."""
+        """Read trades by interval; None where the instrument is not listed."""
 
         def view(engine: Engine) -> Held | EdgeReject | None:
             if query.instrument not in engine.markets:
@@ -211,7 +211,7 @@ class Past:
             await self._refuse(down, wanted, context)
 
     async def _refuse(self, down: Down, wanted: tuple[str, str], context: Context) -> NoReturn:
-        """What the tables have lost doesn't come back; `wanted` is the field that asks for it."""
+        """Refuse to look back: what the tables lost stays lost; `wanted` is the field that asks."""
         if isinstance(down, NotWhole):
             refused = EdgeReject(EdgeReason.NOT_AVAILABLE, *wanted, f"PostgreSQL is {down}")
         else:
@@ -220,8 +220,8 @@ class Past:
 
 
 def _needs_history(orders: list[PastOrder], query: OrdersQuery, forgotten: int) -> bool:
-    """Whether an order that ended at `forgotten` or before could belong on this page. Those were
-    placed by then too, and none of them is open."""
+    """Tell whether an order that ended at `forgotten` or before could belong on this page. Those
+    were placed by then too, and none of them is open."""
     if not forgotten or query.status in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED):
         return False
     if len(orders) <= query.limit:

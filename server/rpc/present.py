@@ -20,8 +20,8 @@ from server.event_messages import Standing, order, trade
 from server.sequencer.ticket import Applied
 
 LISTED_MAX: Final = 1_000
-"""Trades and cancelled orders in one reply, to however many commands, which has the true counts
-too: about 250 KB. The rest is to be had by paging or by stream."""
+"""The number of trades and cancelled orders in one reply, to however many commands, which has the
+true counts too: about 250 KB. The rest is to be had by paging or by stream."""
 
 
 Placed = order_service_pb2.PlaceOrderResponse | order_service_pb2.ReplaceOrderResponse
@@ -30,7 +30,7 @@ Placed = order_service_pb2.PlaceOrderResponse | order_service_pb2.ReplaceOrderRe
 def placed(
     into: Placed, applied: Applied, repeated: bool = False, listed_max: int = LISTED_MAX
 ) -> int:
-    """The reply to a place or a replace; gives how many trades it lists."""
+    """Write the reply to a place or a replace; gives how many trades it lists."""
     sequence, time_ns, events = applied
     first = events[0]
     assert isinstance(first, OrderEvent)
@@ -55,7 +55,7 @@ def placed(
 def cancelled(
     into: order_service_pb2.CancelOrderResponse, applied: Applied, repeated: bool = False
 ) -> None:
-    """The reply to a cancel."""
+    """Write the reply to a cancel."""
     event = applied.events[0]
     assert isinstance(event, OrderEvent)
     order(into.order, event, applied.time_ns)
@@ -67,7 +67,7 @@ def cancelled(
 def cancelled_all(
     into: order_service_pb2.CancelOrdersResponse, applied: Applied, listed_max: int = LISTED_MAX
 ) -> int:
-    """The reply to a cancel-all; gives how many orders it lists."""
+    """Write the reply to a cancel-all; gives how many orders it lists."""
     into.sequence = applied.sequence
     into.cancelled_count = len(applied.events)
     listed = applied.events[:listed_max]
@@ -78,13 +78,13 @@ def cancelled_all(
 
 
 def instrument(into: market_data_pb2.Instrument, definition: Instrument) -> None:
-    """The message has the definition's fields."""
+    """Show an instrument: the message has the definition's fields."""
     for name, value in zip(definition._fields, definition, strict=True):
         setattr(into, name, value)
 
 
 def position(into: account_service_pb2.Position, held: Position) -> None:
-    """Money as decimal text; the average is divided only here."""
+    """Show a position with money as decimal text; the average is divided only here."""
     into.instrument = held.instrument
     into.net_quantity_e8 = held.net_e8
     into.total_cost = decimal_text(held.cost_e16, E16_PLACES)
@@ -96,7 +96,7 @@ def position(into: account_service_pb2.Position, held: Position) -> None:
 
 
 def standing_after(first: OrderEvent, events: Sequence[Event]) -> Standing:
-    """How the incoming order stands after all events of its command: the last that concerns it
+    """Tell how the incoming order stands after all events of its command: the last that concerns it
     says so, and a trade says what is filled and what remains."""
     for event in reversed(events):
         if type(event) is Traded:

@@ -36,7 +36,7 @@ KINDS: Final = {
     "CancelOrder": CANCELS,
     "CancelOrders": CANCELS,
 }
-"""Of methods; all others are queries."""
+"""The kinds of limited methods; all others are queries."""
 
 COMMANDS: Final[dict[type, str]] = {
     PlaceOrder: ORDERS,
@@ -44,21 +44,21 @@ COMMANDS: Final[dict[type, str]] = {
     CancelOrder: CANCELS,
     CancelOrders: CANCELS,
 }
-"""The same of what a trading session holds."""
+"""The kinds of the commands that a trading session holds."""
 
 HOLDER_CHARACTERS_MAX: Final = 65
-"""Of a client or an address, remembered before anything has checked it. More than any valid one
-has, so that no invalid one draws on its budget."""
+"""Characters of a client or an address, remembered before anything has checked it. More than any
+valid one has, so that no invalid one draws on its budget."""
 LOCAL_PEERS: Final = ("ipv4:127.", "ipv6:%5B::1%5D", "ipv6:[::1]", "unix:")
 FORWARDED: Final = "x-forwarded-for"
 
 Metadata = Iterable[tuple[str, str | bytes]]
 Judge = Callable[[Any, str], Verdict]
-"""Of a request, and of the address that it comes from."""
+"""Judges a request and the address that it comes from."""
 
 
 def judge_of(method: MethodDescriptor, limiters: Mapping[str, Limiter]) -> Judge | None:
-    """What judges the calls of a method; None where they are not limited."""
+    """Find what judges the calls of a method; None where they are not limited."""
     if method.containing_service.full_name not in LIMITED:
         return None
     limiter = limiters.get(KINDS.get(method.name, QUERIES))
@@ -83,8 +83,8 @@ class SessionBudgets:
         self._address = address_of(context.peer(), context.invocation_metadata() or ())
 
     def judged(self, commands: Sequence[Command | EdgeReject]) -> list[Command | EdgeReject]:
-        """The commands of one message. Where its orders are over a limit, all of them are replaced
-        by the refusal; the same for its cancels."""
+        """Judge the commands of one message. Where its orders are over a limit, all of them are
+        replaced by the refusal; the same for its cancels."""
         left = list(commands)
         by_kind: dict[str, dict[str, int]] = {}
         for command in left:
@@ -118,12 +118,12 @@ def _of_many(orders: Any, address: str) -> dict[str, int]:
 
 
 def client(client_id: str) -> str:
-    """Whose budget."""
+    """Name a client's budget."""
     return f"client {client_id[:HOLDER_CHARACTERS_MAX]}"
 
 
 def address_of(peer: str, metadata: Metadata) -> str:
-    """Who calls, without the port; what the gateway saw where a peer of this machine says so."""
+    """Tell who calls, without the port; what the gateway saw, where a local peer says so."""
     if peer.startswith(LOCAL_PEERS):
         for key, value in metadata:
             if key == FORWARDED:
@@ -134,7 +134,7 @@ def address_of(peer: str, metadata: Metadata) -> str:
 
 
 def metadata_of(verdict: Verdict) -> tuple[tuple[str, str], ...]:
-    """What the reply says."""
+    """Tell the caller of his budget in the reply's metadata."""
     _, _, limit, remaining, retry_after_ns = verdict
     told = (("x-ratelimit-limit", str(limit)), ("x-ratelimit-remaining", str(remaining)))
     if not retry_after_ns:
@@ -143,7 +143,7 @@ def metadata_of(verdict: Verdict) -> tuple[tuple[str, str], ...]:
 
 
 def refused_of(verdict: Verdict) -> EdgeReject:
-    """What a request over its limit ends with."""
+    """Refuse a request over its limit."""
     return EdgeReject(
         EdgeReason.RATE_LIMITED,
         f"{verdict.kind} a second",

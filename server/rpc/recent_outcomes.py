@@ -54,7 +54,7 @@ class RecentOutcomes:
         self._rests_until_s = 0.0
 
     async def find(self, command: Command) -> Applied | None:
-        """What the first command under the key of this one led to, if that is certain."""
+        """Find what the first command under the key of this one led to, if that is certain."""
         keyed = key_of(command)
         if keyed is None or self._waiting >= LOOKUPS_MAX:
             return None

@@ -49,7 +49,7 @@ _HANDLERS: Final[dict[tuple[bool, bool], Callable[..., Any]]] = {
     (False, True): grpc.unary_stream_rpc_method_handler,
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
-"""By whether requests and replies are streams."""
+"""The handlers, by whether requests and replies are streams."""
 
 
 class Services:
@@ -88,7 +88,7 @@ class Services:
 
 
 def _decoder(method: MethodDescriptor) -> Callable[[bytes], Any]:
-    """Gives the request, or what it is to be refused with. Streams get that from their iterator."""
+    """Make what decodes a request, or gives its refusal. Streams get that from their iterator."""
     decode = GetMessageClass(method.input_type).FromString
     name = method.input_type.full_name
 

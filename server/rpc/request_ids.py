@@ -25,7 +25,7 @@ _process: Final = secrets.token_hex(6)
 
 
 def name_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
-    """What a call with this invocation metadata is named; asked once for each."""
+    """Name a call with this invocation metadata; asked once for each."""
     for key, value in metadata:
         if key == REQUEST_ID and isinstance(value, str) and _matches(value):
             return value
@@ -33,7 +33,7 @@ def name_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
 
 
 def request_id(context: Context) -> str:
-    """What the call was named; empty where it was not."""
+    """Give the name of a call; empty where it got none."""
     for key, value in context.trailing_metadata() or ():
         if key == REQUEST_ID:
             return str(value)

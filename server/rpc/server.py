@@ -23,14 +23,14 @@ SERVICES: Final = (
 )
 
 TAKEN_MIN: Final = 20_000
-"""Calls that gRPC takes up at least, however few are let in: what twenty connections bring at once
-by default, and ten gateways never do. Each costs some 13 KB until it has been refused."""
+"""The calls that gRPC takes up at least, however few are let in: what twenty connections bring at
+once by default, and ten gateways never do. Each costs some 13 KB until it has been refused."""
 PING_INTERVAL_MIN_MS: Final = 10_000
 """Clients may ping an idle connection every ten seconds; more often is cut as abuse."""
 
 
 class PortTaken(Exception):
-    """Somebody else listens there."""
+    """Somebody else listens at the address."""
 
     def __init__(self, address: str) -> None:
         super().__init__(
@@ -68,12 +68,12 @@ def options(limits: GrpcLimits) -> Sequence[tuple[str, Any]]:
 
 
 def make_server(limits: GrpcLimits) -> grpc.aio.Server:
-    """Without services yet, and not listening."""
+    """Make a server without services yet, and not listening."""
     return grpc.aio.server(options=options(limits), maximum_concurrent_rpcs=_taken_max(limits))
 
 
 def _taken_max(limits: GrpcLimits) -> int:
-    """Calls that gRPC takes up, those included that `Intake` then refuses."""
+    """Count the calls that gRPC takes up, with those that `Intake` then refuses."""
     return max(2 * limits.calls_max, TAKEN_MIN)
 
 

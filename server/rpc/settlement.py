@@ -28,7 +28,7 @@ from server.times import second_text
 EPOCH: Final = date(1970, 1, 1)
 DAY_NS: Final = 86_400 * 10**9
 OVER_S: Final = 60
-"""After the end of a day."""
+"""The time after the end of a day at which it is over."""
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 

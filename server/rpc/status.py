@@ -25,14 +25,14 @@ from server.sequencer.sequencer import Sequencer
 
 VERSION: Final = metadata.version("exchange-backend")
 REAPPLIES: Final = "a start re-applies ever more"
-"""What it means that no snapshot is written."""
+"""The words for what it means that no snapshot is written."""
 
 
 class ExchangeHealth(NamedTuple):
     """Says how everything is at one moment."""
 
     state: HealthState
-    """It is that of the whole: down while no orders are taken."""
+    """The state of the whole exchange: down while no orders are taken."""
     journal: HealthState
     snapshots: HealthState
     parts: dict[str, PartHealth]
@@ -66,13 +66,13 @@ class ExchangeStatus:
         ]
 
     def not_configured(self, name: str, refused: Reject) -> None:
-        """The start was to apply what the configuration says of this, and it is refused."""
+        """Note that what the configuration says of this name is refused, and so not applied."""
         sentence = f"the configuration of {name} is not applied: {errors.sentence(refused)}"
         self._found_at_start.append(sentence)
         logs.warning(sentence)
 
     def _snapshots(self) -> tuple[HealthState, str]:
-        """How the snapshot follower is, and the sentence about it, empty where all is well."""
+        """Tell how the snapshot follower is, and the sentence about it, empty where all is well."""
         if not self._followers.connected[SNAPSHOTS]:
             why = "the snapshot follower is not connected"
             return HealthState.DOWN, f"{why}: {REAPPLIES}"
@@ -82,7 +82,7 @@ class ExchangeStatus:
         return HealthState.HEALTHY, ""
 
     def degraded(self) -> list[str]:
-        """What is not as it should be, at this moment."""
+        """List what is not as it should be, at this moment."""
         found = [
             *self._found_at_start,
             *self._journal.sentences,
@@ -93,7 +93,7 @@ class ExchangeStatus:
         return [*found, snapshots] if snapshots else found
 
     def health(self) -> ExchangeHealth:
-        """Of the whole and of each part, whose states and sentences agree."""
+        """Tell how the whole and each part is; their states and sentences agree."""
         journal, parts, degraded = self._journal.health(), self._parts.health(), self.degraded()
         state = HealthState.DEGRADED if degraded else HealthState.HEALTHY
         if journal == HealthState.DOWN:
@@ -102,7 +102,7 @@ class ExchangeStatus:
         return ExchangeHealth(state, journal, snapshots, parts, degraded)
 
     def reply(self, engine: Engine) -> GetStatusResponse:
-        """All of it for an operator."""
+        """Report the whole exchange to an operator."""
         counts, followers = engine.counts(), self._followers
         reply = GetStatusResponse(
             version=VERSION,

@@ -66,15 +66,16 @@ from server.sequencer.ticket import Applied, OpenRecord, Outcome, Ticket
 Context = ServicerContext[TradingSessionRequest, bytes]
 
 ANSWER_BYTES_MAX: Final = 8 << 20
-"""8 MiB of answers that are not written, and the one that passes it: 30 to messages of 1,000 orders
-with the longest ids, 14 where each is filled. Smaller ones are held by their number first."""
+"""The bound of 8 MiB of answers that are not written, and the one that passes it: 30 to messages of
+1,000 orders with the longest ids, 14 where each is filled. Smaller ones are held by their number
+first."""
 
 REPEAT_BYTES: Final = 2_048
-"""What an outcome counts for that is still to be read back: it waits as objects."""
+"""The bytes counted for an outcome that is still to be read back: it waits as objects."""
 
 
 class _Caller(NamedTuple):
-    """Who opened a session."""
+    """Says who opened a session."""
 
     peer: str
     request_id: str
@@ -84,11 +85,11 @@ class _Answer(NamedTuple):
     """A message on its way out."""
 
     message: bytes | TradingSessionResponse
-    """Encoded, unless something is still to be read back."""
+    """The message, encoded unless something is still to be read back."""
     record: OpenRecord | None
-    """What it waits for."""
+    """The record that the answer waits for."""
     byte_count: int
-    """About what it takes until it is written."""
+    """Roughly the bytes that it takes until it is written."""
     repeats: Sequence[tuple[SessionOutcome, Command | EdgeReject, Repeat]] = ()
     """Outcomes that are read back from the journal before the message goes."""
     left: int = 0
@@ -96,7 +97,7 @@ class _Answer(NamedTuple):
 
 
 class TradingSessions:
-    """All sessions of the server."""
+    """Serves all sessions of the server."""
 
     def __init__(
         self, sequencer: Sequencer, messages_max: int, limiters: Mapping[str, Limiter]
@@ -136,7 +137,7 @@ class TradingSessions:
             session.stop()
 
     async def _end(self, session_id: int, caller: _Caller) -> None:
-        """Until the cancels are durable."""
+        """End a session, and wait until its cancels are durable."""
         if not session_id:
             return
         try:
@@ -157,7 +158,7 @@ class TradingSessions:
 
 
 class _Session:
-    """One stream."""
+    """Serves one stream."""
 
     def __init__(
         self, sequencer: Sequencer, context: Context, messages_max: int, budgets: SessionBudgets
@@ -169,7 +170,7 @@ class _Session:
         self._context = context
         self._answers: asyncio.Queue[_Answer | None] = asyncio.Queue(messages_max)
         self._bytes_waiting = 0
-        """Of the answers that are not written."""
+        """The bytes of the answers that are not written."""
         self._room = asyncio.Event()
         self._room.set()
         self._waiting: asyncio.Task[Any] | None = None
@@ -228,7 +229,7 @@ class _Session:
                 return refused
 
     async def _put(self, answer: _Answer) -> None:
-        """Let it wait for its turn; returns when another one may."""
+        """Let an answer wait for its turn; returns when another one may."""
         self._bytes_waiting += answer.byte_count
         await self._answers.put(answer)
         if self._bytes_waiting > ANSWER_BYTES_MAX:
@@ -236,7 +237,7 @@ class _Session:
             await self._room.wait()
 
     async def _next(self) -> TradingSessionRequest | Refused | None:
-        """The next message, None where the client has no more; or what is no message, or comes
+        """Give the next message, None where the client has no more; or what is no message, or comes
         after a stop."""
         self._waiting = asyncio.current_task()
         assert self._waiting is not None
@@ -346,7 +347,7 @@ def _tell(session_id: int, ended: Outcome, caller: _Caller) -> None:
 def _woven(
     parsed: Iterable[Command | EdgeReject], outcomes: Iterable[Outcome]
 ) -> list[Outcome | EdgeReject]:
-    """The outcomes, with what was never submitted at its place."""
+    """Put the outcomes together, with what was never submitted at its place."""
     rest = iter(outcomes)
     return [each if isinstance(each, EdgeReject) else next(rest) for each in parsed]
 
@@ -358,7 +359,7 @@ def _present(
     listed_max: int,
     repeated: bool = False,
 ) -> int:
-    """Gives how many trades or cancelled orders it lists."""
+    """Write an outcome into the answer; gives how many trades or cancelled orders it lists."""
     kind = type(command)
     if kind is PlaceOrder:
         return present.placed(into.placed, applied, repeated, listed_max)

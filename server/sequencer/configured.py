@@ -19,7 +19,7 @@ Definition = TypeVar("Definition", Instrument, Limits)
 def differences(
     engine: Engine, limits: Limits, instruments: Sequence[Instrument]
 ) -> Iterator[SetLimits | SetInstrument]:
-    """The commands that take the engine from the last configuration to this one."""
+    """Give the commands that take the engine from the last configuration to this one."""
     if limits != engine.configured_limits:
         yield SetLimits(_changed(engine.limits, engine.configured_limits, limits), limits)
     listed = engine.instruments
@@ -30,7 +30,7 @@ def differences(
 
 
 def _changed(now: Definition | None, last: Definition | None, said: Definition) -> Definition:
-    """`now` with the fields that `said` has otherwise than `last`; all of `said` where the
+    """Give `now` with the fields that `said` has otherwise than `last`; all of `said` where the
     configuration says something for the first time."""
     if now is None or last is None:
         return said

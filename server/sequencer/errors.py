@@ -13,7 +13,7 @@ class NotServing(NotTaken):
 
 
 class Overloaded(NotTaken):
-    """As many commands wait for the journal as may."""
+    """As many commands wait for the journal as may wait."""
 
     def __init__(self, waiting: int, waiting_max: int) -> None:
         super().__init__(f"{waiting} commands wait for the journal, the limit is {waiting_max}")

@@ -62,9 +62,9 @@ T = TypeVar("T")
 GATHER_TURNS: Final = 40
 """Some 50 µs of a loop that has nothing else to do: less than one of its syncs varies by."""
 GATHER_S: Final = 0.005
-"""What a caller can lose by those who come after him, who never pause."""
+"""The time that a caller can lose by those who come after him, who never pause."""
 GATHERED_COMMANDS: Final = 100
-"""So many share the cost of a record that it hardly counts for each any more."""
+"""Commands enough for a record's cost to hardly count for each any more."""
 
 _DEFAULTS: Final = SequencerLimits()
 _new: Final = tuple.__new__
@@ -73,7 +73,7 @@ _ALWAYS_TAKEN: Final = frozenset({CancelOrder, CancelOrders, EndSession})
 
 
 class _Append(NamedTuple):
-    """What the journal's thread is asked to append."""
+    """Says what the journal's thread is asked to append."""
 
     kind: int
     first_sequence: int
@@ -91,8 +91,8 @@ class Journal(Protocol):
         """Write one record and make it durable; never raises. Called from one thread only."""
 
     def read(self, sequence: int) -> Record:
-        """The durable record that holds this sequence; raises `JournalCorrupt` where it is damaged.
-        Called from any thread."""
+        """Read the durable record that holds this sequence; raises `JournalCorrupt` where it is
+        damaged. Called from any thread."""
 
 
 class Sequencer:
@@ -178,7 +178,7 @@ class Sequencer:
         return Ticket(outcomes, record or self._writing, self.engine)
 
     async def read(self, view: Callable[[Engine], T]) -> T:
-        """What `view` makes of the state as it is now, once all of that is durable."""
+        """Give what `view` makes of the state as it is now, once all of that is durable."""
         result = view(self.engine)
         record = self._open or self._writing
         if record is not None:
@@ -197,7 +197,7 @@ class Sequencer:
         return result
 
     async def first_outcomes(self, repeats: Sequence[Repeat]) -> list[Applied | JournalCorrupt]:
-        """What the first commands under repeated keys led to, read back from the journal, or the
+        """Read back from the journal what the first commands under repeated keys led to, or the
         damage that is there instead; each record is read once."""
         if not repeats:
             return []
@@ -212,7 +212,7 @@ class Sequencer:
 
     @property
     def waiting(self) -> int:
-        """Commands that were applied and are not yet durable."""
+        """Count the commands that were applied and are not yet durable."""
         return self.engine.sequence - self.durable_sequence
 
     # Life -------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ class Sequencer:
         )
 
     def _appended(self, taken_ns: int) -> None:
-        """The record is durable: go on with the next one, then let replies and feed go."""
+        """Go on with the next record once this one is durable, then let replies and feed go."""
         record, closed = self._writing, self._closed
         self._writing = self._closed = None
         if self._open is not None:

@@ -7,4 +7,4 @@ class StandIn(int):
     """A number that the engine is sure to refuse, if for a reason of its own."""
 
     reason: IntEnum
-    """Why the request is really refused: what is counted."""
+    """The reason for which the request is really refused: what is counted."""

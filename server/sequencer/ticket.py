@@ -92,12 +92,12 @@ class Ticket:
 
     def __init__(self, outcomes: list[Outcome], record: OpenRecord | None, engine: Engine) -> None:
         self.outcomes = outcomes
-        """One for each command, in their order."""
+        """The outcomes, one for each command, in their order."""
         self.record = record
-        """What it waits for, if anything; once durable it keeps no more than its views."""
+        """The record that the ticket waits for, if any; once durable it keeps only its views."""
         self._engine = engine
         self.views: dict[Hashable, Any] = {} if record is None else record.views
-        """By key, what `view` asked for; complete once released."""
+        """What `view` asked for, by key; complete once released."""
 
     def view(self, key: Hashable, render: Callable[[Engine], Any]) -> None:
         """Have `render` called once for all tickets of the record when the record closes.
@@ -144,11 +144,11 @@ class ClosedRecord:
         self.time_ns = record.time_ns
         self.commands = record.commands
         self.events = record.events
-        """For each command the list of its events."""
+        """The list of each command's events."""
         self.submitted_ns = record.submitted_ns
-        """Monotonic clock at each submit whose commands are in it."""
+        """The monotonic clock at each submit whose commands are in the record."""
         self.sync_ns = 0
-        """What writing it and making it durable took; known once it is."""
+        """The time that writing the record and making it durable took; known once it is."""
         self.captured: dict[str, Any] = {}
         """What listeners keep from `closing` to `durable`, by their own names."""
 
@@ -157,7 +157,7 @@ class RecordListener(Protocol):
     """Somebody who is told of each record, twice. Both calls are on the loop and must be short."""
 
     def closing(self, record: ClosedRecord, engine: Engine) -> None:
-        """The record is complete and the engine stands right after it: capture what is needed."""
+        """Capture what is needed: the record is complete and the engine stands right after it."""
 
     def durable(self, record: ClosedRecord) -> None:
-        """The record is durable, and so is everything before it: show it."""
+        """Show the record: it is durable, and so is everything before it."""

@@ -9,7 +9,7 @@ from server.supervisor.setting_values import Given, wrong
 
 
 def postgres_url_of(environment: Mapping[str, str]) -> str:
-    """The address that the single variables make."""
+    """Make the address of a PostgreSQL from the single variables."""
     place = _place(environment, "POSTGRES_HOST", "POSTGRES_PORT", "5432")
     user = quote(environment.get("POSTGRES_USER") or "exchange", safe="")
     password = quote(environment.get("POSTGRES_PASSWORD") or "", safe="")
@@ -20,7 +20,7 @@ def postgres_url_of(environment: Mapping[str, str]) -> str:
 
 
 def redis_url_of(environment: Mapping[str, str]) -> str:
-    """The same for Redis."""
+    """Make the address of a Redis from the single variables."""
     place = _place(environment, "REDIS_HOST", "REDIS_PORT", "6379")
     password = quote(environment.get("REDIS_PASSWORD") or "", safe="")
     database = environment.get("REDIS_DB") or "0"
@@ -31,7 +31,7 @@ def redis_url_of(environment: Mapping[str, str]) -> str:
 
 
 def _place(environment: Mapping[str, str], host: str, port: str, port_default: str) -> str:
-    """HOST:PORT of the two variables of these names."""
+    """Make HOST:PORT from the two variables of these names."""
     number = environment.get(port) or port_default
     if not re.fullmatch("[0-9]{1,5}", number, re.ASCII) or not 1 <= int(number) <= 65_535:
         raise wrong(port.lower(), Given(number, f"variable {port}"), "a port from 1 to 65535")

@@ -16,12 +16,12 @@ from server.supervisor.parent import SERVING, VARIABLE
 LINE_BYTES_MAX: Final = 64 * 1024
 """A longer line of a child is shown in pieces, so that memory has a bound."""
 OUTPUT_S: Final = 1.0
-"""From the end of a process until its output is closed: what it had started may go on, and has the
-same output."""
+"""The time from the end of a process until its output is closed: what it had started may go on, and
+has the same output."""
 
 
 class ChildProcess:
-    """Started, watched and stopped; how often is decided elsewhere.
+    """Starts, watches and stops a process; how often is decided elsewhere.
 
     It says itself when it serves, or `probe` returns then, for a program that is not ours.
     `stop_signal` asks it to end once it serves, SIGTERM before.
@@ -41,12 +41,12 @@ class ChildProcess:
         self.name = name
         self._while_running = while_running
         self.stop_s = stop_s
-        """From the signal until it is ended the hard way."""
+        """The time from the signal until the process is ended the hard way."""
         self._probe = probe
         self._stop_signal = stop_signal
         self.serving = asyncio.Event()
         self.sentence = ""
-        """Why it ended, in its own words."""
+        """The reason why the process ended, in its own words."""
         self._command = command
         self._pass_on = pass_on
         self._process: asyncio.subprocess.Process | None = None
@@ -54,12 +54,12 @@ class ChildProcess:
 
     @property
     def running(self) -> bool:
-        """Whether there is a process."""
+        """Tell whether there is a process."""
         return self._process is not None
 
     @property
     def process_id(self) -> int | None:
-        """Of the process, if there is one."""
+        """Give the id of the process, if there is one."""
         return None if self._process is None else self._process.pid
 
     def send(self, line: bytes) -> None:
@@ -68,8 +68,8 @@ class ChildProcess:
             self._link.write(line)
 
     async def run(self, on_change: Callable[[], None]) -> int:
-        """Start it and wait for its end: the exit code, negative for a signal. `on_change` is
-        called when its process is there, and when it is gone."""
+        """Start the process and wait for its end: the exit code, negative for a signal. `on_change`
+        is called when its process is there, and when it is gone."""
         here, there = socket.socketpair()
         # With a pipe of asyncio's, a process ends for it once nobody has the pipe any more.
         reading, writing = os.pipe()
@@ -119,7 +119,7 @@ class ChildProcess:
             on_change()
 
     async def stop(self) -> bool:
-        """Ask it to end, and after its time make it; whether it ended by itself."""
+        """Ask the process to end, and after its time make it; tell whether it ended by itself."""
         process = self._process
         if process is None:
             return True
@@ -135,7 +135,7 @@ class ChildProcess:
         return True
 
     def kill(self) -> None:
-        """End it the hard way, with all that it has started."""
+        """End the process the hard way, with all that it has started."""
         if self._process is None or self._process.returncode is not None:
             return
         started: list[psutil.Process] = []
@@ -164,7 +164,7 @@ class ChildProcess:
 
 
 async def _connected(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
-    """The end of a pipe that is read."""
+    """Connect the end of a pipe that is read."""
     output = asyncio.StreamReader()
     pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(output), os.fdopen(descriptor, "rb", buffering=0)

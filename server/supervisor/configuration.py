@@ -43,7 +43,7 @@ class Named(NamedTuple):
     placeholder: str
     meaning: str
     read: Callable[[str, Given], object] | None = None
-    """Where its field in `Settings` doesn't say how it is read."""
+    """What reads the value, where its field in `Settings` doesn't say how."""
 
 
 NAMED: Final = (
@@ -148,7 +148,7 @@ NAMED: Final = (
 
 
 def load(options: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
-    """The settings that apply; `options` by setting name, without those that were not given."""
+    """Load the settings that apply; `options` by setting name, without those not given."""
     content: dict[str, Any] = {}
     path = options.get("config") or environment.get(CONFIG_VARIABLE)
     if path:
@@ -239,7 +239,7 @@ def _read(named: Named, given: Given, field: "Field[Any]") -> object:
 
 
 def _whole(settings: Settings, given: Mapping[str, Given]) -> None:
-    """What only shows once everything is known."""
+    """Check what only shows once everything is known."""
     if settings.http_port == settings.grpc_port:
         it = given.get("http_port") or given["grpc_port"]
         raise wrong("http_port", it, f"another port than grpc_port ({settings.grpc_port})")

@@ -19,7 +19,7 @@ from server.supervisor.setting_values import (
 
 
 def engine_of(given: Given) -> Limits:
-    """The engine's bounds; the window in seconds, as people say it."""
+    """Read the engine's bounds; the window in seconds, as people say it."""
     greatest = {
         "keys_max": 100_000_000,
         "closed_orders_max": 100_000_000,
@@ -36,7 +36,7 @@ def engine_of(given: Given) -> Limits:
 
 
 def instruments_of(given: Given) -> tuple[Instrument, ...]:
-    """The instruments to list, each name once."""
+    """Read the instruments to list, each name once."""
     if not isinstance(given.value, list) or not given.value:
         raise wrong("instruments", given, "tables, each begun with [[instruments]]")
     instruments = tuple(_instrument(Given(row, given.source)) for row in given.value)
@@ -48,7 +48,7 @@ def instruments_of(given: Given) -> tuple[Instrument, ...]:
 
 
 def _instrument(given: Given) -> Instrument:
-    """Numbers as decimal strings, the units of the core made of them."""
+    """Read an instrument, whose numbers are decimal strings, in the units of the core."""
     price = {"tick": "tick_e8", "price_min": "price_min_e8", "price_max": "price_max_e8"}
     quantity = {
         "lot": "lot_e8",

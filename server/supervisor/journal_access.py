@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from server.journal.record import Record
 
 ANSWER_S: Final = 10.0
-"""For the server to answer at all; how long the journal takes nobody knows."""
+"""The time for the server to answer at all; how long the journal takes nobody knows."""
 WRITING: Final = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""What only writing can bring: no fault of the journal's, which is read."""
+"""The errors that only writing can bring: no fault of the journal's, which is read."""
 
 
 def guarded(
     run: Callable[[argparse.Namespace, Settings], int],
 ) -> Callable[[argparse.Namespace, Parent], int]:
-    """A command that reads a journal, with what may be in its way told in a sentence."""
+    """Guard a command that reads a journal: what may be in its way is told in a sentence."""
 
     def run_guarded(options: argparse.Namespace, _: Parent) -> int:
         from server.journal.lock import DirectoryLocked
@@ -54,7 +54,7 @@ def guarded(
 
 
 def has_journal(directory: Path) -> bool:
-    """Whether there is one to read; says so where there is none."""
+    """Tell whether there is a journal to read; says so where there is none."""
     from server.journal.segments import segment_paths
 
     found = bool(segment_paths(directory))
@@ -65,7 +65,7 @@ def has_journal(directory: Path) -> bool:
 
 @contextmanager
 def records_after(directory: Path, after_sequence: int) -> "Iterator[Iterator[Record]]":
-    """Its records from the one that holds the next sequence on, up to what is durable now."""
+    """Read the records from the one with the next sequence on, up to what is durable now."""
     from server.journal.inspect import Tail, directory_frames
     from server.journal.lock import DirectoryLocked, reading
     from server.journal.record import decode_frame
@@ -82,8 +82,8 @@ def records_after(directory: Path, after_sequence: int) -> "Iterator[Iterator[Re
 
 @contextmanager
 def kept_after(directory: Path, sequence: int, follower: str) -> Iterator[None]:
-    """While this lasts, a server that has the directory keeps its journal after a sequence, as it
-    does for a follower, which has this name. Where it can't be told, it may go."""
+    """Have a server with this directory keep its journal after a sequence meanwhile, as it does for
+    a follower, which has this name. Where it can't be told, it may go."""
     from server.journal.lock import DirectoryLocked, reading
 
     try:
@@ -124,7 +124,7 @@ def kept_after(directory: Path, sequence: int, follower: str) -> Iterator[None]:
 def frames_from_server(
     locked: "DirectoryLocked", after_sequence: int = 0
 ) -> Iterator[Iterator[bytes]]:
-    """The frames that the owner of the lock sends; the refusal stands if it serves nowhere."""
+    """Read the frames that the owner of the lock sends; its refusal stands if it serves nowhere."""
     if locked.address is None:
         raise locked
     import grpc

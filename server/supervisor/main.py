@@ -53,11 +53,11 @@ program is not installed, 9 there is no room on the disk to start (`up` waits fo
 else."""
 
 OWN: Final = ("up", *(part.name for part in PARTS), "journal", "export", "rebuild", "doctor")
-"""Commands other than those for trading, which take a while to load."""
+"""The commands other than those for trading, which take a while to load."""
 UNTOLD: Final = 4
-"""Of a trading command that was carried out, but whose answer could not be written."""
+"""The exit code of a trading command carried out whose answer could not be written."""
 UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-"""Of standard output: the disk below it is full or fails, or the terminal has gone."""
+"""The errors of standard output: the disk below it is full or fails, or the terminal has gone."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,8 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_streams() -> None:
-    """Started with a standard stream closed, what goes there is for nobody; a file or a connection
-    that took its number would be written to."""
+    """Open the standard streams that were closed at the start, for nobody: a file or a connection
+    that took the number of one would be written to."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             mode = os.O_WRONLY if number else os.O_RDONLY
@@ -83,7 +83,7 @@ def _open_streams() -> None:
 
 
 def _run_command(options: argparse.Namespace, parent: Parent) -> int:
-    """One that answers on standard output and ends."""
+    """Run a command that answers on standard output and ends."""
     try:
         code: int = options.run(options, parent)
         sys.stdout.flush()
@@ -123,8 +123,8 @@ def _parser(*, with_trading: bool) -> argparse.ArgumentParser:
 def _add_part(
     commands: Any, name: str, summary: str, description: str, *without: str
 ) -> argparse.ArgumentParser:
-    """Add one that takes all settings but these, whether it has a use for them or not: `up` hands
-    its own on."""
+    """Add a part that takes all settings but these, whether it has a use for them or not: `up`
+    hands its own on."""
     added: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
@@ -173,8 +173,8 @@ def _run_part(options: argparse.Namespace, parent: Parent) -> int:
 
 
 def _take_files() -> None:
-    """As many open files as this user may have: systems begin with 1,024 for the sake of programs
-    that can't count further, and a thousand callers need more."""
+    """Take as many open files as this user may have: systems begin with 1,024 for the sake of
+    programs that can't count further, and a thousand callers need more."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with suppress(OSError, ValueError):  # Above what the kernel takes by now.
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

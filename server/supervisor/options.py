@@ -9,13 +9,13 @@ from server.supervisor.configuration import NAMED, load
 
 SETTINGS: Final = tuple(named.name for named in NAMED)
 WITHOUT: Final = {"server": "on this machine", "websocket": "a socket without a port"}
-"""What holds where a setting is empty, other than that there is none."""
+"""The words for what holds where a setting is empty, other than that there is none."""
 OF_UP: Final = ("full",)
-"""Settings that are not handed on."""
+"""Settings of `up` that are not handed on."""
 
 
 def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Options for these settings, all of them where none is named."""
+    """Add options for these settings, all of them where none is named."""
     defaults = Settings()
     parser.add_argument(
         "--config", metavar="FILE", help="configuration file (EXCHANGE_CONFIG; none)"
@@ -40,13 +40,13 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """The settings that the options, the environment and the file give together; raises
+    """Find the settings that the options, environment and file give; raises
     `ConfigurationWrong`."""
     return load(vars(options), os.environ)
 
 
 def handed_on(options: argparse.Namespace) -> list[str]:
-    """The options of `up` again, for the parts."""
+    """Give the options of `up` again, for the parts."""
     from server.supervisor.embedded.choose import VARIABLES
 
     again = ["--config", options.config] if options.config else []

@@ -26,20 +26,20 @@ from typing import Final
 VARIABLE: Final = "EXCHANGE_PARENT"
 SERVING: Final = b"serving\n"
 NOT_RUNNING: Final = 0
-"""In the place of the process id of a part that is to run, and doesn't at this moment."""
+"""The value in place of a process id for a part that is to run, and doesn't at this moment."""
 LINE_BYTES_MAX: Final = 4_096
-"""Of a line that is sent to a part: a few names and process ids."""
+"""The length of a line that is sent to a part: a few names and process ids."""
 _PR_SET_PDEATHSIG: Final = 1
 _PRCTL: Final = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 class Parent:
-    """Who started this process, if it was `exchange up`."""
+    """The process that started this one, if it was `exchange up`."""
 
     def __init__(self, link: socket.socket | None) -> None:
         self._link = link
         self.process_ids: dict[str, int] = {}
-        """Of the parts, by name, as last received; `NOT_RUNNING` where there is none."""
+        """The process ids of the parts, by name, as last received; `NOT_RUNNING` for none."""
 
     @classmethod
     def follow(cls) -> "Parent":
@@ -82,18 +82,18 @@ def die_with_parent() -> None:
 
 
 def processes_line(process_ids: Mapping[str, int]) -> bytes:
-    """What names the process of each part, or says that there is none."""
+    """Write a line that names the process of each part, or says that there is none."""
     return b" ".join(b"%s=%d" % (name.encode(), it) for name, it in process_ids.items()) + b"\n"
 
 
 def named_processes(line: bytes) -> dict[str, int]:
-    """What `processes_line` made a line of."""
+    """Read what `processes_line` wrote."""
     pairs = (pair.split("=") for pair in line.decode().split())
     return {name: int(process_id) for name, process_id in pairs}
 
 
 def tied(program: Sequence[str]) -> list[str]:
-    """The same program, to be started by this process and to end with it."""
+    """Make the program one that is started by this process and ends with it."""
     return [sys.executable, "-P", "-m", "server.supervisor.parent", str(os.getpid()), *program]
 
 

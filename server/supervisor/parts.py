@@ -17,14 +17,14 @@ from server.supervisor.parent import Parent
 
 
 def server(settings: Settings, parent: Parent) -> int:
-    """Until SIGTERM or SIGINT."""
+    """Run the server until SIGTERM or SIGINT."""
     from server.process import main
 
     return main(settings, parent.serving, lambda: parent.process_ids)
 
 
 def follower(settings: Settings, parent: Parent) -> int:
-    """Until SIGTERM or SIGINT."""
+    """Run the follower until SIGTERM or SIGINT."""
     from server.followers.process import main
     from server.supervisor.priority import give_way
 
@@ -33,7 +33,7 @@ def follower(settings: Settings, parent: Parent) -> int:
 
 
 def gateway(settings: Settings, _parent: Parent) -> int:
-    """Becomes Envoy, which keeps the tie to the parent and gets the signals itself."""
+    """Become Envoy, which keeps the tie to the parent and gets the signals itself."""
     from gateway import envoy
 
     json_lines = settings.log_format == "json"
@@ -54,7 +54,7 @@ def gateway(settings: Settings, _parent: Parent) -> int:
 
 
 def websocket(settings: Settings, parent: Parent) -> int:
-    """Until SIGTERM or SIGINT."""
+    """Run the WebSocket bridge until SIGTERM or SIGINT."""
     from gateway.websocket.bridge import main
 
     if not (settings.insecure_public or _only_here(settings.websocket_address)):
@@ -72,7 +72,7 @@ def websocket(settings: Settings, parent: Parent) -> int:
 
 
 def postgres(settings: Settings, _parent: Parent) -> int:
-    """Becomes the embedded PostgreSQL."""
+    """Become the embedded PostgreSQL."""
     from server.supervisor.embedded import postgres as embedded
 
     def command() -> list[str]:
@@ -83,7 +83,7 @@ def postgres(settings: Settings, _parent: Parent) -> int:
 
 
 def redis(settings: Settings, _parent: Parent) -> int:
-    """Becomes the embedded Redis."""
+    """Become the embedded Redis."""
     from server.supervisor.embedded import redis as embedded
 
     def command() -> list[str]:
@@ -95,7 +95,7 @@ def redis(settings: Settings, _parent: Parent) -> int:
 
 
 def kafka(settings: Settings, _parent: Parent) -> int:
-    """Becomes the embedded Kafka."""
+    """Become the embedded Kafka."""
     from server.supervisor.embedded import kafka as embedded
     from server.supervisor.embedded.address import free_port
 
@@ -114,7 +114,7 @@ def kafka(settings: Settings, _parent: Parent) -> int:
 
 
 def _only_here(place: str) -> bool:
-    """Whether only this machine reaches it. What a name stands for is not looked up."""
+    """Tell whether only this machine reaches it. What a name stands for is not looked up."""
     with suppress(ValueError):
         return place.startswith("@") or is_loopback(place.rpartition(":")[0].strip("[]"))
     return False
@@ -149,15 +149,15 @@ _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 class Part(NamedTuple):
-    """One of them, and the command that becomes it."""
+    """A part of the exchange, and the command that becomes it."""
 
     name: str
     summary: str
     description: str
     run: Callable[[Settings, Parent], int]
-    """Returns the exit code."""
+    """The function that runs the part and returns the exit code."""
     without: Sequence[str] = ()
-    """Settings that it does not take."""
+    """The settings that the part does not take."""
 
 
 PARTS: Final = (

@@ -12,28 +12,28 @@ WEBSOCKET: Final = "WebSocket port"
 
 
 class Port(NamedTuple):
-    """One that a part of the exchange listens on."""
+    """A port that a part of the exchange listens on."""
 
     name: str
     setting: str
-    """Its name in a configuration file."""
+    """The setting's name in a configuration file."""
     host: str
     number: int
     part: str
-    """Who listens there."""
+    """The part that listens there."""
     options: str
-    """How to choose another."""
+    """The options that choose another port."""
 
 
 class Unusable(NamedTuple):
-    """Why nobody can listen on a port, and what to do."""
+    """Says why nobody can listen on a port, and what to do."""
 
     why: str
     remedy: str
 
 
 def ports(settings: Settings) -> list[Port]:
-    """All that are listened on, in the order in which they are checked."""
+    """List all ports that are listened on, in the order in which they are checked."""
     host = settings.host
     found = [
         Port(HTTP, "http_port", host, settings.http_port, "gateway", "--http-port (PORT)"),
@@ -47,7 +47,7 @@ def ports(settings: Settings) -> list[Port]:
 
 
 def unusable(port: Port) -> Unusable | None:
-    """Whether it can't be listened on at this moment; None where it can."""
+    """Tell why a port can't be listened on at this moment; None where it can."""
     family = socket.AF_INET6 if ":" in port.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

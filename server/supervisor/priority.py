@@ -24,23 +24,23 @@ from typing import Final
 
 LOOK_S: Final = 0.25
 SESSION_NICENESS_MAX: Final = 10
-"""A process waits for the exchange alone, a session for everybody: at 19, on a machine where others
-were busy for good, a first start took over 90 s."""
+"""The bound of a session's niceness. A process waits for the exchange alone, a session for
+everybody: at 19, on a machine where others were busy for good, a first start took over 90 s."""
 SLICE_NS: Final = 100_000_000
-"""The longest that Linux takes."""
+"""The longest slice that Linux takes."""
 
 _PROCESSES: Final = Path("/proc")
 _SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274}
-"""Number of the system call, which C's library has no function for before 2.41."""
+"""The number of the system call, which C's library has no function for before 2.41."""
 _ATTRIBUTES: Final = Struct("<IIQiIQQQ")
-"""Size, policy, flags, niceness, priority, runtime (of an ordinary process: its slice), deadline,
-period."""
+"""The attributes: size, policy, flags, niceness, priority, runtime (of an ordinary process: its
+slice), deadline, period."""
 _KEEP_POLICY: Final = 8
-"""A flag: what somebody chose for the whole exchange stays."""
+"""The flag that keeps what somebody chose for the whole exchange."""
 
 
 def give_way(niceness: int) -> None:
-    """This process, and what it starts, from now on."""
+    """Give way with this process, and what it starts, from now on."""
     os.nice(niceness)
     number = _SCHED_SETATTR.get(platform.machine())
     if niceness and platform.system() == "Linux" and number is not None:
@@ -52,7 +52,7 @@ def give_way(niceness: int) -> None:
 
 
 async def children_give_way(niceness: int, process_id: int) -> None:
-    """The sessions of what this process starts, until cancelled."""
+    """Make the sessions of what this process starts give way, until cancelled."""
     niceness = min(niceness, SESSION_NICENESS_MAX)
     done: set[int] = set()
     while True:
@@ -70,8 +70,8 @@ def _children(process_id: int) -> set[int]:
 
 
 def _set_session(process_id: int, niceness: int) -> bool:
-    """Whether it is done, or can't be: not there on other systems, nor once the process is gone.
-    A process has no session of its own before it makes one."""
+    """Set a session's niceness; tell whether that is done, or can't be: not there on other systems,
+    nor once the process is gone. A process has no session of its own before it makes one."""
     try:
         if os.getsid(process_id) != process_id:
             return False

@@ -55,14 +55,14 @@ class ConfigurationWrong(ValueError):
 
 
 class Given(NamedTuple):
-    """A value and where it came from."""
+    """A value and the place that it came from."""
 
     value: object
     source: str
 
 
 def path_of(name: str, given: Given) -> Path:
-    """A path, with `~` for somebody's home."""
+    """Read a path, with `~` for somebody's home."""
     wanted = "the path of a file" if name == "config" else "the path of a directory"
     if not isinstance(given.value, str | Path) or not str(given.value) or "\0" in str(given.value):
         raise wrong(name, given, wanted)
@@ -73,7 +73,7 @@ def path_of(name: str, given: Given) -> Path:
 
 
 def host_of(name: str, given: Given) -> str:
-    """An IP address to listen on."""
+    """Read an IP address to listen on."""
     if given.value == "localhost":
         # gRPC would take what there is of two addresses, and pass over one that is taken.
         return "127.0.0.1"
@@ -85,7 +85,7 @@ def host_of(name: str, given: Given) -> str:
 
 
 def endpoint_of(name: str, given: Given) -> str:
-    """One `HOST:PORT`."""
+    """Read one `HOST:PORT`."""
     found = ENDPOINT.fullmatch(str(given.value))
     if not found or not 1 <= int(found[2]) <= 65_535:
         raise wrong(name, given, "HOST:PORT such as 127.0.0.1:50051")
@@ -93,7 +93,7 @@ def endpoint_of(name: str, given: Given) -> str:
 
 
 def endpoints_of(name: str, given: Given) -> str:
-    """One or more `HOST:PORT`, separated by commas."""
+    """Read one or more `HOST:PORT`, separated by commas."""
     wanted = "HOST:PORT such as 127.0.0.1:9092, or several separated by commas"
     for each in str(given.value).split(","):
         found = ENDPOINT.fullmatch(each)
@@ -103,9 +103,9 @@ def endpoints_of(name: str, given: Given) -> str:
 
 
 def postgres_url_of(name: str, given: Given) -> str:
-    """The URL of a PostgreSQL database, without `LIBPQ_ONLY`, none of which changes anything here:
-    who connects has time limits of its own and notices a dead connection by them, takes several
-    hosts in their order, names itself, tells the host's name in TLS, and never uses channel
+    """Read the URL of a PostgreSQL database, without `LIBPQ_ONLY`, none of which changes anything
+    here: who connects has time limits of its own and notices a dead connection by them, takes
+    several hosts in their order, names itself, tells the host's name in TLS, and never uses channel
     binding, TLS compression or GSSAPI encryption."""
     wanted = "a URL such as postgresql://exchange@127.0.0.1:5432/exchange"
     address, _, query = _url(name, given, POSTGRES_URL, wanted).partition("?")
@@ -125,7 +125,7 @@ def postgres_url_of(name: str, given: Given) -> str:
 
 
 def redis_url_of(name: str, given: Given) -> str:
-    """The URL of a Redis, unchanged."""
+    """Read the URL of a Redis, unchanged."""
     return _url(name, given, REDIS_URL, "a URL such as redis://127.0.0.1:6379/0")
 
 
@@ -138,7 +138,7 @@ def _url(name: str, given: Given, pattern: "re.Pattern[str]", wanted: str) -> st
 
 
 def truth_of(name: str, given: Given) -> bool:
-    """A yes or no in the words of TOML, a variable or an option."""
+    """Read a yes or no in the words of TOML, a variable or an option."""
     if isinstance(given.value, bool):
         return given.value
     if str(given.value).lower() not in TRUTHS:
@@ -147,7 +147,7 @@ def truth_of(name: str, given: Given) -> bool:
 
 
 def number_of(name: str, given: Given, low: int, high: int) -> int:
-    """A whole number within its bounds."""
+    """Read a whole number within its bounds."""
     value = given.value
     if isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value, re.ASCII):
         value = int(value)
@@ -157,21 +157,21 @@ def number_of(name: str, given: Given, low: int, high: int) -> int:
 
 
 def matching(name: str, given: Given, pattern: "re.Pattern[str]") -> str:
-    """Text that matches all of a pattern."""
+    """Read text that matches all of a pattern."""
     if not isinstance(given.value, str) or not pattern.fullmatch(given.value):
         raise wrong(name, given, f"text that matches {pattern.pattern}")
     return given.value
 
 
 def word_of(name: str, given: Given, words: tuple[str, ...]) -> str:
-    """One of a few words."""
+    """Read one of a few words."""
     if given.value not in words:
         raise wrong(name, given, f"one of {', '.join(words)}")
     return str(given.value)
 
 
 def mode_of(name: str, given: Given) -> int:
-    """The number of a self-trade prevention mode."""
+    """Read the number of a self-trade prevention mode."""
     modes = numbers_of(PREVENTIONS)
     if str(given.value) not in modes:
         raise wrong(name, given, f"one of {', '.join(modes)}")
@@ -179,7 +179,7 @@ def mode_of(name: str, given: Given) -> int:
 
 
 def decimal_of(name: str, given: Given, decimals: int, low: int, high: int) -> int:
-    """Strictly from text to units of 10^-decimals; a TOML number has been through a float."""
+    """Read units of 10^-decimals strictly from text; a TOML number has been through a float."""
     wanted = (
         f'a decimal in quotes such as "0.01", from {decimal_text(low, decimals)} to '
         f"{decimal_text(high, decimals)}, with at most {decimals} decimals"
@@ -195,7 +195,7 @@ def decimal_of(name: str, given: Given, decimals: int, low: int, high: int) -> i
 
 
 def table_of(name: str, given: Given, known: Mapping[str, object]) -> dict[str, Given]:
-    """The entries of a table, all of whose names are known."""
+    """Read the entries of a table, all of whose names are known."""
     if not isinstance(given.value, dict):
         raise wrong(name, given, "a table")
     for key in given.value:
@@ -205,13 +205,13 @@ def table_of(name: str, given: Given, known: Mapping[str, object]) -> dict[str, 
 
 
 def wrong(name: str, given: Given, limit: str) -> ConfigurationWrong:
-    """The refusal of a value; before an @ there may be a password, so that is not shown."""
+    """Refuse a value; before an @ there may be a password, so that is not shown."""
     shown = NOT_SHOWN if "@" in repr(given.value) else repr(given.value)
     return ConfigurationWrong(f"{name} is {shown} ({given.source}); it must be {limit}")
 
 
 def unknown(name: str, source: str, known: Iterable[str]) -> ConfigurationWrong:
-    """The refusal of a name; its value is not shown, since it may be a password."""
+    """Refuse a name; its value is not shown, since it may be a password."""
     exist = ", ".join(sorted(known))
     return ConfigurationWrong(
         f"{name} is not a setting ({source}); it must be a setting that exists: {exist}"

@@ -28,19 +28,19 @@ from server.supervisor.child_process import ChildProcess
 from server.supervisor.parent import NOT_RUNNING, processes_line
 
 DEGRADED: Final = "degraded: "
-"""So begins what is said while the exchange goes on without a part."""
+"""The start of what is said while the exchange goes on without a part."""
 RESTARTS_MAX: Final = 5
 RESTARTS_S: Final = 60.0
 DOUBLINGS_BESIDE_MAX: Final = 8
-"""Of the delay of a part that is tried without an end: 0.1 s becomes 25 s."""
+"""The doublings of the delay of a part that is tried without an end: 0.1 s becomes 25 s."""
 RESTARTS_BESIDE_S: Final = 600.0
-"""How long those are counted: less than eight of 25 s, and the delays would begin anew."""
+"""The time that restarts are counted for: with less than eight of 25 s, delays would begin anew."""
 DELAY_FIRST_S: Final = 0.1
 
 GOODBYE_S: Final = 1.5
-"""For those who have callers behind the gateway; they bound themselves to less."""
+"""The time for those who have callers behind the gateway; they bound themselves to less."""
 SETTLE_S: Final = 10.0
-"""After the server serves, how long the others may take before it is said that they don't."""
+"""The time for the others, once the server serves, before it is said that they don't."""
 
 
 class GaveUp(Exception):
@@ -52,7 +52,7 @@ class GaveUp(Exception):
 
 
 class Supervised:
-    """One part, started again as often as is sensible."""
+    """Runs one part, started again as often as is sensible."""
 
     def __init__(
         self,
@@ -68,22 +68,22 @@ class Supervised:
         self._essential = essential
         self._beside = beside
         self.missing = ""
-        """Why the exchange goes on without it; empty while it is (to be) there."""
+        """The reason why the exchange goes on without the part; empty while it is (to be) there."""
         self.settled = asyncio.Event()
-        """It has served, or is missing for good."""
+        """Set once the part has served, or is missing for good."""
         self.task: asyncio.Task[None] | None = None
         self._log = log
         self._stopping = False
         self._clean = True
-        """How it ended the last time."""
+        """Whether the part's last end was clean."""
         self._restarts: deque[float] = deque()
 
     def begin(self) -> None:
-        """Start it, and go on from there."""
+        """Start the part, and go on from there."""
         self.task = asyncio.create_task(self._run())
 
     async def stop(self) -> bool:
-        """Stop it; whether it ended by itself, in time and without a complaint."""
+        """Stop the part; tell whether it ended by itself, in time and without a complaint."""
         if self.task is None:
             return True
         self._stopping = True
@@ -94,7 +94,7 @@ class Supervised:
         return (in_time and self._clean) or self._beside
 
     async def _run(self) -> None:
-        """Until it is stopped, or is missing for good; GaveUp when the exchange has to end."""
+        """Run the part until it is stopped or missing for good; raises GaveUp to end all."""
         while True:
             serving = asyncio.create_task(self._note_serving())
             try:
@@ -159,7 +159,7 @@ class Supervised:
 
 
 class Supervisor:
-    """The server, and what stands around it."""
+    """Runs the server, and what stands around it."""
 
     def __init__(
         self,
@@ -175,9 +175,9 @@ class Supervisor:
         self._gateway = Supervised(gateway, log, changed)
         self._follower = Supervised(follower, log, changed)
         self._more = [Supervised(part, log, changed) for part in more]
-        """Without a place of their own in the order of a stop: they go with the gateway."""
+        """Parts without a place of their own in the order of a stop: they go with the gateway."""
         self._beside = [Supervised(part, log, changed, beside=True) for part in beside]
-        """Not waited for at a start; stopped with the gateway, after the follower has gone."""
+        """Parts not waited for at a start; stopped with the gateway, after the follower."""
 
     async def start(self) -> list[str]:
         """Return once everything serves that will: one sentence for each part that does not."""
@@ -224,7 +224,7 @@ class Supervisor:
 
     @property
     def has_gateway(self) -> bool:
-        """Whether HTTP is served."""
+        """Tell whether HTTP is served."""
         return self._gateway.settled.is_set() and not self._gateway.missing
 
     def kill(self) -> None:
@@ -246,7 +246,7 @@ class Supervisor:
         return (self._follower, self._server, self._gateway, *self._more, *self._beside)
 
     async def _until(self, awaited: Coroutine[Any, Any, object]) -> None:
-        """Wait for that, or raise what ended one of the parts."""
+        """Wait for an event, or raise what ended one of the parts."""
         wanted = asyncio.create_task(awaited)
         try:
             while not wanted.done():

@@ -27,7 +27,7 @@ from server.supervisor.supervision import DEGRADED, GaveUp, Supervisor
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PROBE_S: Final = 0.05
-"""Between two looks at whether a part serves."""
+"""The time between two looks at whether a part serves."""
 
 
 def up(settings: Settings, options: Sequence[str]) -> int:
@@ -125,7 +125,7 @@ async def _run(settings: Settings, supervisor: Supervisor, without_postgres: str
 
 
 def ready_line(settings: Settings, without_postgres: str, *, with_http: bool) -> str:
-    """Where everything is that is there, and why there is no PostgreSQL, if one is wanted."""
+    """Say where everything is that is there, and why there is no PostgreSQL, if one is wanted."""
     host = reachable(settings.host)
     host = f"[{host}]" if ":" in host else host
     http = f"HTTP http://{host}:{settings.http_port}, " if with_http else ""

@@ -42,7 +42,7 @@ SENTENCES: Final[dict[IntEnum, str]] = {
         "{field} {value} is not listed: GET /instruments shows what is"
     ),
 }
-"""Where the sentence for all doors would name numbers of enumerations, or gRPC methods."""
+"""Sentences for where that of all doors would name numbers of enumerations, or gRPC methods."""
 
 
 class HttpCalls(Calls):
@@ -53,7 +53,7 @@ class HttpCalls(Calls):
 
 
 def told(refused: Refused) -> Status:
-    """Why it is refused, in the words of the request."""
+    """Say why a command is refused, in the words of the request."""
     if isinstance(refused.value, Given):
         refused = refused.value.refusal
     refused = worded(refused)
@@ -63,7 +63,7 @@ def told(refused: Refused) -> Status:
 
 
 def worded(refused: Refused) -> Refused:
-    """Numbers, times, truths and places as JSON has them."""
+    """Give a refusal's numbers, times, truths and places as JSON has them."""
     if refused.field == "time_in_force" and isinstance(refused.value, int):
         return refused._replace(value=TIMES_IN_FORCE.of[refused.value])
     if refused.field in ("start_time_ns", "end_time_ns") and isinstance(refused.value, int):
@@ -75,7 +75,7 @@ def worded(refused: Refused) -> Refused:
 
 
 def message_of(refused: Refused) -> str:
-    """The sentence of this door."""
+    """Write the sentence of this door."""
     template = SENTENCES.get(refused.reason)
     if template is None:
         return sentence(refused)

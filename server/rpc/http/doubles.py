@@ -20,7 +20,7 @@ DIGITS_MAX: Final = 15
 EXACT: Final = 10**DIGITS_MAX
 E16: Final = 10**16
 LARGEST: Final = INT64_MAX / E8
-"""As near as a double comes; the exact bound is looked at once more."""
+"""The largest number, as near as a double comes; the exact bound is looked at once more."""
 
 FINITE: Final = "a finite number"
 FINE_ENOUGH: Final = f"a number of at most {DIGITS_MAX} significant digits and 8 decimals"
@@ -28,7 +28,7 @@ SMALL_ENOUGH: Final = f"a number between -{decimal_text(INT64_MAX)} and {decimal
 
 
 def e8_of(field: str, number: float) -> int:
-    """The integer that a number of a request stands for, refusable numbers as `Given`."""
+    """Give the integer that a number of a request stands for, a number to be refused as `Given`."""
     if not isfinite(number):
         return unusable(field, number, FINITE)
     if abs(number) > LARGEST:
@@ -45,7 +45,7 @@ def e8_of(field: str, number: float) -> int:
 
 
 def units_of_shortest(number: float) -> int | None:
-    """The slow way, for numbers of 10 million and more: by the digits of the shortest form."""
+    """Read a number of 10 million and more the slow way: by the digits of the shortest form."""
     whole, _, decimals = repr(number).partition(".")
     decimals = decimals.rstrip("0")
     digits = (whole + decimals).lstrip("-").strip("0")
@@ -60,24 +60,24 @@ def unusable(field: str, number: float, limit: str) -> Given:
 
 
 def double_of(units: int, scale: int = E8) -> float:
-    """The double that prints as `units` / `scale`; `scale` is a power of ten up to 10^22."""
+    """Give the double that prints as `units` / `scale`; `scale` is a power of ten up to 10^22."""
     if not -EXACT < units < EXACT:
         units = round(units, DIGITS_MAX - len(str(abs(units))))
     return units / scale
 
 
 def double_up_to(units: int) -> float:
-    """The largest of 15 digits that is at most `units` of 10^-8."""
+    """Give the largest of 15 digits that is at most `units` of 10^-8."""
     step = _last_digit(units)
     return units // step * step / E8
 
 
 def double_from(units: int) -> float:
-    """The smallest of 15 digits that is at least `units` of 10^-8."""
+    """Give the smallest of 15 digits that is at least `units` of 10^-8."""
     step = _last_digit(units)
     return -(-units // step) * step / E8
 
 
 def _last_digit(units: int) -> int:
-    """What 1 is worth in the last digit that a double keeps."""
+    """Give what 1 is worth in the last digit that a double keeps."""
     return int(10 ** max(len(str(abs(units))) - DIGITS_MAX, 0))

@@ -33,12 +33,12 @@ ORDERBOOK: Final = order_service_pb2.PlaceOrderResponse.DESCRIPTOR.fields_by_nam
 ].number
 
 LEVEL: Final = Struct("<BBBdBdBd")
-"""Tag and length of the level, then its fields."""
+"""The tag and length of the level, then its fields."""
 LEVEL_BYTES: Final = LEVEL.size - 2
 
 
 def encoded_depth(book: Book, levels: int) -> bytes:
-    """The field with the best levels of both sides; there even where both are empty."""
+    """Encode the field with the best levels of both sides; there even where both are empty."""
     pack = LEVEL.pack
     parts = []
     for side_tag, side in ((BIDS, BUY), (ASKS, SELL)):

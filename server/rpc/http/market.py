@@ -173,8 +173,8 @@ class HttpMarket:
         fill: Callable[[Reply, Engine, str], None],
         context: Context,
     ) -> Reply:
-        """A reply about a listed instrument, with what `fill` knows of it; refuses the call for one
-        that is not."""
+        """Make a reply about a listed instrument, with what `fill` knows of it; refuses the call
+        for one that is not."""
         instrument = name or parse.INSTRUMENT_DEFAULT
 
         def view(engine: Engine) -> Reply | None:

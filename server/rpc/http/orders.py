@@ -103,5 +103,5 @@ class HttpOrders:
 
 
 def book_of(instrument: str) -> Callable[[Engine], bytes]:
-    """What renders the book of a place reply."""
+    """Give what renders the book of a place reply."""
     return lambda engine: encoded_depth(engine.book(instrument), LEVELS_DEFAULT)

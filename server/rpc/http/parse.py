@@ -23,11 +23,11 @@ _TIME: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}([.]([0-9]{1,9}))?)?"
     r"(Z|[-+ ][0-9]{2}:?[0-9]{2})?)?"
 )
-"""Of a second up to its nanoseconds, as some languages print them."""
+"""An ISO 8601 time, with up to nine digits of a second, as some languages print them."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_DAY: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH).days
-"""What lies behind it in UTC, though not where it was written, has no name."""
+"""The last day with a name: a time may lie behind it in UTC, though not where it was written."""
 
 _WHOLE: Final = re.compile("[0-9]{1,9}")
 
@@ -37,7 +37,7 @@ _new: Final = tuple.__new__
 
 
 def place(request: order_service_pb2.PlaceOrderRequest) -> PlaceOrder:
-    """An order; the instrument has a default here."""
+    """Read an order; the instrument has a default here."""
     if request.HasField("unreadable"):
         return _unreadable(request.unreadable)
     order_type = TYPES.required(request.type)
@@ -62,12 +62,12 @@ def place(request: order_service_pb2.PlaceOrderRequest) -> PlaceOrder:
 
 
 def cancel(request: order_service_pb2.CancelOrderRequest) -> CancelOrder:
-    """The order is named by the path."""
+    """Read a cancel; the order is named by the path."""
     return CancelOrder(request.client_id, request.order_id, request.idempotency_key)
 
 
 def orders_query(request: order_service_pb2.ListOrdersRequest) -> OrdersQuery | EdgeReject:
-    """Filters, cursor and page size."""
+    """Read filters, cursor and page size."""
     side = SIDES.optional(request.side)
     status = STATUSES.optional(request.status)
     limit = whole("page_size", request.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
@@ -86,14 +86,14 @@ def orders_query(request: order_service_pb2.ListOrdersRequest) -> OrdersQuery | 
 def places(
     request: order_service_pb2.PlaceOrdersRequest,
 ) -> list[PlaceOrder] | EdgeReject:
-    """Each order as a command of its own."""
+    """Read each order as a command of its own."""
     if not request.orders:
         return EdgeReject(RejectReason.FIELD_REQUIRED, "orders", "")
     return too_many("orders", len(request.orders)) or [place(each) for each in request.orders]
 
 
 def from_sequence(text: str, newest: int) -> int | EdgeReject | None:
-    """The sequence after which a stream begins; None where it begins now."""
+    """Read the sequence after which a stream begins; None where it begins now."""
     if not text:
         return None
     if _SEQUENCE.fullmatch(text) and int(text) <= newest + 1:
@@ -103,7 +103,7 @@ def from_sequence(text: str, newest: int) -> int | EdgeReject | None:
 
 
 def whole(field: str, text: str, default: int, maximum: int) -> int | EdgeReject:
-    """A whole number from 1 on; the default where it is not given."""
+    """Read a whole number from 1 on; the default where it is not given."""
     if not text:
         return default
     if _WHOLE.fullmatch(text) and 1 <= int(text) <= maximum:
@@ -112,7 +112,7 @@ def whole(field: str, text: str, default: int, maximum: int) -> int | EdgeReject
 
 
 def analytics_query(request: market_service_pb2.GetAnalyticsRequest) -> Query | EdgeReject:
-    """Which trades, in which intervals."""
+    """Read which trades are asked for, in which intervals."""
     minutes = whole("interval", request.interval, 1, INTERVAL_MINUTES_MAX)
     if isinstance(minutes, EdgeReject):
         return minutes
@@ -127,7 +127,7 @@ def analytics_query(request: market_service_pb2.GetAnalyticsRequest) -> Query | 
 
 
 def time_of(field: str, text: str) -> int | EdgeReject | None:
-    """Nanoseconds since the epoch of an ISO 8601 time; None where none is given."""
+    """Read an ISO 8601 time as nanoseconds since the epoch; None where none is given."""
     if not text:
         return None
     match = _TIME.fullmatch(text)
@@ -146,7 +146,7 @@ def time_of(field: str, text: str) -> int | EdgeReject | None:
 
 
 def _unreadable(found: order_service_pb2.Unreadable) -> PlaceOrder:
-    """What the gateway can't read is refused as a side would be, in the gateway's words."""
+    """Make an order of what the gateway can't read: refused as a side would be, in its words."""
     texts = (found.field, found.value, found.limit)
     field, value, limit = (text[: VALUE_CHARACTERS_MAX + 1] for text in texts)
     why = EdgeReject(EdgeReason.VALUE_INVALID, field, value, limit)
@@ -160,8 +160,8 @@ def _quantity(request: order_service_pb2.PlaceOrderRequest) -> int:
 
 
 def _price(request: order_service_pb2.PlaceOrderRequest, order_type: int) -> int:
-    """The engine's 0 is no price at all: right for a market order, and for a limit order refused
-    as what it was, none or zero."""
+    """Read the price. The engine's 0 is no price at all: right for a market order, and for a limit
+    order refused as what it was, none or zero."""
     price_e8 = e8_of("price", request.price) if request.HasField("price") else 0
     if price_e8 or order_type != LIMIT:
         return price_e8

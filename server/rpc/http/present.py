@@ -36,8 +36,8 @@ E6: Final = 1_000_000
 def order(
     into: types_pb2.Order, event: OrderEvent, updated_ns: int, standing: Standing | None = None
 ) -> None:
-    """The order as it stands after an event of its own, or else as `standing` says. Unpacked whole:
-    reading fields by name costs as much as writing them."""
+    """Show the order as it stands after an event of its own, or else as `standing` says. Unpacked
+    whole: reading fields by name costs as much as writing them."""
     (
         into.order_id, into.client_id, _, into.instrument, side, order_type, time_in_force,
         into.post_only, _, price_e8, quantity_e8, filled_e8, remaining_e8, cancelled_e8, status, _,
@@ -69,7 +69,7 @@ def placed(
     applied: Applied,
     trades_max: int = LISTED_MAX,
 ) -> None:
-    """The reply to a place, but for its book, with at most so many of its trades."""
+    """Write the reply to a place, but for its book, with at most so many of its trades."""
     sequence, time_ns, events = applied
     first = events[0]
     assert isinstance(first, OrderEvent)
@@ -88,7 +88,7 @@ def placed(
 
 
 def trade(into: types_pb2.Trade, sequence: int, index: int, time_ns: int, traded: Traded) -> None:
-    """A trade, by its two sides."""
+    """Show a trade by its two sides."""
     into.trade_id = f"T{sequence}-{index}"
     if traded.aggressor_side == BUY:
         into.buy_order_id, into.sell_order_id = traded.taker_order_id, traded.maker_order_id
@@ -102,7 +102,7 @@ def trade(into: types_pb2.Trade, sequence: int, index: int, time_ns: int, traded
 
 
 def depth(into: Any, engine: Engine, instrument: str, levels: int) -> None:
-    """The best levels of both sides into whatever has `bids` and `asks`."""
+    """Show the best levels of both sides in whatever has `bids` and `asks`."""
     book = engine.book(instrument)
     for add, side in ((into.bids.add, BUY), (into.asks.add, SELL)):
         cumulative_e8 = 0
@@ -116,7 +116,7 @@ def depth(into: Any, engine: Engine, instrument: str, levels: int) -> None:
 
 
 def quotes(into: market_service_pb2.GetBestQuotesResponse, engine: Engine, instrument: str) -> None:
-    """What the book's best levels are, where there are any."""
+    """Show the book's best levels, where there are any."""
     book = engine.book(instrument)
     bid_e8, ask_e8 = book.best_bid, book.best_ask
     if bid_e8:
@@ -132,7 +132,7 @@ def quotes(into: market_service_pb2.GetBestQuotesResponse, engine: Engine, instr
 
 
 def analytics(instrument: str, minutes: int, found: Analytics) -> GetAnalyticsResponse:
-    """Trades by interval."""
+    """Show trades by interval."""
     reply = GetAnalyticsResponse(
         instrument=instrument,
         start_time=time_text(found.start_ns),
@@ -160,7 +160,7 @@ def analytics(instrument: str, minutes: int, found: Analytics) -> GetAnalyticsRe
 def ticker(
     into: market_service_pb2.GetTickerResponse, engine: Engine, instrument: str, day: Ticker
 ) -> None:
-    """What there is of last price, best quotes and 24 hours."""
+    """Show what there is of last price, best quotes and 24 hours."""
     book = engine.book(instrument)
     bid_e8, ask_e8 = book.best_bid, book.best_ask
     if day.last_price_e8:
@@ -184,7 +184,7 @@ def ticker(
 def statistics(
     into: market_service_pb2.GetStatisticsResponse, found: Statistics, activity: Activity
 ) -> None:
-    """What a market holds, and what it did."""
+    """Show what a market holds, and what it did."""
     done, day, seconds = found.done, found.day, activity.recent_seconds
     into.open_orders = found.open_orders
     into.orders = done.orders
@@ -204,7 +204,7 @@ def statistics(
 
 
 def position(into: market_service_pb2.Position, held: Position) -> None:
-    """The average is divided only here."""
+    """Show a position; the average is divided only here."""
     into.instrument = held.instrument
     into.net_quantity = double_of(held.net_e8)
     into.total_cost = double_of(held.cost_e16, E16)
@@ -216,7 +216,7 @@ def position(into: market_service_pb2.Position, held: Position) -> None:
 
 
 def instrument(into: market_service_pb2.Instrument, definition: Instrument) -> None:
-    """What can be traded, within which numbers."""
+    """Show what can be traded, within which numbers."""
     into.instrument = definition.name
     into.tick_size = double_of(definition.tick_e8)
     into.lot_size = double_of(definition.lot_e8)

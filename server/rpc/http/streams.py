@@ -68,7 +68,7 @@ class HttpStreams:
 
 @lru_cache(maxsize=SHOWN_MAX)
 def book_line(instrument: str, data: bytes) -> bytes:
-    """A message of the book stream in JSON's words."""
+    """Write a message of the book stream in JSON's words."""
     message = market_data_pb2.StreamOrderBookResponse.FromString(data)
     line = messages.StreamOrderBookResponse(
         instrument=instrument,

@@ -37,7 +37,7 @@ class HttpSystem:
     async def GetHealth(
         self, _request: messages.GetHealthRequest, context: Context
     ) -> messages.GetHealthResponse:
-        """Waits for nothing, the journal included. While the server doesn't serve at all, the
+        """Wait for nothing, the journal included. While the server doesn't serve at all, the
         gateway says 503 without asking."""
         health = self._status.health()
         if health.journal == HealthState.DOWN:
@@ -69,7 +69,7 @@ def _behind(health: PartHealth) -> messages.PartBehind | None:
 
 
 def endpoints() -> list[str]:
-    """Method and path of each route, from the contract."""
+    """List method and path of each route, from the contract."""
     found = []
     for module in (order_service_pb2, market_service_pb2, messages):
         for service in module.DESCRIPTOR.services_by_name.values():

@@ -10,11 +10,11 @@ from server.rpc.errors import EdgeReason, EdgeReject
 from server.rpc.http.given import Given
 
 UNKNOWN: Final = -1
-"""Of no enumeration."""
+"""The number of no enumeration."""
 
 
 class Words:
-    """The words of one field, both ways."""
+    """Translates the words of one field, both ways."""
 
     def __init__(
         self, field: str, reason: RejectReason | EdgeReason, of: Mapping[int, str]
@@ -23,12 +23,12 @@ class Words:
         self._reason = reason
         self._numbers = words.numbers_of(of)
         self.of: Final = of
-        """Word by number."""
+        """The words by number."""
         *first, last = of.values()
         self.choice: Final = f"{', '.join(first)} or {last}"
 
     def required(self, word: str) -> int:
-        """The number of a word that has to be there."""
+        """Give the number of a word that has to be there."""
         number = self._numbers.get(word)
         if number is not None:
             return number
@@ -38,7 +38,7 @@ class Words:
         return Given(UNKNOWN, refusal)
 
     def optional(self, word: str) -> int:
-        """The number of a word; 0 where there is none."""
+        """Give the number of a word; 0 where there is none."""
         if not word:
             return 0
         number = self._numbers.get(word)
@@ -68,4 +68,4 @@ RULE_REASONS: Final = {
         EndReason.SELF_TRADE_PREVENTION,
     )
 }
-"""Ends that a rule made, not a request: what `reject_reason` shows."""
+"""Reasons of ends that a rule made, not a request: what `reject_reason` shows."""

@@ -31,7 +31,7 @@ TABLES: Final = ("trades", "orders", "events")
 FORMATS: Final = ("csv", "ndjson", "parquet")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FRACTION: Final = re.compile("[.,]([0-9]+)")
-"""Of a second, all of it: `datetime` keeps six digits."""
+"""The fraction of a second, all of it: `datetime` keeps six digits."""
 
 DESCRIPTION: Final = """\
 Writes what the journal holds, in its order, in one pass: `trades`, each of them; `orders`, each
@@ -79,7 +79,7 @@ class Moment(NamedTuple):
 
 
 def bound(text: str) -> int | Moment:
-    """One end of a range: a sequence or a time."""
+    """Read one end of a range: a sequence or a time."""
     if text.isascii() and text.isdigit():
         return int(text)
     fraction = FRACTION.search(text)
@@ -98,7 +98,7 @@ def bound(text: str) -> int | Moment:
 
 
 def _check_order(first: int | Moment | None, last: int | Moment | None) -> None:
-    """Where both are of one kind; what lies where is otherwise known from the journal only."""
+    """Refuse a range that ends before it begins; of two kinds, only the journal knows."""
     is_number = isinstance(first, int) and isinstance(last, int) and first > last
     is_time = isinstance(first, Moment) and isinstance(last, Moment) and first > last
     if is_number or is_time:
@@ -173,7 +173,7 @@ def _write(options: argparse.Namespace, settings: Settings) -> None:
 
 @contextmanager
 def _output(options: argparse.Namespace, columns: Sequence["Column"]) -> Iterator["RowWriter"]:
-    """What writes the rows; it ends, and gets its name, only if all went well."""
+    """Open what writes the rows; it ends, and gets its name, only if all went well."""
     from server.journal.export_files import CsvWriter, NdjsonWriter, ParquetWriter
 
     path = options.output
@@ -192,7 +192,7 @@ def _output(options: argparse.Namespace, columns: Sequence["Column"]) -> Iterato
 
 
 def _begun(records: "Iterator[Record]", chosen: "Range") -> "Iterator[Record]":
-    """All of them; what is no longer kept of the range is told, since no row shows it."""
+    """Pass all records on; what is no longer kept of the range is told, since no row shows it."""
     for record in records:
         is_cut = record.first_sequence > max(chosen.first_sequence, 1)
         if is_cut and record.time_ns > chosen.from_ns:
@@ -228,7 +228,7 @@ class _Progress:
             yield record
 
     def _percent(self, position: int) -> int:
-        """Of the journal that is kept, as it is now."""
+        """Tell how much of the journal that is kept now was read, in percent."""
         from server.journal.segments import read_header, segment_paths
         from server.journal.storage import Storage
 

@@ -15,7 +15,7 @@ EXIT_CODES: Final = (
     "3 the data directory is in use by something that does not answer."
 )
 SEQUENCE_MAX: Final = 10**12 - 1
-"""That a command line takes: a year at 30,000 commands a second."""
+"""The largest sequence that a command line takes: a year at 30,000 commands a second."""
 
 
 def register(commands: Any) -> None:

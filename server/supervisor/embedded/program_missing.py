@@ -2,10 +2,10 @@
 
 
 class ProgramMissing(Exception):
-    """Its program is not to be had, or not to be made ready: why, and what to do instead."""
+    """An embedded server's program can't be had or made ready: why, and what to do instead."""
 
     option: str
-    """That names a server somewhere else."""
+    """The option that names a server somewhere else."""
 
     def __init__(self, why: str) -> None:
         self.why = why

@@ -33,7 +33,7 @@ DIRECTORY_NAME: Final = "redis"
 URL_FILE_NAME: Final = "redis.url"
 PASSWORD_FILE_NAME: Final = "redis.password"
 CONFIGURATION: Final = ROOT / "deploy" / "redis.conf"
-"""What does not depend on the machine; containers are started with it too."""
+"""The file of what does not depend on the machine; containers are started with it too."""
 
 
 class RedisMissing(ProgramMissing):
@@ -43,12 +43,12 @@ class RedisMissing(ProgramMissing):
 
 
 def place() -> Path:
-    """Where it is once it is installed; raises `RedisMissing`."""
+    """Name the folder where it is once it is installed; raises `RedisMissing`."""
     return package_cache.place(NAME, _listed().encode())
 
 
 def install(log: Callable[[str], None]) -> Path:
-    """The program `redis-server`, installed where it is not there yet; raises `RedisMissing`."""
+    """Find the program `redis-server`, or install it; raises `RedisMissing`."""
     listed = _listed()
 
     def make(directory: Path) -> None:
@@ -70,7 +70,7 @@ def install(log: Callable[[str], None]) -> Path:
 
 
 def _listed() -> str:
-    """The package's own entry in the list."""
+    """Find the package's own entry in the list."""
     try:
         lock = LOCK.read_text(encoding="utf-8")
     except OSError as error:
@@ -82,7 +82,7 @@ def _listed() -> str:
 
 
 def url(data_dir: Path, port: int) -> str:
-    """Where it is found, with the password, which is drawn where there is none."""
+    """Make the URL with the password, which is drawn where there is none."""
     return f"redis://:{password_in(data_dir / PASSWORD_FILE_NAME)}@127.0.0.1:{port}/0"
 
 
@@ -90,7 +90,7 @@ ADDRESS: Final = Address("redis_url", "REDIS_URL", URL_FILE_NAME, 6379, url)
 
 
 def prepare(data_dir: Path, port: int) -> Path:
-    """Its configuration, which holds the password, for nobody but its owner."""
+    """Write the configuration, which holds the password, for nobody but its owner."""
     directory = data_dir.absolute() / DIRECTORY_NAME
     file = directory / "redis.conf"
     write_privately(
@@ -108,5 +108,5 @@ logfile "{directory / "redis.log"}"
 
 
 def command(program: Path, configuration: Path) -> list[str]:
-    """The server, in the foreground."""
+    """Make the command line of the server, in the foreground."""
     return [str(program), str(configuration)]

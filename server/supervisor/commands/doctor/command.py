@@ -33,7 +33,7 @@ MARKS: Final = {
     State.BAD: Span("BAD ", Style.BAD),
 }
 NAME_WIDTH: Final = 14
-"""Of the longest name."""
+"""The length of the longest name."""
 
 
 def register(commands: Any) -> None:
@@ -82,7 +82,7 @@ def _examine(options: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _print_findings(findings: Iterator[Finding], *, as_json: bool) -> int:
-    """Each as it is found, for some take a while."""
+    """Print each finding as it is found, for some take a while."""
     found = []
     coloured = colours_on(sys.stdout, os.environ)
     for finding in findings:

@@ -16,14 +16,14 @@ from server.supervisor.commands.doctor.finding import Finding, bad, good, note
 
 MIB: Final = 1024 * 1024
 SPACE_BAD_MIB: Final = 256
-"""About a million commands: minutes of a busy market."""
+"""Room for about a million commands: minutes of a busy market."""
 SPACE_NOTE_MIB: Final = 4096
 SYNCS: Final = 20
 SYNC_BYTES: Final = 4096
 SYNC_SLOW_MS: Final = 20.0
-"""A reply waits for one: above this, people notice."""
+"""The time of a sync above which people notice: a reply waits for one."""
 READ_MIB_MAX: Final = 256
-"""Of journal and snapshots: seconds to read; a larger one is left to `journal verify`."""
+"""Journal and snapshots of this size are read in seconds; more is left to `journal verify`."""
 MOUNTS: Final = Path("/proc/self/mounts")
 IN_MEMORY: Final = {"tmpfs", "ramfs"}
 REMOTE: Final = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"}
@@ -31,7 +31,7 @@ OTHER_DIRECTORY: Final = "choose another with --data-dir (EXCHANGE_DATA_DIR)"
 
 
 def owner_of(directory: Path) -> DirectoryLocked | None:
-    """Who has the directory, if somebody does; raises `OSError` where it can't be used."""
+    """Find who has the directory, if somebody does; raises `OSError` where it can't be used."""
     if not directory.exists():
         return None
     os.scandir(directory).close()  # or it is none, or may not be read
@@ -45,7 +45,7 @@ def owner_of(directory: Path) -> DirectoryLocked | None:
 
 
 def examine(directory: Path) -> Iterator[Finding]:
-    """Who has it, whether it can be written, how full and how fast its disk is, what is in it."""
+    """Examine who has it, whether it can be written, its disk's room and speed, and its content."""
     absolute = directory.absolute()
     try:
         owner = owner_of(directory)
@@ -91,7 +91,7 @@ def _filesystem(place: Path) -> Finding:
 
 
 def _filesystem_type(place: Path) -> str:
-    """Of the mount that the place is in, as the kernel lists them."""
+    """Find the type of the mount that the place is in, as the kernel lists them."""
     best, kind = "", ""
     for row in os.fsdecode(MOUNTS.read_bytes()).split("\n")[:-1]:
         _, mount, its_kind, *_ = row.split(" ")
@@ -102,7 +102,7 @@ def _filesystem_type(place: Path) -> str:
 
 
 def _sync(place: Path) -> Finding:
-    """Writes and syncs as the journal does, to a file that has no name any more."""
+    """Write and sync as the journal does, to a file that has no name any more."""
     times_ms = []
     try:
         with tempfile.TemporaryFile(dir=place, buffering=0) as file:

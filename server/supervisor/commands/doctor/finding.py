@@ -5,13 +5,13 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """How bad it is."""
+    """Says how bad a finding is."""
 
     GOOD = "good"
     NOTE = "note"
-    """It works; somebody may want to know."""
+    """What was looked at works; somebody may want to know."""
     BAD = "bad"
-    """Something doesn't work, or soon won't."""
+    """What was looked at doesn't work, or soon won't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +22,19 @@ class Finding:
     state: State
     said: str
     remedy: str = ""
-    """What to do; empty where nothing has to be done."""
+    """What the reader is to do; empty where nothing has to be done."""
 
 
 def good(name: str, said: str) -> Finding:
-    """As it should be."""
+    """Make a finding of what is as it should be."""
     return Finding(name, State.GOOD, said)
 
 
 def note(name: str, said: str, remedy: str = "") -> Finding:
-    """It works, but."""
+    """Make a finding of what works, but is worth knowing of."""
     return Finding(name, State.NOTE, said, remedy)
 
 
 def bad(name: str, said: str, remedy: str) -> Finding:
-    """It does not work."""
+    """Make a finding of what does not work."""
     return Finding(name, State.BAD, said, remedy)

@@ -23,21 +23,21 @@ ENVOY_VERSION: Final = re.compile(r"/([0-9]+\.[0-9]+\.[0-9]+)/", re.ASCII)
 PARTS: Final = "server.process, server.followers.process, gateway.websocket.bridge"
 """Modules that load all that server, follower and bridge load, and the trading commands too."""
 LOAD_S: Final = 60.0
-"""For these, from a cold disk."""
+"""The time to load `PARTS`, from a cold disk."""
 ENVOY_S: Final = 20.0
-"""For Envoy to say its version: it is 100 MB to read from a cold disk."""
+"""The time for Envoy to say its version: it is 100 MB to read from a cold disk."""
 FILES_SPARE: Final = 256
 """Descriptors that the server needs besides one for each subscriber's connection."""
 CLOCK_UNSYNCHRONISED: Final = 5
-"""What `adjtimex` answers then: TIME_ERROR."""
+"""The answer of `adjtimex` where nothing keeps the clock: TIME_ERROR."""
 TIMEX_BYTES: Final = 512
-"""More than its structure takes on any machine."""
+"""The room for the structure of `adjtimex`: more than it takes on any machine."""
 YEAR_FIRST: Final = 2025
-"""This program is not older."""
+"""The year before which no clock can be right: this program is not older."""
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """In the order in which one thing needs the other."""
+    """Examine the installation in the order in which one thing needs the other."""
     yield _python()
     yield from _packages()
     yield _envoy()
@@ -86,8 +86,8 @@ def _packages() -> Iterator[Finding]:
 
 
 def _failure_to_load() -> str:
-    """Of a package that is damaged, or made for another machine or Python; in a process of its own,
-    since it may take that along."""
+    """Tell why a package can't be loaded that is damaged, or made for another machine or Python; in
+    a process of its own, since it may take that along."""
     try:
         tried = subprocess.run(
             [sys.executable, "-P", "-c", f"import {PARTS}"],
@@ -106,7 +106,7 @@ def _failure_to_load() -> str:
 
 
 def _slow_packages() -> list[str]:
-    """Those that fall back on Python by themselves where a wheel doesn't fit."""
+    """List the packages that fall back on Python by themselves where a wheel doesn't fit."""
     crc = importlib.import_module("google_crc32c")
     protobuf = importlib.import_module("google.protobuf.internal.api_implementation")
     msgpack = importlib.import_module("msgpack")
@@ -164,7 +164,7 @@ def _clock() -> Finding:
 
 
 def _is_synchronised() -> bool:
-    """What the kernel thinks; true where it can't be asked."""
+    """Tell whether the kernel thinks its clock right; true where it can't be asked."""
     try:
         answer = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
     except (OSError, AttributeError):

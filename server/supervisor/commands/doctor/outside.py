@@ -16,11 +16,11 @@ NOT_WANTED: Final = "not asked for: disabled"
 FULL: Final = "exchange up --full starts one of its own"
 ON_FIRST_USE: Final = "the first exchange up --full does that, where it can download packages"
 FIRST_PORTS: Final = {"postgresql": 5432, "postgres": 5432, "redis": 6379, "rediss": 6379}
-"""Of addresses without one."""
+"""Ports of addresses without one."""
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """One finding for each."""
+    """Examine PostgreSQL, Redis and Kafka, with one finding for each."""
     if settings.postgres_url:
         yield _named("postgres", settings.postgres_url)
     elif settings.postgres == "off":
@@ -54,7 +54,7 @@ def _of_full(name: str, url: str, where: Callable[[], Path], settings: Settings)
 
 
 def _named(name: str, url: str) -> Finding:
-    """Whether something listens there; the address is shown without what may be a password."""
+    """Examine whether something listens there; the address is shown without a password."""
     host, port = _place(url)
     is_directory = host.startswith("/")
     shown = f"{host}/.s.PGSQL.{port}" if is_directory else address(host, port)
@@ -72,7 +72,7 @@ def _named(name: str, url: str) -> Finding:
 
 
 def _place(url: str) -> tuple[str, int]:
-    """Host and port, of several the first; for PostgreSQL also the directory of its socket."""
+    """Give host and port, of several the first; for PostgreSQL also the directory of its socket."""
     scheme, places, _, query, _ = urlsplit(url)
     asked = dict(parse_qsl(query))  # libpq takes them there too
     given = unquote((places.rpartition("@")[2] or asked.get("host", "")).split(",")[0])

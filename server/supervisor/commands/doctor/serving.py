@@ -20,16 +20,16 @@ from server.supervisor.commands.doctor.finding import Finding, bad, good, note
 from server.supervisor.ports import GRPC, HTTP, WEBSOCKET, Port, ports, unusable
 
 ANSWER_S: Final = 3.0
-"""For an answer from this machine: it comes in milliseconds, or something is wrong."""
+"""The time for an answer from this machine: it comes in milliseconds, or something is wrong."""
 ANSWER_BYTES_MAX: Final = 65_536
 BRIDGE_FIGURE: Final = b"websocket_connections"
-"""Told by every WebSocket bridge, and by nobody else."""
+"""The figure that every WebSocket bridge tells, and nobody else."""
 SNAPSHOT_INTERVALS_MAX: Final = 3
-"""Missed one after the other before it is told."""
+"""The number of snapshots missed one after the other before it is told."""
 
 
 def examine(settings: Settings, owner: DirectoryLocked | None) -> Iterator[Finding]:
-    """`owner` has the data directory."""
+    """Examine the ports, and the server behind them; `owner` has the data directory."""
     at = owner.address if owner is not None else None
     own = {settings.grpc_address, address(reachable(settings.host), settings.grpc_port)}
     if at is not None and at not in own:
@@ -76,7 +76,7 @@ def _port(port: Port, *, is_running: bool) -> Finding:
 
 
 def _is_exchange(at: str) -> bool:
-    """Whether the gateway of an exchange answers there, well or not."""
+    """Tell whether the gateway of an exchange answers there, well or not."""
     try:
         answered = json.loads(_answer(at, "/healthz"))
     except ValueError:
@@ -85,7 +85,7 @@ def _is_exchange(at: str) -> bool:
 
 
 def _answer(at: str, path: str) -> bytes:
-    """Empty where there is none."""
+    """Give the answer of an address; empty where there is none."""
     try:
         with closing(HTTPConnection(at, timeout=ANSWER_S)) as connection:
             connection.request("GET", path)
@@ -95,7 +95,7 @@ def _answer(at: str, path: str) -> bytes:
 
 
 def _is_bridge(at: str) -> bool:
-    """Whether the WebSocket bridge of an exchange answers there."""
+    """Tell whether the WebSocket bridge of an exchange answers there."""
     return BRIDGE_FIGURE in _answer(at, "/metrics")
 
 
@@ -104,7 +104,7 @@ ANSWERS: Final[dict[str, Callable[[str], bool]]] = {
     GRPC: lambda _: True,  # The data directory says that its server listens there.
     WEBSOCKET: _is_bridge,
 }
-"""Whether this exchange's part is what listens at an address, by the port's name."""
+"""The check for each port that this exchange's part is what listens there, by the port's name."""
 
 
 async def _status(at: str) -> Status:
@@ -115,7 +115,7 @@ async def _status(at: str) -> Status:
 
 
 def _snapshot(settings: Settings, status: Status | None) -> Iterator[Finding]:
-    """Of this directory; how much a start has to apply again depends on it."""
+    """Examine this directory's snapshot; how much a start has to apply again depends on it."""
     newest = max(_snapshots(settings.data_dir), key=lambda it: it.stat().st_mtime, default=None)
     if newest is None:
         if status is None or status.durable_sequence == 0:
