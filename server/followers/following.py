@@ -216,7 +216,7 @@ class Following:
     async def _compare(self, held: Reached) -> None:
         """Raises what the reader does where this is not of the journal, as far as that is kept."""
         reader = JournalReader(self._address)
-        stream = reader.messages(lambda: held, must_be_kept=True)
+        stream = reader.messages(lambda: held, must_be_kept=True, on_absence=self._no_journal)
         try:
             with contextlib.suppress(JournalNotKept, JournalDamaged):
                 async with contextlib.aclosing(stream) as messages:
@@ -235,7 +235,7 @@ class Following:
         self.reached = Reached(0)
         if isinstance(refusal, JournalOther):
             return FollowerStopped(
-                f"it is that of another exchange, whose journal is {at.journal}: {OWN}"
+                f"it is that of another exchange, whose journal is {at.journal}: {OWN}, or empty it"
             )
         copied = f"{remedy} if the journal was put back from a copy, else " if remedy else ""
         if isinstance(refusal, JournalEndsBefore):

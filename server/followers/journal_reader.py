@@ -132,7 +132,7 @@ class JournalReader:
         """Everything after `position()`, and then what comes; never ends by itself, but raises
         `JournalNotKept`, `JournalOther`, `JournalEndsBefore`, `JournalDiffers` and
         `JournalDamaged` where asked to. `on_absence` is told each time that there is none, and
-        why."""
+        why; a reader that follows under no name says so in no line."""
         delays = Delays(RETRY_MAX_S)
         told = False
         while True:
@@ -146,10 +146,10 @@ class JournalReader:
             call = self._stub.StreamJournal(request)
             try:
                 async for message in call:
-                    if told:
+                    if told and self._follower:
                         again = f"following {self._address} again after sequence"
                         logs.say(f"{again} {position().sequence}")
-                        told = False
+                    told = False
                     delays.reset()
                     yield message
                 why = "the stream ended"
@@ -166,9 +166,9 @@ class JournalReader:
                 call.cancel()
             absence = f"no journal from {self._address} ({why})"
             on_absence(absence)
-            if not told:
+            if not told and self._follower:
                 logs.complain(f"{absence}; trying until it is there")
-                told = True
+            told = True
             await asyncio.sleep(delays.next_s())
 
     async def report(

@@ -79,5 +79,5 @@ def test_the_rows_of_another_exchange_are_told_as_such(
     journal = other.log.mark.journal.hex()
     assert asyncio.run(run()) == (
         f"it is that of another exchange, whose journal is {journal}:"
-        " give this exchange one of its own"
+        " give this exchange one of its own, or empty it"
     )
