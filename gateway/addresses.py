@@ -34,9 +34,13 @@ def socket_address(host: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def beside(host: str, port: int) -> list[dict[str, Any]]:
-    """List what else is listened on, so that `localhost` is found; nothing where it can't be."""
-    if host != LOOPBACK or not can_be_listened_on(IPV6_LOOPBACK, port):
+def beside(addresses: Addresses) -> list[dict[str, Any]]:
+    """List what else is listened on, so that `localhost` is found; nothing where it can't be, or
+    is for another part of the exchange."""
+    port = addresses.http_port
+    others = {addresses.server_address, addresses.websocket_address}
+    is_wanted = others & {f"[{host}]:{port}" for host in (IPV6_LOOPBACK, "::")}
+    if addresses.host != LOOPBACK or is_wanted or not can_be_listened_on(IPV6_LOOPBACK, port):
         return []
     return [{"address": socket_address(IPV6_LOOPBACK, port)}]
 

@@ -66,7 +66,7 @@ def listener(addresses: Addresses) -> dict[str, Any]:
     address = socket_address(addresses.host, addresses.http_port)
     # All addresses of the machine are those of IPv4 too, as they are for the server's own port.
     address["socket_address"]["ipv4_compat"] = ":" in addresses.host
-    also = beside(addresses.host, addresses.http_port)
+    also = beside(addresses)
     return {
         "name": "http",
         "address": address,

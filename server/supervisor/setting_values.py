@@ -29,18 +29,25 @@ LIBPQ_ONLY: Final = frozenset(
         "channel_binding",
         "connect_timeout",
         "fallback_application_name",
+        "gssdelegation",
         "gssencmode",
         "keepalives",
         "keepalives_count",
         "keepalives_idle",
         "keepalives_interval",
         "load_balance_hosts",
+        "max_protocol_version",
+        "min_protocol_version",
         "sslcompression",
         "sslsni",
         "tcp_user_timeout",
     }
 )
 """Parameters of an address for libpq alone, which PostgreSQL would take for settings of its own."""
+LIBPQ_PROMISES: Final = frozenset(
+    {"hostaddr", "require_auth", "requirepeer", "sslcertmode", "sslcrldir"}
+)
+"""Parameters by which libpq refuses a connection that nothing here would refuse."""
 PARAMETER_WORDS: Final = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
     # Nothing here encrypts by GSSAPI, so it can't be promised.
@@ -115,8 +122,14 @@ def postgres_url_of(name: str, given: Given) -> str:
         named = dict(parse_qsl(parameter))
         for key, value in named.items():
             words = PARAMETER_WORDS.get(key)
+            limit = ""
             if words and value not in words:
                 limit = f"a URL whose {key} is one of {', '.join(words)}"
+            elif key in LIBPQ_PROMISES:
+                limit = f"a URL without {key}, to which only libpq keeps"
+            elif key in LIBPQ_ONLY and ";" in value:
+                limit = "a URL whose parameters are separated by &"
+            if limit:
                 raise wrong(name, given._replace(value=NOT_SHOWN), limit)
         if not LIBPQ_ONLY & named.keys():
             kept.append(parameter)

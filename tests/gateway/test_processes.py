@@ -91,6 +91,14 @@ def test_a_host_that_was_chosen_is_the_only_one(host: str) -> None:
     assert "additional_addresses" not in listener(envoy.DefaultAddresses(host, free_port()))
 
 
+@pytest.mark.parametrize("host", ["[::1]", "[::]"])
+def test_an_address_of_another_part_is_left_to_it(host: str) -> None:
+    port = free_port()
+    bridge = envoy.DefaultAddresses(http_port=port, websocket_address=f"{host}:{port}")
+    server = envoy.DefaultAddresses(http_port=port, server_address=f"{host}:{port}")
+    assert "additional_addresses" not in listener(bridge) | listener(server)
+
+
 def test_what_is_refused_for_want_of_memory_was_not_carried_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

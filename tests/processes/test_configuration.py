@@ -172,6 +172,12 @@ def test_samples_are_right() -> None:
         ({}, {"POSTGRES_URL": "postgresql://a:5432,b:0/x"}, "postgres_url is '(not shown)'"),
         ({}, {"POSTGRES_URL": "postgresql://[::1/x"}, "postgres_url is '(not shown)'"),
         ({}, {"POSTGRES_URL": "postgresql://a/x?sslmode=on"}, "sslmode is one of disable, allow"),
+        ({}, {"POSTGRES_URL": "postgresql://a/x?require_auth=md5"}, "a URL without require_auth"),
+        (
+            {},
+            {"POSTGRES_URL": "postgresql://a?connect_timeout=9;sslmode=require"},
+            "separated by &",
+        ),
         ({}, {"POSTGRES_URL": "postgresql://a?user=b&sslmode=verify_ca"}, "verify-ca, verify-full"),
         ({}, {"POSTGRES_URL": "postgresql://a/x?gssencmode=require"}, "one of disable, prefer"),
         ({}, {"POSTGRES_HOST": "/run/postgresql"}, "postgres_host is '/run/postgresql'"),

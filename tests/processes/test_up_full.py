@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -232,6 +233,10 @@ def test_an_address_goes_with_its_server(starter: Starter) -> None:
     assert addresses(data_dir) == FILES
     choose(replace(settings, redis_url="redis://b"))
     assert addresses(data_dir) == {embedded_redis.ADDRESS.file_name}, "it may be what was named"
+    port = int((data_dir / embedded_redis.ADDRESS.file_name).read_text().rpartition(":")[2][:-3])
+    with socket.create_server(("127.0.0.1", port)):
+        choose(settings)
+        assert addresses(data_dir) == {embedded_redis.ADDRESS.file_name}, "it runs alone"
     choose(settings)
     assert addresses(data_dir) == set()
     running = starter.up("--full", "--kafka-brokers", "127.0.0.1:1").running

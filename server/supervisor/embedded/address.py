@@ -6,11 +6,15 @@ import secrets
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from server.settings import Settings
+
+
+CONNECT_S: Final = 1.0
+"""The longest that a server of this machine takes to accept a connection."""
 
 
 class Address(NamedTuple):
@@ -30,6 +34,15 @@ class Address(NamedTuple):
         assigned = self.text(data_dir, free_port())
         write_privately(data_dir / self.file_name, f"{assigned}\n")
         return assigned
+
+    def is_left_behind(self, data_dir: Path) -> bool:
+        """Tell whether nobody listens at the address that is written down."""
+        try:
+            port = _port_in((data_dir / self.file_name).read_text("ascii").strip())
+            socket.create_connection(("127.0.0.1", port or self.default_port), CONNECT_S).close()
+        except (OSError, ValueError):
+            return True
+        return False
 
     def port(self, settings: "Settings") -> int:
         """Tell where the server is to listen: what `up` chose, or what an `up` chose last."""

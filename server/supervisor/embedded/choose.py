@@ -62,7 +62,9 @@ def choose(settings: Settings) -> Chosen:
             port = postgres.ADDRESS.port(settings)
             servers.append(EmbeddedServer(postgres.NAME, port, postgres.STOP_SIGNAL))
     unnamed = [name for name, it in OF_FULL.items() if not getattr(settings, it.setting)]
-    remove_addresses(settings.data_dir, unnamed)
+    # One that runs alone keeps its address.
+    ended = [name for name in unnamed if OF_FULL[name].is_left_behind(settings.data_dir)]
+    remove_addresses(settings.data_dir, ended)
     for name in unnamed if settings.full else ():
         settings = _with_address(settings, OF_FULL[name])
         servers.append(EmbeddedServer(name, OF_FULL[name].port(settings)))
