@@ -18,7 +18,7 @@ from clients.connection import Connection
 from clients.decimals import NumberInvalidError
 from clients.errors import ExchangeError, RefusedError, error_of
 from clients.order_wire import replace_message, replaced_of
-from clients.requests import CancelOrders, ReplaceOrder, keyed
+from clients.requests import CancelOrders, ReplaceOrder
 from exchange.http.v1 import order_service_pb2 as messages
 from exchange.http.v1.order_service_pb2_grpc import OrderServiceStub
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub as GrpcOrderServiceStub
@@ -205,16 +205,12 @@ class Session:
         check_numbers(frame)
         fields = {**frame, "type": frame.get("order_type", "")}
         request = message_of(fields, messages.PlaceOrderRequest())
-        return {"type": "order_accepted"} | await self._call(
-            self._calls.json.PlaceOrder, request, frame
-        )
+        return await self._answered("order_accepted", self._calls.json.PlaceOrder, request, frame)
 
     async def cancel(self, frame: dict[str, Any]) -> dict[str, Any]:
         """Cancel an order."""
         request = message_of(frame, messages.CancelOrderRequest())
-        return {"type": "order_cancelled"} | await self._call(
-            self._calls.json.CancelOrder, request, frame
-        )
+        return await self._answered("order_cancelled", self._calls.json.CancelOrder, request, frame)
 
     async def replace(self, frame: dict[str, Any]) -> dict[str, Any]:
         """Change an order."""
@@ -229,13 +225,11 @@ class Session:
         )
         check_numbers(frame)
         price, quantity = (decimal_of(frame, name) for name in NUMBERS)
-        change = keyed(
-            ReplaceOrder(named.order_id, price, quantity, named.client_id, named.idempotency_key)
+        change = ReplaceOrder(
+            named.order_id, price, quantity, named.client_id, named.idempotency_key
         )
-        metadata = (*self._caller, *name_in(frame))
-        call = partial(self._calls.grpc.ReplaceOrder, metadata=metadata)
-        reply = await self._calls.connection.command(call, replace_message(change), change)
-        replaced = replaced_of(reply)
+        request = replace_message(change)
+        replaced = replaced_of(await self._call(self._calls.grpc.ReplaceOrder, request, frame))
         return {
             "type": "order_replaced",
             "order": order_json(replaced.order),
@@ -248,16 +242,23 @@ class Session:
         """Answer a ping."""
         return {"type": "pong"}
 
-    async def _call(self, call: Any, request: Message, frame: dict[str, Any]) -> dict[str, Any]:
+    async def _answered(
+        self, kind: str, call: Any, request: Message, frame: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Call, and give the reply as HTTP does, with the type of a frame."""
+        reply = await self._call(call, request, frame)
+        return {"type": kind} | MessageToDict(
+            reply, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+
+    async def _call(self, call: Any, request: Message, frame: dict[str, Any]) -> Any:
+        """Call once: a client knows best whether to ask again, and others of his frames wait."""
         try:
             metadata = (*self._caller, *name_in(frame))
-            reply = await call(request, timeout=CALL_S, metadata=metadata)
+            return await call(request, timeout=CALL_S, metadata=metadata)
         except grpc.aio.AioRpcError as failure:
             # Any command will do: it says that the call may have been carried out.
             raise error_of(failure, self._calls.connection.address, CancelOrders("")) from None
-        return MessageToDict(
-            reply, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
 
 
 Handler = Callable[[Session, dict[str, Any]], Awaitable[dict[str, Any]]]
