@@ -271,6 +271,7 @@ def order_event_of(event: orders_pb2.OrderEvent) -> OrderEvent:
         remaining_quantity=decimal_of_e8(order.remaining_quantity_e8),
         status=STATUSES.word(order.status),
         change=decimal_of_e8(event.change_e8),
+        reason=END_REASONS.find(event.reason),
         order=None if kind is OrderEventKind.FILLED else order_of(order),
         trade=trade_of(event.trade) if event.HasField("trade") else None,
     )

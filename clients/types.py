@@ -373,6 +373,8 @@ class OrderEvent:
     status: OrderStatus
     change: Decimal
     """Taken off without a trade: reduced, cancelled and rejected only."""
+    reason: EndReason | None
+    """Why that was taken off; None for other events, or for a reason newer than this client."""
     order: Order | None
     """All of it; None for `filled`, which tells no more than the fields above."""
     trade: Trade | None

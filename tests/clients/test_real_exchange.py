@@ -96,6 +96,25 @@ async def test_lists_and_status(exchange: ExchangeClient) -> None:
     assert both[0].sequence == both[1].sequence
 
 
+async def test_an_event_says_why_an_order_lost_quantity(exchange: ExchangeClient) -> None:
+    """Which an order that lives does not say of itself."""
+    resting = await exchange.place(order("carol", "sell", "11", "900"))
+    same = order("carol", "buy", "5", "900", self_trade_prevention="decrement")
+    async with (
+        asyncio.timeout(10),
+        aclosing(exchange.stream_order_events(client_id="carol")) as messages,
+    ):
+        await anext(messages)
+        await exchange.place(same)
+        events = [event for event in (await anext(messages)).events if event.reason is not None]
+    reduced = next(event for event in events if event.kind is OrderEventKind.REDUCED)
+    assert (reduced.order_id, reduced.change) == (resting.order.order_id, Decimal(5))
+    assert {event.reason for event in events} == {EndReason.SELF_TRADE_PREVENTION}
+    assert reduced.order is not None
+    assert reduced.order.end_reason is None
+    await exchange.cancel(CancelOrder(resting.order.order_id))
+
+
 async def test_streams_show_what_happens(exchange: ExchangeClient) -> None:
     async with (
         asyncio.timeout(10),

@@ -122,6 +122,7 @@ def told(sequence: int, standing: Order | None = None, price: int = 1) -> OrderE
         remaining_quantity=Decimal(9),
         status=OrderStatus.PARTIALLY_FILLED,
         change=Decimal(0),
+        reason=None,
         order=standing,
         trade=None,
     )
