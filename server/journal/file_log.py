@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from server.journal.fence import Fence, chain_after, passed
-from server.journal.frames import FrameReader, find
+from server.journal.frames import FrameReader, Place, find
 from server.journal.log import Lost, Mark, NotKept, Position, Unknown
 from server.journal.record import (
     EPOCH,
@@ -166,8 +166,8 @@ class FileLog:
         def later(frame: Step) -> bool:
             return frame.first_sequence + max(frame.command_count - 1, 0) > after_sequence
 
-        end = self._durable[0]
-        offset = self._find(later, end, after_sequence + 1)
+        end, last_sequence = self._durable
+        offset = self._find(later, Place(end, last_sequence + 1), after_sequence + 1)
         reader = FrameReader(self.segments, self._journal, offset, end, after_sequence + 1)
         return FileFollow(self, reader)
 
@@ -182,7 +182,7 @@ class FileLog:
             raise KeyError(sequence)
         segments = self.segments
         try:
-            offset = self._find(holds, end, sequence)
+            offset = self._find(holds, Place(end, last_sequence + 1), sequence)
             size = step(segments.read(offset, HEADER_BYTES)).end - offset
             record = decode_frame(segments.read(offset, size))
         except (NotKept, FileNotFoundError):
@@ -195,7 +195,8 @@ class FileLog:
             if error.errno not in UNREADABLE:
                 raise
             raise self.corrupt(offset, sequence, f"it can't be read: {error}") from error
-        if not record.first_sequence <= sequence <= record.last_sequence:
+        is_here = (record.position, record.journal) == (offset, self._journal)
+        if not is_here or not record.first_sequence <= sequence <= record.last_sequence:
             raise self.corrupt(offset, sequence, "no record holds it")
         return record
 
@@ -205,26 +206,21 @@ class FileLog:
         self.damage = self.damage or str(found)
         return found
 
-    def _find(self, reached: Callable[[Step], bool], end: int, sequence: int) -> int:
-        """Where the first frame is for which `reached` holds; raises `NotKept`, also where that was
-        dropped meanwhile."""
+    def _find(self, reached: Callable[[Step], bool], end: Place, sequence: int) -> int:
+        """Where the first frame is for which `reached` holds, or damage in which it may be; raises
+        `NotKept`, also where that was dropped meanwhile."""
         while True:
-            start = self.segments.from_sequence(sequence)
+            begun = self.segments.from_sequence(sequence)
             # Looked at last: what is kept now was kept all the time.
             first = self.first_sequence
             if sequence < first:
                 raise NotKept(sequence, first)
             try:
+                start = Place(begun.start, begun.first_sequence)
                 return find(self.segments, self._journal, start, end, reached)
             except FileNotFoundError:
-                if start >= self.segments.start:
+                if begun.start >= self.segments.start:
                     raise
-            except FrameBad as bad:
-                raise self.corrupt(start, sequence, str(bad)) from bad
-            except OSError as error:
-                if error.errno not in UNREADABLE:
-                    raise
-                raise self.corrupt(start, sequence, f"it can't be read: {error}") from error
 
     @property
     def first_sequence(self) -> int:

@@ -8,7 +8,8 @@ that is longer; nothing is built at start, and nothing is held in memory.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 from server.journal.record import (
     HEADER_BYTES,
@@ -27,6 +28,8 @@ PROBE_BYTES: Final = 1 << 14
 """16 KiB: usually holds a header."""
 WALK_BYTES: Final = 1 << 14
 """16 KiB: below this, stepping over headers costs no more than another probe."""
+SECTOR_BYTES: Final = 512
+"""What a disk can't give back begins and ends in a file at multiples of this."""
 
 
 class FrameForeign(FrameBad):
@@ -105,12 +108,16 @@ class FrameReader:
             self._buffer = self._storage.read(self.offset, size)
 
 
-def headers(storage: Readable, journal: bytes, start: int, end: int) -> Iterator[Step]:
+def headers(
+    storage: Readable, journal: bytes, start: int, end: int, *, past_unreadable: bool = False
+) -> Iterator[Step]:
     """Every intact header that begins at or after `start` and says that it belongs there,
-    whatever lies between them. The payloads are not judged."""
+    whatever lies between them. The payloads are not judged. `past_unreadable`: what the disk can't
+    give back holds none, and what follows is looked through; else that raises `OSError`."""
     base = start
     while end - base >= HEADER_BYTES:
-        window = storage.read(base, min(PROBE_BYTES + HEADER_BYTES, end - base))
+        size = min(PROBE_BYTES + HEADER_BYTES, end - base)
+        window = _blanked(storage, base, size) if past_unreadable else storage.read(base, size)
         at = window.find(MAGIC)
         while 0 <= at <= len(window) - HEADER_BYTES:
             found = _step_or_none(window, at)
@@ -122,32 +129,70 @@ def headers(storage: Readable, journal: bytes, start: int, end: int) -> Iterator
         base += max(len(window) - HEADER_BYTES + 1, 1)
 
 
+class Place(NamedTuple):
+    """A place between two frames."""
+
+    position: int
+    sequence: int
+    """The one that the frame behind it begins with."""
+
+
 def find(
-    storage: Readable, journal: bytes, start: int, end: int, reached: Callable[[Step], bool]
+    storage: Readable, journal: bytes, start: Place, end: Place, reached: Callable[[Step], bool]
 ) -> int:
-    """Offset of the first frame for which `reached` holds, or `end`. `start` and `end` are
-    between frames, and `reached` holds for every frame after one for which it holds."""
-    low, high, answer = start, end, end
+    """Position of the first frame for which `reached` holds, or the end. Where it may be among
+    damaged ones, that of the first of these: whoever reads it says what is wrong. `reached` holds
+    for every frame after one for which it holds."""
+    low, sequence = start
+    high = answer = end.position
     while high - low > WALK_BYTES:
         middle = (low + high) // 2
-        found = next(headers(storage, journal, middle, high + HEADER_BYTES), None)
-        if found is None or found.position >= high:
+        found = _next(storage, journal, middle, high)
+        if found is None:
             high = middle
         elif reached(found):
-            high, answer = middle, found.position
+            high = middle
+            answer = found.position
         else:
-            low = found.end
-    while low < high:
-        try:
-            found = step(storage.read(low, HEADER_BYTES))
-        except FrameBad as bad:
-            raise FrameBad(f"the frame at offset {low}: {bad}") from bad
-        if found.position != low or found.journal != journal:
-            raise FrameForeign(f"the frame at offset {low} belongs to offset {found.position}")
+            low, sequence = _after(found)
+    while low < answer:
+        found = _next(storage, journal, low, low + 1)
+        if found is None:
+            found = _next(storage, journal, low + 1, min(answer + 1, end.position))
+            intact = end if found is None else Place(found.position, found.first_sequence)
+            lost = Step(low, intact.position, sequence, intact.sequence - sequence, journal)
+            if reached(lost):
+                return low
+            if found is None:
+                return answer
         if reached(found):
-            return low
-        low = found.end
+            return found.position
+        low, sequence = _after(found)
     return answer
+
+
+def _after(frame: Step) -> Place:
+    return Place(frame.end, frame.first_sequence + frame.command_count)
+
+
+def _next(storage: Readable, journal: bytes, start: int, end: int) -> Step | None:
+    """The first intact header that begins between the two."""
+    stop = end - 1 + HEADER_BYTES
+    return next(headers(storage, journal, start, stop, past_unreadable=True), None)
+
+
+def _blanked(storage: Readable, offset: int, size: int) -> bytes:
+    """What stands there, with zeros for the sectors that the disk can't give back."""
+    try:
+        return storage.read(offset, size)
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+    room = SECTOR_BYTES - storage.place(offset)[1] % SECTOR_BYTES
+    if size <= room:
+        return bytes(size)
+    cuts = pairwise((offset, *range(offset + room, offset + size, SECTOR_BYTES), offset + size))
+    return b"".join(_blanked(storage, at, until - at) for at, until in cuts)
 
 
 def _step_or_none(window: bytes, at: int) -> Step | None:

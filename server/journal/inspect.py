@@ -21,7 +21,7 @@ from server.core.dump import state_hash
 from server.core.engine import RULES_VERSION, Engine
 from server.journal.export import fields
 from server.journal.fence import Fence, Refused, admit, new_fence, passed
-from server.journal.frames import FrameReader, find
+from server.journal.frames import FrameReader, Place, find
 from server.journal.lock import reading
 from server.journal.log import Mark
 from server.journal.payload import PayloadInvalid
@@ -161,17 +161,15 @@ def directory_frames(directory: Path, tail: Tail, after_sequence: int = 0) -> It
 
 def _start(segments: Segments, after_sequence: int) -> int:
     """Where to begin to read, so that all frames that end after the sequence are met."""
-    start = segments.from_sequence(after_sequence + 1)
+    begun = segments.from_sequence(after_sequence + 1)
     if after_sequence <= 0:
-        return start
+        return begun.start
 
     def later(frame: Step) -> bool:
         return frame.first_sequence + frame.command_count > after_sequence + 1
 
-    try:
-        return find(segments, segments.journal, start, segments.size(), later)
-    except FrameBad:
-        return start  # Where something is damaged, whoever reads from there says it.
+    start, end = Place(begun.start, begun.first_sequence), Place(segments.size(), sys.maxsize)
+    return find(segments, segments.journal, start, end, later)
 
 
 class _Walk:

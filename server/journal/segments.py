@@ -248,13 +248,13 @@ class Segments:
                 return segment.path, segment.offset(position)
         return self._all[0].path, 0
 
-    def from_sequence(self, sequence: int) -> int:
-        """A position from which every frame about this sequence and later ones is met."""
+    def from_sequence(self, sequence: int) -> Segment:
+        """The segment from which on every frame about this sequence and later ones is met."""
         segments = self._all
         for segment in reversed(segments):
             if segment.first_sequence < sequence:
-                return segment.start
-        return segments[0].start
+                return segment
+        return segments[0]
 
     def write(self, data: bytes | memoryview) -> int:
         """Write at the end; may take only the first part and says how much."""

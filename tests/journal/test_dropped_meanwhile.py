@@ -76,7 +76,7 @@ def test_what_is_dropped_while_it_is_read_is_taken_for_no_other_place(
     first_goes_after_a_look()
     assert segments.read(whole[0].start, 200) == expected
     first_goes_after_a_look()
-    assert segments.from_sequence(1) == whole[0].start
+    assert segments.from_sequence(1) == whole[0]
     segments.close()
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -277,8 +278,61 @@ def test_damage_met_by_a_reader_is_said(tmp_path: Path) -> None:
     assert log.read(3).first_sequence == 3
     data[middle.position] ^= 1
     path.write_bytes(data)
-    with pytest.raises(JournalCorrupt, match=f"the frame at offset {middle.position}"):
+    with pytest.raises(JournalCorrupt, match=f"corrupt at offset {middle.position}, where"):
         log.read(2)
+
+
+def met(read: Callable[[], object]) -> list[int]:
+    """Where damage was met."""
+    try:
+        read()
+    except JournalCorrupt as damage:
+        return [damage.offset]
+    return []
+
+
+@pytest.mark.usefixtures("halving")
+def test_a_damaged_header_is_met_only_by_those_who_need_its_record(tmp_path: Path) -> None:
+    """Whether commands are in it or not, and wherever in the journal it is."""
+    log, _ = open_log(tmp_path)
+    for number in range(24):
+        if number % 10 == 0:
+            log.claim(OWNER)
+        append(log, 1 + number % 3)
+        if number % 5 == 0:
+            log.append(IDLE, log.fence.last_sequence + 1, 0, log.fence.time_ns, b"")
+    log.claim(OWNER)
+    records = frames_after(log, 0)
+    log.recent.clear()  # As after a start: else there is no need to read it.
+    path = tmp_path / "journal"
+    sound = path.read_bytes()
+    for bad in records:
+        data = bytearray(sound)
+        data[bad.position + 12] ^= 1
+        path.write_bytes(data)
+        for sequence in range(1, log.durable_sequence + 1):
+            holds = bad.first_sequence <= sequence <= bad.last_sequence
+            assert met(lambda: log.read(sequence)) == [bad.position] * holds  # noqa: B023
+            follows = max(bad.first_sequence, bad.last_sequence) > sequence
+            assert met(lambda: list(log.follow(sequence))) == [bad.position] * follows  # noqa: B023
+    log.close()
+
+
+def test_an_intact_frame_of_another_place_is_no_record(tmp_path: Path) -> None:
+    log, _ = open_log(tmp_path)
+    log.claim(OWNER)
+    for _ in range(3):
+        append(log, 1)
+    middle, newest = log.read(2), log.read(3)
+    assert middle.end - middle.position == newest.end - newest.position
+    path = tmp_path / "journal"
+    data = bytearray(path.read_bytes())
+    data[middle.position : middle.end] = data[newest.position : newest.end]
+    path.write_bytes(data)
+    log.recent.clear()
+    assert met(lambda: log.read(2)) == met(lambda: list(log.follow(1))) == [middle.position]
+    assert log.read(3) == newest
+    log.close()
 
 
 def test_the_newest_frames_are_shared_by_all_who_follow(

@@ -7,16 +7,18 @@ sequence, and all is well once the disk is. A snapshot is passed over like a dam
 import errno
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from server.journal import inspect
+from server.journal.frames import SECTOR_BYTES
 from server.journal.recovery import recover
 from server.journal.refusals import JournalCorrupt
 from server.journal.retention import needed_sequence
 from server.journal.snapshots import snapshot_paths, write_snapshot
-from tests.journal.site import Copy, assert_recovered
+from tests.journal.site import Copy, assert_recovered, records_of
 
 BLOCK_BYTES = 16
 
@@ -77,26 +79,37 @@ def test_row_7_a_block_that_can_not_be_read_is_refused(plain: Copy, disk: Disk) 
 
 
 def test_who_reads_such_a_block_later_meets_damage(plain: Copy, disk: Disk) -> None:
-    """Whatever is read of it: what is looked through for a sequence, or the record itself."""
+    """Only who needs a record that lies in it: what is looked through for another is no matter."""
     log = recover(plain.directory).log
+    records = records_of(plain.directory)
     last = plain.site.engine.sequence
-    met: list[str] = []
-    for start in range(0, len(plain.original), 293):
-        disk.bad = range(start, start + BLOCK_BYTES)
+    for start in range(0, len(plain.original), SECTOR_BYTES):
+        disk.bad = range(start, start + SECTOR_BYTES)
+        bad = [r for r in records if r.position < disk.bad.stop and r.end > start]
         for sequence in range(1, last + 1):
-            try:
-                assert log.read(sequence).first_sequence <= sequence
-                list(log.follow(sequence))
-            except JournalCorrupt as damage:
-                met.append(damage.reason)
-    assert met
-    assert all("can't be read: [Errno 5]" in reason for reason in met)
-    assert met[0] in log.damage
+            for read, needs in (
+                (log.read, any(r.first_sequence <= sequence <= r.last_sequence for r in bad)),
+                (lambda after: list(log.follow(after)), bad[-1].last_sequence > sequence),
+            ):
+                damage = met(read, sequence)
+                assert (damage is not None) == needs, (start, sequence)
+                if damage is not None:
+                    assert damage.offset in [record.position for record in bad]
+                    assert "can't be read: [Errno 5]" in damage.reason
+    assert "can't be read: [Errno 5]" in log.damage
     disk.error = errno.EMFILE
     disk.bad = range(len(plain.original))
     with pytest.raises(OSError, match="Too many open files"):
         log.read(1)
     log.close()
+
+
+def met(read: Callable[[int], object], sequence: int) -> JournalCorrupt | None:
+    try:
+        read(sequence)
+    except JournalCorrupt as damage:
+        return damage
+    return None
 
 
 def test_a_damaged_record_before_such_a_block_is_not_cut(vouched: Copy, disk: Disk) -> None:
