@@ -30,7 +30,7 @@ from server.journal.record import (
     encode,
     step,
 )
-from server.journal.refusals import JournalCorrupt
+from server.journal.refusals import RecordDamaged
 from server.journal.segments import Segments
 from server.journal.storage import DISK_FULL, UNREADABLE, Storage, write_all
 
@@ -200,9 +200,11 @@ class FileLog:
             raise self.corrupt(offset, sequence, "no record holds it")
         return record
 
-    def corrupt(self, offset: int, sequence: int, reason: str) -> JournalCorrupt:
+    def corrupt(self, offset: int, sequence: int, reason: str) -> RecordDamaged:
         """What a reader raises who met damage there."""
-        found = JournalCorrupt(*self.segments.place(offset), sequence, reason)
+        is_sealed = offset < self.segments.all[-1].start
+        place = self.segments.place(offset)
+        found = RecordDamaged(*place, sequence, reason, is_sealed=is_sealed)
         self.damage = self.damage or str(found)
         return found
 

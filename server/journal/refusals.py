@@ -11,6 +11,8 @@ class JournalRefused(Exception):
 class JournalCorrupt(JournalRefused):
     """Something that was durable is damaged or gone."""
 
+    remedy = "restore the data directory from a copy"
+
     def __init__(self, file: Path, offset: int, sequence: int, reason: str) -> None:
         self.file = file
         self.offset = offset
@@ -18,8 +20,30 @@ class JournalCorrupt(JournalRefused):
         self.reason = reason
         super().__init__(
             f"{file} is corrupt at offset {offset}, where sequence {sequence} is expected:"
-            f" {reason}. Nothing was changed. Restore the data directory from a copy;"
+            f" {reason}. Nothing was changed. {self.remedy.capitalize()};"
             f" `exchange journal verify` shows what is intact."
+        )
+
+
+class RecordDamaged(JournalCorrupt):
+    """Met by a reader in a journal that is written to, and goes on."""
+
+    def __init__(
+        self, file: Path, offset: int, sequence: int, reason: str, *, is_sealed: bool
+    ) -> None:
+        super().__init__(file, offset, sequence, reason)
+        # What was written since must stay, and a segment is only ever written to at its end.
+        self.remedy = (
+            "stop the exchange, and put only this file back from a copy that has it"
+            if is_sealed
+            else "stop the exchange, and write the bytes of a copy over its beginning"
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.file.name} is corrupt at offset {self.offset}, where sequence {self.sequence}"
+            f" is expected: {self.remedy}; `exchange journal verify` shows what is intact"
+            f" ({self.reason})"
         )
 
 

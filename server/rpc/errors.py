@@ -419,14 +419,17 @@ def not_taken(error: NotTaken) -> EdgeReject:
 
 
 def journal_damaged(damage: JournalCorrupt) -> EdgeReject:
-    """Refuse to read a damaged journal, for whoever reads the journal itself."""
-    why = f"{_place(damage)}; restore the data directory from a copy"
+    """Refuse to read a damaged journal, for whoever reads the journal itself. The reason comes
+    last: a part's problem shows the first `PROBLEM_CHARS_MAX` characters."""
+    why = f"{_place(damage)}: {damage.remedy} ({damage.reason})"
     return EdgeReject(EdgeReason.RECORD_DAMAGED, "journal at sequence", damage.sequence, why)
 
 
 def first_outcome_damaged(damage: JournalCorrupt) -> EdgeReject:
     """Refuse to tell a damaged outcome, for whoever repeats a command under its key."""
-    why = f"{_place(damage)}; read the order by its id, or list the client's orders"
+    why = (
+        f"{_place(damage)}: {damage.reason}; read the order by its id, or list the client's orders"
+    )
     return EdgeReject(EdgeReason.RECORD_DAMAGED, "outcome of sequence", damage.sequence, why)
 
 
@@ -450,7 +453,7 @@ def not_followed(error: FollowerRefused | OSError) -> EdgeReject:
 
 
 def _place(damage: JournalCorrupt) -> str:
-    return f"{damage.file.name} is corrupt at offset {damage.offset}: {damage.reason}"
+    return f"{damage.file.name} is corrupt at offset {damage.offset}"
 
 
 def _plain(field: str, value: str | int) -> str:

@@ -1,6 +1,7 @@
 """The log in a file: what is read back, and what happens when the disk says no."""
 
 import errno
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from server.journal.refusals import JournalCorrupt
 from server.journal.segments import FILE_HEADER_BYTES, Segments, create_file, read_header
 from server.journal.storage import Storage
 from tests.journal.site import Site, assert_recovered, settings, trade
+from tests.journal.test_segments import rolling
 
 OWNER = b"o" * 16
 
@@ -333,6 +335,32 @@ def test_an_intact_frame_of_another_place_is_no_record(tmp_path: Path) -> None:
     assert met(lambda: log.read(2)) == met(lambda: list(log.follow(1))) == [middle.position]
     assert log.read(3) == newest
     log.close()
+
+
+def test_what_a_reader_is_told_to_put_back_is_enough(tmp_path: Path) -> None:
+    """And nothing is lost that came after the copy was made."""
+    site = rolling(tmp_path / "data")
+    trade(site, 21)
+    copy = Path(shutil.copytree(site.directory, tmp_path / "copy"))
+    trade(site, 1)
+    first, *_, last = site.log.segments.all
+    assert (copy / last.path.name).stat().st_size < last.path.stat().st_size
+    for segment, told in ((first, "put only this file back"), (last, "bytes of a copy over its")):
+        path, sequence = segment.path, segment.first_sequence
+        sound = path.read_bytes()
+        data = bytearray(sound)
+        data[segment.offset(site.log.read(sequence).end) - 1] ^= 1
+        path.chmod(0o600)
+        path.write_bytes(data)
+        with pytest.raises(JournalCorrupt, match=f"stop the exchange, and .*{told}"):
+            site.log.read(sequence)
+        if segment is first:
+            shutil.copy(copy / path.name, path)
+        else:
+            with path.open("r+b") as file:
+                file.write((copy / path.name).read_bytes())
+        assert path.read_bytes() == sound
+    site.close()
 
 
 def test_the_newest_frames_are_shared_by_all_who_follow(

@@ -1,6 +1,7 @@
 """What is answered where a frame is damaged that no start re-applies: orders go on, and only what
 needs that frame is refused, with its place."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,9 @@ from exchange.v1.order_service_pb2 import (
 )
 from exchange.v1.types_pb2 import ORDER_STATUS_OPEN, REJECT_REASON_RECORD_DAMAGED, Refusal
 from server.journal.record import decode_frame
+from server.journal.refusals import RecordDamaged
+from server.rpc.errors import journal_damaged, sentence
+from server.rpc.part_service import PROBLEM_CHARS_MAX
 from tests.rpc.served import BUY, SELL, Failure, Served, info_of, order, refused, until, value
 
 pytestmark = pytest.mark.asyncio
@@ -42,13 +46,15 @@ async def damaged(served: Served) -> tuple[str, int]:
     data = bytearray(path.read_bytes())
     data[offset + record.end - record.position - 1] ^= 1
     path.write_bytes(data)
-    return f"{path.name} is corrupt at offset {offset}: the checksum", first.sequence
+    return f"{path.name} is corrupt at offset {offset}", first.sequence
 
 
 def assert_told(refusal: Refusal, place: str, sequence: int) -> None:
     assert (refusal.reason, refusal.retry_safe) == (REJECT_REASON_RECORD_DAMAGED, False)
     assert refusal.code == StatusCode.DATA_LOSS.value[0]
-    assert refusal.message.startswith(f"outcome of sequence {sequence} can't be reported: {place}")
+    assert refusal.message.startswith(
+        f"outcome of sequence {sequence} can't be reported: {place}: the checksum"
+    )
     assert "read the order by its id" in refusal.message
 
 
@@ -139,7 +145,7 @@ async def test_the_journal_is_sent_up_to_the_damage_and_from_behind_it(served: S
     assert last == sequence - 1
     assert failure.code() == StatusCode.DATA_LOSS
     assert place in str(failure.details())
-    assert "restore the data directory from a copy" in str(failure.details())
+    assert "write the bytes of a copy over its beginning (the checksum" in str(failure.details())
     assert info_of(failure).reason == "RECORD_DAMAGED"
     # Nobody can tell any more at which time the sequence was given.
     behind = StreamJournalRequest(after_sequence=sequence, after_time_ns=1, until_now=True)
@@ -171,8 +177,18 @@ async def test_damage_is_told_of_once_and_from_then_on(
         await ended(served.admin.StreamJournal(StreamJournalRequest()))
         await until(lambda: "journal damaged" in caplog.messages)
     (told,) = (it for it in status.degraded() if "corrupt" in it)
-    where, _, _ = place.partition(": ")
-    assert told.startswith(f"{served.exchange._log.segments.path.parent}/{where}")
+    assert told.startswith(place)
+    assert "write the bytes of a copy over its beginning" in told
     assert "exchange journal verify" in told
     assert caplog.messages.count("journal damaged") == 1
     assert "call failed" not in caplog.messages
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+async def test_what_to_do_is_seen_in_the_problem_of_a_part(is_sealed: bool) -> None:
+    """Whatever is wrong with the record, and however large the numbers are."""
+    file = Path("/a/long/way/to/the/data") / f"journal-{10**8 - 1}"
+    damage = RecordDamaged(file, 10**8, 10**12, "x" * 500, is_sealed=is_sealed)
+    told = sentence(journal_damaged(damage))[:PROBLEM_CHARS_MAX]
+    assert f"{file.name} is corrupt at offset {10**8}: {damage.remedy} (x" in told
+    assert ("only this file" in told) == is_sealed
