@@ -76,15 +76,16 @@ def show(
     as_json: bool = False,
 ) -> int:
     """Print what a directory's journal says; raises `DirectoryLocked` if a server has it."""
+    aside = sys.stderr if as_json else out
     if not segment_paths(directory):
-        print(f"{directory / FILE_NAME} doesn't exist; name a data directory", file=out)
+        print(f"{directory / FILE_NAME} doesn't exist; name a data directory", file=aside)
         return 1
     with reading(directory):
         tail = Tail()
         frames = directory_frames(directory, tail)
         code = show_frames(frames, out, from_sequence, to_sequence, as_json=as_json)
     if tail.cut is not None and (tail.is_damage or not as_json):
-        print(f"tail {tail.cut.sentence()}", file=out)
+        print(f"tail {tail.cut.sentence()}", file=aside)
     return max(code, int(tail.is_damage))
 
 
@@ -97,7 +98,7 @@ def show_frames(
     as_json: bool = False,
 ) -> int:
     """Print the commands of these sequences with their events, and the records around them; for
-    people also what of the range is not there."""
+    people also what of the range is not there. Beside JSON, damage is told on standard error."""
     last = sys.maxsize if to_sequence is None else to_sequence
     put = _json_lines if as_json else _text_lines
     newest = 0
@@ -112,7 +113,7 @@ def show_frames(
             if record.first_sequence + max(record.command_count - 1, 0) >= from_sequence:
                 out.writelines(f"{line}\n" for line in put(record, from_sequence, last))
     except (JournalRefused, FrameBad, PayloadInvalid) as error:
-        print(f"BAD  {error}", file=out)
+        print(f"BAD  {error}", file=sys.stderr if as_json else out)
         return 1
     if newest < from_sequence and not as_json:
         print(f"note no sequence {from_sequence} yet", file=out)
