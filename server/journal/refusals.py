@@ -47,6 +47,10 @@ class RecordDamaged(JournalCorrupt):
         )
 
 
+class TailDamaged(JournalRefused):
+    """All records before it are good; what follows was possibly acknowledged."""
+
+
 class RecordUnreadable(JournalRefused):
     """A record is intact, but this release doesn't know what it says."""
 

@@ -9,7 +9,7 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from server.exits import Exit
 from server.logs import error
@@ -19,6 +19,7 @@ from server.supervisor.parent import Parent
 from server.supervisor.setting_values import ConfigurationWrong
 
 if TYPE_CHECKING:
+    from exchange.v1.admin_service_pb2 import StreamJournalResponse
     from server.journal.lock import DirectoryLocked
     from server.journal.record import Record
 
@@ -65,8 +66,8 @@ def has_journal(directory: Path) -> bool:
 
 @contextmanager
 def records_after(directory: Path, after_sequence: int) -> "Iterator[Iterator[Record]]":
-    """Read the records from the one with the next sequence on, up to what is durable now."""
-    from server.journal.inspect import Tail, directory_frames
+    """Read the records from the one with the next sequence on, up to what is durable now; raises
+    `JournalRefused`, and behind the last good one `TailDamaged`."""
     from server.journal.lock import DirectoryLocked, reading
     from server.journal.record import decode_frame
 
@@ -76,8 +77,18 @@ def records_after(directory: Path, after_sequence: int) -> "Iterator[Iterator[Re
         except DirectoryLocked as locked:
             frames = stack.enter_context(frames_from_server(locked, max(after_sequence, 0)))
         else:
-            frames = directory_frames(directory, Tail(), after_sequence)
+            frames = _whole(directory, after_sequence)
         yield map(decode_frame, frames)
+
+
+def _whole(directory: Path, after_sequence: int) -> Iterator[bytes]:
+    from server.journal.inspect import Tail, directory_frames
+    from server.journal.refusals import TailDamaged
+
+    tail = Tail()
+    yield from directory_frames(directory, tail, after_sequence)
+    if tail.cut is not None and tail.is_damage:
+        raise TailDamaged(f"tail {tail.cut.sentence()}; the next start cuts it")
 
 
 @contextmanager
@@ -124,7 +135,8 @@ def kept_after(directory: Path, sequence: int, follower: str) -> Iterator[None]:
 def frames_from_server(
     locked: "DirectoryLocked", after_sequence: int = 0
 ) -> Iterator[Iterator[bytes]]:
-    """Read the frames that the owner of the lock sends; its refusal stands if it serves nowhere."""
+    """Read the frames that the owner of the lock sends; its refusal stands if it serves nowhere.
+    Where it comes to damage, `JournalRefused` is raised once it has sent what lies before that."""
     if locked.address is None:
         raise locked
     import grpc
@@ -147,7 +159,7 @@ def frames_from_server(
             request = StreamJournalRequest(after_sequence=after, until_now=True)
             messages = server.StreamJournal(request)
             try:
-                yield (frame for message in messages for frame in frames(message))
+                yield (frame for message in _sent(messages) for frame in frames(message))
             finally:
                 messages.cancel()
         except grpc.RpcError as error:
@@ -158,3 +170,16 @@ def frames_from_server(
                 # What it begins with was kept a moment ago; to begin there is to begin anew.
                 why = f"{details().partition(':')[0]}; run it again"
             raise OSError(f"the server at {locked.address} does not send it: {why}") from error
+
+
+def _sent(messages: Any) -> "Iterator[StreamJournalResponse]":
+    import grpc
+
+    from server.journal.refusals import JournalRefused
+
+    try:
+        yield from messages
+    except grpc.RpcError as error:
+        if messages.code() is grpc.StatusCode.DATA_LOSS:
+            raise JournalRefused(messages.details()) from error
+        raise

@@ -127,6 +127,33 @@ def test_refused(
     assert rebuild() == 2
 
 
+def test_a_damaged_tail_is_told_once_the_rows_before_it_are_right(
+    site: Site, database: str, rebuild: Callable[..., int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody knows whether what it held was acknowledged."""
+    journal = site.directory / "journal"
+    data = bytearray(journal.read_bytes())
+    data[-1] ^= 1
+    journal.write_bytes(data)
+    assert rebuild() == 1
+    out, told = capfd.readouterr()
+    assert f"every row is as the journal says, sequences 1 to {site.ends[-2][1]}\n" in out
+    assert "possibly acknowledged" in told
+    assert rebuild("--check") == 1
+    assert "possibly acknowledged" in capfd.readouterr().err
+
+
+def test_damage_of_a_record_is_told(
+    site: Site, rebuild: Callable[..., int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    journal = site.directory / "journal"
+    data = bytearray(journal.read_bytes())
+    data[site.ends[3][0] - 1] ^= 1
+    journal.write_bytes(data)
+    assert rebuild() == 1
+    assert "the journal can't be read: " in capfd.readouterr().err
+
+
 class CutJournal:
     """A journal of which only a later part is kept, and a snapshot within it."""
 

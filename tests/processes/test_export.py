@@ -14,6 +14,7 @@ import pytest
 from server.exits import Exit
 from server.journal.lock import DirectoryLock
 from server.supervisor.commands.export import bound
+from tests.journal.site import Site, every_command, trade
 from tests.processes.load import Load
 from tests.running import Running, Starter
 
@@ -136,3 +137,59 @@ def test_damage_ends_an_export(starter: Starter, tmp_path: Path) -> None:
     assert f"what was written to {out}.part ends before the damage" in running.lines[-1]
     assert (tmp_path / "events.csv.part").is_file()
     assert "corrupt at offset" in running.lines[-1]
+
+
+def test_a_damaged_tail_is_told_once_all_rows_before_it_are_there(
+    starter: Starter, tmp_path: Path
+) -> None:
+    """Nobody knows whether what it held was acknowledged."""
+    site = Site(starter.data_dir)
+    every_command(site)
+    trade(site, 12)
+    site.close()
+    journal = starter.data_dir / "journal"
+    content = bytearray(journal.read_bytes())
+    content[-1] ^= 1
+    journal.write_bytes(content)
+    last = site.ends[-2][1]
+    out = tmp_path / "events.csv"
+    running = exported(starter, "events", "--output", str(out))
+    assert running.wait() == Exit.FAILED
+    assert f"what was written to {out}.part ends before the damage" in running.lines[-1]
+    assert "possibly acknowledged" in running.lines[-1]
+    rows = csv.DictReader(io.StringIO((tmp_path / "events.csv.part").read_text()))
+    assert [row["sequence"] for row in rows][-1] == str(last)
+    # Who needs nothing of it has all there is.
+    before = exported(starter, "events", "--to", str(last - 1), "--output", str(out))
+    assert before.wait() == Exit.CLEAN
+
+
+def test_damage_that_a_running_server_meets_ends_an_export_and_a_verification(
+    starter: Starter, tmp_path: Path
+) -> None:
+    """As without a server: what came before is given, and the damage is named."""
+    site = Site(starter.data_dir)
+    every_command(site)
+    trade(site, 12)
+    site.snapshot()
+    trade(site, 1)
+    site.close()
+    starter.server()
+    journal = starter.data_dir / "journal"
+    content = bytearray(journal.read_bytes())
+    content[site.ends[-3][0] - 1] ^= 1
+    with journal.open("r+b") as file:
+        file.write(content)
+    out = tmp_path / "events.csv"
+    running = exported(starter, "events", "--output", str(out))
+    assert running.wait() == Exit.FAILED
+    assert f"what was written to {out}.part ends before the damage" in running.lines[-1]
+    assert "journal is corrupt at offset" in running.lines[-1]
+    directory = ("--data-dir", str(starter.data_dir))
+    verified = starter.run("journal", "verify", *directory)
+    assert verified.wait() == Exit.FAILED
+    assert verified.lines[-1].startswith("BAD  journal at sequence")
+    shown = starter.run("journal", "show", "--json", *directory)
+    assert shown.wait() == Exit.FAILED
+    (told,) = (line for line in shown.lines if not line.startswith("{"))
+    assert told.startswith("BAD  journal at sequence")

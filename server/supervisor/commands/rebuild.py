@@ -69,6 +69,7 @@ def _rebuild(options: argparse.Namespace, settings: Settings) -> int:
     import asyncpg
 
     from server.followers.rebuild import Rebuild, RebuildRefused, Source
+    from server.journal.refusals import TailDamaged
 
     directory = settings.data_dir
     url = settings.postgres_url or _embedded_url(directory)
@@ -78,14 +79,20 @@ def _rebuild(options: argparse.Namespace, settings: Settings) -> int:
     if not has_journal(directory):
         return Exit.FAILED
 
+    damaged_tail = ""
+
     def records(after_sequence: int) -> "Iterator[Record]":
-        return _records(directory, after_sequence)
+        nonlocal damaged_tail
+        try:
+            yield from _records(directory, after_sequence)
+        except TailDamaged as damage:
+            damaged_tail = str(damage)
 
     try:
         first = next(records(0), None)
         if first is None:
             print("the journal holds no command yet: there is nothing to rebuild")
-            return Exit.CLEAN
+            return _judged(Exit.CLEAN, damaged_tail)
         source = Source(
             first,
             records,
@@ -106,7 +113,15 @@ def _rebuild(options: argparse.Namespace, settings: Settings) -> int:
             said += "; is it running (exchange postgres starts the embedded one)?"
         error(f"PostgreSQL: {said}")
         return Exit.FAILED
-    return _print_result(result, check=options.check)
+    return _judged(_print_result(result, check=options.check), damaged_tail)
+
+
+def _judged(code: int, damaged_tail: str) -> int:
+    """Give the exit code; a damaged tail, where there is one, is told, and is a failure."""
+    if not damaged_tail:
+        return code
+    error(f"the journal that was read ends before damage: {damaged_tail}")
+    return Exit.FAILED
 
 
 @contextmanager
@@ -168,16 +183,21 @@ def _snapshot(directory: Path) -> "tuple[int, Engine] | None":
 
 
 def _records(directory: Path, after_sequence: int) -> "Iterator[Record]":
-    """Read the records with commands after a sequence, up to what is durable now."""
+    """Read the records with commands after a sequence, up to what is durable now; raises
+    `RebuildRefused`, and behind the last good one `TailDamaged`."""
     from server.followers.rebuild import RebuildRefused
+    from server.journal.lock import DirectoryLocked
     from server.journal.record import BATCH
+    from server.journal.refusals import JournalRefused, TailDamaged
 
     try:
         with records_after(directory, after_sequence) as records:
             for record in records:
                 if record.kind == BATCH and record.last_sequence > after_sequence:
                     yield record
-    except OSError as failure:
+    except (DirectoryLocked, TailDamaged):
+        raise
+    except (OSError, JournalRefused) as failure:
         raise RebuildRefused(f"the journal can't be read: {failure}") from failure
 
 
