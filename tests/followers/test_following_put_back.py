@@ -87,8 +87,14 @@ def test_who_holds_what_the_journal_does_not_is_sent_nothing(details: str, why: 
     assert asked == {("", 77)}, "the journal is kept as before"
 
 
-def test_what_is_no_longer_kept_is_not_compared() -> None:
-    problem, asked = asyncio.run(aheads_problem(grpc.StatusCode.OUT_OF_RANGE, GONE))
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [(grpc.StatusCode.OUT_OF_RANGE, GONE), (grpc.StatusCode.DATA_LOSS, "it is damaged")],
+)
+def test_what_the_journal_can_not_tell_any_more_is_not_compared(
+    code: grpc.StatusCode, details: str
+) -> None:
+    problem, asked = asyncio.run(aheads_problem(code, details))
     assert problem == ""
     assert asked == {("", 77), ("postgres", 5)}
 

@@ -116,6 +116,19 @@ def test_it_says_so_until_the_topics_are_deleted(
     assert_topics_equal_the_journal(address, broker, Json() if value == "json" else Protobuf())
 
 
+def test_the_topics_of_another_exchange_are_told_as_such(starter: Starter, broker: Broker) -> None:
+    """However long the journals are: nothing was put back."""
+    followed(starter, broker, "other", FEW)
+    held = ends(broker)
+    shutil.rmtree(starter.data_dir)
+    _server, address = starter.server()
+    load(address, "new", MANY)
+    line = follow(starter, address, broker).wait_line("kafka is down", SECONDS)
+    assert "it is that of another exchange, whose journal is" in line
+    assert "give this exchange one of its own, or empty it" in line
+    assert ends(broker) == held
+
+
 @pytest.mark.parametrize("copy", [whole, of_the_journal])
 def test_it_says_so_where_the_journal_has_outgrown_them(
     starter: Starter, broker: Broker, copy: Copy
