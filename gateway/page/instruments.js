@@ -32,7 +32,7 @@ export class InstrumentList {
     if (!entry) return;
     entry.price.textContent = shown(ticker.last);
     const { change, open } = ticker;
-    if (change === undefined || !open) return;
+    if (change === undefined || !open) return entry.change.replaceChildren();
     entry.change.textContent = `${signed(change)} (${signed(Number(((change / open) * 100).toFixed(2)))} %)`;
     entry.change.className = `change ${change < 0 ? "sell" : "buy"}`;
   }

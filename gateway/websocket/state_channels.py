@@ -174,7 +174,8 @@ class TickerChannel(StateChannel):
         try:
             async with aclosing(follow) as tickers:
                 async for ticker in tickers:
-                    if newest is not None and ticker.sequence == newest.sequence:
+                    # Each second of quiet repeats it; its day moves on without any command too.
+                    if ticker == newest:
                         continue
                     newest = ticker
                     if timer is None and loop.time() >= next_time:

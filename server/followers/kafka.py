@@ -45,6 +45,9 @@ from server.journal.record import Record
 from server.journal.snapshots import newest_good
 from server.settings import KafkaSettings
 
+OPEN_S: Final = 30.0
+"""For all questions asked on opening. The client's own limits end by the wall clock, so that they
+would last an hour longer where it is set back by an hour meanwhile."""
 GATHER_S: Final = 0.1
 """Ten times a second: each flush of a few messages costs the broker as much as hundreds do."""
 
@@ -85,7 +88,11 @@ class KafkaFollower:
 
     async def open(self) -> Reached:
         """Find out what the topics hold, and from where the journal is needed for them."""
-        topics = await asyncio.to_thread(look, self._client)
+        try:
+            async with asyncio.timeout(OPEN_S):
+                topics = await asyncio.to_thread(look, self._client)
+        except TimeoutError:
+            raise KafkaFailed(f"no answer within {OPEN_S:g} s") from None
         kept = await asyncio.to_thread(kafka_checkpoint.read, self._data_dir)
         is_whole = kept.fits(topics.cluster, topics.ends())
         if not is_whole:

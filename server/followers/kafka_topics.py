@@ -12,8 +12,14 @@ from server.followers.messages import TOPICS, MessageMark, time_ns_of
 
 PARTITIONS: Final = 3
 """Of a topic that is made here: a few consumers can share it."""
-KEPT: Final = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
-"""Everything, whatever the brokers' default is."""
+KEPT: Final = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    # Else a broker refuses messages whose sender's clock is an hour ahead of its own.
+    "message.timestamp.type": "LogAppendTime",
+}
+"""Everything, whatever the brokers' default and the clocks are."""
 ANSWER_S: Final = 5.0
 """For a question to the brokers."""
 TURN_S: Final = 0.05

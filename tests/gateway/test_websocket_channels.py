@@ -28,7 +28,6 @@ from clients.types import (
     OrderType,
     SelfTradePrevention,
     Side,
-    Ticker,
     TimeInForce,
     Trade,
     TradesMessage,
@@ -42,7 +41,7 @@ from gateway.websocket.frames import Frame
 from gateway.websocket.open_channels import Channels
 from gateway.websocket.outgoing import WAITING_BYTES_MAX, Outgoing, Writer
 from gateway.websocket.session import Calls, Session
-from gateway.websocket.state_channels import DepthChannel, TickerChannel
+from gateway.websocket.state_channels import DepthChannel
 from tests.clients.book_messages import BookServer
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -404,41 +403,6 @@ def test_who_leaves_ahead_of_the_channel_is_forgotten() -> None:
             while held() is not None:
                 await asyncio.sleep(0.01)
                 gc.collect()
-        task.cancel()
-
-    run(test)
-
-
-def ticker_at(sequence: int) -> Ticker:
-    nothing = dict.fromkeys(("bid", "ask", "open_price", "high_price", "low_price"))
-    return Ticker(
-        **nothing,
-        instrument=INSTRUMENT,
-        last_price=Decimal(sequence),
-        change=Decimal(0),
-        volume=ONE,
-        notional=ONE,
-        trade_count=1,
-        sequence=sequence,
-        time=at(sequence),
-    )
-
-
-def test_ticker_is_the_newest_however_many_there_were() -> None:
-    """What is not read as it comes would wait in the connection to the server, and grow old."""
-
-    async def test() -> None:
-        exchange = Exchange()
-        channel = TickerChannel(cast("Any", exchange), INSTRUMENT)
-        exchange.told(None, ticker_at(1))
-        task = await begun(channel)
-        async with wired() as (wire, outgoing):
-            channel.subscribers.add(outgoing)
-            exchange.told(None, *map(ticker_at, range(2, 1_000)))
-            first, *others = await wire.until("ticker")
-            assert first["data"]["last"] == 999
-            assert others == []
-            assert exchange.streams[None].empty()
         task.cancel()
 
     run(test)
