@@ -8,6 +8,7 @@ sent no faster than he reads it: each of its frames waits for room in his queue.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
@@ -34,7 +35,7 @@ from the server when they trade."""
 CHANGING: Final = ("quantity", "cancelled_quantity", "reject_reason")
 """Fields of an order that a fill doesn't tell, and that events after it may change."""
 
-Memory = dict[str, Order]
+Memory = OrderedDict[str, Order]
 """Orders as one stream has told of them."""
 
 
@@ -43,7 +44,7 @@ class EventChannel(Channel):
 
     def __init__(self, exchange: ExchangeClient, instrument: str) -> None:
         super().__init__(exchange, instrument)
-        self._known: Memory = {}
+        self._known: Memory = Memory()
         self._complete = 0
         """The sequence up to which everything has been published."""
         self._ahead: dict[Subscriber, int] = {}
@@ -82,7 +83,7 @@ class EventChannel(Channel):
     async def _catch_up(self, subscriber: Subscriber, after_sequence: int) -> None:
         last, restarted = after_sequence, False
         subscriber.pasts[self.name] = last + 1
-        known: Memory = {}
+        known = Memory()
         async with aclosing(self._follow(after_sequence)) as messages:
             async for message in messages:
                 if message.restarted and not restarted:
@@ -229,4 +230,4 @@ def remember(known: Memory, order: Order, *, ended: bool) -> None:
     if not ended:
         known[order.order_id] = order
         if len(known) > ORDERS_KNOWN_MAX:
-            del known[next(iter(known))]
+            known.popitem(last=False)

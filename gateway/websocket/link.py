@@ -110,6 +110,7 @@ class Link(ServerConnection):
         if broken is not None:
             # Its frames hold this connection, which would wait for the collector then.
             broken.__traceback__ = None
+        self.protocol.parser.close()
 
     def end(self, code: int, reason: str) -> None:
         """Close at once with a reason, and cut off who doesn't take it."""

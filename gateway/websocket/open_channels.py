@@ -97,6 +97,7 @@ class Channels:
 
     def _ended(self, channel: Channel, task: asyncio.Task[None]) -> None:
         """Tell who is sent its updates; who waits for it, or catches up, is told by his session."""
+        channel.task = None
         if task.cancelled():
             return
         failure = task.exception() or EOFError("its stream ended")

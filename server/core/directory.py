@@ -118,8 +118,12 @@ class Directory:
             client = order.account.client
             client.forgotten += 1
             held = len(client.placed)
-            if client.forgotten == held and not client.traded:
-                self._drop(client)
+            if client.forgotten == held:
+                if client.traded:
+                    client.placed.clear()
+                    client.forgotten = 0
+                else:
+                    self._drop(client)
             elif client.forgotten >= COMPACT_COUNT and 2 * client.forgotten >= held:
                 client.placed[:] = [each for each in client.placed if not self.is_forgotten(each)]
                 client.forgotten -= held - len(client.placed)

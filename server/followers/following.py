@@ -171,14 +171,17 @@ class Following:
         reporting = asyncio.create_task(self._report(reader))
         tasks = (reading, taking, reporting)
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await reader.close()
+            # The error that one ended with holds this frame, and what was being taken.
+            del task, tasks, reading, taking, reporting
 
     async def _open(self) -> Reached:
         try:

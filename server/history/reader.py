@@ -43,6 +43,14 @@ SESSION: Final = "SET random_page_cost = 1.1"
 instrument that is thought to be everywhere would be looked for in the order of placing, past all
 that came after its last order. Said on the connection, since poolers take no such thing before."""
 
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # Where the server said that it ends the connection, which is still open.
+    asyncpg.InternalClientError,
+)
 _SIDES: Final = numbers_of(SIDES)
 _TYPES: Final = numbers_of(TYPES)
 _TIMES_IN_FORCE: Final = numbers_of(TIMES_IN_FORCE)
@@ -303,7 +311,7 @@ class History:
                     raise Down(f"without an answer within {COMMAND_S:g} s") from error
                 except own as error:
                     raise Down(f"without an answer ({type(error).__name__})") from error
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except _AWAY as error:
                 self._resume_s = time.monotonic() + PAUSE_S
                 raise Down("can't be reached") from error
             finally:
@@ -326,7 +334,7 @@ class History:
         """A question that was given up is cancelled first. Whoever doesn't do that is away."""
         try:
             await pool.release(connection, timeout=RELEASE_S)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except _AWAY:
             self._resume_s = time.monotonic() + PAUSE_S
 
     async def _look(

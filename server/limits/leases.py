@@ -25,6 +25,7 @@ most `KEYS_MAX` are remembered.
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Final, NamedTuple
@@ -78,7 +79,7 @@ class LeasedLimiter(Limiter):
         self._block = max(1, limit // BLOCKS_PER_S)
         self._alone_until_ns = 0
         self._joining = False
-        self._leases: dict[str, Lease] = {}
+        self._leases: OrderedDict[str, Lease] = OrderedDict()
         self._due: dict[str, None] = {}
         """Holders that can't wait for the next sweep."""
 
@@ -190,8 +191,7 @@ class LeasedLimiter(Limiter):
             if lease is None:
                 lease = self._leases[holder] = Lease(now_ns)
                 if len(self._leases) > KEYS_MAX:
-                    oldest = next(iter(self._leases))
-                    del self._leases[oldest]
+                    oldest, _ = self._leases.popitem(last=False)
                     self._due.pop(oldest, None)
             lease.balance -= units
             lease.used = True

@@ -15,6 +15,7 @@ peer on this machine is believed about that.
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
@@ -52,7 +53,7 @@ class Limiter:
         self.limit = limit
         self._unit_ns = 10**9 // limit
         self._clock = clock
-        self._paid_off_ns: dict[str, int] = {}
+        self._paid_off_ns: OrderedDict[str, int] = OrderedDict()
         self.refused_count = 0
         """Units that were not given, since the start."""
 
@@ -80,7 +81,7 @@ class Limiter:
             return refused
         known.update(paid_off_ns)
         while len(known) > KEYS_MAX:
-            del known[next(iter(known))]
+            known.popitem(last=False)
         remaining = (BURST_NS - latest_ns) // unit_ns if latest_ns < BURST_NS else 0
         return Verdict(self.kind, tightest, self.limit, remaining, 0)
 

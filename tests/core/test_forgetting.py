@@ -16,6 +16,7 @@ from server.core.commands import (
     SetInstrument,
     SetLimits,
 )
+from server.core.directory import COMPACT_COUNT
 from server.core.dump import dump, load, state_hash
 from server.core.engine import Engine
 from server.core.instruments import Instrument, Limits
@@ -143,6 +144,20 @@ def test_nor_do_those_with_many_orders(count: int) -> None:
     remembered = engine.counts().orders_closed
     assert len(engine.directory.clients) <= remembered // count + 10
     assert len(engine.directory.accounts) == len(engine.directory.clients)
+
+
+@pytest.mark.parametrize("count", [1, 60, 100])
+def test_clients_who_traded_leave_their_account_alone(count: int) -> None:
+    """Their orders are forgotten like those of others."""
+    engine = new_engine()
+    for number in range(20):
+        for side in (BUY, SELL):
+            apply(engine, PlaceOrder(f"c{number}", "BTC-USD", side, LIMIT, E8, E8))
+        for _ in range(count):
+            apply(engine, ended(0, client_id=f"c{number}", order_id=""))
+    clients = engine.directory.clients.values()
+    assert len(clients) == 20
+    assert sum(len(client.placed) for client in clients) <= 8 + 4 + COMPACT_COUNT
 
 
 def test_a_position_outlives_all_orders_of_its_client() -> None:

@@ -1,6 +1,8 @@
 """One follower beside a server: what it reports at once, and what it leaves to a person."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -457,3 +459,33 @@ def test_delays_begin_anew_once_it_went_well() -> None:
     following._went_well()
     following._note(RuntimeError("gone"))
     assert following._delays.next_s() <= FIRST_S
+
+
+@pytest.mark.asyncio
+async def test_what_a_part_refused_is_let_go_of() -> None:
+    """At once: the collector looks at old objects so rarely that each refused batch stayed."""
+
+    class Full(Tables):
+        def __init__(self) -> None:
+            super().__init__(0)
+            self.refused: list[weakref.ref[Rows]] = []
+            self.has_five = asyncio.Event()
+
+        async def take(self, records: list[Record], _progress: Progress) -> int | None:
+            rows = Rows(records)
+            self.refused.append(weakref.ref(rows))
+            if len(self.refused) == 5:
+                self.has_five.set()
+            raise OSError(f"no room for {len(rows)} rows")
+
+    class Rows(list[Record]):
+        """What is made of the records."""
+
+    full = Full()
+    gc.disable()
+    try:
+        async with followed(full, journal(3), print, print, retry_max_s=0.01):
+            await full.has_five.wait()
+            assert [it() for it in full.refused[:4]] == [None] * 4
+    finally:
+        gc.enable()

@@ -408,10 +408,33 @@ def test_who_leaves_ahead_of_the_channel_is_forgotten() -> None:
     run(test)
 
 
+def test_memory_of_a_channel_that_nobody_wants_is_free_at_once() -> None:
+    """It may hold 50,000 orders, and the collector comes to old objects late."""
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, trades(1, 1))
+        channels = Channels(cast("Any", exchange))
+        channel = channels.get("trades", INSTRUMENT)
+        await asyncio.wait_for(channel.begun.wait(), SECONDS)
+        is_free = asyncio.Event()
+        kept = weakref.ref(channel, lambda _: is_free.set())
+        del channel
+        gc.disable()
+        try:
+            channels.close_unused()
+            await asyncio.wait_for(is_free.wait(), SECONDS)
+            assert kept() is None
+        finally:
+            gc.enable()
+
+    run(test)
+
+
 def test_orders_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those told of the longest ago go first."""
     monkeypatch.setattr(event_channels, "ORDERS_KNOWN_MAX", 2)
-    known: event_channels.Memory = {}
+    known = event_channels.Memory()
     for order_id in ("a", "b", "a", "c"):
         event_channels.remember(known, order(1, order_id=order_id), ended=False)
     assert list(known) == ["a", "c"]

@@ -414,7 +414,7 @@ def test_memory_of_who_goes_is_free_at_once(goodbye: bytes) -> None:
         client.writer.write(subscribe("trades"))
         assert b"subscribed" in await client.until(TEXT)
         (outgoing,) = here.bridge.outgoing
-        kept = [weakref.ref(it) for it in (outgoing, outgoing.link)]
+        kept = [weakref.ref(it) for it in (outgoing, outgoing.link, outgoing.link.protocol)]
         del outgoing
         gc.disable()
         try:

@@ -47,6 +47,26 @@ def test_a_database_that_is_gone_is_left_alone_for_a_while(
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("error", [asyncpg.InterfaceError, asyncpg.InternalClientError])
+def test_a_database_that_ends_a_connection_in_use_is_gone(
+    site: Written, database: str, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """What its client raises then depends on the moment."""
+
+    async def ended(*_: object) -> None:
+        raise error("cannot switch to state 12")
+
+    async def run() -> None:
+        await site.fill(database)
+        history = History(database)
+        monkeypatch.setattr(history, "_look", ended)
+        with pytest.raises(Refusal, match="can't be reached"):
+            await past_of(site.engine, history).order("s0", None)  # type: ignore[arg-type]
+        await history.close()
+
+    asyncio.run(run())
+
+
 def test_a_database_that_is_silent_holds_nobody_up(
     site: Written, postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,7 +107,12 @@ def _rebuild(options: argparse.Namespace, settings: Settings) -> int:
     except RebuildRefused as refused:
         error(str(refused))
         return Exit.FAILED
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+    except (
+        OSError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    ) as failure:
         said = str(failure) or type(failure).__name__
         if not isinstance(failure, asyncpg.PostgresError):
             said += "; is it running (exchange postgres starts the embedded one)?"
