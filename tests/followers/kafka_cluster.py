@@ -15,6 +15,7 @@ from server.followers.messages import TOPICS
 from server.supervisor.embedded.kafka import (
     CLUSTER_ID,
     CONFIGURATION,
+    SCRATCH_NAME,
     Installation,
     KafkaMissing,
     install,
@@ -46,7 +47,8 @@ class Node(Broker):
         self.address = f"127.0.0.1:{self._port}"
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
-        directory.mkdir(parents=True)
+        self._scratch = directory / SCRATCH_NAME
+        self._scratch.mkdir(parents=True)
         self._configuration = directory / "server.properties"
         listeners = f"PLAINTEXT://{self.address}"
         if number == 1:
@@ -65,7 +67,9 @@ log.dirs={directory / "log"}
     def format(self) -> None:
         """Once, before its first start."""
         tool = ("format", "-t", CLUSTER_ID, "-c", str(self._configuration))
-        command = self._installation.command("kafka.tools.StorageTool", *tool)
+        command = self._installation.command(
+            "kafka.tools.StorageTool", *tool, scratch=self._scratch
+        )
         subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
 
 

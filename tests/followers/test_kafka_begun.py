@@ -11,6 +11,7 @@ from server.core.instruments import Instrument
 from server.core.types import BUY, E8, LIMIT, SELL
 from server.followers.messages import BOOK_UPDATES, ORDER_EVENTS
 from server.journal.record import BATCH, Record, decode_frame
+from server.supervisor.embedded.kafka import SCRATCH_NAME
 from tests.followers.kafka_site import Broker, Writer, row_of, rows_of
 from tests.journal.site import INSTRUMENT, Site, every_command, trade
 
@@ -61,3 +62,12 @@ def test_they_go_on_from_that_snapshot(broker: Broker, tmp_path: Path) -> None:
             book.take(message)
         assert book.bids == dict(site.engine.book(instrument).depth(BUY, 1_000))
         assert book.asks == dict(site.engine.book(instrument).depth(SELL, 1_000))
+
+
+def test_what_a_killed_broker_leaves_is_gone_with_its_next_start(tmp_path: Path) -> None:
+    directory = tmp_path / "kafka"
+    Broker(directory)
+    left = directory / SCRATCH_NAME / "liblz4-java-1.so"
+    left.touch()
+    Broker(directory)
+    assert not left.exists()
