@@ -1,7 +1,8 @@
 """What can go wrong with a call, told apart by what a caller may do next.
 
 - `RefusedError`: the exchange said no, and nothing happened. `reason`, `field`, `limit` and `value`
-  say what to change; `retry_safe` that the same request may succeed later as it is.
+  say what to change; `retry_safe` that the same request may succeed later as it is, over a rate
+  limit after `retry_after_s`.
 - `UnavailableError`: the exchange could not be asked, and nothing happened. Ask again later.
 - `OutcomeUnknownError`: the request was sent and no answer came: it may have been applied. Its
   `request` holds the idempotency key: send that again, or read the order by its id.
@@ -59,6 +60,7 @@ class ExchangeError(Exception):
         limit: str = "",
         value: str = "",
         retry_safe: bool = False,
+        retry_after_s: int = 0,
         request: Request | None = None,
     ) -> None:
         super().__init__(message)
@@ -69,6 +71,8 @@ class ExchangeError(Exception):
         self.limit = limit
         self.value = value
         self.retry_safe = retry_safe
+        self.retry_after_s = retry_after_s
+        """Whole seconds; 0: the exchange did not say."""
         self.request = request
 
 
@@ -91,6 +95,7 @@ class _Details:
     limit: str = ""
     value: str = ""
     retry_safe: bool = False
+    retry_after_s: int = 0
 
 
 def error_of(error: grpc.aio.AioRpcError, address: str, request: Request | None) -> ExchangeError:
@@ -121,6 +126,7 @@ def error_of(error: grpc.aio.AioRpcError, address: str, request: Request | None)
         limit=details.limit,
         value=details.value,
         retry_safe=details.retry_safe,
+        retry_after_s=details.retry_after_s,
         request=request,
     )
 
@@ -155,7 +161,8 @@ def _details_of(raw: bytes) -> _Details:
                     limit=info.metadata.get("limit", ""),
                     value=info.metadata.get("value", ""),
                     retry_safe=info.metadata.get("retry_safe", "") == "true",
+                    retry_after_s=int(info.metadata.get("retry_after_s", "0")),
                 )
-    except DecodeError:
+    except (DecodeError, ValueError):
         pass  # details that can't be read prove nothing, and the status code stands without them
     return _Details()

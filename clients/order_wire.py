@@ -179,6 +179,7 @@ def refused_of(refusal: types_pb2.Refusal) -> RefusedError:
         limit=refusal.limit,
         value=refusal.value,
         retry_safe=refusal.retry_safe,
+        retry_after_s=refusal.retry_after_s,
     )
 
 

@@ -42,7 +42,10 @@ def details_of(refused: ExchangeError) -> list[dict[str, Any]]:
             for text in (limit, value)
         )
     field = field.removesuffix("_e8")
-    return [detail(refused.reason, field, limit, value, retry_safe=refused.retry_safe)]
+    found = detail(refused.reason, field, limit, value, retry_safe=refused.retry_safe)
+    if refused.retry_after_s:
+        found["metadata"]["retry_after_s"] = str(refused.retry_after_s)
+    return [found]
 
 
 def unusable_number(frame: dict[str, Any], unusable: NumberInvalidError) -> dict[str, Any]:

@@ -19,8 +19,9 @@ To the client, each with `type` and `timestamp`:
 - `connected` (`client_id`), `subscribed`, `unsubscribed` (`channels`, `instrument`), `pong`.
 - `order_accepted` (`order`, `trades`, `trade_count`, `sequence`, `orderbook`), `order_cancelled`
   (`order`, `sequence`), `order_replaced` (`order`, `trades`, `trade_count`, `sequence`).
-- `error`: `error`, `code` (gRPC), `details`; with `channel`: its updates ended by a fault, and the
-  client subscribes again. The connection stays open.
+- `error`: `error`, `code` (gRPC), `details` as over HTTP, over a rate limit with the seconds to
+  wait; with `channel`: its updates ended by a fault, and the client subscribes again. The
+  connection stays open.
 - Updates: `channel` (`trades:BTC-USD`), `data`, `sequence` and `previous_sequence`, both decimal
   strings. `trades` holds one trade, `orders` one order as it stands after an event, `orderbook` the
   20 best levels a side, `ticker` the ticker, `depth` a `snapshot` or a `delta` (quantity 0: gone)

@@ -2,10 +2,10 @@
 
 A refusal is a `Reject` of the engine or an `EdgeReject` of the doors, which have reasons of their
 own for what never reaches the engine. A call of its own gets it as a status with
-`google.rpc.ErrorInfo`: reason, domain `exchange`, and field, limit, value and retry_safe as
-metadata, numbers in the field's own unit. A reply of many outcomes holds it as a `Refusal`. The
-sentence is the same in both: it names field, limit and value, prices and quantities as decimals,
-and says what to do.
+`google.rpc.ErrorInfo`: reason, domain `exchange`, and field, limit, value, retry_safe and, where it
+is known, retry_after_s as metadata, numbers in the field's own unit. A reply of many outcomes holds
+it as a `Refusal`. The sentence is the same in both: it names field, limit and value, prices and
+quantities as decimals, and says what to do.
 """
 
 import re
@@ -75,6 +75,8 @@ class EdgeReject(NamedTuple):
     field: str
     value: str | int
     limit: str | int = ""
+    retry_after_s: int = 0
+    """Whole seconds after which the same request would pass; 0: not known."""
 
 
 Refused = Reject | EdgeReject
@@ -260,7 +262,7 @@ RULES: Final[dict[IntEnum, Rule]] = {
         _BUSY,
         True,
         "{field}: {value} has too little left of its {limit} at this moment, and nothing happened:"
-        " try again after the time in retry-after, or send fewer",
+        " try again in {retry_after_s} s, or send fewer",
     ),
     EdgeReason.NOT_SERVING: Rule(
         _DOWN, True, "the {field} is {value}: try again in a moment, nothing happened"
@@ -328,6 +330,7 @@ def sentence(refused: Refused) -> str:
         field=field.removesuffix("_e8"),
         value=_shown(field, in_words(refused).value),
         limit=_printable(_plain(field, _told(field, refused.limit))),
+        retry_after_s=retry_after_s_of(refused),
     )
 
 
@@ -362,6 +365,11 @@ def limit_of(refused: Refused) -> str:
     return str(refused.limit) or CHOICES.get(refused.reason, "")
 
 
+def retry_after_s_of(refused: Refused) -> int:
+    """Give the whole seconds after which the same request would pass; 0: not known."""
+    return refused.retry_after_s if isinstance(refused, EdgeReject) else 0
+
+
 def refusal(refused: Refused, into: types_pb2.Refusal) -> None:
     """Write the refusal into a reply of many outcomes."""
     rule = RULES[refused.reason]
@@ -372,6 +380,7 @@ def refusal(refused: Refused, into: types_pb2.Refusal) -> None:
     into.limit = limit_of(refused)
     into.value = str(in_words(refused).value)[:VALUE_CHARACTERS_MAX]
     into.retry_safe = rule.retry_safe
+    into.retry_after_s = retry_after_s_of(refused)
 
 
 def status_of(refused: Refused) -> Status:
@@ -387,6 +396,8 @@ def status_of(refused: Refused) -> Status:
             "retry_safe": "true" if rule.retry_safe else "false",
         },
     )
+    if retry_after_s := retry_after_s_of(refused):
+        info.metadata["retry_after_s"] = str(retry_after_s)
     packed = Packed()
     packed.Pack(info)
     return Status(code=rule.code.value[0], message=sentence(refused), details=[packed])

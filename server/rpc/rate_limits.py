@@ -5,8 +5,9 @@ the admin's calls are not. A stream draws one query when it is opened; the comma
 session draw on the same budgets as the calls of these names, a message at a time.
 
 Every limited reply says `x-ratelimit-limit` (a second), `x-ratelimit-remaining` and, refused,
-`retry-after` (whole seconds) in its trailing metadata, of which the gateway makes headers. Initial
-metadata would be a message of its own, sent and read for each call.
+`retry-after` (whole seconds, rounded up) in its trailing metadata, of which the gateway makes
+headers. Initial metadata would be a message of its own, sent and read for each call. The refusal
+itself says the seconds too: a message of a session, or a WebSocket frame, has no metadata.
 """
 
 from collections import Counter
@@ -135,11 +136,13 @@ def address_of(peer: str, metadata: Metadata) -> str:
 
 def metadata_of(verdict: Verdict) -> tuple[tuple[str, str], ...]:
     """Tell the caller of his budget in the reply's metadata."""
-    _, _, limit, remaining, retry_after_ns = verdict
-    told = (("x-ratelimit-limit", str(limit)), ("x-ratelimit-remaining", str(remaining)))
-    if not retry_after_ns:
+    told = (
+        ("x-ratelimit-limit", str(verdict.limit)),
+        ("x-ratelimit-remaining", str(verdict.remaining)),
+    )
+    if not verdict.retry_after_ns:
         return told
-    return (*told, ("retry-after", str(-(-retry_after_ns // 10**9))))
+    return (*told, ("retry-after", str(_retry_after_s(verdict))))
 
 
 def refused_of(verdict: Verdict) -> EdgeReject:
@@ -149,4 +152,9 @@ def refused_of(verdict: Verdict) -> EdgeReject:
         f"{verdict.kind} a second",
         verdict.holder,
         verdict.limit,
+        _retry_after_s(verdict),
     )
+
+
+def _retry_after_s(verdict: Verdict) -> int:
+    return -(-verdict.retry_after_ns // 10**9)

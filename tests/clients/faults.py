@@ -14,22 +14,20 @@ Fault = Callable[[Context], Awaitable[None]]
 
 
 def refusal_details(
-    code: grpc.StatusCode, message: str, reason: str, retry_safe: bool, domain: str = "exchange"
+    code: grpc.StatusCode,
+    message: str,
+    reason: str,
+    retry_safe: bool,
+    domain: str = "exchange",
+    retry_after_s: int = 0,
 ) -> tuple[tuple[str, bytes], ...]:
     """Trailing metadata as the exchange sends it with a refusal."""
+    metadata = {"field": "price_e8", "limit": "100", "value": "150"}
+    metadata["retry_safe"] = "true" if retry_safe else "false"
+    if retry_after_s:
+        metadata["retry_after_s"] = str(retry_after_s)
     packed = Packed()
-    packed.Pack(
-        ErrorInfo(
-            reason=reason,
-            domain=domain,
-            metadata={
-                "field": "price_e8",
-                "limit": "100",
-                "value": "150",
-                "retry_safe": "true" if retry_safe else "false",
-            },
-        )
-    )
+    packed.Pack(ErrorInfo(reason=reason, domain=domain, metadata=metadata))
     status = Status(code=code.value[0], message=message, details=[packed])
     return (("grpc-status-details-bin", status.SerializeToString()),)
 

@@ -11,7 +11,9 @@ from clients.errors import (
     UnavailableError,
     error_of,
 )
+from clients.order_wire import refused_of
 from clients.requests import PlaceOrder
+from exchange.v1 import types_pb2
 from tests.clients.faults import refusal_details
 
 ORDER = PlaceOrder("alice", "BTC-USD", "buy", "1", price="2", idempotency_key="k-1")
@@ -19,9 +21,13 @@ Code = grpc.StatusCode
 
 
 def failed(
-    code: Code, details: str = "said", reason: str = "", domain: str = "exchange"
+    code: Code,
+    details: str = "said",
+    reason: str = "",
+    domain: str = "exchange",
+    retry_after_s: int = 0,
 ) -> AioRpcError:
-    trailing = refusal_details(code, details, reason, True, domain) if reason else ()
+    trailing = refusal_details(code, details, reason, True, domain, retry_after_s) if reason else ()
     return AioRpcError(code, Metadata(), Metadata(*trailing), details=details)
 
 
@@ -77,8 +83,16 @@ def test_details_are_kept() -> None:
     assert (error.reason, error.field, error.limit, error.value, error.retry_safe) == (
         "PRICE_OFF_TICK", "price_e8", "100", "150", True,
     )  # fmt: skip
+    assert error.retry_after_s == 0
     assert str(error) == error.message == "price is …"
     assert error.code is Code.INVALID_ARGUMENT
+
+
+def test_it_is_told_when_the_same_would_pass() -> None:
+    limited = failed(Code.RESOURCE_EXHAUSTED, reason="RATE_LIMITED", retry_after_s=3)
+    assert error_of(limited, "host:1", ORDER).retry_after_s == 3
+    among = types_pb2.Refusal(reason=types_pb2.REJECT_REASON_RATE_LIMITED, retry_after_s=3)
+    assert refused_of(among).retry_after_s == 3
 
 
 def test_unknown_outcome_says_how_to_resolve_it() -> None:

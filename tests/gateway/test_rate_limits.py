@@ -4,6 +4,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.gateway.door import refusal_of
 from tests.gateway.websocket_client import client_of
 from tests.running import Starter
 
@@ -27,6 +28,7 @@ def test_headers_tell_the_limit_and_429_when_to_come_back(starter: Starter, tmp_
         assert over.headers["retry-after"] == "1"
         assert over.json()["code"] == 8
         assert over.json()["error"] == over.json()["message"]
+        assert refusal_of(over)["retry_after_s"] == "1"
         assert "too little left of its 1" in over.json()["error"]
         orders = [{**ORDER, "client_id": "x" * 64, "order_id": f"{n:064}"} for n in range(300)]
         many = over
@@ -59,8 +61,12 @@ def test_a_websocket_draws_on_the_budget_of_its_client_s_address(
         assert http.post("/orders/batch", json={"orders": orders}).status_code == 200
     with client_of(everything.http, source_address=(busy, 0)) as client:
         client.send(ORDER | {"client_id": "new-1"})
-        (detail,) = client.until("error")["details"]
+        error = client.until("error")
+        (detail,) = error["details"]
         assert detail["reason"] == "RATE_LIMITED"
         assert detail["metadata"]["value"] == f"address {busy}"
+        wait_s = int(detail["metadata"]["retry_after_s"])
+        assert 300 < wait_s <= 600
+        assert f"try again in {wait_s} s" in error["error"]
     with client_of(everything.http, source_address=(other, 0)) as client:
         client.ask(ORDER | {"client_id": "new-2"}, "order_accepted")

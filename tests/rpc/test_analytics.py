@@ -191,10 +191,10 @@ def test_the_epoch_is_a_time_like_any_other() -> None:
     assert (found.start_ns, sum(bar.count for bar in found.intervals)) == (0, len(done))
     refused = analytics(engine, Query(NAME, None, 0, 1, with_empty=False), engine.time_ns)
     assert isinstance(refused, EdgeReject)
-    assert refused[1:] == ("end_time_ns", 0, "after 1970-01-01T00:00:00Z")
+    assert refused[1:4] == ("end_time_ns", 0, "after 1970-01-01T00:00:00Z")
     late = analytics(engine, Query(NAME, 10**18, 0, 1, with_empty=False), engine.time_ns)
     assert isinstance(late, EdgeReject)
-    assert late[1:] == ("start_time_ns", 10**18, "before the end, 1970-01-01T00:00:00.000Z")
+    assert late[1:4] == ("start_time_ns", 10**18, "before the end, 1970-01-01T00:00:00.000Z")
 
 
 def test_empty_intervals_stand_at_the_price_before() -> None:

@@ -63,7 +63,7 @@ def test_reasons_of_core_and_contract_have_the_same_names() -> None:
 def test_a_refusal_says_the_same_alone_and_among_others(
     reason: RejectReason | EdgeReason,
 ) -> None:
-    refused = EdgeReject(reason, "some_field", "received", "bound")
+    refused = EdgeReject(reason, "some_field", "received", "bound", retry_after_s=7)
     status = status_of(refused)
     info = ErrorInfo()
     assert status.details[0].Unpack(info)
@@ -75,6 +75,7 @@ def test_a_refusal_says_the_same_alone_and_among_others(
     assert info.metadata["limit"] == among.limit == "bound"
     assert info.metadata["value"] == among.value == "received"
     assert info.metadata["retry_safe"] == str(among.retry_safe).lower()
+    assert info.metadata["retry_after_s"] == str(among.retry_after_s) == "7"
     assert status.code == among.code == RULES[reason].code.value[0]
     assert status.message == among.message
     assert int(among.reason) == int(reason)
@@ -91,6 +92,13 @@ def test_only_what_harms_nobody_is_safe_to_repeat() -> None:
         "OVERLOADED", "NOT_SERVING", "DEADLINE_PASSED", "SLOW_READER", "FOLLOWER_MISSING",
         "JOURNAL_FULL", "RATE_LIMITED",
     }  # fmt: skip
+
+
+def test_no_time_is_told_where_none_is_known() -> None:
+    info = ErrorInfo()
+    reject = Reject(RejectReason.PRICE_OFF_TICK, "price_e8", 7015050500000, 1_000_000)
+    assert status_of(reject).details[0].Unpack(info)
+    assert info.metadata.keys() == {"field", "limit", "value", "retry_safe"}
 
 
 def test_no_refusal_is_a_failed_precondition() -> None:

@@ -159,6 +159,28 @@ async def test_orders_cancels_and_queries_have_budgets_of_their_own(tmp_path: Pa
 
 
 @pytest.mark.asyncio
+async def test_a_refusal_says_itself_when_to_come_back(tmp_path: Path) -> None:
+    """In whole seconds, as its metadata does, which a session's message has none of."""
+    async with standing_still(tmp_path) as served:
+        # Four seconds' worth, of which one is a burst: the next order passes after three and a bit.
+        batch = PlaceOrdersRequest(orders=[order("c-1", BUY, E8)] * 12)
+        await served.orders.PlaceOrders(batch)
+        failure, info = await refused(served.orders.PlaceOrder(order("c-1", BUY, E8)))
+        said = dict(failure.trailing_metadata())
+        assert info.metadata["retry_after_s"] == said["retry-after"] == "4"
+        assert str(failure.details()).endswith(": try again in 4 s, or send fewer")
+
+        session: Any = served.orders.TradingSession()
+        await session.write(TradingSessionRequest())
+        await session.read()
+        place = SessionCommand(place=order("c-1", BUY, E8))
+        await session.write(TradingSessionRequest(commands=[place]))
+        among = (await session.read()).outcomes[0].refused
+        assert (among.retry_after_s, among.message) == (4, failure.details())
+        session.cancel()
+
+
+@pytest.mark.asyncio
 async def test_a_batch_takes_as_many_as_it_holds_of_each_client(tmp_path: Path) -> None:
     async with standing_still(tmp_path) as served:
         batch = PlaceOrdersRequest(orders=[order(f"c-{n}", BUY, E8) for n in (1, 1, 2)])

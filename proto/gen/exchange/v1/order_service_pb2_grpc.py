@@ -29,9 +29,9 @@ class OrderServiceStub:
     """Takes orders. A reply is sent only once everything it shows is durable.
 
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
-    retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
-    order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
+    retry_safe, over a rate limit also retry_after_s) and leaves no trace. A request that is accepted
+    and then ended by the rules (market order without liquidity, post-only that would cross, …) is a
+    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
     request whose deadline has already passed is refused before it is sequenced. After
     DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
     NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
@@ -95,9 +95,9 @@ class OrderServiceServicer:
     """Takes orders. A reply is sent only once everything it shows is durable.
 
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
-    retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
-    order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
+    retry_safe, over a rate limit also retry_after_s) and leaves no trace. A request that is accepted
+    and then ended by the rules (market order without liquidity, post-only that would cross, …) is a
+    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
     request whose deadline has already passed is refused before it is sequenced. After
     DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
     NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
@@ -235,9 +235,9 @@ class OrderService:
     """Takes orders. A reply is sent only once everything it shows is durable.
 
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
-    retry_safe) and leaves no trace. A request that is accepted and then ended by the rules (market
-    order without liquidity, post-only that would cross, …) is a success whose order says `rejected`
-    or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
+    retry_safe, over a rate limit also retry_after_s) and leaves no trace. A request that is accepted
+    and then ended by the rules (market order without liquidity, post-only that would cross, …) is a
+    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
     request whose deadline has already passed is refused before it is sequenced. After
     DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
     NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or

@@ -277,7 +277,7 @@ class Level(_message.Message):
     def __init__(self, price_e8: _Optional[int] = ..., quantity_e8: _Optional[int] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("reason", "code", "message", "field", "limit", "retry_safe", "value")
+    __slots__ = ("reason", "code", "message", "field", "limit", "retry_safe", "value", "retry_after_s")
     REASON_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -285,6 +285,7 @@ class Refusal(_message.Message):
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     RETRY_SAFE_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_S_FIELD_NUMBER: _ClassVar[int]
     reason: RejectReason
     code: int
     message: str
@@ -292,4 +293,5 @@ class Refusal(_message.Message):
     limit: str
     retry_safe: bool
     value: str
-    def __init__(self, reason: _Optional[_Union[RejectReason, str]] = ..., code: _Optional[int] = ..., message: _Optional[str] = ..., field: _Optional[str] = ..., limit: _Optional[str] = ..., retry_safe: _Optional[bool] = ..., value: _Optional[str] = ...) -> None: ...
+    retry_after_s: int
+    def __init__(self, reason: _Optional[_Union[RejectReason, str]] = ..., code: _Optional[int] = ..., message: _Optional[str] = ..., field: _Optional[str] = ..., limit: _Optional[str] = ..., retry_safe: _Optional[bool] = ..., value: _Optional[str] = ..., retry_after_s: _Optional[int] = ...) -> None: ...
