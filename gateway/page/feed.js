@@ -2,8 +2,8 @@
 //
 // The WebSocket is used where it can be opened, else the streams over HTTP; both give messages of
 // one form. Gaps are seen by the sequences. A book that lost a delta is asked for anew, from a
-// snapshot. Trades are taken up again at the last sequence that was seen, inclusive: what comes
-// twice is known by its id. Sequences are compared as numbers: exact up to 2^53. What the exchange
+// snapshot. Trades are taken up again at the last sequence that was seen, inclusive: those of that
+// command that come twice are known by their ids. Sequences are compared as numbers: exact up to 2^53. What the exchange
 // can't give at this moment, or refuses, is asked for again until it comes.
 
 import { get } from "./api.js";
@@ -12,7 +12,6 @@ import { followLines } from "./lines.js";
 import { Stream } from "./stream.js";
 
 const TRADES_FIRST = 100;
-const TRADES_KNOWN_MAX = 2_000;
 const TICKER_MS = 2_000;
 const AGAIN_MS = 1_000;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -68,8 +67,9 @@ export class Feed {
       listed = await get("/market/trades", { instrument, limit: TRADES_FIRST }).catch(() => pause(AGAIN_MS));
       if (this.instrument !== instrument) return;
     }
-    this.known = new Set(listed.trades.map((trade) => trade.trade_id));
     this.tradesSequence = Number(listed.sequence);
+    this.newest = this.tradesSequence + 1;
+    this.known = new Set();
     this.handlers.onTrades(listed.trades.reverse(), true);
   }
 
@@ -149,11 +149,18 @@ export class Feed {
       again();
       return;
     }
-    const fresh = trades.filter((trade) => !this.known.has(trade.trade_id));
-    for (const trade of fresh) this.known.add(trade.trade_id);
-    if (this.known.size > TRADES_KNOWN_MAX) this.known = new Set([...this.known].slice(-TRADES_KNOWN_MAX / 2));
+    const fresh = trades.filter((trade) => this.isFresh(trade));
     this.tradesSequence = Math.max(this.tradesSequence, Number(sequence));
     if (fresh.length) this.handlers.onTrades(fresh, false);
+  }
+
+  /** Whether it was not shown yet: of sequences before `newest` all were, of that itself those in `known`. */
+  isFresh({ trade_id: id, sequence }) {
+    const own = Number(sequence);
+    if (own < this.newest || (own === this.newest && this.known.has(id))) return false;
+    if (own > this.newest) [this.newest, this.known] = [own, new Set()];
+    this.known.add(id);
+    return true;
   }
 
   readLines() {

@@ -334,6 +334,25 @@ def test_without_websocket_the_market_comes_over_http(http: httpx.Client, opened
     expect(page.locator("#asks tr").last).not_to_contain_text("77")
 
 
+def test_trades_of_one_command_that_come_again_are_shown_once(
+    http: httpx.Client, opened: Opener
+) -> None:
+    """The page lists the newest hundred, and the stream begins with all of the newest command."""
+    sell = {"client_id": "many", "instrument": "SOL-USD", "side": "sell", "type": "limit"}
+    for price, count in ((500, 400), (501, 100)):
+        orders = [sell | {"price": price, "quantity": 1}] * count
+        http.post("/orders/batch", json={"orders": orders}).raise_for_status()
+    buy = {"instrument": "SOL-USD", "side": "buy", "type": "limit", "price": 501}
+    http.post("/orders", json=buy | {"client_id": "one", "quantity": 500}).raise_for_status()
+    page = opened("/#SOL-USD")
+    shown = page.locator("#trades tr")
+    expect(shown.first).to_contain_text("501")
+    for order in (sell | {"price": 502}, buy | {"price": 502, "client_id": "one"}):
+        http.post("/orders", json=order | {"quantity": 1}).raise_for_status()
+    expect(shown.first).to_contain_text("502")
+    expect(shown.nth(1)).to_contain_text("501")
+
+
 def test_copy_of_a_book_takes_nothing_that_does_not_fit(opened: Opener) -> None:
     outcome = opened().evaluate(
         """async () => {
