@@ -30,9 +30,11 @@ To the client, each with `type` and `timestamp`:
   sent; or what came before `sequence` was lost, and the client has to read it elsewhere.
 
 `previous_sequence` is the sequence of the channel's update before. One greater than what a client
-has seen means that it missed something: it subscribes again with `from_sequence` (inclusive: what
-comes twice has a `trade_id`, or order and sequence, that it knows), or for `depth` without, and is
-sent a snapshot. `orderbook` and `ticker` are whole states, of which some may be left out.
+has seen means that it missed something: it subscribes again with `from_sequence` (inclusive), or
+for `depth` without, and is sent a snapshot. All frames of one command have its `sequence`, those
+after the first as `previous_sequence` too, and all of them come again: a trade that a client has
+is told by its `trade_id`, and an order as it stands may be shown again. `orderbook` and `ticker`
+are whole states, of which some may be left out.
 """
 
 import json

@@ -9,7 +9,7 @@ into messages, and a message costs a join and a header of its own.
 - A record's entries are cut into pieces of at most `PIECE_BYTES` (one entry may be larger). A piece
   says up to which sequence the stream is complete with it: within a command that fills several
   pieces that is the sequence before, so a resume from there repeats some of the command's events,
-  recognisable by (sequence, index), and never leaves one out.
+  recognisable by sequence, index and order, and never leaves one out.
 - The first message is empty and says where the stream starts. When a reader has taken all that was
   published, its message says so: its sequence is the last one published, whatever the filter.
 - Resuming reads the journal until only `NEAR_SEQUENCES` are left, joins the group at that moment,

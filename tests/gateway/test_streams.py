@@ -11,8 +11,11 @@ import pytest
 from gateway.route_table import json_route
 from gateway.routes import json_routes
 from tests.gateway.door import Market, decimal, refusal_of
+from tests.gateway.websocket_client import client_of
 
 Line = dict[str, Any]
+MANY = 6_000
+"""Trades of one command: twice what a line holds."""
 
 
 @contextmanager
@@ -30,6 +33,32 @@ def trade(market: Market, price: float) -> Line:
     (made,) = market.placed("buy", 1, price)["trades"]
     shown: Line = made
     return shown
+
+
+def resting(market: Market, count: int) -> int:
+    """Many small sell orders; the sequence of the last."""
+    sell = {
+        "client_id": f"{market.prefix}S",
+        "instrument": market.instrument,
+        "side": "sell",
+        "type": "limit",
+        "price": 100,
+        "quantity": 1,
+    }
+    reply: dict[str, Any] = {}
+    for _ in range(count // 1_000):
+        reply = market.http.post("/orders/batch", json={"orders": [sell] * 1_000}).json()
+    return int(reply["results"][-1]["sequence"])
+
+
+def whole(stream: Iterator[Line], count: int) -> list[Line]:
+    """The next lines that have trades, until there are as many."""
+    told: list[Line] = []
+    while sum(len(line["trades"]) for line in told) < count:
+        line = next(stream)
+        if line["trades"]:
+            told.append(line)
+    return told
 
 
 def test_trades_as_they_happen(market: Market) -> None:
@@ -74,6 +103,48 @@ def test_trades_from_a_sequence_on(market: Market) -> None:
     after = str(int(made[-1]["sequence"]) + 1)
     with lines(market, "/market/trades/stream", from_sequence=after) as stream:
         assert next(stream)["trades"] == []
+
+
+def test_a_command_with_more_trades_than_a_line(market: Market) -> None:
+    """Only its last line counts it; who resumes before that drops what he has, by `trade_id`."""
+    before = resting(market, MANY)
+    with lines(market, "/market/trades/stream") as stream:
+        next(stream)
+        market.placed("buy", MANY)
+        told = whole(stream, MANY)
+    assert len(told) > 1
+    assert {line["sequence"] for line in told[:-1]} == {str(before)}
+    assert {line["previous_sequence"] for line in told} == {str(before)}
+    assert {made["sequence"] for line in told for made in line["trades"]} == {str(before + 1)}
+    assert told[-1]["sequence"] == str(before + 1)
+    assert [made["trade_id"] for line in told for made in line["trades"]] == [
+        f"T{before + 1}-{index}" for index in range(1, MANY + 1)
+    ]
+
+    known = {made["trade_id"] for made in told[0]["trades"]}
+    after = str(int(told[0]["sequence"]) + 1)
+    with lines(market, "/market/trades/stream", from_sequence=after) as stream:
+        again = [made for line in whole(stream, MANY) for made in line["trades"]]
+    assert [made for made in again if made["trade_id"] not in known] == [
+        made for line in told[1:] for made in line["trades"]
+    ]
+
+
+def test_a_websocket_cut_within_a_command_is_resumed_with_all_of_it(market: Market) -> None:
+    before = resting(market, MANY)
+    with client_of(str(market.http.base_url)) as client:
+        market.placed("buy", MANY)
+        client.subscribe(market.instrument, "trades", from_sequence=before)
+        first = [client.until("trades") for _ in range(MANY // 2)]
+    assert {frame["sequence"] for frame in first} == {str(before + 1)}
+    assert {frame["previous_sequence"] for frame in first[1:]} == {str(before + 1)}
+    with client_of(str(market.http.base_url)) as client:
+        client.subscribe(market.instrument, "trades", from_sequence=first[-1]["sequence"])
+        again = [client.until("trades")["data"] for _ in range(MANY)]
+        assert client.next()["type"] == "resumed"
+    known = {frame["data"]["trade_id"] for frame in first}
+    missing = [made["trade_id"] for made in again if made["trade_id"] not in known]
+    assert missing == [f"T{before + 1}-{index}" for index in range(MANY // 2 + 1, MANY + 1)]
 
 
 def test_a_book_as_it_changes(market: Market) -> None:
