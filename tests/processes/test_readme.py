@@ -18,6 +18,7 @@ from typing import IO
 
 import pytest
 
+from server.rpc.server import SERVICES
 from server.settings import Settings
 from tests.running import EXCHANGE, free_port, until
 
@@ -257,6 +258,10 @@ def test_the_verbs_that_it_names_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for verb in re.findall(r"^make (\w+)", "".join(blocks("bash")), re.MULTILINE):
         assert re.search(rf"^{verb}:", makefile, re.MULTILINE), verb
+
+
+def test_it_names_every_service_of_grpc() -> None:
+    assert [name for name in SERVICES if f"`{name.rpartition('.')[2]}`" not in README] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
