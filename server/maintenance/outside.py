@@ -28,6 +28,8 @@ BEHIND_S: Final = 1.0
 TICK_S: Final = 0.25
 NOTES_MAX: Final = 400
 """Notes of the durable sequence: at least 100 s."""
+PROBLEM_CHARS_MAX: Final = 200
+"""The length of a reported problem; a longer one is cut, as a sentence for people may be."""
 NAMES: Final = ("postgres", "kafka", "redis")
 
 

@@ -8,12 +8,12 @@ from server.core.events import InstrumentSet
 from server.core.instruments import Instrument
 from server.core.rejects import RejectReason
 from server.maintenance.followers import SNAPSHOTS, FollowerRefused, FollowerRegistry, Snapshot
+from server.maintenance.outside import PROBLEM_CHARS_MAX
 from server.rpc import parse, present
 from server.rpc.calls import Calls
 from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject, not_followed, refuse
 from server.rpc.journal_stream import JournalStreams
-from server.rpc.part_service import PROBLEM_CHARS_MAX
 from server.rpc.request_ids import request_id
 from server.rpc.settlement import SettlementCalls
 from server.rpc.snapshots import create_snapshot

@@ -3,13 +3,11 @@
 from typing import Final
 
 from exchange.v1 import part_service_pb2 as messages
-from server.maintenance.outside import OutsideParts
+from server.maintenance.outside import PROBLEM_CHARS_MAX, OutsideParts
 from server.rpc.context import Context
 
 REPORTS_MAX: Final = 16
 """The reports of one message that are looked at: several times the parts that there are."""
-PROBLEM_CHARS_MAX: Final = 200
-"""The length of a report's problem; a longer one is cut, as a sentence for people may be."""
 
 
 class PartService:

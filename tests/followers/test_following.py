@@ -18,7 +18,7 @@ from server.followers.journal_reader import Progress, Reached
 from server.followers.kafka import KafkaFollower
 from server.followers.postgres import PostgresFollower
 from server.journal.record import BATCH, Record, encode
-from server.rpc.part_service import PROBLEM_CHARS_MAX
+from server.maintenance.outside import PROBLEM_CHARS_MAX
 
 BEGINS = "after_sequence 0 lies before the journal that is kept, which begins with sequence 900"
 GONE = f"{BEGINS}: start from there, or afresh"

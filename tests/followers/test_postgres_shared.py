@@ -9,8 +9,8 @@ import pytest
 
 from server.followers.following import FollowerStopped, Following
 from server.followers.postgres import PostgresFollower
+from server.maintenance.outside import PROBLEM_CHARS_MAX
 from server.outage_lines import reason
-from server.rpc.part_service import PROBLEM_CHARS_MAX
 from tests.followers.test_postgres import records, write
 from tests.journal.site import Site, settings, trade
 from tests.rpc.served import serving

@@ -22,8 +22,8 @@ from exchange.v1.order_service_pb2 import (
 from exchange.v1.types_pb2 import ORDER_STATUS_OPEN, REJECT_REASON_RECORD_DAMAGED, Refusal
 from server.journal.record import decode_frame
 from server.journal.refusals import RecordDamaged
+from server.maintenance.outside import PROBLEM_CHARS_MAX
 from server.rpc.errors import journal_damaged, sentence
-from server.rpc.part_service import PROBLEM_CHARS_MAX
 from tests.rpc.served import BUY, SELL, Failure, Served, info_of, order, refused, until, value
 
 pytestmark = pytest.mark.asyncio
