@@ -6,6 +6,11 @@ own for what never reaches the engine. A call of its own gets it as a status wit
 is known, retry_after_s as metadata, numbers in the field's own unit. A reply of many outcomes holds
 it as a `Refusal`. The sentence is the same in both: it names field, limit and value, prices and
 quantities as decimals, and says what to do.
+
+`refuse` ends a call with `status_of` a refusal; `refusal` writes it into a reply of many outcomes.
+Both read its rule in `RULES`, tell programs its `field_of`, `limit_of` and value `as_sent`, and
+people its `sentence`. The HTTP door (`http/calls.py`) says it in the words of JSON: `json_status`
+is `status_of` the refusal `in_json` and `in_decimals`, with `json_sentence` as its message.
 """
 
 import re
@@ -328,13 +333,13 @@ def sentence(refused: Refused) -> str:
     field = field_of(refused)
     return RULES[refused.reason].sentence.format(
         field=field.removesuffix("_e8"),
-        value=_shown(field, in_words(refused).value),
-        limit=_printable(_plain(field, _told(field, refused.limit))),
+        value=_shown(field, as_sent(refused).value),
+        limit=_printable(_plain(field, _limit_in_decimals(field, refused.limit))),
         retry_after_s=retry_after_s_of(refused),
     )
 
 
-def in_words(refused: Refused) -> Refused:
+def as_sent(refused: Refused) -> Refused:
     """Give the refusal with a truth as it is sent, which is a number in the core."""
     is_truth = refused.field == "post_only" and isinstance(refused.value, int)
     return refused._replace(value="true") if is_truth else refused
@@ -378,7 +383,7 @@ def refusal(refused: Refused, into: types_pb2.Refusal) -> None:
     into.message = sentence(refused)
     into.field = field_of(refused)
     into.limit = limit_of(refused)
-    into.value = str(in_words(refused).value)[:VALUE_CHARACTERS_MAX]
+    into.value = str(as_sent(refused).value)[:VALUE_CHARACTERS_MAX]
     into.retry_safe = rule.retry_safe
     into.retry_after_s = retry_after_s_of(refused)
 
@@ -392,7 +397,7 @@ def status_of(refused: Refused) -> Status:
         metadata={
             "field": field_of(refused),
             "limit": limit_of(refused),
-            "value": str(in_words(refused).value)[:VALUE_CHARACTERS_MAX],
+            "value": str(as_sent(refused).value)[:VALUE_CHARACTERS_MAX],
             "retry_safe": "true" if rule.retry_safe else "false",
         },
     )
@@ -471,7 +476,7 @@ def _plain(field: str, value: str | int) -> str:
     return decimal_text(value) if isinstance(value, int) and field.endswith("_e8") else str(value)
 
 
-def _told(field: str, limit: str | int) -> str | int:
+def _limit_in_decimals(field: str, limit: str | int) -> str | int:
     """Write the numbers of a limit in words as decimals, where the field's unit is 10^-8."""
     if isinstance(limit, int) or not field.endswith("_e8"):
         return limit

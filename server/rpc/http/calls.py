@@ -13,9 +13,9 @@ from server.rpc.errors import (
     VALUE_CHARACTERS_MAX,
     EdgeReason,
     Refused,
+    as_sent,
     end,
     in_decimals,
-    in_words,
     sentence,
     status_of,
 )
@@ -49,20 +49,20 @@ class HttpCalls(Calls):
     """Calls whose refusals name the fields, words and decimals of the JSON request."""
 
     async def refuse(self, context: Context, refused: Refused) -> NoReturn:
-        await end(context, told(refused))
+        await end(context, json_status(refused))
 
 
-def told(refused: Refused) -> Status:
+def json_status(refused: Refused) -> Status:
     """Say why a command is refused, in the words of the request."""
     if isinstance(refused.value, Given):
         refused = refused.value.refusal
-    refused = worded(refused)
+    refused = in_json(refused)
     status = status_of(in_decimals(refused))
-    status.message = message_of(refused)
+    status.message = json_sentence(refused)
     return status
 
 
-def worded(refused: Refused) -> Refused:
+def in_json(refused: Refused) -> Refused:
     """Give a refusal's numbers, times, truths and places as JSON has them."""
     if refused.field == "time_in_force" and isinstance(refused.value, int):
         return refused._replace(value=TIMES_IN_FORCE.of[refused.value])
@@ -71,10 +71,10 @@ def worded(refused: Refused) -> Refused:
         return refused._replace(field=name, value=time_text(refused.value))
     if refused.field == "after_sequence" and isinstance(refused.value, int):
         return refused._replace(field="from_sequence", value=refused.value + 1)
-    return in_words(refused)
+    return as_sent(refused)
 
 
-def message_of(refused: Refused) -> str:
+def json_sentence(refused: Refused) -> str:
     """Write the sentence of this door."""
     template = SENTENCES.get(refused.reason)
     if template is None:

@@ -16,7 +16,7 @@ from server.history.reader import History
 from server.rpc.context import Context
 from server.rpc.errors import EdgeReject, Refused
 from server.rpc.http import parse, present
-from server.rpc.http.calls import HttpCalls, told
+from server.rpc.http.calls import HttpCalls, json_status
 from server.rpc.http.encoded_depth import encoded_depth
 from server.rpc.market_view import LEVELS_DEFAULT
 from server.rpc.past import Past
@@ -55,7 +55,7 @@ class HttpOrders:
         for outcome in await self._calls.commit_all(commands, context):
             into = reply.results.add()
             if isinstance(outcome, Refused):
-                status = told(outcome)
+                status = json_status(outcome)
                 into.error = into.message = status.message
                 into.code = status.code
                 into.details.extend(status.details)
