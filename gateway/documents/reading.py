@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.documents.contract import GRPC_PACKAGE, Contract, Enum, Field, Message, Method
 from gateway.documents.examples import BASE
+from gateway.documents.numbers import IN_REPLIES, IN_REQUESTS, NUMBERS
 
 
 def page(title: str, contents: list[tuple[str, str]], *parts: str) -> str:
@@ -64,10 +65,11 @@ def rows(entries: list[tuple[str, str, str]]) -> str:
 def http_page(openapi: dict[str, Any]) -> str:
     """Write the page `/docs`."""
     schemas = openapi["components"]["schemas"]
-    contents = []
+    contents = [("Numbers", "Numbers")]
     parts = [
         f"<p>{text(openapi['info']['description'])}</p>",
         f"<p>The examples call <code>{BASE}</code>: put the address of your exchange there.</p>",
+        numbers_text(),
     ]
     for tag in openapi["tags"]:
         parts.append(f"<h2>{escape(tag['name'])}</h2><p>{text(tag['description'])}</p>")
@@ -81,6 +83,19 @@ def http_page(openapi: dict[str, Any]) -> str:
         contents.append((name, name))
         parts.append(schema_text(name, schema))
     return page("Exchange: HTTP", contents, *parts)
+
+
+def numbers_text() -> str:
+    """Write the table of what each figure is."""
+    lines = "".join(
+        f'<tr><th scope="row">{each.kind}</th><td>{each.form}</td>'
+        f"<td>{text(', '.join(f'`{field}`' for field in each.fields))}. {text(each.note)}</td></tr>"
+        for each in NUMBERS
+    )
+    return (
+        f'<section id="Numbers"><h2>Numbers</h2><p>{text(IN_REQUESTS)}</p><p>{IN_REPLIES}</p>'
+        f'<div class="scroll" tabindex="0"><table>{lines}</table></div></section>'
+    )
 
 
 def operation_text(verb: str, path: str, operation: dict[str, Any]) -> str:
