@@ -24,7 +24,13 @@ from tests.running import EXCHANGE, free_port, until
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ("README.md", "CHANGELOG.md", "deploy/OPERATING.md", "server/DECISIONS.md")
+DOCUMENTS = (
+    "README.md",
+    "CHANGELOG.md",
+    "deploy/OPERATING.md",
+    "server/DECISIONS.md",
+    "gateway/DECISIONS.md",
+)
 LISTED = ("--cached", "--others", "--exclude-standard")
 SET_UP_S = 300.0
 COMMAND_S = 60.0
@@ -264,12 +270,21 @@ def test_it_names_every_service_of_grpc() -> None:
     assert [name for name in SERVICES if f"`{name.rpartition('.')[2]}`" not in README] == []
 
 
+def anchors(document: Path) -> set[str]:
+    """What links into a document may name: its headings, as pages of Markdown spell them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_files_that_a_document_names_are_there(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     beside = (ROOT / document).parent
-    linked = [link.partition("#")[0] for link in re.findall(r"\]\(([^):]+)\)", text)]
-    assert [link for link in linked if not (beside / link).exists()] == []
+    for link in re.findall(r"\]\(([^):]+)\)", text):
+        path, _, anchor = link.partition("#")
+        target = beside / path if path else ROOT / document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
     named = re.findall(r"`([a-z_]+(?:/[a-z_0-9]+)+\.(?:py|md|toml|yml|yaml|conf|book))`", text)
     assert [path for path in named if not (ROOT / path).exists()] == []
 
