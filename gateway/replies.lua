@@ -19,8 +19,7 @@ local function repeat_message_as_error(handle)
   -- own errors have their fields in another order and have `error` already.
   local message = string.match(text, '^{"code":%d+,"message":(".-"),"details":%[')
   if not message then return end
-  local length = body:setBytes('{"error":' .. message .. ',' .. string.sub(text, 2))
-  handle:headers():replace("content-length", tostring(length))
+  body:setBytes('{"error":' .. message .. ',' .. string.sub(text, 2))
 end
 
 local function show_rate_limits(handle)
@@ -38,10 +37,7 @@ end
 
 local function say_that_it_ended(handle)
   handle:headers():replace(":status", "503")
-  handle:headers():replace("grpc-status", "14")
-  handle:headers():remove("grpc-message")
-  local length = handle:body():setBytes(ENDED)
-  handle:headers():replace("content-length", tostring(length))
+  handle:body():setBytes(ENDED)
 end
 
 -- HTTP/1.1 sends none to HEAD; HTTP/2 would.

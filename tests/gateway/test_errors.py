@@ -189,10 +189,11 @@ def test_the_path_says_which_order(market: Market, method: str, path: str, name:
         assert market.get_order(order_id)["status"] == "open"
 
 
-def test_the_path_says_whose_positions(http: httpx.Client) -> None:
-    response = http.get("/market/positions/a?client_id=b")
+@pytest.mark.parametrize("again", ["client_id=b", "client_id=", "client_id", "a=b&client_id"])
+def test_the_path_says_whose_positions(http: httpx.Client, again: str) -> None:
+    response = http.get(f"/market/positions/a?{again}")
     assert response.status_code == 400
-    assert "client_id" in error_of(response)["message"]
+    assert "the query parameter client_id is in the path" in error_of(response)["message"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ ORDER = b'"client_id":"a","side":"buy","type":"limit","price":1,"quantity":1'
         (b"{" + ORDER + b",}", f"byte {len(ORDER) + 3}"),
         (b'{"x":[1,2,],' + ORDER + b"}", "byte 11"),
         (b'{"x":"\\q",' + ORDER + b"}", "byte 7"),
+        (b'{"x":"\\v",' + ORDER + b"}", "byte 7"),
         (b'{"x":"\\u12g4",' + ORDER + b"}", "byte 7"),
+        (b'{"x":"\\u123",' + ORDER + b"}", "byte 7"),
         (b'{"x":"a\nb",' + ORDER + b"}", "byte 8"),
         (b'{"x":5.,' + ORDER + b"}", "byte 7"),
         (b'{"x":.5,' + ORDER + b"}", "byte 6"),
@@ -144,6 +146,7 @@ def test_a_value_of_another_kind_refuses_only_its_own_order_of_a_batch(
 @pytest.mark.parametrize(
     ("path", "body", "why"),
     [
+        ("/orders", '{"client_id":5,"side":true}', 'client_id "5" is not a string'),
         ("/orders/batch", '{"orders":{}}', 'orders "{}" is not a list'),
         ("/orders/batch", '{"orders":5}', 'orders "5" is not a list'),
         ("/orders/any/cancel", '{"client_id":5}', 'client_id "5" is not a string'),

@@ -248,11 +248,14 @@ def test_the_server_is_told_a_callers_own_deadline_and_no_other(starter: Starter
 
 
 class Cancelling(grpc.GenericRpcHandler):
-    """A server that is healthy, and cancels every call as gRPC itself does: without a word."""
+    """A server that is healthy, and cancels every call as gRPC itself does: without a word. Some
+    it had begun to answer."""
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         def answer(_request: bytes, context: Any) -> bytes:
             if not details.method.startswith("/grpc.health."):
+                if details.method.endswith("/ListOrders"):
+                    context.send_initial_metadata(())
                 context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
             return HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString()
 
@@ -278,6 +281,7 @@ def test_a_call_that_grpc_cancelled_is_told_as_one_of_unknown_outcome(starter: S
             error = error_of(response)
             assert (error["code"], error["details"]) == (14, [])
             assert "is unknown: repeat it with the same idempotency_key" in error["message"]
+            assert not response.headers.keys() & {"grpc-status", "grpc-message"}
         assert client.head("/orders").status_code == 503
     server.stop(None).wait()
 
