@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import itertools
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -192,6 +192,39 @@ def test_settled_at_once_from_many_sides_it_is_settled_once(
         assert found[0][1] == folded(site, FIRST)[0]
 
     asyncio.run(run())
+
+
+def test_one_day_is_settled_at_a_time_and_the_follower_drops_no_trades_meanwhile(
+    site: Site, whole: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_whole_day = settlement._first_whole_day
+    under_way: list[int] = [0]
+
+    async def looked_into(connection: object, begins_ns: int) -> date | None:
+        under_way.append(under_way[-1] + 1)
+        dropping = await asyncpg.connect(whole)
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            async with dropping.transaction():
+                await dropping.execute("LOCK TABLE trades NOWAIT")
+        await dropping.close()
+        await asyncio.sleep(0.05)
+        first = await first_whole_day(connection, begins_ns)
+        under_way.append(under_way[-1] - 1)
+        return first
+
+    monkeypatch.setattr(settlement, "_first_whole_day", looked_into)
+
+    async def settled(settlements: Settlements, day: date) -> None:
+        async with settlements.settled(day, site.engine.sequence) as (done, _):
+            assert done.day == day
+
+    async def run() -> None:
+        settlements = Settlements(whole)
+        days = (FIRST, FIRST + timedelta(days=1))
+        await asyncio.gather(*(settled(settlements, day) for day in days))
+
+    asyncio.run(run())
+    assert under_way == [0, 1, 0, 1, 0]
 
 
 def test_however_many_ask_few_connections_are_taken(site: Site, whole: str) -> None:

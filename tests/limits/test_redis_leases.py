@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from server.delays import FIRST_S, Delays
 from server.limits import redis_leases
 from server.limits.leases import LeasedLimiter
 from server.limits.limiter import limiters
-from server.limits.redis_leases import PREFIX, RedisLeases
+from server.limits.redis_leases import FRONT_ENDS, PREFIX, SCRIPT, RedisLeases
 from server.outage_lines import LINES_MAX
 from server.settings import RateLimits
 from tests.followers.redis_site import Site
@@ -165,6 +166,7 @@ async def test_nothing_is_said_of_a_redis_that_starts_meanwhile(
 ) -> None:
     front = FrontEnd("redis://127.0.0.1:1")
     front.leases.start()
+    assert not front.leases.shared, "until it is heard of"
     await until(lambda: front.leases.failures >= 2)
     assert front.said == []
     monkeypatch.setattr(redis_leases, "STARTING_S", 0.0)
@@ -173,7 +175,17 @@ async def test_nothing_is_said_of_a_redis_that_starts_meanwhile(
 
 
 @pytest.mark.asyncio
-async def test_one_that_comes_and_goes_is_not_told_of_for_ever(redis: Site) -> None:
+async def test_one_that_comes_and_goes_is_not_told_of_for_ever(
+    redis: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    class Noted(Delays):
+        def next_s(self) -> float:
+            waits.append(super().next_s())
+            return waits[-1]
+
+    monkeypatch.setattr(redis_leases, "Delays", Noted)
     async with front_ends(redis, 1) as [front]:
         with redis.client() as client:
             for outage in range(1, LINES_MAX):
@@ -181,6 +193,7 @@ async def test_one_that_comes_and_goes_is_not_told_of_for_ever(redis: Site) -> N
                 await until(lambda: front.leases.failures >= outage and front.leases.shared)  # noqa: B023
         assert len(front.said) == LINES_MAX
         assert "no more is said" in front.said[-1]
+    assert max(waits) <= FIRST_S, "each time it is back soon"
 
 
 @pytest.mark.asyncio
@@ -213,6 +226,60 @@ async def test_paused_killed_and_emptied_it_keeps_limiting(
             client.script_flush()
         assert await working <= LIMITS.orders_per_s * (1 + time.monotonic() - began)
         await until(lambda: front.leases.shared)
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("patient")
+async def test_who_goes_is_forgotten_and_who_is_left_has_a_whole_burst_again(redis: Site) -> None:
+    async with front_ends(redis, 2) as [first, second]:
+        await second.leases.stop()
+        assert not second.leases.shared
+        await until(lambda: first.is_ready(alone=True))
+    with redis.client() as client:
+        assert client.exists(FRONT_ENDS)
+        await until(lambda: not client.exists(FRONT_ENDS))
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("patient")
+async def test_more_than_one_call_takes_is_asked_for_in_calls_one_after_the_other(
+    redis: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_leases, "HEARTBEAT_S", 60.0)
+    monkeypatch.setattr(redis_leases, "HOLDERS_MAX", 3)
+    async with front_ends(redis, 1) as [front]:
+        asked: list[int] = []
+        wishes = front.leases._wishes
+
+        def noted() -> object:
+            found = wishes()
+            asked.append(len(found))
+            return found
+
+        monkeypatch.setattr(front.leases, "_wishes", noted)
+        for limiter in (front.orders, front.limiters["cancels"]):
+            limiter.join(0)
+            for number in range(4):
+                assert not limiter.take({f"client {number}": 1}).retry_after_ns
+        await until(lambda: sum(asked) >= 8)
+        assert asked[:3] == [3, 3, 2]
+
+
+def test_the_script_leases_whole_units_and_no_more_than_there_is(redis: Site) -> None:
+    """Of 10 a second 5.5 are known to be charged, and 4.5 left."""
+    redis.flush()
+    with redis.client() as client:
+        answer = client.eval(SCRIPT, 2, FRONT_ENDS, f"{PREFIX}a", "x", 10**6, 10, 550_000, 0, 10)
+    assert answer == [1, 1, 4, 950_000]
+
+
+def test_what_is_charged_stays_where_the_clock_of_redis_is_set_back(redis: Site) -> None:
+    redis.flush()
+    with redis.client() as client:
+        hour_s = client.time()[0] + 3_600
+        client.hset(f"{PREFIX}a", mapping={"used": "5", "at": str(hour_s * 10**6)})
+        answer = client.eval(SCRIPT, 2, FRONT_ENDS, f"{PREFIX}a", "x", 10**6, 10, 0, 1, 2)
+    assert answer == [1, 1, 2, 800_000]
 
 
 @pytest.mark.asyncio

@@ -12,7 +12,7 @@ from server.exits import Exit
 from tests.processes.invariants import assert_kept
 from tests.processes.load import MixedLoad, repeat, sequence_of
 from tests.processes.tracer import attached
-from tests.running import Running, Starter, is_there, until
+from tests.running import Running, Starter, free_port, is_there, until
 
 GONE_S = 1.0
 
@@ -67,6 +67,24 @@ def test_failed_call_ends_the_server(
         until(lambda: not is_there(server.pid), GONE_S, "the end of the server")
         figures(f"fault {fault}: {assert_gone_and_kept(starter, server, load, began)}")
     assert sign.read_text() == f"{error}\n", "what failed was tried again"
+
+
+@pytest.mark.parametrize(
+    ("call", "code"), [("fdatasync", Exit.APPEND_FAILED), ("write", Exit.DISK_FULL)]
+)
+def test_a_call_that_fails_at_the_start_is_told_before_anybody_is_served(
+    starter: Starter, tmp_path: Path, call: str, code: int
+) -> None:
+    server, _ = starter.server()
+    assert server.terminate() == 0
+    sign = tmp_path / "sign"
+    sign.touch()
+    places = ("--data-dir", str(starter.data_dir), "--grpc-port", str(free_port()))
+    module = "tests.processes.failing_disk"
+    again = starter.run("server", *places, module=module, FAILING_DISK=str(sign), FAILING_CALL=call)
+    assert again.wait() == code, again.lines
+    assert again.line("exchange: the journal can't be written"), again.lines
+    assert starter.server()[0].terminate() == 0
 
 
 def test_sync_failed_by_the_kernel_ends_the_server(

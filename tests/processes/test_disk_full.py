@@ -48,6 +48,7 @@ def assert_health(http: str, status: int, journal: str) -> None:
             found = httpx.get(f"{http}/healthz", timeout=5)
         except httpx.TransportError:
             return False  # The gateway is starting.
+        assert "x-exchange-http-status" not in found.headers, "it is between server and gateway"
         checks = found.json().get("checks", {})
         return (found.status_code, checks.get("journal")) == (status, journal)
 
