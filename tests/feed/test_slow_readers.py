@@ -7,9 +7,11 @@ import grpc
 import psutil
 import pytest
 
+from exchange.v1.market_data_pb2 import StreamOrderBookRequest, StreamTickerRequest
 from exchange.v1.order_service_pb2 import StreamOrderEventsRequest
 from server.core.commands import PlaceOrder
 from server.core.types import BUY, IOC, LIMIT, SELL
+from server.feed.resume import CHUNK_BYTES
 from tests.feed.market import BTC, Market, running, seconds, until
 from tests.feed.truth import Collector, info_of, order_events_of
 
@@ -95,6 +97,30 @@ async def test_cut_reader_who_goes_without_reading_frees_its_place(tmp_path: Pat
         assert len(readers.open) == 1
         slow.cancel()
         await until(lambda: not readers.open)
+
+
+async def test_who_goes_is_woken_no_more(tmp_path: Path) -> None:
+    async with running(tmp_path) as market:
+        stub = market.data()
+        streams = (
+            stub.StreamOrderBook(StreamOrderBookRequest(instrument=BTC)),
+            stub.StreamTicker(StreamTickerRequest(instrument=BTC)),
+        )
+        for stream in streams:
+            await seconds(stream.read())
+        woken = market.feed._depth(BTC).readers
+        assert len(woken) == len(streams)
+        for stream in streams:
+            stream.cancel()
+        await until(lambda: not woken)
+
+
+async def test_what_is_read_of_the_past_at_once_is_about_a_message(tmp_path: Path) -> None:
+    async with running(tmp_path) as market:
+        await flood(market, 10 * CHUNK_BYTES)
+        past = market.feed.orders.past(("", ""), 0)
+        pieces = await past.chunk(market.sequencer.durable_sequence)
+        assert CHUNK_BYTES <= sum(len(each.data) for each in pieces) <= 2 * CHUNK_BYTES
 
 
 async def test_readers_of_one_connection_share_a_bound(tmp_path: Path) -> None:

@@ -187,6 +187,8 @@ def test_recent_counts_are_those_of_the_last_minute(*, stamps_go_on: bool) -> No
         last = min(each + 1, RECENT_S)
         assert (done.recent_orders, done.recent_trades) == (4 * last, 2 * last)
     assert activity.recent_seconds == RECENT_S
+    now_ns += SECOND_NS
+    assert activity.of(BTC)[3:] == (4 * (RECENT_S - 1), 2 * (RECENT_S - 1))
     now_ns += 2 * RECENT_S * SECOND_NS
     assert activity.of(BTC)[3:] == (0, 0)
     assert activity.of(ETH).orders == 0
