@@ -33,6 +33,12 @@ async def test_what_redis_refused_is_published_when_it_is_opened_again(
         assert (await follower.open()).sequence == 3
         assert listener.get_message(timeout=5) is not None
         assert client.hget("exchange:feed", "sequence") == b"3"
+        await follower.close()
+        await follower.open()
+        client.publish(CHANNEL, "what comes next")
+        heard = listener.get_message(timeout=5)
+        assert heard is not None
+        assert heard["data"] == b"what comes next"
     await follower.close()
 
 

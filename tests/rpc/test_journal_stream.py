@@ -106,6 +106,10 @@ async def test_a_follower_that_comes_and_goes_is_not_told_of_each_time(
     await until(lambda: told == ["follower connected"])
     call.cancel()
     await until(lambda: told[1:] == ["follower gone"])
+    with served.exchange.followers.following("tape"):
+        pass
+    await asyncio.sleep(0.03)
+    assert told[2:] == []
 
 
 async def test_the_journal_as_it_comes_and_never_before_it_is_durable(served: Served) -> None:
