@@ -93,6 +93,20 @@ async def test_a_record_larger_than_the_bound_makes_nobody_slow() -> None:
         assert second.reader.ended is not None
 
 
+async def test_what_may_wait_beyond_the_bound_is_of_the_first_record_until_all_is_taken() -> None:
+    readers = Readers(LIMITS, 0, 0)
+    async with stuck(readers, "a") as (slow,):
+        slow.reader.put([piece(180), piece(20)])
+        slow.reader.take(180)
+        for _ in range(2):
+            slow.reader.put([piece(101)])
+        slow.reader.put([piece(78)])
+        assert (slow.reader.bytes_waiting, readers.cut_count) == (300, 0)
+        slow.reader.put([piece(1)])
+        slow.reader.put([piece(1)])
+        assert slow.reader.ended is not None
+
+
 async def test_what_may_wait_beyond_the_bound_of_a_connection_goes_with_the_record() -> None:
     """Taken or cut, it is no more room for the others."""
     readers = Readers(LIMITS, 0, 0)
@@ -185,6 +199,19 @@ async def test_what_comes_and_a_time_of_quiet_end_the_wait() -> None:
     reader.put([piece(1)])
     async with asyncio.timeout(20):
         await news
+    reader.close()
+
+
+async def test_a_time_of_quiet_begins_with_each_wait() -> None:
+    clock = asyncio.get_running_loop().time
+    reader = QueueReader(Readers(FeedLimits(heartbeat_ms=50), 0, 0), "a")
+    news = asyncio.create_task(reader.news())
+    await asyncio.sleep(0.03)
+    reader.wake()
+    await news
+    began = clock()
+    await reader.news()
+    assert clock() - began > 0.045
     reader.close()
 
 

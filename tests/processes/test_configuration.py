@@ -198,6 +198,7 @@ def test_wrong_option_or_variable_is_named(
         (f"http_port = {'9' * 5_000}", "is not TOML"),
         (f"host = {'[' * 5_000}", "is not TOML"),
         ('[journal]\narchive_dir = "~nobody-here"', "journal.archive_dir is '~nobody-here'"),
+        ('[journal]\nretention = "archive"', "journal.archive_dir is ''"),
         ("htp_port = 1", "htp_port is not a setting"),
         ("http_port = true", "http_port is True"),
         ("http_port = 3000.0", "http_port is 3000.0"),
@@ -220,14 +221,24 @@ def test_wrong_option_or_variable_is_named(
         ('[[instruments]]\nname = "A-B"\ntick = "0.000000001"', "at most 8 decimals"),
         ('[[instruments]]\nname = "A-B"\nprice_max = "92233720368.54775808"', "92233720368.54"),
         ('[[instruments]]\nname = "A-B"\ntaker_fee = "1.1"', "from -1 to 1"),
+        ('[[instruments]]\nname = "A-B"\ntaker_fee = "0.0000001"', "at most 6 decimals"),
         ('[[instruments]]\nname = "A-B"\nself_trade_prevention = "x"', "one of none, cancel_n"),
         ('[[instruments]]\nname = "A-B"\nprice_min = "3"\nprice_max = "2"', "which is 2"),
+        ('[[instruments]]\nname = "A-B"\nquantity_min = "3"\nquantity_max = "2"', "which is 2"),
     ],
 )
 def test_wrong_file_is_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigurationWrong) as wrong:
         load({"config": write(tmp_path, text)}, {})
     assert says in str(wrong.value)
+
+
+def test_two_values_of_which_neither_is_greater_are_taken(tmp_path: Path) -> None:
+    grpc = "[grpc]\ndeadline_s = 7\ndeadline_max_s = 7\n"
+    instrument = '[[instruments]]\nname = "A-B"\nprice_min = "2"\nprice_max = "2"'
+    settings = load({"config": write(tmp_path, grpc + instrument)}, {})
+    assert settings.grpc.deadline_s == settings.grpc.deadline_max_s == 7
+    assert settings.instruments[0].price_min_e8 == settings.instruments[0].price_max_e8
 
 
 def test_quiet_streams_are_not_taken_for_lost(tmp_path: Path) -> None:
