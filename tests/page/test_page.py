@@ -364,6 +364,8 @@ def test_copy_of_a_book_takes_nothing_that_does_not_fit(opened: Opener) -> None:
           const delta = {type: "delta", bids: [level(0.2, 1)], asks: [level(0.3, 0)],
             previousSequence: "5", sequence: "7",
             checksum: sum("20000000:100000000,10000000:200000000|")};
+          const change = {...delta, bids: [level(0.1, 3)], asks: [],
+            checksum: sum("10000000:300000000|30000000:100000000")};
           const after = (...messages) => {
             const book = new Book();
             return messages.map((message) => book.apply(message));
@@ -371,7 +373,9 @@ def test_copy_of_a_book_takes_nothing_that_does_not_fit(opened: Opener) -> None:
           return {
             check: sum("123456789"),
             fits: after(snapshot, delta),
+            changed: after(snapshot, change),
             gap: after(snapshot, {...delta, previousSequence: "6"}),
+            again: after(snapshot, {...delta, previousSequence: "4"}),
             corrupt: after(snapshot, {...delta, bids: [level(0.2, 2)]}, delta),
             early: after(delta),
           };
@@ -380,7 +384,9 @@ def test_copy_of_a_book_takes_nothing_that_does_not_fit(opened: Opener) -> None:
     assert outcome == {
         "check": 0xE3069283,
         "fits": [True, True],
+        "changed": [True, True],
         "gap": [True, False],
+        "again": [True, False],
         "corrupt": [True, False, False],
         "early": [False],
     }

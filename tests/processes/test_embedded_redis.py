@@ -53,7 +53,7 @@ def test_single_variables_make_an_address() -> None:
     assert load({}, variables).redis_url == "redis://:p%40%2F@[::1]:6379/2"
     assert load({}, {"REDIS_HOST": "r", "REDIS_PORT": "7"}).redis_url == "redis://r:7/0"
     assert load({}, {**variables, "REDIS_URL": "redis://a"}).redis_url == "redis://a"
-    for wrong in ({"REDIS_PORT": "70000"}, {"REDIS_DB": "-1"}):
+    for wrong in ({"REDIS_PORT": "70000"}, {"REDIS_PORT": "0"}, {"REDIS_DB": "-1"}):
         with pytest.raises(ConfigurationWrong, match=f"variable {next(iter(wrong))}"):
             load({}, {**variables, **wrong})
 
