@@ -7,7 +7,7 @@ import pytest
 from websockets.protocol import State
 
 from gateway.websocket import outgoing
-from gateway.websocket.frames import Frame
+from gateway.websocket.frames import TEXT, Frame, framed
 from gateway.websocket.outgoing import (
     PAST_BYTES_MAX,
     STATE_WAIT_S,
@@ -100,6 +100,19 @@ def test_deltas_past_the_bound_become_a_snapshot() -> None:
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("size", "head"),
+    [
+        (125, b"\x81\x7d"),
+        (126, b"\x81\x7e\0\x7e"),
+        (65_535, b"\x81\x7e\xff\xff"),
+        (65_536, b"\x81\x7f\0\0\0\0\0\x01\0\0"),
+    ],
+)
+def test_a_frame_says_how_long_it_is(size: int, head: bytes) -> None:
+    assert framed(TEXT, bytes(size)) == head + bytes(size)
+
+
 @pytest.mark.parametrize("reads_again", [True, False])
 def test_events_past_the_bound_end_the_connection(
     monkeypatch: pytest.MonkeyPatch, reads_again: bool
@@ -114,6 +127,7 @@ def test_events_past_the_bound_end_the_connection(
                 outgoing.send(numbered("event", number))
                 assert outgoing.waiting_bytes <= WAITING_BYTES_MAX + 2 * len(LARGE)
             assert outgoing.cut
+            assert not outgoing._events, "nobody will be sent them"
             if reads_again:
                 wire.paused = False
                 wire.on_room()
