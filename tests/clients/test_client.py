@@ -7,12 +7,13 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
 
 from clients.client import ExchangeClient
+from clients.connection import Connection
 from clients.decimals import NumberInvalidError
 from clients.errors import OutcomeUnknownError, RefusedError, UnavailableError
 from clients.fields import FieldInvalidError
@@ -323,3 +324,17 @@ async def test_order_event_stream(exchange: ExchangeClient) -> None:
     assert (filled.kind, filled.order_id, filled.order) == (OrderEventKind.FILLED, "b", None)
     assert filled.trade is not None
     assert filled.trade.trade_id == "T9-1"
+
+
+async def test_what_takes_long_has_a_time_of_its_own() -> None:
+    times: list[float] = []
+
+    async def call(_: str, /, *, timeout: float) -> str:
+        times.append(timeout)
+        return "answered"
+
+    connection = Connection("127.0.0.1:1", Retries(attempt_s=5.0, overall_s=15.0))
+    for attempt_s in (30.0, None):
+        assert await connection.read(cast("Any", call), "asked", attempt_s) == "answered"
+    assert times == [30.0, 5.0]
+    await connection.close()

@@ -9,9 +9,12 @@ from typing import Any, cast
 import grpc
 import pytest
 
-from clients.errors import UnavailableError
+from clients.errors import RefusedError, UnavailableError
+from exchange.http.v1.order_service_pb2 import PlaceOrderRequest
+from gateway.websocket.errors import ended
 from gateway.websocket.frames import Frame
 from gateway.websocket.open_channels import Channels
+from gateway.websocket.requests import message_of
 from gateway.websocket.session import Calls, Session
 from tests.gateway.test_websocket_limits import HANDSHAKE, TEXT, Served, frame, run, until_error
 
@@ -65,6 +68,27 @@ def test_commands_are_those_of_the_address_that_the_gateway_saw(
     run(test, connection)
     named = (*caller, ("x-request-id", "mine"))
     assert connection.passed == dict.fromkeys(("PlaceOrder", "CancelOrder", "ReplaceOrder"), named)
+
+
+def test_what_the_gateway_says_to_the_server_nobody_else_may_say() -> None:
+    """Over HTTP it is refused; here it is a field that nobody knows."""
+    message = message_of({"client_id": "a", "unreadable": {"field": "b"}}, PlaceOrderRequest())
+    assert message == PlaceOrderRequest(client_id="a")
+
+
+def test_a_start_that_is_refused_is_told_in_words_of_frames() -> None:
+    refused = RefusedError(
+        "after_sequence 9 is ahead, the last is 5: send that",
+        code=grpc.StatusCode.INVALID_ARGUMENT,
+        reason="CURSOR_INVALID",
+        field="after_sequence",
+        limit="5",
+        value="9",
+    )
+    told = ended("trades:BTC-USD", refused)
+    assert told["error"] == "from_sequence 10 is ahead, the last is 5: send that"
+    (detail,) = told["details"]
+    assert (detail["metadata"]["field"], detail["metadata"]["value"]) == ("from_sequence", "10")
 
 
 @pytest.mark.parametrize(
