@@ -210,6 +210,14 @@ def test_other_machines_are_refused(host: str) -> None:
         require_loopback(host)
 
 
+def test_the_times_of_answers_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clients.flow.tally.ANSWERS_MAX", 2)
+    tally = Tally()
+    for answer_ms in (1.0, 2.0, 3.0):
+        tally.count([], answer_ms)
+    assert tally.answers_ms == [1.0, 2.0]
+
+
 def test_an_instrument_without_a_trade_is_told_too() -> None:
     tally = Tally(instruments={"SOL-USD": Traded()})
     assert tally.lines()[-1] == "SOL-USD: 0 trades, quantity 0, notional 0.00, last none"

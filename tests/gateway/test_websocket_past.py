@@ -1,19 +1,25 @@
 """The past of a channel: sent before its subscriber joins, with nothing missing between the two."""
 
 import asyncio
+import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
+import grpc
 import pytest
 
 from clients.types import TradesMessage
 from gateway.websocket.event_channels import TradesChannel
 from gateway.websocket.frames import Frame
-from gateway.websocket.outgoing import PAST_BYTES_MAX, WAITING_BYTES_MAX
+from gateway.websocket.open_channels import Channels
+from gateway.websocket.outgoing import PAST_BYTES_MAX, WAITING_BYTES_MAX, Outgoing, Writer
+from gateway.websocket.session import Calls, Session
 from tests.gateway.test_websocket_channels import (
     INSTRUMENT,
     SECONDS,
     Exchange,
+    Wire,
     begun,
     run,
     trade,
@@ -39,6 +45,66 @@ def test_a_long_past_is_sent_no_faster_than_it_is_read() -> None:
             wire.on_room()
             await wire.until("resumed")
             assert len(wire.frames()) == 5_001
+        task.cancel()
+
+    run(test)
+
+
+def test_who_is_sent_nothing_of_his_past_yet_resumes_with_all_of_it() -> None:
+    async def test() -> None:
+        channel = TradesChannel(cast("Any", Exchange()), INSTRUMENT)
+        async with wired() as (_, outgoing):
+            past = asyncio.create_task(channel.catch_up(outgoing, 4))
+            await asyncio.sleep(0.01)
+            assert outgoing.pasts == {channel.name: 5}
+            past.cancel()
+
+    run(test)
+
+
+def test_a_past_ends_with_the_connection_that_it_is_for() -> None:
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, trades(11, 10))
+        link = cast("Any", SimpleNamespace(address="", channel=grpc.aio.insecure_channel("x")))
+        async with wired() as (_, outgoing):
+            all_channels = Channels(cast("Any", exchange))
+            session = Session(outgoing, all_channels, Calls(link), "")
+            wish = {"type": "subscribe", "channels": ["trades"], "from_sequence": 5}
+            await session.take(json.dumps(wish))
+            (past,) = session._catching_up.values()
+            session.close()
+            await asyncio.wait([past], timeout=SECONDS)
+            assert past.cancelled()
+            await all_channels.close()
+        await link.channel.close()
+
+    run(test)
+
+
+def test_one_command_of_very_many_trades_makes_nobody_slow_who_reads() -> None:
+    class Reading(Wire):
+        """Whose room is full after each write, until the client has read it."""
+
+        def write(self, data: bytes) -> None:
+            super().write(data)
+            self.paused = True
+            asyncio.get_running_loop().call_soon(self._read)
+
+        def _read(self) -> None:
+            self.paused = False
+            self.on_room()
+
+    async def test() -> None:
+        exchange, wire = Exchange(), Reading()
+        channel = TradesChannel(cast("Any", exchange), INSTRUMENT)
+        exchange.told(None, trades(1, 0))
+        task = await begun(channel)
+        outgoing = Outgoing(cast("Any", wire), Writer())
+        channel.subscribers.add(outgoing)
+        exchange.told(None, trades(1, 5_000))
+        await wire.until("trades", 5_000)
+        assert len(wire.written) > 4 * WAITING_BYTES_MAX
         task.cancel()
 
     run(test)
