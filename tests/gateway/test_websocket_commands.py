@@ -14,7 +14,7 @@ from exchange.http.v1.order_service_pb2 import PlaceOrderRequest
 from gateway.websocket.errors import ended
 from gateway.websocket.frames import Frame
 from gateway.websocket.open_channels import Channels
-from gateway.websocket.requests import message_of
+from gateway.websocket.requests import message_of, parsed
 from gateway.websocket.session import Calls, Session
 from tests.gateway.test_websocket_limits import HANDSHAKE, TEXT, Served, frame, run, until_error
 
@@ -68,6 +68,23 @@ def test_commands_are_those_of_the_address_that_the_gateway_saw(
     run(test, connection)
     named = (*caller, ("x-request-id", "mine"))
     assert connection.passed == dict.fromkeys(("PlaceOrder", "CancelOrder", "ReplaceOrder"), named)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ('{"type":"order","type":"limit"}', "limit"),
+        ('{"type":"order","type":"limit","order_type":"market"}', "market"),
+        ('{"order_type":"market","type":"order","type":"limit"}', "market"),
+        ('{"type":"limit"}', "limit"),
+        ('{"type":"market","order_type":"limit"}', "limit"),
+    ],
+)
+def test_the_type_of_an_order_is_said_without_a_doubt_or_by_the_last_type(
+    text: str, kind: str
+) -> None:
+    frame = parsed(text)
+    assert (frame["type"], frame["order_type"]) == ("order", kind)
 
 
 def test_what_the_gateway_says_to_the_server_nobody_else_may_say() -> None:

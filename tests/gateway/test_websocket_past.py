@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -62,22 +64,72 @@ def test_who_is_sent_nothing_of_his_past_yet_resumes_with_all_of_it() -> None:
     run(test)
 
 
+@asynccontextmanager
+async def asking(exchange: Exchange) -> AsyncIterator[tuple[Wire, Session]]:
+    """A session of a client."""
+    link = cast("Any", SimpleNamespace(address="", channel=grpc.aio.insecure_channel("x")))
+    async with wired() as (wire, outgoing):
+        all_channels = Channels(cast("Any", exchange))
+        session = Session(outgoing, all_channels, Calls(link), "")
+        yield wire, session
+        session.close()
+        await all_channels.close()
+    await link.channel.close()
+
+
+async def subscribe(session: Session, from_sequence: int | None, *kinds: str) -> None:
+    wish = {"type": "subscribe", "channels": kinds or ["trades"], "from_sequence": from_sequence}
+    await session.take(json.dumps(wish))
+
+
 def test_a_past_ends_with_the_connection_that_it_is_for() -> None:
     async def test() -> None:
         exchange = Exchange()
         exchange.told(None, trades(11, 10))
-        link = cast("Any", SimpleNamespace(address="", channel=grpc.aio.insecure_channel("x")))
-        async with wired() as (_, outgoing):
-            all_channels = Channels(cast("Any", exchange))
-            session = Session(outgoing, all_channels, Calls(link), "")
-            wish = {"type": "subscribe", "channels": ["trades"], "from_sequence": 5}
-            await session.take(json.dumps(wish))
+        async with asking(exchange) as (_, session):
+            await subscribe(session, 5)
             (past,) = session._catching_up.values()
             session.close()
             await asyncio.wait([past], timeout=SECONDS)
             assert past.cancelled()
-            await all_channels.close()
-        await link.channel.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("before", [3, None], ids=["in the past", "in the present"])
+def test_who_asks_for_another_past_is_sent_that_alone(before: int | None) -> None:
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, trades(11, 10))
+        async with asking(exchange) as (wire, session):
+            await subscribe(session, before)
+            await subscribe(session, 5)
+            exchange.told(2, trades(3, 11))
+            exchange.told(None, trades(11, 11))
+            await asyncio.sleep(0.01)
+            exchange.told(4, trades(5, 11))
+            await wire.until("resumed")
+            exchange.told(None, trades(12, 12))
+            sent = await wire.until("trades", 8)
+            assert [int(frame["sequence"]) for frame in sent] == list(range(5, 13))
+
+    run(test)
+
+
+def test_as_many_channels_as_a_connection_may_have_are_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.websocket.session.SUBSCRIPTIONS_MAX", 1)
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, trades(11, 10))
+        async with asking(exchange) as (wire, session):
+            await subscribe(session, None, "trades")
+            await wire.until("subscribed")
+            await subscribe(session, None, "trades", "orders")
+            (error,) = await wire.until("error")
+            assert error["error"].startswith("channels would be 2 on this connection, at most 1")
 
     run(test)
 
