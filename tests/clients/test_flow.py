@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from clients.client import ExchangeClient
-from clients.errors import RefusedError
+from clients.errors import ExchangeError, RefusedError
 from clients.flow import options as flow_options
 from clients.flow.market import OPENING_ORDERS, RESTING_MAX, Market, Resting
 from clients.flow.plan import Mix, Plan
@@ -95,6 +95,9 @@ def test_the_price_drifts_and_stays_within_reach() -> None:
         seen.add(drifting.fair_price)
     assert len(seen) > 100
     assert Decimal(35_000) <= min(seen) <= max(seen) <= Decimal(140_000)
+    for steps, bound in ((1e9, 140_000), (-1e9, 35_000)):
+        drifting._shift(steps)
+        assert drifting.fair_price == bound
 
 
 def test_the_mean_rate_is_the_one_asked_for() -> None:
@@ -164,6 +167,15 @@ def test_an_order_that_has_ended_is_forgotten_and_one_that_could_not_move_is_not
         refused = RefusedError("no", code=grpc.StatusCode.ABORTED, reason=reason)
         drawing.settle(ReplaceOrder(order_id, price="1"), refused)
     assert list(drawing.resting) == ["x-1"]
+
+
+def test_what_was_answered_may_be_changed_again() -> None:
+    drawing = market(1)
+    rests(drawing, 2)
+    drawing._asked.update(("x-0", "x-1"))
+    refused = RefusedError("no", code=grpc.StatusCode.ABORTED, reason="POST_ONLY_WOULD_CROSS")
+    drawing.settle(ReplaceOrder("x-0", price="1"), refused)
+    assert drawing._asked == {"x-1"}
 
 
 def parsed(line: str) -> argparse.Namespace:
@@ -319,6 +331,23 @@ async def test_it_goes_on_after_a_killed_server(starter: Starter) -> None:
     tally = await running
     assert tally.reconnects == 1, "not how often it was tried"
     assert await book_sizes(address) == (0, 0)
+
+
+@pytest.mark.asyncio
+async def test_it_gives_up_where_no_server_comes_back(
+    starter: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clients.flow.trading.GIVE_UP_S", 0.2)
+    server, address = starter.server()
+    shown = asyncio.Event()
+    running = asyncio.create_task(
+        trade(address, Plan(seconds=60), asyncio.Event(), lambda _: shown.set())
+    )
+    async with asyncio.timeout(30):
+        await shown.wait()
+        server.kill()
+        with pytest.raises(ExchangeError):
+            await running
 
 
 def exchange_flow(starter: Starter, address: str, *options: str) -> Running:
