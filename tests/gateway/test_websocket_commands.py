@@ -24,15 +24,16 @@ class Refusing:
 
     address = ""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
         self.channel = self
+        self.error = error or UnavailableError("refused", code=grpc.StatusCode.UNAVAILABLE)
         self.passed: dict[str, tuple[tuple[str, str], ...]] = {}
 
     def unary_unary(self, path: str, **_: object) -> Callable[..., Coroutine[Any, Any, None]]:
         async def call(_: object, timeout: float, metadata: tuple[tuple[str, str], ...]) -> None:
             assert timeout
             self.passed[path.rpartition("/")[2]] = metadata
-            raise UnavailableError("refused", code=grpc.StatusCode.UNAVAILABLE)
+            raise self.error
 
         return call
 
@@ -85,6 +86,20 @@ def test_the_type_of_an_order_is_said_without_a_doubt_or_by_the_last_type(
 ) -> None:
     frame = parsed(text)
     assert (frame["type"], frame["order_type"]) == ("order", kind)
+
+
+def test_a_command_without_an_answer_may_have_been_carried_out() -> None:
+    """Whatever became of it, a client hears of it under the name that he gave, or its beginning."""
+    nothing = grpc.aio.Metadata()
+    lost = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, "Socket closed")
+    sent: list[Frame] = []
+    outgoing, none = cast("Any", SimpleNamespace(send=sent.append)), cast("Any", None)
+    session = Session(outgoing, Channels(none), Calls(cast("Any", Refusing(lost))), "")
+    wish = {"type": "cancel", "order_id": "o", "request_id": "n" * 200}
+    asyncio.run(session.take(json.dumps(wish)))
+    (told,) = (json.loads(each.plain[each.plain.index(b"{") :]) for each in sent)
+    assert (told["code"], told["request_id"]) == (14, "n" * 100)
+    assert "it may have been applied" in told["error"]
 
 
 def test_what_the_gateway_says_to_the_server_nobody_else_may_say() -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import grpc
 import pytest
 
+from clients.errors import RefusedError
 from clients.types import TradesMessage
 from gateway.websocket.event_channels import TradesChannel
 from gateway.websocket.frames import Frame
@@ -104,6 +105,8 @@ def test_who_asks_for_another_past_is_sent_that_alone(before: int | None) -> Non
         async with asking(exchange) as (wire, session):
             await subscribe(session, before)
             await subscribe(session, 5)
+            await asyncio.sleep(0.01)
+            assert len(session._catching_up) == 1
             exchange.told(2, trades(3, 11))
             exchange.told(None, trades(11, 11))
             await asyncio.sleep(0.01)
@@ -112,6 +115,35 @@ def test_who_asks_for_another_past_is_sent_that_alone(before: int | None) -> Non
             exchange.told(None, trades(12, 12))
             sent = await wire.until("trades", 8)
             assert [int(frame["sequence"]) for frame in sent] == list(range(5, 13))
+
+    run(test)
+
+
+def test_who_leaves_within_a_past_is_sent_no_more_of_it() -> None:
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, trades(11, 10))
+        async with asking(exchange) as (wire, session):
+            await subscribe(session, 5)
+            (past,) = session._catching_up.values()
+            await session.take('{"type":"unsubscribe","channels":["trades"]}')
+            await wire.until("unsubscribed")
+            await asyncio.wait([past], timeout=SECONDS)
+            assert past.cancelled()
+
+    run(test)
+
+
+def test_a_past_that_is_refused_ends_the_subscription() -> None:
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, trades(11, 10))
+        exchange.told(4, RefusedError("it is gone", code=grpc.StatusCode.OUT_OF_RANGE))
+        async with asking(exchange) as (wire, session):
+            await subscribe(session, 5)
+            (error,) = await wire.until("error")
+            assert (error["error"], error["channel"]) == ("it is gone", "trades:BTC-USD")
+            assert not session.subscribed
 
     run(test)
 
