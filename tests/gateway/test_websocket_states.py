@@ -1,4 +1,4 @@
-"""Channels of a state, on a book and a market that do what a test wants of them."""
+"""Channels of a state, and a connection, on books and clocks that do what a test wants."""
 
 import asyncio
 import json
@@ -7,14 +7,29 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
+import pytest
+from websockets.asyncio.server import ServerConnection
+from websockets.frames import Frame as WireFrame
+from websockets.frames import Opcode
 
+from clients.errors import RefusedError
 from clients.mirror import BookMirror
+from gateway.websocket import state_channels
+from gateway.websocket.figures import Counts
 from gateway.websocket.frames import Frame, ticker_json
+from gateway.websocket.link import FRAMES_PER_SECOND_CLOSE, POLICY, Link
 from gateway.websocket.open_channels import Channels
 from gateway.websocket.session import Calls, Session
 from gateway.websocket.state_channels import DepthChannel, TickerChannel
 from tests.clients.book_messages import BookServer
-from tests.gateway.test_websocket_channels import INSTRUMENT, Exchange, run, ticker_at, wired
+from tests.gateway.test_websocket_channels import (
+    INSTRUMENT,
+    Exchange,
+    begun,
+    run,
+    ticker_at,
+    wired,
+)
 
 
 def test_the_book_that_another_channel_is_made_of_stays_as_long_as_that() -> None:
@@ -35,6 +50,9 @@ def test_the_book_that_another_channel_is_made_of_stays_as_long_as_that() -> Non
             assert all_channels.open() == {"orderbook": 1, "depth": 1}
             told(book.change(1, {5: 1}))
             assert (await wire.until("orderbook", 2))[1]["data"]["sequence"] == "1"
+            exchange.told(None, RefusedError("it is gone", code=grpc.StatusCode.NOT_FOUND))
+            (error,) = await wire.until("error")
+            assert (error["error"], error["channel"]) == ("it is gone", "orderbook:BTC-USD")
             session.close()
             all_channels.close_unused()
             assert not all_channels.open()
@@ -42,6 +60,45 @@ def test_the_book_that_another_channel_is_made_of_stays_as_long_as_that() -> Non
             await link.channel.close()
 
     run(test)
+
+
+def test_a_ticker_that_is_told_again_goes_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_channels, "STATE_S", 0.0)
+
+    async def test() -> None:
+        exchange = Exchange()
+        channel = TickerChannel(cast("Any", exchange), INSTRUMENT)
+        exchange.told(None, ticker_at(1))
+        task = await begun(channel)
+        async with wired() as (wire, outgoing):
+            channel.subscribers.add(outgoing)
+            exchange.told(None, ticker_at(1))
+            await asyncio.sleep(0.01)
+            assert outgoing._states == {}
+            exchange.told(None, ticker_at(2))
+            (frame,) = await wire.until("ticker")
+            assert (frame["previous_sequence"], frame["sequence"]) == ("1", "2")
+        task.cancel()
+
+    run(test)
+
+
+def test_frames_are_counted_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ServerConnection, "process_event", lambda *_: None)
+    now, ended = 1_000.0, []
+    link = Link.__new__(Link)
+    link.counts, link._second, link._frames = Counts(), 0.0, 0
+    link.loop = cast("Any", SimpleNamespace(time=lambda: now))
+    link.transport = cast("Any", SimpleNamespace(get_write_buffer_size=lambda: 0))
+    monkeypatch.setattr(link, "end", lambda code, _: ended.append(code))
+    for _ in range(3):
+        for _ in range(FRAMES_PER_SECOND_CLOSE):
+            link.process_event(WireFrame(Opcode.PING, b""))
+        now += 1
+    assert ended == []
+    for _ in range(FRAMES_PER_SECOND_CLOSE + 2):
+        link.process_event(WireFrame(Opcode.PING, b""))
+    assert ended == [POLICY]
 
 
 def test_nothing_of_a_channel_comes_once_it_was_left() -> None:
