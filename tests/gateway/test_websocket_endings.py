@@ -1,9 +1,21 @@
-"""How connections of the bridge end, and what is counted of that."""
+"""Which connections the bridge lets in, how they end, and what is told of that."""
+
+import asyncio
 
 import pytest
 
+from gateway.websocket import bridge as bridges
 from gateway.websocket import link as links
-from tests.gateway.test_websocket_limits import CLOSE, PING, Served, fill, frame, gone, run
+from tests.gateway.test_websocket_limits import (
+    CLOSE,
+    HANDSHAKE,
+    PING,
+    Served,
+    fill,
+    frame,
+    gone,
+    run,
+)
 
 
 def test_who_is_closed_and_does_not_go_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,5 +55,34 @@ def test_who_went_is_not_watched_any_more() -> None:
         going.writer.transport.abort()
         await gone(here, 0)
         assert outgoing.link._stalled is None
+
+    run(test)
+
+
+def test_refused_handshakes_are_told_of_together_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, object]] = []
+    monkeypatch.setattr(bridges, "SWEEP_S", 0.01)
+    monkeypatch.setattr(bridges, "tell", lambda _, **fields: told.append(fields))
+
+    async def test(here: Served) -> None:
+        sweeping = asyncio.create_task(here.bridge.sweep())
+        for count in (2, 1):
+            here.bridge.counts.refused["path"] += count
+            await asyncio.sleep(0.05)
+        sweeping.cancel()
+        assert told == [{"path": 2}, {"path": 1}]
+
+    run(test)
+
+
+def test_as_many_as_may_be_there_are_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridges, "CONNECTIONS_MAX", 1)
+
+    async def test(here: Served) -> None:
+        await here.connect()
+        another = await here.connect(HANDSHAKE[:-1])
+        another.writer.write(HANDSHAKE[-1:])
+        assert (await another.reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 ")
+        assert here.bridge.counts.refused == {"limit": 1}
 
     run(test)
