@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from websockets.frames import Opcode
 
 from clients.errors import RefusedError
 from clients.mirror import BookMirror
+from clients.types import Ticker
 from gateway.websocket import state_channels
 from gateway.websocket.figures import Counts
 from gateway.websocket.frames import Frame, ticker_json
@@ -24,12 +26,67 @@ from gateway.websocket.state_channels import DepthChannel, TickerChannel
 from tests.clients.book_messages import BookServer
 from tests.gateway.test_websocket_channels import (
     INSTRUMENT,
+    ONE,
     Exchange,
+    at,
     begun,
     run,
-    ticker_at,
     wired,
 )
+
+
+def ticker_at(sequence: int) -> Ticker:
+    nothing = dict.fromkeys(("bid", "ask", "open_price", "high_price", "low_price"))
+    return Ticker(
+        **nothing,
+        instrument=INSTRUMENT,
+        last_price=Decimal(sequence),
+        change=Decimal(0),
+        volume=ONE,
+        notional=ONE,
+        trade_count=1,
+        sequence=sequence,
+        time=at(sequence),
+    )
+
+
+def test_ticker_is_the_newest_however_many_there_were() -> None:
+    """What is not read as it comes would wait in the connection to the server, and grow old."""
+
+    async def test() -> None:
+        exchange = Exchange()
+        channel = TickerChannel(cast("Any", exchange), INSTRUMENT)
+        exchange.told(None, ticker_at(1))
+        task = await begun(channel)
+        async with wired() as (wire, outgoing):
+            channel.subscribers.add(outgoing)
+            exchange.told(None, *map(ticker_at, range(2, 1_000)))
+            first, *others = await wire.until("ticker")
+            assert first["data"]["last"] == 999
+            assert others == []
+            assert exchange.streams[None].empty()
+        task.cancel()
+
+    run(test)
+
+
+def test_ticker_tells_of_a_day_that_ended_without_a_command() -> None:
+    """The trades of the last 24 hours pass out of it, at the same sequence."""
+
+    async def test() -> None:
+        exchange = Exchange()
+        channel = TickerChannel(cast("Any", exchange), INSTRUMENT)
+        traded = ticker_at(1)
+        exchange.told(None, traded)
+        task = await begun(channel)
+        async with wired() as (wire, outgoing):
+            channel.subscribers.add(outgoing)
+            exchange.told(None, traded, replace(traded, volume=Decimal(0), trade_count=0))
+            (quiet,) = await wire.until("ticker")
+            assert (quiet["data"]["trade_count"], quiet["sequence"]) == (0, "1")
+        task.cancel()
+
+    run(test)
 
 
 def test_the_book_that_another_channel_is_made_of_stays_as_long_as_that() -> None:
