@@ -155,6 +155,9 @@ def trade_json(trade: Trade) -> dict[str, Any]:
         "quantity": number(trade.quantity),
         "timestamp": time_text(trade.time),
         "sequence": str(trade.sequence),
+        "side": str(trade.aggressor_side),
+        "maker_fee": number(trade.maker_fee),
+        "taker_fee": number(trade.taker_fee),
     }
 
 

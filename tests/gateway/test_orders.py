@@ -66,6 +66,9 @@ def test_partial_fill_shows_trades_and_book(market: Market) -> None:
         "quantity": 0.1,
         "timestamp": reply["order"]["updated_at"],
         "sequence": reply["sequence"],
+        "side": "buy",
+        "maker_fee": 0,
+        "taker_fee": 0,
     }
     assert reply["orderbook"]["bids"] == [{"price": 70151, "quantity": 0.15, "cumulative": 0.15}]
     stored = market.http.get(f"/orders/{resting['order_id']}").json()

@@ -88,17 +88,26 @@ def placed(
 
 
 def trade(into: types_pb2.Trade, sequence: int, index: int, time_ns: int, traded: Traded) -> None:
-    """Show a trade by its two sides."""
+    """Show a trade by its two sides; unpacked whole, like an order."""
+    (
+        into.instrument, price_e8, quantity_e8, side,
+        maker_order_id, _, _, _, _, _, maker_fee_e8,
+        taker_order_id, _, _, _, _, _, taker_fee_e8,
+    ) = traded  # fmt: skip
     into.trade_id = f"T{sequence}-{index}"
-    if traded.aggressor_side == BUY:
-        into.buy_order_id, into.sell_order_id = traded.taker_order_id, traded.maker_order_id
+    if side == BUY:
+        into.buy_order_id, into.sell_order_id = taker_order_id, maker_order_id
     else:
-        into.buy_order_id, into.sell_order_id = traded.maker_order_id, traded.taker_order_id
-    into.instrument = traded.instrument
-    into.price = double_of(traded.price_e8)
-    into.quantity = double_of(traded.quantity_e8)
+        into.buy_order_id, into.sell_order_id = maker_order_id, taker_order_id
+    into.price = double_of(price_e8)
+    into.quantity = double_of(quantity_e8)
     into.timestamp = time_text(time_ns)
     into.sequence = sequence
+    into.side = SIDES.of[side]
+    if maker_fee_e8:
+        into.maker_fee = double_of(maker_fee_e8)
+    if taker_fee_e8:
+        into.taker_fee = double_of(taker_fee_e8)
 
 
 def depth(into: Any, engine: Engine, instrument: str, levels: int) -> None:
