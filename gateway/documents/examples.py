@@ -42,7 +42,7 @@ HTTP_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "GetOrder": {"parameters": {"order_id": "docs-1"}},
     "ListOrders": {"parameters": {"client_id": "alice", "status": "partially_filled"}},
     "GetOrderBook": {"parameters": {"instrument": "BTC-USD", "levels": "10"}},
-    "ListTrades": {"parameters": {"instrument": "BTC-USD", "limit": "50"}},
+    "ListTrades": {"parameters": {"instrument": "BTC-USD", "client_id": "alice", "limit": "50"}},
     "GetBestQuotes": {"parameters": {"instrument": "BTC-USD"}},
     "GetTicker": {"parameters": {"instrument": "BTC-USD"}},
     "GetStatistics": {"parameters": {"instrument": "BTC-USD"}},

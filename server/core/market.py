@@ -191,12 +191,18 @@ class Market:
         bars = [bar for bar in self.bars if bar.minute > after]
         return summed(bars, self.last_price_e8)
 
-    def newest_trades(self, limit: int, before: tuple[int, int] | None) -> list[RecentTrade]:
-        """Newest first, from just before this (sequence, index)."""
+    def newest_trades(
+        self, limit: int, before: tuple[int, int] | None, client_id: str = ""
+    ) -> list[RecentTrade]:
+        """Newest first, from just before this (sequence, index); of one client or, by default, of
+        all."""
         found: list[RecentTrade] = []
         for trade in reversed(self.trades):
             if len(found) >= limit:
                 break
-            if before is None or (trade[0], trade[1]) < before:
+            if before is not None and trade[:2] >= before:
+                continue
+            traded = trade[3]
+            if not client_id or client_id in (traded.maker_client_id, traded.taker_client_id):
                 found.append(trade)
         return found

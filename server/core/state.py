@@ -125,6 +125,12 @@ class ExchangeState:
         accounts = (client.accounts.get(name) for name in self.markets)
         return [each.position() for each in accounts if each is not None and each.traded]
 
+    def has_traded(self, client_id: str, instrument: str) -> bool:
+        """Tell whether the client ever traded in the instrument."""
+        client = self.directory.clients.get(client_id)
+        account = client.accounts.get(instrument) if client is not None else None
+        return account is not None and account.traded
+
     def fee_accounts(self) -> dict[str, int]:
         """What was taken in fees, 10^-8, by currency."""
         return {currency: account.balance_e8 for currency, account in self.fees.items()}

@@ -68,14 +68,20 @@ _ENDED: Final = (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED
 _NEWEST_OF_ID: Final = f"""{_ORDERS}
 WHERE order_id = $2 AND updated_sequence <= $1 AND status NOT IN ('open', 'partially_filled')
 ORDER BY placed_sequence DESC LIMIT 1"""
-_TRADES: Final = """
-SELECT sequence, event_index, time_ns, instrument, (price * 1e8)::bigint,
+_TRADE: Final = """
+    sequence, event_index, time_ns, instrument, (price * 1e8)::bigint,
     (quantity * 1e8)::bigint, aggressor_side = 'sell', maker_order_id, maker_client_id,
     maker_placed_sequence, trunc(maker_fee * 1e8)::text, taker_order_id, taker_client_id,
-    taker_placed_sequence, trunc(taker_fee * 1e8)::text
-FROM trades
-WHERE instrument = $1 AND (sequence, event_index) < ($2, $3)
-ORDER BY sequence DESC, event_index DESC LIMIT $4"""
+    taker_placed_sequence, trunc(taker_fee * 1e8)::text"""
+_BEFORE: Final = "instrument = $1 AND (sequence, event_index) < ($2, $3)"
+_NEWEST: Final = "ORDER BY sequence DESC, event_index DESC LIMIT $4"
+_TRADES: Final = f"SELECT {_TRADE} FROM trades WHERE {_BEFORE} {_NEWEST}"
+# A trade of a client with itself is found twice.
+_TRADES_OF_CLIENT: Final = f"""
+SELECT DISTINCT ON (sequence, event_index) {_TRADE} FROM (
+    (SELECT * FROM trades WHERE maker_client_id = $5 AND {_BEFORE} {_NEWEST}) UNION ALL
+    (SELECT * FROM trades WHERE taker_client_id = $5 AND {_BEFORE} {_NEWEST})) AS found
+{_NEWEST}"""
 # Prices are of 64 bits; sums have no bound, and text is read faster than a decimal.
 _SHOWN: Final = """
     (open * 1e8)::bigint, (high * 1e8)::bigint, (low * 1e8)::bigint, (close * 1e8)::bigint,
@@ -238,13 +244,17 @@ class History:
         return [_order(row) for row in rows if row["created_ns"] > self.whole_after_ns]
 
     async def trades(
-        self, instrument: str, before: tuple[int, int], limit: int
+        self, instrument: str, before: tuple[int, int], limit: int, client_id: str = ""
     ) -> list[RecentTrade]:
-        """Newest first, from before this (sequence, index). Only what a page shows is filled in:
-        references, and how the orders stood, are not kept with trades. None up to `whole_after_ns`,
-        of which some may be missing."""
+        """Newest first, from before this (sequence, index); of a client that traded, or of all.
+        Only what a page shows is filled in: references, and how the orders stood, are not kept with
+        trades. None up to `whole_after_ns`, of which some may be missing."""
+        asked = (instrument, *before, limit)
         async with self._reading(before[0]) as connection:
-            rows = await connection.fetch(_TRADES, instrument, *before, limit)
+            if client_id:
+                rows = await connection.fetch(_TRADES_OF_CLIENT, *asked, client_id)
+            else:
+                rows = await connection.fetch(_TRADES, *asked)
         return [_trade(row) for row in rows if row["time_ns"] > self.whole_after_ns]
 
     async def minutes(

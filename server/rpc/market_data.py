@@ -15,7 +15,7 @@ from server.rpc import market_view as view
 from server.rpc.calls import Calls
 from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
-from server.rpc.parse import trades_before
+from server.rpc.parse import TradesQuery, trades_before
 from server.rpc.past import Past
 from server.rpc.streams import send
 
@@ -85,7 +85,7 @@ class MarketData:
         query = _trades_query(request)
         if isinstance(query, EdgeReject):
             await refuse(context, query)
-        page = await self._past.trades(*query, context)
+        page = await self._past.trades(query, context)
         if page is None:
             await _refuse_unknown(context, query.instrument)
         reply = messages.ListTradesResponse(
@@ -193,10 +193,11 @@ def _book_queries(request: messages.GetOrderBooksRequest) -> list[view.BookQuery
     return queries
 
 
-def _trades_query(request: messages.ListTradesRequest) -> view.TradesQuery | EdgeReject:
+def _trades_query(request: messages.ListTradesRequest) -> TradesQuery | EdgeReject:
     if request.page_size > view.TRADES_MAX:
         return EdgeReject(EdgeReason.TOO_MANY, "page_size", request.page_size, view.TRADES_MAX)
     before = trades_before(request.page_token)
     if isinstance(before, EdgeReject):
         return before
-    return view.TradesQuery(request.instrument, request.page_size or view.TRADES_DEFAULT, before)
+    limit = request.page_size or view.TRADES_DEFAULT
+    return TradesQuery(request.instrument, limit, before, request.client_id)

@@ -34,14 +34,6 @@ class BookQuery(NamedTuple):
     levels: int
 
 
-class TradesQuery(NamedTuple):
-    """Asks for a page of trades, before this (sequence, index)."""
-
-    instrument: str
-    limit: int
-    before: tuple[int, int] | None
-
-
 class _Levels(NamedTuple):
     """Some levels of a book as they were, and encoded."""
 

@@ -169,6 +169,17 @@ def trades_before(token: str) -> tuple[int, int] | EdgeReject | None:
     return int(match[1]), int(match[2])
 
 
+class TradesQuery(NamedTuple):
+    """Asks for a page of an instrument's trades."""
+
+    instrument: str
+    limit: int
+    before: tuple[int, int] | None
+    """A (sequence, index); None for the first page."""
+    client_id: str = ""
+    """Whose trades; empty: all."""
+
+
 def set_instrument(message: market_data_pb2.Instrument) -> SetInstrument:
     """Read a definition; numbers that are not given take their default."""
     return SetInstrument(

@@ -22,7 +22,7 @@ from server.rpc.analytics import INTERVALS_MAX, Analytics, Held, Query
 from server.rpc.calls import Calls
 from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject
-from server.rpc.parse import OrdersQuery
+from server.rpc.parse import OrdersQuery, TradesQuery
 
 T = TypeVar("T")
 
@@ -106,42 +106,54 @@ class Past:
         token = str(page[-1].event.placed_sequence) if more else ""
         return OrdersPage(page, token, sequence)
 
-    async def trades(
-        self,
-        instrument: str,
-        limit: int,
-        before: tuple[int, int] | None,
-        context: Context,
-    ) -> TradesPage | None:
-        """Read a page of a listed instrument's trades, from before this (sequence, index)."""
+    async def trades(self, query: TradesQuery, context: Context) -> TradesPage | None:
+        """Read a page of trades; None where the instrument is not listed."""
+        instrument, limit, before, client_id = query
 
-        def view(engine: Engine) -> tuple[list[RecentTrade], int, bool] | None:
+        def view(engine: Engine) -> tuple[list[RecentTrade], int, tuple[int, int] | None] | None:
             market = engine.markets.get(instrument)
             if market is None:
                 return None
-            found = market.newest_trades(limit + 1, before)
-            return found, engine.sequence, len(market.trades) < TRADES_KEPT
+            found = market.newest_trades(limit + 1, before, client_id)
+            return found, engine.sequence, _forgotten_before(engine, query)
 
         held = await self._calls.read(view, context)
         if held is None:
             return None
-        trades, sequence, whole = held
+        trades, sequence, forgotten = held
         missing = limit + 1 - len(trades)
         more = len(trades) > limit
-        if missing == 1 and not whole and self._history.configured:
-            # All of this page is here; whether another follows is for the next call to find out.
+        if forgotten is not None and self._history.configured and missing > 0:
+            # Where all of this page is here, the next call finds out whether another follows.
             more = True
-        elif missing > 1 and not whole and self._history.configured:
-            earlier = trades[-1][:2] if trades else before
-            assert earlier is not None, "a market whose memory is full has a newest trade"
-            trades += await self._asked(
-                lambda: self._history.trades(instrument, earlier, missing), context
-            )
-            token = "{}-{}".format(*before) if before else ""
-            more = await self._goes_on(trades, limit, token, context)
+            if missing > 1:
+                earlier = min(before or forgotten, forgotten)
+                more = await self._add_earlier(trades, query, earlier, context)
         page = trades[:limit]
         token = "{}-{}".format(*page[-1][:2]) if more else ""
         return TradesPage(page, token, sequence)
+
+    async def _add_earlier(
+        self,
+        found: list[RecentTrade],
+        query: TradesQuery,
+        earlier: tuple[int, int],
+        context: Context,
+    ) -> bool:
+        """Add what history has from before this (sequence, index) to what memory held of a page;
+        tell whether another page follows."""
+        limit = query.limit + 1 - len(found)
+        asked = (query.instrument, earlier, limit, query.client_id)
+        try:
+            found += await self._calls.within(lambda: self._history.trades(*asked), context)
+        except Down as down:
+            # Few of the trades in memory may be this client's, so that no limit fits them: the page
+            # ends with them, and the next one is refused.
+            if query.client_id and found:
+                return True
+            await self._refuse(down, ("", ""), context)
+        token = "{}-{}".format(*query.before) if query.before else ""
+        return await self._goes_on(found, query.limit, token, context)
 
     async def _goes_on(
         self, found: Sequence[Any], limit: int, token: str, context: Context
@@ -227,6 +239,17 @@ def _needs_history(orders: list[PastOrder], query: OrdersQuery, forgotten: int) 
     if len(orders) <= query.limit:
         return True
     return orders[query.limit - 1].event.placed_sequence <= forgotten
+
+
+def _forgotten_before(engine: Engine, query: TradesQuery) -> tuple[int, int] | None:
+    """Tell before which (sequence, index) memory no longer holds trades; None where it holds all
+    that could be asked for."""
+    trades = engine.markets[query.instrument].trades
+    if len(trades) < TRADES_KEPT:
+        return None
+    if query.client_id and not engine.has_traded(query.client_id, query.instrument):
+        return None
+    return trades[0][:2]
 
 
 def _forgotten(engine: Engine) -> int:

@@ -156,6 +156,25 @@ async def test_pages_of_trades(tmp_path: Path) -> None:
             assert (await refused(stub.ListTrades(request)))[0] is grpc.StatusCode.INVALID_ARGUMENT
 
 
+async def test_trades_of_a_client(tmp_path: Path) -> None:
+    async with running(tmp_path) as market:
+        stub = market.data()
+        for maker, taker in (("a", "b"), ("b", "c"), ("c", "a"), ("a", "a")):
+            await market.commit(
+                PlaceOrder(maker, BTC, SELL, LIMIT, E8, E8),
+                PlaceOrder(taker, BTC, BUY, LIMIT, E8, E8),
+            )
+        everything = (await stub.ListTrades(ListTradesRequest(instrument=BTC))).trades
+        own = ListTradesRequest(instrument=BTC, client_id="a")
+        assert list((await stub.ListTrades(own)).trades) == [*everything[:2], everything[3]]
+        own.page_size = 2
+        own.page_token = (await stub.ListTrades(own)).next_page_token
+        assert list((await stub.ListTrades(own)).trades) == [everything[3]]
+        for instrument, client in ((ETH, "a"), (BTC, "nobody"), (BTC, "\0")):
+            request = ListTradesRequest(instrument=instrument, client_id=client)
+            assert not (await stub.ListTrades(request)).trades
+
+
 async def test_ticker(tmp_path: Path) -> None:
     async with running(tmp_path) as market:
         stub = market.data()

@@ -19,7 +19,7 @@ from server.history import reader
 from server.history.reader import Down, History, OfAnother
 from server.history.settlement import Settlements
 from server.rpc.errors import EdgeReject
-from server.rpc.parse import OrdersQuery
+from server.rpc.parse import OrdersQuery, TradesQuery
 from server.rpc.past import Past
 from tests.followers.test_postgres import Fetch
 from tests.history.pooler import pooled
@@ -64,7 +64,7 @@ async def all_trades(past: Past) -> list[RecentTrade]:
     found: list[RecentTrade] = []
     before = None
     while True:
-        page = await past.trades(NAME, 300, before, None)  # type: ignore[arg-type]
+        page = await past.trades(TradesQuery(NAME, 300, before), None)  # type: ignore[arg-type]
         assert page is not None
         found += page.trades
         if not page.next_page_token:
@@ -256,7 +256,7 @@ def test_trades_page_back_to_the_first(site: Written, database: str) -> None:
         ]
         assert {trade[3].price_e8 for trade in found} == {100 * E8}
         assert found[-1][3].quantity_e8 == E8
-        assert await past.trades("X-Y", 1, None, None) is None  # type: ignore[arg-type]
+        assert await past.trades(TradesQuery("X-Y", 1, None), None) is None  # type: ignore[arg-type]
         await history.close()
 
     asyncio.run(run())
@@ -302,14 +302,14 @@ def test_rather_nothing_than_a_short_answer(site: Written, database: str) -> Non
         assert page.next_page_token
         resting = OrdersQuery("a", "", 0, int(OrderStatus.OPEN), 0, 1_000)
         assert len((await past.orders(resting, None)).orders) == (TRADES_KEPT + 200) // 50  # type: ignore[arg-type]
-        recent = await past.trades(NAME, TRADES_KEPT, None, None)  # type: ignore[arg-type]
+        recent = await past.trades(TradesQuery(NAME, TRADES_KEPT, None), None)  # type: ignore[arg-type]
         assert recent is not None
         assert (len(recent.trades), bool(recent.next_page_token)) == (TRADES_KEPT, True)
         behind = History(database)
         with pytest.raises(Refusal, match="behind"):
             await past_of(site.engine, behind).order("s0", None)  # type: ignore[arg-type]
         with pytest.raises(Refusal, match="behind"):
-            await past_of(site.engine, behind).trades(NAME, 1_000, (2_000, 0), None)  # type: ignore[arg-type]
+            await past_of(site.engine, behind).trades(TradesQuery(NAME, 1_000, (2_000, 0)), None)  # type: ignore[arg-type]
         # What memory holds needs no history.
         newest = site.engine.orders(limit=1)[0].order_id
         found = await past_of(site.engine, behind).order(newest, None)  # type: ignore[arg-type]
@@ -341,7 +341,7 @@ def test_lists_go_back_as_far_as_the_tables_are_whole_then_are_refused(
                 token = page.next_page_token
         with refusals(refused):
             while not trades or token:
-                found = await past.trades(NAME, 300, before, None)  # type: ignore[arg-type]
+                found = await past.trades(TradesQuery(NAME, 300, before), None)  # type: ignore[arg-type]
                 assert found is not None
                 trades += [each[0] for each in found.trades]
                 before, token = found.trades[-1][:2], found.next_page_token
@@ -386,7 +386,7 @@ def test_tables_of_another_exchange_answer_nothing(site: Written, filled: str) -
         for asked in (
             past.order("s0", None),  # type: ignore[arg-type]
             past.orders(OrdersQuery("a", "", 0, 0, 0, 1_000), None),  # type: ignore[arg-type]
-            past.trades(NAME, 9, (300, 0), None),  # type: ignore[arg-type]
+            past.trades(TradesQuery(NAME, 9, (300, 0)), None),  # type: ignore[arg-type]
         ):
             with pytest.raises(Refusal, match="another exchange"):
                 await asked

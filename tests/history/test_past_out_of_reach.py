@@ -11,7 +11,7 @@ import pytest
 
 from server.history import reader
 from server.history.reader import History
-from server.rpc.parse import OrdersQuery
+from server.rpc.parse import OrdersQuery, TradesQuery
 from server.settings import GrpcLimits
 from tests.followers.conftest import PostgresServer
 from tests.history.test_past import Refusal, past_of
@@ -146,7 +146,7 @@ def test_a_question_that_takes_too_long_is_refused_alone(
         async with orders_locked(filled):
             with pytest.raises(Refusal, match="without an answer"):
                 await past.order("s0", None)  # type: ignore[arg-type]
-            page = await past.trades(NAME, 9, (300, 0), None)  # type: ignore[arg-type]
+            page = await past.trades(TradesQuery(NAME, 9, (300, 0)), None)  # type: ignore[arg-type]
             assert page is not None
             assert len(page.trades) == 9
         assert await past.order("s0", None) is not None  # type: ignore[arg-type]
@@ -167,7 +167,7 @@ def test_a_question_that_the_database_gives_up_is_refused_alone(
         async with orders_locked(filled):
             with pytest.raises(Refusal, match="without an answer"):
                 await past.order("s0", None)  # type: ignore[arg-type]
-            assert await past.trades(NAME, 9, (300, 0), None)  # type: ignore[arg-type]
+            assert await past.trades(TradesQuery(NAME, 9, (300, 0)), None)  # type: ignore[arg-type]
         await history.close()
 
     asyncio.run(run())

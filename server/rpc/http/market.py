@@ -16,8 +16,7 @@ from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls
 from server.rpc.http.streams import HttpStreams
 from server.rpc.market_figures import Days, statistics_of
-from server.rpc.market_view import LEVELS_DEFAULT, TRADES_DEFAULT, TRADES_MAX
-from server.rpc.parse import trades_before
+from server.rpc.market_view import LEVELS_DEFAULT
 from server.rpc.past import Past
 from server.rpc.snapshots import create_snapshot
 from server.times import time_text
@@ -59,22 +58,23 @@ class HttpMarket:
     async def ListTrades(
         self, request: messages.ListTradesRequest, context: Context
     ) -> messages.ListTradesResponse:
-        limit = await self._whole("limit", request.limit, TRADES_DEFAULT, TRADES_MAX, context)
-        before = trades_before(request.page_token)
-        if isinstance(before, EdgeReject):
-            await self._calls.refuse(context, before)
-        instrument = request.instrument or parse.INSTRUMENT_DEFAULT
-        page = await self._past.trades(instrument, limit, before, context)
+        query = parse.trades_query(request)
+        if isinstance(query, EdgeReject):
+            await self._calls.refuse(context, query)
+        page = await self._past.trades(query, context)
         if page is None:
-            await self._refuse_unknown(instrument, context)
+            await self._refuse_unknown(query.instrument, context)
         reply = messages.ListTradesResponse(
-            instrument=instrument,
+            instrument=query.instrument,
             count=len(page.trades),
             sequence=page.sequence,
             next_page_token=page.next_page_token,
         )
         for trade in page.trades:
-            present.trade(reply.trades.add(), *trade)
+            shown = reply.trades.add()
+            present.trade(shown, *trade)
+            if query.client_id:
+                shown.role = present.role(query.client_id, trade[3])
         return reply
 
     async def GetBestQuotes(

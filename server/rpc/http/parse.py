@@ -14,7 +14,16 @@ from server.rpc.errors import VALUE_CHARACTERS_MAX, EdgeReason, EdgeReject
 from server.rpc.http.doubles import e8_of
 from server.rpc.http.given import Given
 from server.rpc.http.words import PREVENTIONS, SIDES, STATUSES, TIMES_IN_FORCE, TYPES
-from server.rpc.parse import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, OrdersQuery, page_before, too_many
+from server.rpc.market_view import TRADES_DEFAULT, TRADES_MAX
+from server.rpc.parse import (
+    PAGE_SIZE_DEFAULT,
+    PAGE_SIZE_MAX,
+    OrdersQuery,
+    TradesQuery,
+    page_before,
+    too_many,
+    trades_before,
+)
 
 INSTRUMENT_DEFAULT: Final = "BTC-USD"
 LEVELS_MAX: Final = 100
@@ -81,6 +90,18 @@ def orders_query(request: order_service_pb2.ListOrdersRequest) -> OrdersQuery | 
     assert isinstance(before_sequence, int)
     client_id = request.client_id or request.user_id
     return OrdersQuery(client_id, request.instrument, side, status, before_sequence, limit)
+
+
+def trades_query(request: market_service_pb2.ListTradesRequest) -> TradesQuery | EdgeReject:
+    """Read filter, cursor and page size."""
+    limit = whole("limit", request.limit, TRADES_DEFAULT, TRADES_MAX)
+    if isinstance(limit, EdgeReject):
+        return limit
+    before = trades_before(request.page_token)
+    if isinstance(before, EdgeReject):
+        return before
+    name = request.instrument or INSTRUMENT_DEFAULT
+    return TradesQuery(name, limit, before, request.client_id)
 
 
 def places(

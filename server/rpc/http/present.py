@@ -110,6 +110,13 @@ def trade(into: types_pb2.Trade, sequence: int, index: int, time_ns: int, traded
         into.taker_fee = double_of(taker_fee_e8)
 
 
+def role(client_id: str, traded: Traded) -> str:
+    """Tell what a client was in a trade of his."""
+    if traded.maker_client_id == traded.taker_client_id:
+        return "both"
+    return "maker" if traded.maker_client_id == client_id else "taker"
+
+
 def depth(into: Any, engine: Engine, instrument: str, levels: int) -> None:
     """Show the best levels of both sides in whatever has `bids` and `asks`."""
     book = engine.book(instrument)

@@ -84,14 +84,16 @@ class GetOrderBooksResponse(_message.Message):
     def __init__(self, books: _Optional[_Iterable[_Union[OrderBook, _Mapping]]] = ...) -> None: ...
 
 class ListTradesRequest(_message.Message):
-    __slots__ = ("instrument", "page_size", "page_token")
+    __slots__ = ("instrument", "page_size", "page_token", "client_id")
     INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     instrument: str
     page_size: int
     page_token: str
-    def __init__(self, instrument: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    client_id: str
+    def __init__(self, instrument: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., client_id: _Optional[str] = ...) -> None: ...
 
 class ListTradesResponse(_message.Message):
     __slots__ = ("trades", "next_page_token", "sequence")

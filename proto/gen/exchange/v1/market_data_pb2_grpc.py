@@ -115,8 +115,10 @@ class MarketDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTrades(self, request, context):
-        """Trades of one instrument, newest first. If the page asks for trades older than memory holds:
-        UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if it has lost them.
+        """Trades of one instrument, or a client's own in it, newest first. If the page asks for trades
+        older than memory holds: UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if
+        it has lost them. Of a client's own, those that memory holds come first, on a page that ends
+        early, and the next page is refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,8 +42,10 @@ class MarketDataStub:
     GetOrderBooks: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetOrderBooksRequest, _market_data_pb2.GetOrderBooksResponse]
     """Up to 100 books, all at one sequence. A single unknown instrument has the whole call refused."""
     ListTrades: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.ListTradesRequest, _market_data_pb2.ListTradesResponse]
-    """Trades of one instrument, newest first. If the page asks for trades older than memory holds:
-    UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if it has lost them.
+    """Trades of one instrument, or a client's own in it, newest first. If the page asks for trades
+    older than memory holds: UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if
+    it has lost them. Of a client's own, those that memory holds come first, on a page that ends
+    early, and the next page is refused.
     """
     GetTicker: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]
     """Last price, best bid and ask, and the last 24 hours."""
@@ -77,8 +79,10 @@ class MarketDataAsyncStub(MarketDataStub):
     GetOrderBooks: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetOrderBooksRequest, _market_data_pb2.GetOrderBooksResponse]  # type: ignore[assignment]
     """Up to 100 books, all at one sequence. A single unknown instrument has the whole call refused."""
     ListTrades: _aio.UnaryUnaryMultiCallable[_market_data_pb2.ListTradesRequest, _market_data_pb2.ListTradesResponse]  # type: ignore[assignment]
-    """Trades of one instrument, newest first. If the page asks for trades older than memory holds:
-    UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if it has lost them.
+    """Trades of one instrument, or a client's own in it, newest first. If the page asks for trades
+    older than memory holds: UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if
+    it has lost them. Of a client's own, those that memory holds come first, on a page that ends
+    early, and the next page is refused.
     """
     GetTicker: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]  # type: ignore[assignment]
     """Last price, best bid and ask, and the last 24 hours."""
@@ -133,8 +137,10 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.ListTradesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.ListTradesResponse, _abc.Awaitable[_market_data_pb2.ListTradesResponse]]:
-        """Trades of one instrument, newest first. If the page asks for trades older than memory holds:
-        UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if it has lost them.
+        """Trades of one instrument, or a client's own in it, newest first. If the page asks for trades
+        older than memory holds: UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if
+        it has lost them. Of a client's own, those that memory holds come first, on a page that ends
+        early, and the next page is refused.
         """
 
     @_abc_1.abstractmethod

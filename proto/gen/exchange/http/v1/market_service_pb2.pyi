@@ -31,14 +31,16 @@ class GetOrderBookResponse(_message.Message):
     def __init__(self, instrument: _Optional[str] = ..., bids: _Optional[_Iterable[_Union[_types_pb2.Level, _Mapping]]] = ..., asks: _Optional[_Iterable[_Union[_types_pb2.Level, _Mapping]]] = ..., timestamp: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class ListTradesRequest(_message.Message):
-    __slots__ = ("instrument", "limit", "page_token")
+    __slots__ = ("instrument", "limit", "page_token", "client_id")
     INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     instrument: str
     limit: str
     page_token: str
-    def __init__(self, instrument: _Optional[str] = ..., limit: _Optional[str] = ..., page_token: _Optional[str] = ...) -> None: ...
+    client_id: str
+    def __init__(self, instrument: _Optional[str] = ..., limit: _Optional[str] = ..., page_token: _Optional[str] = ..., client_id: _Optional[str] = ...) -> None: ...
 
 class ListTradesResponse(_message.Message):
     __slots__ = ("instrument", "trades", "count", "sequence", "next_page_token")

@@ -106,7 +106,10 @@ class MarketServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTrades(self, request, context):
-        """Trades of one instrument, newest first: the last 1,000 from memory, older ones from PostgreSQL.
+        """Trades of one instrument, or a client's own in it, newest first: the last 1,000 of the
+        instrument from memory, older ones from PostgreSQL. While that is out of reach or behind, a page
+        that asks for older ones is refused (503), except that of a client's own those that memory holds
+        come first, on a page that ends early.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

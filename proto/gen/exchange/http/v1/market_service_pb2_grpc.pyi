@@ -38,7 +38,11 @@ class MarketServiceStub:
     GetOrderBook: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetOrderBookRequest, _market_service_pb2.GetOrderBookResponse]
     """The best levels of one book."""
     ListTrades: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.ListTradesRequest, _market_service_pb2.ListTradesResponse]
-    """Trades of one instrument, newest first: the last 1,000 from memory, older ones from PostgreSQL."""
+    """Trades of one instrument, or a client's own in it, newest first: the last 1,000 of the
+    instrument from memory, older ones from PostgreSQL. While that is out of reach or behind, a page
+    that asks for older ones is refused (503), except that of a client's own those that memory holds
+    come first, on a page that ends early.
+    """
     GetBestQuotes: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetBestQuotesRequest, _market_service_pb2.GetBestQuotesResponse]
     """The best bid and offer."""
     GetTicker: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetTickerRequest, _market_service_pb2.GetTickerResponse]
@@ -68,7 +72,11 @@ class MarketServiceAsyncStub(MarketServiceStub):
     GetOrderBook: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetOrderBookRequest, _market_service_pb2.GetOrderBookResponse]  # type: ignore[assignment]
     """The best levels of one book."""
     ListTrades: _aio.UnaryUnaryMultiCallable[_market_service_pb2.ListTradesRequest, _market_service_pb2.ListTradesResponse]  # type: ignore[assignment]
-    """Trades of one instrument, newest first: the last 1,000 from memory, older ones from PostgreSQL."""
+    """Trades of one instrument, or a client's own in it, newest first: the last 1,000 of the
+    instrument from memory, older ones from PostgreSQL. While that is out of reach or behind, a page
+    that asks for older ones is refused (503), except that of a client's own those that memory holds
+    come first, on a page that ends early.
+    """
     GetBestQuotes: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetBestQuotesRequest, _market_service_pb2.GetBestQuotesResponse]  # type: ignore[assignment]
     """The best bid and offer."""
     GetTicker: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetTickerRequest, _market_service_pb2.GetTickerResponse]  # type: ignore[assignment]
@@ -107,7 +115,11 @@ class MarketServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _market_service_pb2.ListTradesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_service_pb2.ListTradesResponse, _abc.Awaitable[_market_service_pb2.ListTradesResponse]]:
-        """Trades of one instrument, newest first: the last 1,000 from memory, older ones from PostgreSQL."""
+        """Trades of one instrument, or a client's own in it, newest first: the last 1,000 of the
+        instrument from memory, older ones from PostgreSQL. While that is out of reach or behind, a page
+        that asks for older ones is refused (503), except that of a client's own those that memory holds
+        come first, on a page that ends early.
+        """
 
     @_abc_1.abstractmethod
     def GetBestQuotes(

@@ -44,7 +44,7 @@ class Order(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., client_id: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[str] = ..., type: _Optional[str] = ..., price: _Optional[float] = ..., quantity: _Optional[float] = ..., filled_quantity: _Optional[float] = ..., remaining_quantity: _Optional[float] = ..., cancelled_quantity: _Optional[float] = ..., status: _Optional[str] = ..., reject_reason: _Optional[str] = ..., time_in_force: _Optional[str] = ..., post_only: _Optional[bool] = ..., created_at: _Optional[str] = ..., updated_at: _Optional[str] = ...) -> None: ...
 
 class Trade(_message.Message):
-    __slots__ = ("trade_id", "buy_order_id", "sell_order_id", "instrument", "price", "quantity", "timestamp", "sequence", "side", "maker_fee", "taker_fee")
+    __slots__ = ("trade_id", "buy_order_id", "sell_order_id", "instrument", "price", "quantity", "timestamp", "sequence", "side", "maker_fee", "taker_fee", "role")
     TRADE_ID_FIELD_NUMBER: _ClassVar[int]
     BUY_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     SELL_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,7 @@ class Trade(_message.Message):
     SIDE_FIELD_NUMBER: _ClassVar[int]
     MAKER_FEE_FIELD_NUMBER: _ClassVar[int]
     TAKER_FEE_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
     trade_id: str
     buy_order_id: str
     sell_order_id: str
@@ -67,7 +68,8 @@ class Trade(_message.Message):
     side: str
     maker_fee: float
     taker_fee: float
-    def __init__(self, trade_id: _Optional[str] = ..., buy_order_id: _Optional[str] = ..., sell_order_id: _Optional[str] = ..., instrument: _Optional[str] = ..., price: _Optional[float] = ..., quantity: _Optional[float] = ..., timestamp: _Optional[str] = ..., sequence: _Optional[int] = ..., side: _Optional[str] = ..., maker_fee: _Optional[float] = ..., taker_fee: _Optional[float] = ...) -> None: ...
+    role: str
+    def __init__(self, trade_id: _Optional[str] = ..., buy_order_id: _Optional[str] = ..., sell_order_id: _Optional[str] = ..., instrument: _Optional[str] = ..., price: _Optional[float] = ..., quantity: _Optional[float] = ..., timestamp: _Optional[str] = ..., sequence: _Optional[int] = ..., side: _Optional[str] = ..., maker_fee: _Optional[float] = ..., taker_fee: _Optional[float] = ..., role: _Optional[str] = ...) -> None: ...
 
 class Level(_message.Message):
     __slots__ = ("price", "quantity", "cumulative")
