@@ -15,6 +15,7 @@ from clients.presentation import (
     Answer,
     book_lines,
     cancelled_lines,
+    fills_lines,
     followers_lines,
     instruments_lines,
     json_of,
@@ -190,10 +191,12 @@ async def _book(exchange: ExchangeClient, options: argparse.Namespace) -> Answer
 
 
 async def _trades(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
+    client, limit = options.client, options.limit
     trades, ended = await _first(
-        options.limit, exchange.trades(options.instrument, page_size=options.limit)
+        limit, exchange.trades(options.instrument, page_size=limit, client_id=client)
     )
-    return Answer(trades, trades_lines(trades), ended)
+    lines = fills_lines(trades, client) if client else trades_lines(trades)
+    return Answer(trades, lines, ended)
 
 
 async def _positions(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:

@@ -232,9 +232,17 @@ class ExchangeClient:
         reply = await self._connection.read(self._market.GetOrderBooks, request)
         return [market_wire.book_of(book) for book in reply.books]
 
-    async def trades(self, instrument: str, page_size: int = 50) -> AsyncGenerator[Trade, None]:
-        """The trades of an instrument, newest first, as far back as the exchange lists them."""
-        request = built(market_pb2.ListTradesRequest, instrument=instrument, page_size=page_size)
+    async def trades(
+        self, instrument: str, page_size: int = 50, *, client_id: str = ""
+    ) -> AsyncGenerator[Trade, None]:
+        """The trades of an instrument, or a client's own in it, newest first, as far back as the
+        exchange lists them."""
+        request = built(
+            market_pb2.ListTradesRequest,
+            instrument=instrument,
+            page_size=page_size,
+            client_id=client_id,
+        )
         while True:
             page = await self._connection.read(self._market.ListTrades, request)
             for trade in page.trades:

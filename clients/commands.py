@@ -141,8 +141,10 @@ def _add_book(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
 
 
 def _add_trades(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
-    parser = _add(subparsers, "trades", "show the newest trades", "exchange trades BTC-USD")
+    example = "exchange trades BTC-USD --client alice"
+    parser = _add(subparsers, "trades", "show the newest trades", example)
     _add_instrument(parser)
+    parser.add_argument("--client", default="", help="only this client's, with role and fee")
     _add_limit(parser)
 
 

@@ -34,6 +34,7 @@ from clients.types import (
 )
 
 ORDER_COLUMNS = ("order", "client", "side", "quantity", "instrument", "price", "filled", "status")
+FILL_COLUMNS = ("time", "order", "side", "quantity", "price", "role", "fee")
 TRADE_COLUMNS = ("time", "side", "quantity", "price", "maker", "taker")
 POSITION_COLUMNS = ("instrument", "net", "average price", "realised", "unrealised", "fees")
 FOLLOWER_COLUMNS = ("follower", "sequence", "behind", "reported", "connected")
@@ -159,6 +160,23 @@ def trades_lines(trades: Sequence[Trade]) -> list[Line]:
         for trade in trades
     ]
     return table(TRADE_COLUMNS, rows, right={"quantity", "price"}) or [line("no trades")]
+
+
+def fills_lines(trades: Sequence[Trade], client_id: str) -> list[Line]:
+    """Show a row for each fill of a client, two where it traded with itself."""
+    rows: list[tuple[Cell, ...]] = []
+    for trade in trades:
+        made = Side.SELL if trade.aggressor_side is Side.BUY else Side.BUY
+        for owner, order, role, side, fee in (
+            (trade.taker_client_id, trade.taker_order_id, "taker", trade.aggressor_side,
+             trade.taker_fee),
+            (trade.maker_client_id, trade.maker_order_id, "maker", made, trade.maker_fee),
+        ):  # fmt: skip
+            if owner == client_id:
+                numbers = map(decimal_text, (trade.quantity, trade.price))
+                time = time_text(trade.time)
+                rows.append((time, order, side_span(side), *numbers, role, decimal_text(fee)))
+    return table(FILL_COLUMNS, rows, right={"quantity", "price", "fee"}) or [line("no trades")]
 
 
 def book_lines(book: Book) -> list[Line]:

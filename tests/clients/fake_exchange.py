@@ -311,9 +311,13 @@ class FakeMarket(MarketDataServicer):
     ) -> market_pb2.ListTradesResponse:
         start = int(request.page_token or 0)
         end = start + request.page_size
+        trades = [
+            trade
+            for trade in self.trades
+            if request.client_id in ("", trade.maker_client_id, trade.taker_client_id)
+        ]
         return market_pb2.ListTradesResponse(
-            trades=self.trades[start:end],
-            next_page_token=str(end) if end < len(self.trades) else "",
+            trades=trades[start:end], next_page_token=str(end) if end < len(trades) else ""
         )
 
     async def StreamOrderBook(

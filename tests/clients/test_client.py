@@ -284,6 +284,10 @@ async def test_lists_walk_the_pages(fake: FakeExchange, exchange: ExchangeClient
     trades = [trade async for trade in exchange.trades("BTC-USD", page_size=2)]
     assert len(trades) == 5
     assert trades[0].maker_fee == Decimal("-0.0000000001")
+    for number in (0, 2, 3):
+        fake.market.trades[number].maker_client_id = "alice"
+    own = [trade async for trade in exchange.trades("BTC-USD", 2, client_id="alice")]
+    assert [trade.maker_client_id for trade in own] == ["alice"] * 3
 
 
 async def test_market_reads(exchange: ExchangeClient) -> None:

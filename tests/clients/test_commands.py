@@ -152,6 +152,23 @@ async def test_trades(type_in: Any) -> None:
     assert len((await type_in("trades BTC-USD --json")).json) == 5
 
 
+async def test_trades_of_a_client(fake: FakeExchange, type_in: Any) -> None:
+    """Each of its fills, of which a trade with itself has two."""
+    assert (await type_in("trades BTC-USD --client alice")).out.splitlines() == ["no trades"]
+    (taken, made, both, *_) = fake.market.trades
+    taken.taker_client_id = made.maker_client_id = "alice"
+    both.taker_client_id = both.maker_client_id = "alice"
+    shown = (await type_in("trades BTC-USD --client alice --limit 3")).out.splitlines()
+    assert [row.split()[1:] for row in shown] == [
+        ["order", "side", "quantity", "price", "role", "fee"],
+        ["a", "buy", "0.0000005", "70150.5", "taker", "0.5"],
+        ["b", "sell", "0.0000005", "70150.5", "maker", "-0.0000000001"],
+        ["a", "buy", "0.0000005", "70150.5", "taker", "0.5"],
+        ["b", "sell", "0.0000005", "70150.5", "maker", "-0.0000000001"],
+    ]
+    assert len((await type_in("trades BTC-USD --client alice --json")).json) == 3
+
+
 async def test_refusal(fake: FakeExchange, type_in: Any) -> None:
     refusal = refuse(grpc.StatusCode.INVALID_ARGUMENT, "PRICE_OFF_TICK", "price 150 is off tick")
     fake.orders.faults = [refusal, refusal]

@@ -61,7 +61,9 @@ async def test_an_order_from_place_to_positions(starter: Starter) -> None:
         assert cancelled.order.client_reference == "r"
         (held,) = [one for one in await exchange.positions("bob") if one.instrument == BTC]
         assert (held.net_quantity, held.total_cost) == (Decimal("0.25"), Decimal("17537.625"))
-        assert [one.trade_id async for one in exchange.trades(BTC)] == [trade.trade_id]
+        for client in ("", "alice", "bob"):
+            assert [one async for one in exchange.trades(BTC, client_id=client)] == [trade]
+        assert [one async for one in exchange.trades(BTC, client_id="carol")] == []
         assert (await exchange.ticker(BTC)).last_price == Decimal("70150.5")
 
 
