@@ -56,3 +56,9 @@ export function signed(number) {
 
 /** In UTC, as the chart's axis, the log and the command line are. */
 export const timeOf = (timestamp) => new Date(timestamp).toISOString().slice(11, 19);
+
+/** The same, with the day unless it is today. */
+export function dayAndTimeOf(timestamp) {
+  const [day, today] = [new Date(timestamp), new Date()].map((time) => time.toISOString().slice(0, 10));
+  return day === today ? timeOf(timestamp) : `${day} ${timeOf(timestamp)}`;
+}

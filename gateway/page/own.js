@@ -66,7 +66,7 @@ export class Own {
       const { positions } = await get(`/market/positions/${encodeURIComponent(client)}`);
       if (client !== this.client) return;
       showPositions(positions);
-      await this.fills.take(recent, orders, positions);
+      await this.fills.take(positions);
     } catch {
       // The state of the connection says so; the next refresh is not far.
     } finally {

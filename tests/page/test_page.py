@@ -392,52 +392,6 @@ def test_copy_of_a_book_takes_nothing_that_does_not_fit(opened: Opener) -> None:
     }
 
 
-def test_fills_beyond_the_newest_trades_and_orders(http: httpx.Client, opened: Opener) -> None:
-    """In pages of ten trades and five orders instead of a thousand."""
-
-    def smaller(route: Route) -> None:
-        url = route.request.url.replace("limit=1000", "limit=10")
-        route.continue_(url=url.replace("page_size=1000", "page_size=5"))
-
-    place(http, "sam", side="sell", price=700, quantity=40)
-    for _ in range(40):
-        place(http, "tom", side="buy", price=700, quantity=1)
-    page = opened(
-        "/#BTC-USD", "tom", lambda page: page.route(re.compile("limit|page_size"), smaller)
-    )
-    fills = page.locator("#fills tr")
-    expect(fills).to_have_count(5)
-    page.get_by_role("button", name="Older fills").click()
-    expect(fills).to_have_count(40)
-    expect(page.get_by_role("button", name="Older fills")).to_be_hidden()
-
-
-def test_what_is_kept_of_one_who_trades_all_day_is_bounded(opened: Opener) -> None:
-    outcome = opened().evaluate(
-        """async () => {
-          const {Fills} = await import("/page/fills.js");
-          const fills = new Fills();
-          const real = window.fetch;
-          const numbers = (from, count) => Array.from({length: count}, (_, at) => from + at);
-          for (const from of [0, 60000]) {
-            fills.know(numbers(from, 60000).map((at) => ({order_id: `o${at}`, side: "buy"})));
-          }
-          const market = {fills: new Map(), newest: -1, token: null};
-          for (let page = 0; page < 11; page += 1) {
-            const trades = numbers(page * 1000, 1000).map((at) => (
-              {trade_id: `t${at}`, buy_order_id: `o${at + 60000}`, sequence: `${at}`}));
-            const headers = {"content-type": "application/json"};
-            window.fetch = async (path, how) => path.includes("limit=1000")
-              ? new Response(JSON.stringify({trades}), {headers}) : real(path, how);
-            await fills.readTrades("BTC-USD", market, "");
-          }
-          return [fills.orders.size, fills.orders.has("o119999"), fills.orders.has("o0"),
-            market.fills.size, market.fills.has("t10999 o70999"), market.fills.has("t0 o60000")];
-        }"""
-    )
-    assert outcome == [100_000, True, False, 10_000, True, False]
-
-
 def test_files_are_small() -> None:
     sizes = {file.name: len(file.read_text().splitlines()) for file in Path(PAGE).glob("*.js")}
     assert {name: lines for name, lines in sizes.items() if lines > 200} == {}
