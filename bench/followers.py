@@ -22,7 +22,9 @@ import statistics
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -390,8 +392,8 @@ def history(plan: Plan, trades: int = TRADES) -> Iterator[str]:
     """How long reads take."""
     with bench(plan) as directory, postgres(directory) as (url, _):
         asyncio.run(_fill(url, trades))
-        page_ms, day_ms = asyncio.run(_asked(url, trades))
-    for what, times_ms in (("a page of 1,000", page_ms), ("a day of one-minute analytics", day_ms)):
+        asked = asyncio.run(_asked(url, trades))
+    for what, times_ms in asked.items():
         median = statistics.median(times_ms)
         yield (
             f"- **history**: {what} over {trades:,} trades: median {median:.1f} ms, at most"
@@ -414,16 +416,16 @@ async def _fill(url: str, trades: int) -> None:
     await connection.close()
 
 
-async def _asked(url: str, trades: int) -> tuple[list[float], list[float]]:
+async def _asked(url: str, trades: int) -> dict[str, list[float]]:
     reader = History(url)
     first = 1_700_000_000 // 60 + 1
-    pages, days = [], []
+    asked = defaultdict[str, list[float]](list)
     for number in range(QUESTIONS):
         before = trades * (number + 1) // QUESTIONS
 
-        async def page(before: int = before) -> bytes:
+        async def page(client_id: str = "", before: int = before) -> bytes:
             reply = ListTradesResponse()
-            for trade in await reader.trades(INSTRUMENT, (before, 0), 1_000):
+            for trade in await reader.trades(INSTRUMENT, (before, 0), 1_000, client_id):
                 event_messages.trade(reply.trades.add(), *trade)
             return reply.SerializeToString()
 
@@ -432,10 +434,12 @@ async def _asked(url: str, trades: int) -> tuple[list[float], list[float]]:
             assert trades < TRADES or len(bars) == 1_439, len(bars)
             return analytics(Analytics(0, 1, bars, 1)).SerializeToString()
 
-        pages.append(await _timed_ms(page))
-        days.append(await _timed_ms(day))
+        asked["a page of 1,000"].append(await _timed_ms(page))
+        own = partial(page, f"c{number % 49}")
+        asked["a page of 1,000 of one client's"].append(await _timed_ms(own))
+        asked["a day of one-minute analytics"].append(await _timed_ms(day))
     await reader.close()
-    return pages, days
+    return asked
 
 
 async def _timed_ms(question: Callable[[], Awaitable[bytes]]) -> float:

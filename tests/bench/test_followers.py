@@ -37,6 +37,7 @@ def test_postgres_away(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_history(plan: Plan) -> None:
-    page, day = followers.history(plan, 5_000)
+    page, own, day = followers.history(plan, 5_000)
     assert "a page of 1,000 over 5,000 trades: median" in page
+    assert "a page of 1,000 of one client's over 5,000 trades: median" in own
     assert "a day of one-minute analytics" in day
