@@ -4,8 +4,9 @@ Memory holds every open order and those that ended after `forgotten_sequence`; h
 the others, which ended at that sequence or before. So each order is in exactly one of them, however
 far history is behind, as long as it has come through that sequence. Without history what is
 forgotten is unknown; with it, but out of reach, a call that needs it is refused as UNAVAILABLE.
-A page that memory fills doesn't need it. Where history has lost its beginning, lists go as far back
-as it is whole, and the page after that is refused; so is an order that isn't found.
+A page that memory fills doesn't need it, and one of a client's own trades ends with those that
+memory has; the page after that is refused. Where history has lost its beginning, lists go as far
+back as it is whole, and the page after that is refused; so is an order that isn't found.
 """
 
 import time
