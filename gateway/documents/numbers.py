@@ -41,8 +41,11 @@ NUMBERS: Final = (
     ),
     Numbers(
         "Money",
-        "JSON numbers, in the quote currency: sums of price times quantity",
-        ("notional", "total_volume", "total_cost", "realised_pnl", "unrealised_pnl", "fees"),
+        "JSON numbers, in the quote currency: price times quantity, and sums of it; fees",
+        (
+            "notional", "total_volume", "total_cost", "realised_pnl", "unrealised_pnl", "fees",
+            "maker_fee", "taker_fee",
+        ),
     ),
     Numbers(
         "Rates",
