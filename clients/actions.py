@@ -32,6 +32,7 @@ from clients.presentation import (
 from clients.requests import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder, SetInstrument
 from clients.retries import Retries
 from clients.terminal import colours_on, line, text_of
+from clients.types import WORKING
 
 DONE, REFUSED, USAGE, NO_ANSWER = 0, 1, 2, 3  # 2 is argparse's own
 CONNECT_S = 3.0  # a person waits: a machine that drops packets is told apart by then
@@ -172,13 +173,15 @@ async def _order(exchange: ExchangeClient, options: argparse.Namespace) -> Answe
 
 
 async def _orders(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
+    working = options.status == WORKING
     orders, ended = await _first(
         options.limit,
         exchange.orders(
             client_id=options.client,
             instrument=options.instrument,
             side=options.side,
-            status=options.status,
+            status=None if working else options.status,
+            working=working,
             page_size=options.limit,
         ),
     )

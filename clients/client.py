@@ -175,15 +175,18 @@ class ExchangeClient:
         instrument: str = "",
         side: Side | str | None = None,
         status: OrderStatus | str | None = None,
+        working: bool = False,
         page_size: int = 100,
     ) -> AsyncGenerator[Order, None]:
-        """Orders that pass every filter, newest first, a page asked for at a time."""
+        """Orders that pass every filter, newest first, a page asked for at a time; `working` are
+        those in the book, open or partially filled."""
         request = built(
             orders_pb2.ListOrdersRequest,
             client_id=client_id,
             instrument=instrument,
             side=SIDES.name(side),
             status=STATUSES.name(status),
+            working=working,
             page_size=page_size,
         )
         while True:

@@ -11,7 +11,7 @@ from clients.completion import SHELLS, script
 from clients.files import file_to_write
 from clients.flow import options as flow_options
 from clients.load import options as load_options
-from clients.types import OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
+from clients.types import WORKING, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
 
 EPILOG = (
     "Exit codes: 0 done (what became of an order, its status says), 1 the exchange refused, 2 the "
@@ -120,12 +120,16 @@ def _add_order(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
 
 
 def _add_orders(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
-    example = "exchange orders --client alice --status open"
+    example = "exchange orders --client alice --status working"
     parser = _add(subparsers, "orders", "list orders, newest first", example)
     parser.add_argument("--client", default="", help="only this client's")
     parser.add_argument("--instrument", default="", help="only of this instrument")
     parser.add_argument("--side", choices=list(map(str, Side)), help="only this side")
-    parser.add_argument("--status", choices=list(map(str, OrderStatus)), help="only these")
+    parser.add_argument(
+        "--status",
+        choices=[*map(str, OrderStatus), WORKING],
+        help=f"only these; {WORKING} are those in the book, open or partially filled",
+    )
     _add_limit(parser)
 
 

@@ -38,6 +38,10 @@ class SelfTradePrevention(StrEnum):
     DECREMENT = "decrement"
 
 
+WORKING = "working"
+"""The word by which orders are filtered that are in the book: open or partially filled."""
+
+
 class OrderStatus(StrEnum):
     """Where an order is in its life; the last three are final."""
 

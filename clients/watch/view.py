@@ -163,19 +163,19 @@ class View:
         return (await exchange.book(self.instrument, 1)).sequence
 
     async def _list_orders(self, exchange: ExchangeClient) -> None:
-        found: list[Order] = []
-        for status in OPEN:
-            orders = exchange.orders(
-                client_id=self.client_id, instrument=self.instrument, status=status
-            )
-            count = 0
-            async for order in orders:
-                found.append(order)
-                # The newest of each: some of the one may be newer than any of the other.
-                if (count := count + 1) == ORDERS_MAX:
-                    break
+        newest: list[Order] = []
+        orders = exchange.orders(
+            client_id=self.client_id,
+            instrument=self.instrument,
+            working=True,
+            page_size=ORDERS_MAX,
+        )
+        async for order in orders:
+            newest.append(order)
+            if len(newest) == ORDERS_MAX:
+                break
         self.orders.clear()
-        for order in sorted(found, key=lambda order: order.placed_sequence):
+        for order in reversed(newest):
             self._take_order(_row_of(order))
 
     def _take_trade(self, trade: Trade) -> None:

@@ -40,7 +40,7 @@ HTTP_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         }
     },
     "GetOrder": {"parameters": {"order_id": "docs-1"}},
-    "ListOrders": {"parameters": {"client_id": "alice", "status": "partially_filled"}},
+    "ListOrders": {"parameters": {"client_id": "alice", "status": "working"}},
     "GetOrderBook": {"parameters": {"instrument": "BTC-USD", "levels": "10"}},
     "ListTrades": {"parameters": {"instrument": "BTC-USD", "client_id": "alice", "limit": "50"}},
     "GetBestQuotes": {"parameters": {"instrument": "BTC-USD"}},
@@ -75,7 +75,7 @@ GRPC_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "quantityE8": "50000000",
     },
     "OrderService.GetOrder": {"orderId": "docs-2"},
-    "OrderService.ListOrders": {"clientId": "carol", "pageSize": 10},
+    "OrderService.ListOrders": {"clientId": "carol", "working": True, "pageSize": 10},
     "OrderService.CancelOrder": {"orderId": "docs-2", "clientId": "carol"},
     "OrderService.CancelOrders": {"clientId": "carol", "instrument": "ETH-USD"},
     "OrderService.TradingSession": {"open": {"clientId": "carol", "cancelOnDisconnect": True}},

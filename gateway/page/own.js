@@ -9,7 +9,6 @@ import { OpenOrders } from "./open_orders.js";
 
 const REFRESH_MS = 3_000;
 const SOON_MS = 100;
-const OPEN = ["open", "partially_filled"];
 const ORDERS_MAX = 1_000;
 
 export class Own {
@@ -53,12 +52,11 @@ export class Own {
     this.refreshing = true;
     try {
       const which = { client_id: client, page_size: ORDERS_MAX };
-      const [recent, ...open] = await Promise.all([
+      const [recent, { orders }] = await Promise.all([
         get("/orders", which),
-        ...OPEN.map((status) => get("/orders", { ...which, status })),
+        get("/orders", { ...which, status: "working" }),
       ]);
       if (client !== this.client) return;
-      const orders = open.flatMap((page) => page.orders).sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
       this.ids = new Set([...recent.orders, ...orders].map((order) => order.order_id));
       this.onOpen(orders);
       this.openOrders.show(orders);

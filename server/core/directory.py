@@ -163,8 +163,10 @@ class Directory:
         status: int = 0,
         before_sequence: int = 0,
         limit: int = 100,
+        working: bool = False,
     ) -> list[Order]:
-        """Open and remembered orders, newest first by placing sequence, filtered."""
+        """Open and remembered orders, newest first by placing sequence, filtered; `working` lets
+        only those through that are in the book."""
         found: list[Order] = []
         for order in self.newest_first(client_id, before_sequence):
             if len(found) >= limit:
@@ -173,6 +175,7 @@ class Directory:
                 (not instrument or order.instrument == instrument)
                 and (not side or order.side == side)
                 and (not status or order.status == status)
+                and not (working and order.closed_sequence)
                 and not self.is_forgotten(order)
             ):
                 found.append(order)

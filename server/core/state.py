@@ -93,12 +93,16 @@ class ExchangeState:
         status: int = 0,
         before_sequence: int = 0,
         limit: int = 100,
+        working: bool = False,
     ) -> list[Order]:
-        """Open and remembered orders, newest first by placing sequence; a filter left out is none.
+        """Open and remembered orders, newest first by placing sequence; a filter left out is none,
+        and `working` lets only those through that are in the book.
 
         The next page is that before the last one's `placed_sequence`.
         """
-        return self.directory.page(client_id, instrument, side, status, before_sequence, limit)
+        return self.directory.page(
+            client_id, instrument, side, status, before_sequence, limit, working
+        )
 
     def order_event(self, order: Order) -> OrderEvent:
         """The order as it stands, in the layout of events."""

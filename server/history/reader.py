@@ -215,10 +215,11 @@ class History:
         before_sequence: int,
         limit: int,
         through_sequence: int,
+        working: bool = False,
     ) -> list[PastOrder]:
-        """Newest first by placing sequence, those that had ended at that sequence. None that was
-        placed up to `whole_after_ns`, of which some may be missing."""
-        if not all(is_id(name) for name in (client_id, instrument) if name):
+        """Newest first by placing sequence, those that had ended at that sequence, of which none is
+        `working`. None that was placed up to `whole_after_ns`, of which some may be missing."""
+        if working or not all(is_id(name) for name in (client_id, instrument) if name):
             return []
         asked: list[Any] = [through_sequence]
         terms = ["updated_sequence <= $1"]

@@ -122,6 +122,7 @@ class OrdersQuery(NamedTuple):
     status: int
     before_sequence: int
     limit: int
+    working: bool = False
 
 
 def order_query(request: order_service_pb2.GetOrderRequest) -> str | EdgeReject:
@@ -147,6 +148,7 @@ def orders_query(request: order_service_pb2.ListOrdersRequest) -> OrdersQuery | 
         request.status,
         before_sequence,
         request.page_size or PAGE_SIZE_DEFAULT,
+        request.working,
     )
 
 

@@ -98,7 +98,8 @@ class Past:
         more = len(orders) > query.limit
         if self._history.configured and _needs_history(orders, query, forgotten):
             orders += await self._asked(
-                lambda: self._history.orders(*wanted, through_sequence=forgotten), context
+                lambda: self._history.orders(**wanted._asdict(), through_sequence=forgotten),
+                context,
             )
             orders.sort(key=lambda order: order.event.placed_sequence, reverse=True)
             token = str(query.before_sequence or "")
@@ -235,7 +236,8 @@ class Past:
 def _needs_history(orders: list[PastOrder], query: OrdersQuery, forgotten: int) -> bool:
     """Tell whether an order that ended at `forgotten` or before could belong on this page. Those
     were placed by then too, and none of them is open."""
-    if not forgotten or query.status in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED):
+    open_only = query.working or query.status in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED)
+    if not forgotten or open_only:
         return False
     if len(orders) <= query.limit:
         return True

@@ -281,6 +281,8 @@ async def test_lists_walk_the_pages(fake: FakeExchange, exchange: ExchangeClient
     assert ids == ["x-5", "x-4", "x-3", "x-2", "x-1"]
     assert [page.page_token for page in fake.orders.requests] == ["", "2", "4"]
     assert fake.orders.requests[2].status == types_pb2.ORDER_STATUS_OPEN
+    assert [order.order_id async for order in exchange.orders(working=True)] == ids
+    assert fake.orders.requests[3].working
     trades = [trade async for trade in exchange.trades("BTC-USD", page_size=2)]
     assert len(trades) == 5
     assert trades[0].maker_fee == Decimal("-0.0000000001")

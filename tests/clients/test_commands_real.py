@@ -44,7 +44,8 @@ def test_a_day_at_the_market(type_in: Any) -> None:
         "BTC-USD     -0.1        70150.5         0           0     0",
     ]
     assert json.loads(type_in("positions bob --json"))[0]["net_quantity"] == "0.1"
-    assert "  partially filled" in type_in("orders --client alice")
+    assert "  partially filled" in type_in("orders --client alice --status working")
+    assert type_in("orders --client bob --status working") == "no orders\n"
     assert type_in("cancel-all alice").startswith("1 cancelled\norder  client")
     assert type_in("positions nobody") == "no positions\n"
 

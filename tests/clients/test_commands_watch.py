@@ -113,15 +113,15 @@ def test_trades_of_an_exchange_that_began_anew_are_shown() -> None:
 
 
 class ManyOrders:
-    """A client with as many open orders as a view holds; newer ones are filled in part."""
+    """A client with twice as many working orders as a view holds; newer ones are filled in part."""
 
-    async def orders(self, *, status: OrderStatus, **_: object) -> AsyncGenerator[Order, None]:
-        first = ORDERS_MAX if status is OrderStatus.PARTIALLY_FILLED else 0
-        for number in reversed(range(first, first + ORDERS_MAX)):
+    async def orders(self, *, working: bool, **_: object) -> AsyncGenerator[Order, None]:
+        assert working
+        for number in reversed(range(2 * ORDERS_MAX)):
             order = types_pb2.Order(order_id=f"o-{number}", placed_sequence=number)
             for field in ("side", "type", "time_in_force", "self_trade_prevention"):
                 setattr(order, field, 1)
-            order.status = int(status is OrderStatus.PARTIALLY_FILLED) + 1  # type: ignore[assignment]
+            order.status = int(number >= ORDERS_MAX) + 1  # type: ignore[assignment]
             yield order_of(order)
         raise AssertionError("none of the older ones is asked for")
 

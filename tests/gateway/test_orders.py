@@ -199,6 +199,9 @@ def test_list_filters_and_pages(market: Market) -> None:
     assert prices() == [200, 104, 103, 102, 101, 100]
     assert prices(status="open", side="buy") == [103, 102, 101, 100]
     assert prices(status="filled") == [104]
+    market.placed("sell", 0.25, client_id=f"{market.prefix}S")
+    assert prices(status="partially_filled") == [103]
+    assert prices(status="working") == [200, 103, 102, 101, 100]
     assert prices(instrument=market.instrument, side="sell") == [200]
     assert prices(instrument="ETH-USD") == []
 

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import httpx
-from playwright.sync_api import WebSocket, expect
+from playwright.sync_api import Page, WebSocket, expect
 
 from clients.requests import PlaceOrder, ReplaceOrder
 from clients.sync import SyncExchangeClient
@@ -117,6 +117,24 @@ def test_open_orders_are_shown_though_positions_are_not_to_be_had(
     page.get_by_label("Client").press("Tab")
     expect(page.locator("#open-orders tr")).to_contain_text(order_id)
     expect(positions).to_have_count(0)
+
+
+def test_open_and_partially_filled_orders_are_asked_for_in_one_call(
+    http: httpx.Client, opened: Opener
+) -> None:
+    """Two would be of two moments: an order filled in between would come twice, or not at all."""
+    order_ids = [place(http, "una", side="buy", price=price, quantity=1) for price in (975, 1)]
+    place(http, "vic", side="sell", price=975, quantity=0.25)
+    asked: list[str] = []
+
+    def record(page: Page) -> None:
+        page.on("request", lambda it: asked.append(it.url) if "/orders?" in it.url else None)
+
+    page = opened("/#BTC-USD", client="una", prepare=record)
+    rows = page.locator("#open-orders tr")
+    expect(rows).to_have_count(2)
+    assert [row.split("\t")[0] for row in rows.all_inner_texts()] == order_ids[::-1]
+    assert {url.partition("status=")[2] for url in asked} == {"", "working"}
 
 
 def test_focus_goes_on_when_its_row_goes(http: httpx.Client, opened: Opener) -> None:

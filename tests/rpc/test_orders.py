@@ -290,6 +290,13 @@ async def test_pages_of_orders(served: Served) -> None:
     assert await names(page_size=7) == [f"o{number}" for number in range(6, -1, -1)]
     assert await names(client_id="B", page_size=1) == ["o6", "o3", "o0"]
     assert await names(status=words.ORDER_STATUS_CANCELLED) == ["o5"]
+    await served.place("C", SELL, 100, order_id="part", quantity_e8=4)
+    for each in ("o0", "o1"):
+        await served.orders.CancelOrder(orders.CancelOrderRequest(order_id=each))
+    assert await names(working=True, page_size=2) == ["o6", "o4", "o3", "o2"]
+    assert await names(working=True, client_id="B") == ["o6", "o3"]
+    assert await names(working=True, status=words.ORDER_STATUS_OPEN) == ["o6", "o4", "o3", "o2"]
+    assert await names(working=True, status=words.ORDER_STATUS_FILLED) == []
     assert await names(client_id="A", side=SELL) == []
     assert await names(client_id="nobody") == []
     assert await names(instrument="ETH-USD") == []

@@ -13,7 +13,7 @@ from server.rpc.analytics import INTERVAL_MINUTES_MAX, Query
 from server.rpc.errors import VALUE_CHARACTERS_MAX, EdgeReason, EdgeReject
 from server.rpc.http.doubles import e8_of
 from server.rpc.http.given import Given
-from server.rpc.http.words import PREVENTIONS, SIDES, STATUSES, TIMES_IN_FORCE, TYPES
+from server.rpc.http.words import PREVENTIONS, SIDES, STATUSES, TIMES_IN_FORCE, TYPES, WORKING
 from server.rpc.market_view import TRADES_DEFAULT, TRADES_MAX
 from server.rpc.parse import (
     PAGE_SIZE_DEFAULT,
@@ -89,7 +89,9 @@ def orders_query(request: order_service_pb2.ListOrdersRequest) -> OrdersQuery | 
     assert isinstance(limit, int)
     assert isinstance(before_sequence, int)
     client_id = request.client_id or request.user_id
-    return OrdersQuery(client_id, request.instrument, side, status, before_sequence, limit)
+    working = status == WORKING
+    status = 0 if working else status
+    return OrdersQuery(client_id, request.instrument, side, status, before_sequence, limit, working)
 
 
 def trades_query(request: market_service_pb2.ListTradesRequest) -> TradesQuery | EdgeReject:

@@ -50,7 +50,10 @@ class Words:
 
 SIDES: Final = Words("side", RejectReason.SIDE_INVALID, words.SIDES)
 TYPES: Final = Words("type", RejectReason.TYPE_INVALID, words.TYPES)
-STATUSES: Final = Words("status", EdgeReason.STATUS_INVALID, words.STATUSES)
+WORKING: Final = max(words.STATUSES) + 1
+"""The number here of `working`, by which orders are filtered: no order has it."""
+
+STATUSES: Final = Words("status", EdgeReason.STATUS_INVALID, {**words.STATUSES, WORKING: "working"})
 PREVENTIONS: Final = Words(
     "self_trade_prevention", RejectReason.SELF_TRADE_PREVENTION_INVALID, words.PREVENTIONS
 )

@@ -170,20 +170,22 @@ class GetOrderResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class ListOrdersRequest(_message.Message):
-    __slots__ = ("client_id", "instrument", "side", "status", "page_size", "page_token")
+    __slots__ = ("client_id", "instrument", "side", "status", "page_size", "page_token", "working")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
     SIDE_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    WORKING_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     instrument: str
     side: _types_pb2.Side
     status: _types_pb2.OrderStatus
     page_size: int
     page_token: str
-    def __init__(self, client_id: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[_Union[_types_pb2.Side, str]] = ..., status: _Optional[_Union[_types_pb2.OrderStatus, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    working: bool
+    def __init__(self, client_id: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[_Union[_types_pb2.Side, str]] = ..., status: _Optional[_Union[_types_pb2.OrderStatus, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., working: _Optional[bool] = ...) -> None: ...
 
 class ListOrdersResponse(_message.Message):
     __slots__ = ("orders", "next_page_token", "sequence")
