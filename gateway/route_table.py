@@ -47,7 +47,8 @@ STREAM: Final = {"cluster": UPSTREAM, "timeout": "0s", "idle_timeout": "0s"}
 def routes() -> list[dict[str, Any]]:
     """List gRPC's routes first, then each JSON path with its verbs, then what there is not."""
     known = json_routes()
-    templates = list(dict.fromkeys(route.template for route in known))
+    # Whole paths first: those with a variable match them too.
+    templates = sorted({route.template: None for route in known}, key=lambda it: "{" in it)
     return [
         *(not_passed_on(path) for path in OWN_METHODS),
         *(grpc_route({"path": path}, STREAM) for path in grpc_streams()),
@@ -61,7 +62,7 @@ def routes() -> list[dict[str, Any]]:
         *static_routes(not_json(NAMING)),
         *(json_route(route) for route in known),
         *(
-            wrong_method(template, [route for route in known if route.template == template])
+            wrong_method(template, [route for route in known if route.serves(template)])
             for template in templates
         ),
         unknown_route(),

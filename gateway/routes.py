@@ -74,6 +74,11 @@ class JsonRoute(NamedTuple):
         """List the methods: HEAD goes where GET goes, but to streams, whose replies have no end."""
         return ("GET", "HEAD") if self.method == "GET" and not self.streams else (self.method,)
 
+    def serves(self, path: str) -> bool:
+        """Tell whether a path, or all paths of a template, come here: `/orders/batch` is an order's
+        too."""
+        return re.fullmatch(pattern_of(self.template), path) is not None
+
 
 def json_services() -> list[str]:
     """List the full names of the services that the transcoder serves."""

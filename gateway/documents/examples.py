@@ -55,7 +55,12 @@ HTTP_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "GetIndex": {},
     "GetHealth": {},
     "GetMetrics": {},
+    "ReplaceOrder": {
+        "parameters": {"order_id": "docs-1"},
+        "body": {"client_id": "alice", "price": 70151, "quantity": 0.5},
+    },
     "CancelOrder": {"parameters": {"order_id": "docs-1"}, "body": {"client_id": "alice"}},
+    "CancelOrders": {"body": {"client_id": "bob", "side": "buy"}},
 }
 
 _ORDER: Final = {

@@ -28,6 +28,7 @@ OUTSIDE: Final[dict[str, dict[str, Any]]] = {
 }
 INTERNAL: Final = "Not for callers"
 """So begins the comment of what the gateway and the server have among themselves."""
+IN_PATH: Final = "Required, in the path"
 AS_QUERY: Final = "as a query parameter or in the body"
 TEXT_REPLY: Final = "google.api.HttpBody"
 OF_THE_PAST: Final = ("GetAnalytics", "GetOrder", "ListOrders", "ListTrades")
@@ -133,7 +134,15 @@ def body(request: Message, example: dict[str, Any]) -> dict[str, Any]:
     if "body" in example:
         content["example"] = example["body"]
     built: dict[str, Any] = {"content": {"application/json": content}}
-    return built | ({"required": True} if required_of(request) else {})
+    return built | ({"required": True} if needs_body(request) else {})
+
+
+def needs_body(request: Message) -> bool:
+    """Whether it is refused without one: some field is required, if not each of them."""
+    return any(
+        field.comment.startswith("Required") and not field.comment.startswith(IN_PATH)
+        for field in request.fields
+    )
 
 
 def occurs(status: str, method: Method, verb: str) -> bool:
@@ -193,7 +202,7 @@ def required_of(request: Message) -> list[str]:
         field.name
         for field in request.fields
         if field.comment.startswith("Required")
-        and not field.comment.startswith(("Required, in the path", "Required for"))
+        and not field.comment.startswith((IN_PATH, "Required for", "Required unless"))
     ]
 
 

@@ -1,6 +1,6 @@
 // One's own open orders: each can be changed, in its row, or cancelled.
 //
-// A change goes over the WebSocket, which has a call for it; a cancel over HTTP. Rows that stay are
+// A change goes over the WebSocket, a cancel over HTTP. Rows that stay are
 // kept, so that the focus of a keyboard stays where it was, and what is being typed too. From a row that
 // goes it moves to the next one.
 

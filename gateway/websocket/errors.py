@@ -2,9 +2,8 @@
 
 from typing import Any, Final
 
-from clients.decimals import NumberInvalidError, text_of_e8
 from clients.errors import ExchangeError
-from gateway.websocket.requests import BAD_REQUEST, FROM_SEQUENCE, SHOWN_MAX
+from gateway.websocket.requests import FROM_SEQUENCE
 
 INTERNAL: Final = 13
 
@@ -34,31 +33,8 @@ def details_of(refused: ExchangeError) -> list[dict[str, Any]]:
     """Give what programs go by, as over HTTP."""
     if not refused.reason:
         return []
-    field, limit, value = refused.field, refused.limit, refused.value
-    if field.endswith("_e8"):
-        # A replace is a call of gRPC, whose numbers are units of 10^-8.
-        limit, value = (
-            text_of_e8(int(text)) if text.lstrip("-").isdecimal() else text.replace("_e8", "")
-            for text in (limit, value)
-        )
-    field = field.removesuffix("_e8")
-    found = detail(refused.reason, field, limit, value, retry_safe=refused.retry_safe)
+    metadata = {"field": refused.field, "limit": refused.limit, "value": refused.value}
+    metadata["retry_safe"] = "true" if refused.retry_safe else "false"
     if refused.retry_after_s:
-        found["metadata"]["retry_after_s"] = str(refused.retry_after_s)
-    return [found]
-
-
-def unusable_number(frame: dict[str, Any], unusable: NumberInvalidError) -> dict[str, Any]:
-    """Make an `error` frame: a replace's number is too large or too fine; an order has the same."""
-    field, limit = unusable.field, unusable.limit
-    value = str(frame[field])[:SHOWN_MAX]
-    sentence = f"{field} {value} is not {limit}: send one that is"
-    return error(sentence, BAD_REQUEST, [detail("NUMBER_INVALID", field, limit, value)])
-
-
-def detail(
-    reason: str, field: str, limit: str, value: str, *, retry_safe: bool = False
-) -> dict[str, Any]:
-    metadata = {"field": field, "limit": limit, "value": value}
-    metadata["retry_safe"] = "true" if retry_safe else "false"
-    return {"reason": reason, "domain": "exchange", "metadata": metadata}
+        metadata["retry_after_s"] = str(refused.retry_after_s)
+    return [{"reason": refused.reason, "domain": "exchange", "metadata": metadata}]

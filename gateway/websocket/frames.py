@@ -9,7 +9,7 @@ From the client, each with `type`; unknown fields are ignored:
   parser keeps one of the two: the first of two is the frame's, the last the order's, and a frame of
   type `limit` or `market` is an order. `order_type` says the order's type without a doubt.
 - `cancel`: `order_id`, optionally `client_id`, `idempotency_key`. `replace`: the same and `price`,
-  `quantity` (the new total) or both.
+  `quantity` (the new total) or both. `cancel_all`: `client_id`, optionally `instrument`, `side`.
 - `ping`. Each of these may have a `request_id` (text, or the frame is refused), which its answer
   repeats; the server's log names orders, cancels and replaces by it where it is like an
   `x-request-id`.
@@ -17,8 +17,9 @@ From the client, each with `type`; unknown fields are ignored:
 To the client, each with `type` and `timestamp`:
 
 - `connected` (`client_id`), `subscribed`, `unsubscribed` (`channels`, `instrument`), `pong`.
-- `order_accepted` (`order`, `trades`, `trade_count`, `sequence`, `orderbook`), `order_cancelled`
-  (`order`, `sequence`), `order_replaced` (`order`, `trades`, `trade_count`, `sequence`).
+- `order_accepted` and `order_replaced` (`order`, `trades`, `trade_count`, `sequence`, `orderbook`),
+  `order_cancelled` (`order`, `sequence`), `orders_cancelled` (`orders`, the first 1,000,
+  `cancelled_count`, `sequence`).
 - `error`: `error`, `code` (gRPC), `details` as over HTTP, over a rate limit with the seconds to
   wait; with `channel`: its updates ended by a fault, and the client subscribes again. The
   connection stays open.

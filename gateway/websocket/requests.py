@@ -6,7 +6,6 @@
 import json
 import re
 from dataclasses import dataclass
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from functools import cache
 from math import isfinite
 from typing import Any, Final
@@ -15,7 +14,6 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import ParseDict
 
 from gateway.json_fields import TAKES
-from gateway.websocket.frames import DIGITS
 
 CHANNELS: Final = ("trades", "orders", "orderbook", "ticker", "depth")
 INSTRUMENT_DEFAULT: Final = "BTC-USD"
@@ -39,9 +37,6 @@ NUMERIC: Final = re.compile(r"[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]
 """Text that is a number over HTTP too. Python's `float` takes more: blanks, `1_000`, digits of
 other scripts, and of truths makes 1 and 0. No two parts that follow each other take the same: a
 long text would take the square of its time."""
-
-EXACT: Final = Context(prec=16 * 1024, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
-"""The context that keeps every digit. A longer exponent is infinite or nought, as for a double."""
 
 
 class BadFrame(Exception):
@@ -172,22 +167,6 @@ def sequence_of(frame: dict[str, Any]) -> int | None:
             f"{SEQUENCE_DIGITS_MAX} digits: send a sequence that you were sent"
         )
     return max(int(text) - 1, 0)
-
-
-def decimal_of(frame: dict[str, Any], field: str) -> Decimal | int | None:
-    """Give a checked number of a frame, one without quotes through its shortest decimal form."""
-    given: int | float | str | None = frame.get(field)
-    if isinstance(given, str):
-        return EXACT.create_decimal(given)
-    if not isinstance(given, float):
-        return given
-    decimal = Decimal(repr(given))
-    if decimal != DIGITS.plus(decimal):
-        raise BadFrame(
-            f"{field} {given!r} has more than {DIGITS.prec} significant digits, which not every "
-            "JSON number keeps: send it in quotes"
-        )
-    return decimal
 
 
 def message_of(fields: dict[str, Any], into: Any) -> Any:

@@ -1,7 +1,7 @@
 """What a client's frames do: parse, ask the exchange or a channel, answer.
 
-Orders and cancels are the messages of the HTTP JSON interface, sent to its own adapter in the
-server over gRPC, so that numbers, words and refusals are the same at both doors. Frames of one
+Orders, replaces and cancels are the messages of the HTTP JSON interface, sent to its own adapter in
+the server over gRPC, so that numbers, words and refusals are the same at both doors. Frames of one
 connection are taken one after the other, so their answers have their order.
 """
 
@@ -15,29 +15,24 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from clients.connection import Connection
-from clients.decimals import NumberInvalidError
 from clients.errors import ExchangeError, RefusedError, error_of
-from clients.order_wire import replace_message, replaced_of
-from clients.requests import CancelOrders, ReplaceOrder
+from clients.requests import CancelOrders
 from exchange.http.v1 import order_service_pb2 as messages
 from exchange.http.v1.order_service_pb2_grpc import OrderServiceStub
-from exchange.v1.order_service_pb2_grpc import OrderServiceStub as GrpcOrderServiceStub
 from gateway.websocket.channels import Channel
-from gateway.websocket.errors import details_of, ended, error, unusable_number
+from gateway.websocket.errors import details_of, ended, error
 from gateway.websocket.event_channels import EventChannel
-from gateway.websocket.frames import Frame, now_text, order_json, trade_json
+from gateway.websocket.frames import Frame, now_text
 from gateway.websocket.open_channels import Channels
 from gateway.websocket.outgoing import Outgoing
 from gateway.websocket.requests import (
     BAD_REQUEST,
     EXHAUSTED,
-    NUMBERS,
     SHOWN_MAX,
     BadFrame,
     caller_at,
     channels_of,
     check_numbers,
-    decimal_of,
     instruments_of,
     message_of,
     name_in,
@@ -61,8 +56,7 @@ class Calls:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.json = OrderServiceStub(connection.channel)
-        self.grpc = GrpcOrderServiceStub(connection.channel)
+        self.orders = OrderServiceStub(connection.channel)
 
 
 class Session:
@@ -94,8 +88,6 @@ class Session:
         except RecursionError:
             sentence = "the frame is nested too deeply: send one flat JSON object"
             answer = error(sentence, BAD_REQUEST)
-        except NumberInvalidError as unusable:
-            answer = unusable_number(frame, unusable)
         except ExchangeError as refused:
             code = refused.code.value[0]
             answer = error(refused.message, code, details_of(refused))
@@ -205,38 +197,27 @@ class Session:
         check_numbers(frame)
         fields = {**frame, "type": frame.get("order_type", "")}
         request = message_of(fields, messages.PlaceOrderRequest())
-        return await self._answered("order_accepted", self._calls.json.PlaceOrder, request, frame)
+        call = self._calls.orders.PlaceOrder
+        return await self._answered("order_accepted", call, request, frame)
 
     async def cancel(self, frame: dict[str, Any]) -> dict[str, Any]:
         """Cancel an order."""
         request = message_of(frame, messages.CancelOrderRequest())
-        return await self._answered("order_cancelled", self._calls.json.CancelOrder, request, frame)
+        call = self._calls.orders.CancelOrder
+        return await self._answered("order_cancelled", call, request, frame)
+
+    async def cancel_all(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """Cancel all orders of a client."""
+        request = message_of(frame, messages.CancelOrdersRequest())
+        call = self._calls.orders.CancelOrders
+        return await self._answered("orders_cancelled", call, request, frame)
 
     async def replace(self, frame: dict[str, Any]) -> dict[str, Any]:
         """Change an order."""
-        # Strings are checked as such by the messages above; here by one of them.
-        named = message_of(
-            {
-                key: frame[key]
-                for key in ("order_id", "client_id", "idempotency_key")
-                if key in frame
-            },
-            messages.CancelOrderRequest(),
-        )
         check_numbers(frame)
-        price, quantity = (decimal_of(frame, name) for name in NUMBERS)
-        change = ReplaceOrder(
-            named.order_id, price, quantity, named.client_id, named.idempotency_key
-        )
-        request = replace_message(change)
-        replaced = replaced_of(await self._call(self._calls.grpc.ReplaceOrder, request, frame))
-        return {
-            "type": "order_replaced",
-            "order": order_json(replaced.order),
-            "trades": [trade_json(trade) for trade in replaced.trades],
-            "trade_count": replaced.trade_count,
-            "sequence": str(replaced.sequence),
-        }
+        request = message_of(frame, messages.ReplaceOrderRequest())
+        call = self._calls.orders.ReplaceOrder
+        return await self._answered("order_replaced", call, request, frame)
 
     async def pong(self, _: dict[str, Any]) -> dict[str, Any]:
         """Answer a ping."""
@@ -267,6 +248,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "unsubscribe": Session.unsubscribe,
     "order": Session.place,
     "cancel": Session.cancel,
+    "cancel_all": Session.cancel_all,
     "replace": Session.replace,
     "ping": Session.pong,
 }

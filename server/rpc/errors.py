@@ -346,12 +346,12 @@ def as_sent(refused: Refused) -> Refused:
 
 
 def in_decimals(refused: Refused) -> Refused:
-    """Give a refusal its numbers as decimals and no unit in the field's name: the HTTP door's."""
+    """Give a refusal its numbers as decimals and no unit in fields' names: the HTTP door's."""
     field = field_of(refused)
     return refused._replace(
         field=field.removesuffix("_e8"),
         value=_plain(field, refused.value),
-        limit=_plain(field, refused.limit),
+        limit=_plain(field, refused.limit).replace("_e8", ""),
     )
 
 

@@ -158,6 +158,8 @@ def test_pages_of_others_can_only_read(market: Market, headers: dict[str, str]) 
         ("POST", "/orders"),
         ("POST", "/api/v1/orders"),
         ("POST", "/orders/batch"),
+        ("POST", "/orders/cancel"),
+        ("POST", f"/orders/{order_id}/replace"),
         ("POST", "/market/orderbook/snapshot"),
         ("POST", f"/orders/{order_id}/cancel"),
         ("DELETE", f"/orders/{order_id}"),

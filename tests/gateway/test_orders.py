@@ -170,6 +170,132 @@ def test_cancel_by_another_client_is_unknown(market: Market) -> None:
     assert refusal_of(response)["reason"] == "ORDER_UNKNOWN"
 
 
+def test_replace_changes_price_and_total_quantity(market: Market) -> None:
+    market.placed("sell", 1, 101, client_id=f"{market.prefix}S")
+    order_id = market.placed("buy", 2, 100)["order"]["order_id"]
+    path = f"/orders/{order_id}/replace"
+    key = f"{market.prefix}r"
+    body = {"client_id": f"{market.prefix}A", "price": "101", "quantity": 3, "idempotency_key": key}
+    response = market.http.post(path, json=body)
+    assert response.status_code == 200
+    reply = response.json()
+    order = reply["order"]
+    assert order == market.get_order(order_id)
+    assert (order["price"], order["quantity"], order["filled_quantity"]) == (101, 3, 1)
+    assert reply["trades"] == market.get("/market/trades")["trades"]
+    assert reply["trade_count"] == 1
+    level = {"price": 101, "quantity": 2, "cumulative": 2}
+    assert reply["orderbook"] == {"bids": [level], "asks": []}
+    # The other one stays as it is; a repeat gets the first outcome, and the book of now.
+    market.http.post(path, json={"price": 102}).raise_for_status()
+    assert market.get_order(order_id)["quantity"] == 3
+    again = market.http.post(path, json=body).json()
+    assert again["orderbook"]["bids"] == [level | {"price": 102}]
+    assert {**again, "orderbook": ""} == {**reply, "orderbook": ""}
+
+
+def test_replace_below_what_is_filled_cancels(market: Market) -> None:
+    order_id = market.placed("buy", 2, 100)["order"]["order_id"]
+    market.placed("sell", 1, 100, client_id=f"{market.prefix}S")
+    reply = market.http.post(f"/orders/{order_id}/replace", json={"quantity": 0.5}).json()
+    assert reply["order"]["status"] == "cancelled"
+    assert reply["orderbook"] == {"bids": [], "asks": []}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason", "field", "value", "limit"),
+    [
+        ({}, 400, "NOTHING_TO_REPLACE", "quantity", "", "price, quantity or both"),
+        ({"price": 0}, 400, "PRICE_NOT_POSITIVE", "price", "0", "0"),
+        ({"quantity": -1}, 400, "QUANTITY_NOT_POSITIVE", "quantity", "-1", "0"),
+        ({"price": 1e-9}, 400, "NUMBER_INVALID", "price", "1e-09",
+         "a number of at most 15 significant digits and 8 decimals"),
+        ({"quantity": 1e12}, 400, "NUMBER_INVALID", "quantity", "1000000000000.0",
+         "a number between -92233720368.54775807 and 92233720368.54775807"),
+        ({"price": 1, "client_id": "stranger"}, 404, "ORDER_UNKNOWN", "order_id", None, ""),
+        ({"price": 200}, 409, "POST_ONLY_WOULD_CROSS", "price", "200", "150"),
+    ],
+)  # fmt: skip
+def test_refused_replace_leaves_the_order_as_it_is(
+    market: Market,
+    body: dict[str, object],
+    status: int,
+    reason: str,
+    field: str,
+    value: str | None,
+    limit: str,
+) -> None:
+    market.placed("sell", 1, 150, client_id=f"{market.prefix}S")
+    order = market.placed("buy", 2, 100, post_only=True)["order"]
+    response = market.http.post(f"/orders/{order['order_id']}/replace", json=body)
+    assert response.status_code == status
+    refusal = refusal_of(response)
+    assert (refusal["reason"], refusal["field"], refusal["limit"]) == (reason, field, limit)
+    assert refusal["value"] == (order["order_id"] if value is None else value)
+    assert market.get_order(order["order_id"]) == order
+
+
+def test_cancel_of_all_orders_of_a_client(market: Market) -> None:
+    client = f"{market.prefix}A"
+    bids = [market.placed("buy", 1, price, client_id=client)["order"] for price in (100, 99)]
+    ask = market.placed("sell", 1, 200, client_id=client)["order"]["order_id"]
+    other = market.placed("buy", 1, 98, client_id=f"{market.prefix}B")["order"]["order_id"]
+
+    def cancelled(**which: str) -> list[str]:
+        response = market.http.post("/orders/cancel", json={"client_id": client, **which})
+        assert response.status_code == 200
+        reply = response.json()
+        assert reply["sequence"].isdecimal()
+        assert {order["status"] for order in reply["orders"]} <= {"cancelled"}
+        assert reply["cancelled_count"] == len(reply["orders"])
+        return [order["order_id"] for order in reply["orders"]]
+
+    assert cancelled(instrument="ETH-USD") == []
+    assert cancelled(side="buy", instrument=market.instrument) == [it["order_id"] for it in bids]
+    assert cancelled() == [ask]
+    assert cancelled() == []
+    assert market.get_order(other)["status"] == "open"
+
+
+def test_cancel_of_very_many_orders_lists_the_first_thousand(market: Market) -> None:
+    order = {"client_id": market.prefix, "instrument": market.instrument, "side": "buy"}
+    order |= {"type": "limit", "price": "1", "quantity": "1"}
+    for count in (1_000, 1):
+        market.http.post("/orders/batch", json={"orders": [order] * count}).raise_for_status()
+    reply = market.http.post("/orders/cancel", json={"client_id": market.prefix}).json()
+    assert (reply["cancelled_count"], len(reply["orders"])) == (1_001, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason", "field"),
+    [
+        ({}, 400, "FIELD_REQUIRED", "client_id"),
+        ({"client_id": "a b"}, 400, "ID_INVALID", "client_id"),
+        ({"client_id": "a", "side": "both"}, 400, "SIDE_INVALID", "side"),
+        ({"client_id": "a", "instrument": "NO-SUCH"}, 404, "INSTRUMENT_UNKNOWN", "instrument"),
+    ],
+)
+def test_refused_cancel_of_all_orders(
+    http: httpx.Client, body: dict[str, str], status: int, reason: str, field: str
+) -> None:
+    response = http.post("/orders/cancel", json=body)
+    assert response.status_code == status
+    refusal = refusal_of(response)
+    assert (refusal["reason"], refusal["field"]) == (reason, field)
+    if field == "side":
+        assert refusal["limit"] == "buy or sell"
+
+
+@pytest.mark.parametrize("order_id", ["cancel", "batch", "replace"])
+def test_an_order_may_be_called_like_a_route(market: Market, order_id: str) -> None:
+    market.placed("buy", 1, 100, order_id=order_id)
+    assert market.get_order(order_id)["status"] == "open"
+    reply = market.http.post(f"/orders/{order_id}/replace", json={"price": 101}).json()
+    assert (reply["order"]["order_id"], reply["order"]["price"]) == (order_id, 101)
+    reply = market.http.delete(f"/orders/{order_id}").json()
+    assert reply["order"]["status"] == "cancelled"
+
+
 @pytest.mark.parametrize("order_id", ["nobody", "a.b_c:d-e", "a:cancel"])
 def test_unknown_order_is_not_found(http: httpx.Client, order_id: str) -> None:
     response = http.get(f"/orders/{order_id}")

@@ -160,7 +160,7 @@ def test_there_is_no_admin_interface() -> None:
 
 def test_routes_are_those_of_the_contract() -> None:
     routes = {(route.method, route.template): route.creates for route in json_routes()}
-    assert len(routes) == len(json_routes()) == 25
+    assert len(routes) == len(json_routes()) == 27
     assert [route for route, creates in routes.items() if creates] == [
         ("POST", "/orders"),
         ("POST", "/api/v1/orders"),

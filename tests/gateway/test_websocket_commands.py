@@ -61,14 +61,15 @@ def test_commands_are_those_of_the_address_that_the_gateway_saw(
     async def test(here: Served) -> None:
         header = b"Host: here\r\nX-Forwarded-For: " + forwarded
         client = await here.connect(HANDSHAKE.replace(b"Host: here", header))
-        for kind in ("order", "cancel", "replace"):
+        for kind in ("order", "cancel", "cancel_all", "replace"):
             wish = {"type": kind, "order_id": "o", "client_id": "c", "request_id": "mine"}
             client.writer.write(frame(TEXT, json.dumps(wish).encode()))
             assert (await until_error(client))["error"] == "refused"
 
     run(test, connection)
     named = (*caller, ("x-request-id", "mine"))
-    assert connection.passed == dict.fromkeys(("PlaceOrder", "CancelOrder", "ReplaceOrder"), named)
+    methods = ("PlaceOrder", "CancelOrder", "CancelOrders", "ReplaceOrder")
+    assert connection.passed == dict.fromkeys(methods, named)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The book of a place reply as the bytes of its `orderbook` field.
+"""The book of the reply to a place or a replace as the bytes of its `orderbook` field.
 
 Rendered for every record that holds an order, so it is written by hand: as messages of the
 generated code the 40 levels cost two and a half times as much. A level is three doubles, none of
@@ -31,6 +31,7 @@ CUMULATIVE: Final = tag(types_pb2.Level, "cumulative", FIXED64)
 ORDERBOOK: Final = order_service_pb2.PlaceOrderResponse.DESCRIPTOR.fields_by_name[
     "orderbook"
 ].number
+"""The same in both replies."""
 
 LEVEL: Final = Struct("<BBBdBdBd")
 """The tag and length of the level, then its fields."""

@@ -1,8 +1,9 @@
 """Orders over HTTP JSON: parse, submit or read, present.
 
-A place reply holds the book after its record. That book is rendered once for all replies of the
-record, as the bytes of the reply's `orderbook` field: bytes of fields may follow one another in any
-order, so a reply is its own bytes with those behind them.
+The reply to a place or a replace holds the book after its record. That book is rendered as the
+bytes of the reply's `orderbook` field, for orders that are placed once for all replies of the
+record: bytes of fields may follow one another in any order, so a reply is its own bytes with those
+behind them.
 """
 
 from collections.abc import Callable
@@ -23,8 +24,9 @@ from server.rpc.past import Past
 from server.rpc.present import LISTED_MAX
 
 VIEW: Final = "http orderbook"
+VIEW_OF_ORDER: Final = "http orderbook of an order"
 
-ENCODED: Final = frozenset({"PlaceOrder"})
+ENCODED: Final = frozenset({"PlaceOrder", "ReplaceOrder"})
 """Methods whose replies are bytes already."""
 
 
@@ -65,6 +67,18 @@ class HttpOrders:
                 trades_max -= len(into.trades)
         return reply
 
+    async def ReplaceOrder(self, request: messages.ReplaceOrderRequest, context: Context) -> bytes:
+        command = parse.replace(request)
+        key = (VIEW_OF_ORDER, command.order_id)
+        committed = await self._calls.commit(command, context, key, book_of_order(command.order_id))
+        reply = messages.ReplaceOrderResponse()
+        present.placed(reply, committed.applied)
+        book: bytes = committed.views[key]
+        if committed.repeated or not book:
+            # The order may be forgotten by now, and another one have its id.
+            book = await self._calls.read(book_of(reply.order.instrument), context)
+        return reply.SerializeToString() + book
+
     async def CancelOrder(
         self, request: messages.CancelOrderRequest, context: Context
     ) -> messages.CancelOrderResponse:
@@ -74,6 +88,17 @@ class HttpOrders:
         assert isinstance(event, OrderEvent)
         reply = messages.CancelOrderResponse(sequence=sequence)
         present.order(reply.order, event, time_ns)
+        return reply
+
+    async def CancelOrders(
+        self, request: messages.CancelOrdersRequest, context: Context
+    ) -> messages.CancelOrdersResponse:
+        committed = await self._calls.commit(parse.cancel_all(request), context)
+        sequence, time_ns, events = committed.applied
+        reply = messages.CancelOrdersResponse(sequence=sequence, cancelled_count=len(events))
+        for event in events[:LISTED_MAX]:
+            assert isinstance(event, OrderEvent)
+            present.order(reply.orders.add(), event, time_ns)
         return reply
 
     async def GetOrder(
@@ -103,5 +128,15 @@ class HttpOrders:
 
 
 def book_of(instrument: str) -> Callable[[Engine], bytes]:
-    """Give what renders the book of a place reply."""
+    """Give what renders the book of a reply."""
     return lambda engine: encoded_depth(engine.book(instrument), LEVELS_DEFAULT)
+
+
+def book_of_order(order_id: str) -> Callable[[Engine], bytes]:
+    """Give what renders the book that an order is in; nothing where the order is forgotten."""
+
+    def render(engine: Engine) -> bytes:
+        order = engine.order(order_id)
+        return b"" if order is None else book_of(order.instrument)(engine)
+
+    return render

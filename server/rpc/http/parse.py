@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from exchange.http.v1 import market_service_pb2, order_service_pb2
-from server.core.commands import CancelOrder, PlaceOrder
+from server.core.commands import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder
 from server.core.rejects import RejectReason
 from server.core.types import LIMIT
 from server.rpc.analytics import INTERVAL_MINUTES_MAX, Query
@@ -70,9 +70,25 @@ def place(request: order_service_pb2.PlaceOrderRequest) -> PlaceOrder:
     )
 
 
+def replace(request: order_service_pb2.ReplaceOrderRequest) -> ReplaceOrder:
+    """Read a replace; the order is named by the path."""
+    return ReplaceOrder(
+        request.client_id,
+        request.order_id,
+        e8_of("price", request.price) if request.HasField("price") else None,
+        e8_of("quantity", request.quantity) if request.HasField("quantity") else None,
+        request.idempotency_key,
+    )
+
+
 def cancel(request: order_service_pb2.CancelOrderRequest) -> CancelOrder:
     """Read a cancel; the order is named by the path."""
     return CancelOrder(request.client_id, request.order_id, request.idempotency_key)
+
+
+def cancel_all(request: order_service_pb2.CancelOrdersRequest) -> CancelOrders:
+    """Read a cancel of all orders; an instrument that is not named is every one."""
+    return CancelOrders(request.client_id, request.instrument, SIDES.optional(request.side))
 
 
 def orders_query(request: order_service_pb2.ListOrdersRequest) -> OrdersQuery | EdgeReject:

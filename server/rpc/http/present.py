@@ -32,6 +32,12 @@ from server.times import time_text
 
 E6: Final = 1_000_000
 
+Placed = (
+    order_service_pb2.PlaceOrderResponse
+    | order_service_pb2.PlaceOrderResult
+    | order_service_pb2.ReplaceOrderResponse
+)
+
 
 def order(
     into: types_pb2.Order, event: OrderEvent, updated_ns: int, standing: Standing | None = None
@@ -65,11 +71,11 @@ def order(
 
 
 def placed(
-    into: order_service_pb2.PlaceOrderResponse | order_service_pb2.PlaceOrderResult,
+    into: Placed,
     applied: Applied,
     trades_max: int = LISTED_MAX,
 ) -> None:
-    """Write the reply to a place, but for its book, with at most so many of its trades."""
+    """Write the reply to a place or a replace, but for its book, with at most so many trades."""
     sequence, time_ns, events = applied
     first = events[0]
     assert isinstance(first, OrderEvent)

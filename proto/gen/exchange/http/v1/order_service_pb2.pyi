@@ -93,6 +93,34 @@ class PlaceOrderResult(_message.Message):
     details: _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]
     def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., trade_count: _Optional[int] = ..., sequence: _Optional[int] = ..., error: _Optional[str] = ..., code: _Optional[int] = ..., message: _Optional[str] = ..., details: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ...) -> None: ...
 
+class ReplaceOrderRequest(_message.Message):
+    __slots__ = ("order_id", "client_id", "idempotency_key", "price", "quantity")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    client_id: str
+    idempotency_key: str
+    price: float
+    quantity: float
+    def __init__(self, order_id: _Optional[str] = ..., client_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., price: _Optional[float] = ..., quantity: _Optional[float] = ...) -> None: ...
+
+class ReplaceOrderResponse(_message.Message):
+    __slots__ = ("order", "trades", "trade_count", "sequence", "orderbook")
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    TRADES_FIELD_NUMBER: _ClassVar[int]
+    TRADE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    ORDERBOOK_FIELD_NUMBER: _ClassVar[int]
+    order: _types_pb2.Order
+    trades: _containers.RepeatedCompositeFieldContainer[_types_pb2.Trade]
+    trade_count: int
+    sequence: int
+    orderbook: _types_pb2.Depth
+    def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., trade_count: _Optional[int] = ..., sequence: _Optional[int] = ..., orderbook: _Optional[_Union[_types_pb2.Depth, _Mapping]] = ...) -> None: ...
+
 class CancelOrderRequest(_message.Message):
     __slots__ = ("order_id", "client_id", "idempotency_key", "instrument")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +140,26 @@ class CancelOrderResponse(_message.Message):
     order: _types_pb2.Order
     sequence: int
     def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class CancelOrdersRequest(_message.Message):
+    __slots__ = ("client_id", "instrument", "side")
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    client_id: str
+    instrument: str
+    side: str
+    def __init__(self, client_id: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[str] = ...) -> None: ...
+
+class CancelOrdersResponse(_message.Message):
+    __slots__ = ("orders", "cancelled_count", "sequence")
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    orders: _containers.RepeatedCompositeFieldContainer[_types_pb2.Order]
+    cancelled_count: int
+    sequence: int
+    def __init__(self, orders: _Optional[_Iterable[_Union[_types_pb2.Order, _Mapping]]] = ..., cancelled_count: _Optional[int] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class GetOrderRequest(_message.Message):
     __slots__ = ("order_id",)

@@ -47,10 +47,20 @@ class OrderServiceStub:
                 request_serializer=exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrdersRequest.SerializeToString,
                 response_deserializer=exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrdersResponse.FromString,
                 _registered_method=True)
+        self.ReplaceOrder = channel.unary_unary(
+                '/exchange.http.v1.OrderService/ReplaceOrder',
+                request_serializer=exchange_dot_http_dot_v1_dot_order__service__pb2.ReplaceOrderRequest.SerializeToString,
+                response_deserializer=exchange_dot_http_dot_v1_dot_order__service__pb2.ReplaceOrderResponse.FromString,
+                _registered_method=True)
         self.CancelOrder = channel.unary_unary(
                 '/exchange.http.v1.OrderService/CancelOrder',
                 request_serializer=exchange_dot_http_dot_v1_dot_order__service__pb2.CancelOrderRequest.SerializeToString,
                 response_deserializer=exchange_dot_http_dot_v1_dot_order__service__pb2.CancelOrderResponse.FromString,
+                _registered_method=True)
+        self.CancelOrders = channel.unary_unary(
+                '/exchange.http.v1.OrderService/CancelOrders',
+                request_serializer=exchange_dot_http_dot_v1_dot_order__service__pb2.CancelOrdersRequest.SerializeToString,
+                response_deserializer=exchange_dot_http_dot_v1_dot_order__service__pb2.CancelOrdersResponse.FromString,
                 _registered_method=True)
         self.GetOrder = channel.unary_unary(
                 '/exchange.http.v1.OrderService/GetOrder',
@@ -84,8 +94,25 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplaceOrder(self, request, context):
+        """Changes the price and/or total quantity of an open order. With the same price and no larger
+        total it keeps its place in the queue; otherwise it comes in again like a new order. A total
+        at or below what has been filled, or taken off by self-trade prevention, cancels it. If the
+        request is refused, the old order stands.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelOrder(self, request, context):
         """Ends an open order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelOrders(self, request, context):
+        """Ends all open orders of a client, optionally of one instrument and/or side.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,10 +146,20 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     request_deserializer=exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrdersRequest.FromString,
                     response_serializer=exchange_dot_http_dot_v1_dot_order__service__pb2.PlaceOrdersResponse.SerializeToString,
             ),
+            'ReplaceOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplaceOrder,
+                    request_deserializer=exchange_dot_http_dot_v1_dot_order__service__pb2.ReplaceOrderRequest.FromString,
+                    response_serializer=exchange_dot_http_dot_v1_dot_order__service__pb2.ReplaceOrderResponse.SerializeToString,
+            ),
             'CancelOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelOrder,
                     request_deserializer=exchange_dot_http_dot_v1_dot_order__service__pb2.CancelOrderRequest.FromString,
                     response_serializer=exchange_dot_http_dot_v1_dot_order__service__pb2.CancelOrderResponse.SerializeToString,
+            ),
+            'CancelOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelOrders,
+                    request_deserializer=exchange_dot_http_dot_v1_dot_order__service__pb2.CancelOrdersRequest.FromString,
+                    response_serializer=exchange_dot_http_dot_v1_dot_order__service__pb2.CancelOrdersResponse.SerializeToString,
             ),
             'GetOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOrder,
@@ -203,6 +240,33 @@ class OrderService:
             _registered_method=True)
 
     @staticmethod
+    def ReplaceOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.http.v1.OrderService/ReplaceOrder',
+            exchange_dot_http_dot_v1_dot_order__service__pb2.ReplaceOrderRequest.SerializeToString,
+            exchange_dot_http_dot_v1_dot_order__service__pb2.ReplaceOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CancelOrder(request,
             target,
             options=(),
@@ -219,6 +283,33 @@ class OrderService:
             '/exchange.http.v1.OrderService/CancelOrder',
             exchange_dot_http_dot_v1_dot_order__service__pb2.CancelOrderRequest.SerializeToString,
             exchange_dot_http_dot_v1_dot_order__service__pb2.CancelOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.http.v1.OrderService/CancelOrders',
+            exchange_dot_http_dot_v1_dot_order__service__pb2.CancelOrdersRequest.SerializeToString,
+            exchange_dot_http_dot_v1_dot_order__service__pb2.CancelOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,8 +40,16 @@ class OrderServiceStub:
     """Places an order. Answers 201."""
     PlaceOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.PlaceOrdersRequest, _order_service_pb2.PlaceOrdersResponse]
     """Places up to 1,000 orders, one after another, each with an outcome of its own. Answers 200."""
+    ReplaceOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ReplaceOrderRequest, _order_service_pb2.ReplaceOrderResponse]
+    """Changes the price and/or total quantity of an open order. With the same price and no larger
+    total it keeps its place in the queue; otherwise it comes in again like a new order. A total
+    at or below what has been filled, or taken off by self-trade prevention, cancels it. If the
+    request is refused, the old order stands.
+    """
     CancelOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]
     """Ends an open order."""
+    CancelOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrdersRequest, _order_service_pb2.CancelOrdersResponse]
+    """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]
     """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL."""
     ListOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]
@@ -61,8 +69,16 @@ class OrderServiceAsyncStub(OrderServiceStub):
     """Places an order. Answers 201."""
     PlaceOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.PlaceOrdersRequest, _order_service_pb2.PlaceOrdersResponse]  # type: ignore[assignment]
     """Places up to 1,000 orders, one after another, each with an outcome of its own. Answers 200."""
+    ReplaceOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ReplaceOrderRequest, _order_service_pb2.ReplaceOrderResponse]  # type: ignore[assignment]
+    """Changes the price and/or total quantity of an open order. With the same price and no larger
+    total it keeps its place in the queue; otherwise it comes in again like a new order. A total
+    at or below what has been filled, or taken off by self-trade prevention, cancels it. If the
+    request is refused, the old order stands.
+    """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_service_pb2.CancelOrderResponse]  # type: ignore[assignment]
     """Ends an open order."""
+    CancelOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrdersRequest, _order_service_pb2.CancelOrdersResponse]  # type: ignore[assignment]
+    """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]  # type: ignore[assignment]
     """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL."""
     ListOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
@@ -93,12 +109,32 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Places up to 1,000 orders, one after another, each with an outcome of its own. Answers 200."""
 
     @_abc_1.abstractmethod
+    def ReplaceOrder(
+        self,
+        request: _order_service_pb2.ReplaceOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.ReplaceOrderResponse, _abc.Awaitable[_order_service_pb2.ReplaceOrderResponse]]:
+        """Changes the price and/or total quantity of an open order. With the same price and no larger
+        total it keeps its place in the queue; otherwise it comes in again like a new order. A total
+        at or below what has been filled, or taken off by self-trade prevention, cancels it. If the
+        request is refused, the old order stands.
+        """
+
+    @_abc_1.abstractmethod
     def CancelOrder(
         self,
         request: _order_service_pb2.CancelOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.CancelOrderResponse, _abc.Awaitable[_order_service_pb2.CancelOrderResponse]]:
         """Ends an open order."""
+
+    @_abc_1.abstractmethod
+    def CancelOrders(
+        self,
+        request: _order_service_pb2.CancelOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_order_service_pb2.CancelOrdersResponse, _abc.Awaitable[_order_service_pb2.CancelOrdersResponse]]:
+        """Ends all open orders of a client, optionally of one instrument and/or side."""
 
     @_abc_1.abstractmethod
     def GetOrder(
