@@ -32,7 +32,7 @@ PUBLISHED_AT_ONCE: Final = 100
 ORDERS_KNOWN_MAX: Final = 50_000
 """Open orders of an instrument whose unchanging part is remembered, about 30 MB; others are read
 from the server when they trade."""
-CHANGING: Final = ("quantity", "cancelled_quantity", "reject_reason")
+CHANGING: Final = ("quantity", "cancelled_quantity", "reject_reason", "end_reason")
 """Fields of an order that a fill doesn't tell, and that events after it may change."""
 
 Memory = OrderedDict[str, Order]

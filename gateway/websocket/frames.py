@@ -59,6 +59,7 @@ RULE_REASONS: Final = frozenset(
         "self_trade_prevention",
     }
 )
+"""Reasons of ends that a rule made, not a request: what `reject_reason` shows, over HTTP too."""
 TEXT: Final = 0x81
 COMPRESSED_TEXT: Final = 0xC1
 
@@ -182,8 +183,10 @@ def order_json(order: Order) -> dict[str, Any]:
     }
     if order.price is not None:
         content["price"] = number(order.price)
-    if order.end_reason is not None and str(order.end_reason) in RULE_REASONS:
-        content["reject_reason"] = str(order.end_reason)
+    if order.end_reason is not None:
+        content["end_reason"] = reason = str(order.end_reason)
+        if reason in RULE_REASONS:
+            content["reject_reason"] = reason
     return content
 
 

@@ -2,19 +2,15 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import grpc
 import httpx
-from google.rpc.error_details_pb2 import ErrorInfo
-from grpc_status import rpc_status
 
-from exchange.v1 import admin_service_pb2, market_data_pb2, order_service_pb2, types_pb2
+from exchange.v1 import admin_service_pb2, market_data_pb2
 from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
-from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from tests.cases.parser import (
     MODES,
-    SIDES,
     Cancel,
     CancelAll,
     Cancelled,
@@ -97,7 +93,7 @@ class Market:
 
 
 class HttpDoor:
-    """The shared cases over HTTP; what it has no route for, over gRPC on the same port."""
+    """The shared cases over HTTP; instruments are listed over gRPC on the same port."""
 
     verbs = frozenset(
         {"place", "replace", "cancel", "cancel-all", "order", "position", "book", "stp"}
@@ -106,7 +102,6 @@ class HttpDoor:
     def __init__(self, http: httpx.Client, channel: grpc.Channel) -> None:
         self._http = http
         self._admin = AdminServiceStub(channel)
-        self._orders = OrderServiceStub(channel)
 
     async def list_instrument(self, terms: Terms) -> None:
         """List it."""
@@ -145,72 +140,39 @@ class HttpDoor:
         if response.status_code != 201:
             return refused(response)
         reply = response.json()
-        assert reply["trade_count"] == len(reply["trades"])
-        return standing(
-            reply["order"],
-            tuple(
-                Trade(
-                    decimal(trade["quantity"]),
-                    decimal(trade["price"]),
-                    trade["sell_order_id" if order.side == "buy" else "buy_order_id"],
-                )
-                for trade in reply["trades"]
-            ),
-        )
+        resting = "sell_order_id" if order.side == "buy" else "buy_order_id"
+        return standing(reply["order"], trades_of(reply, resting))
 
     async def replace(self, change: Replace) -> Standing | Refused:
         """Replace it."""
-        request = order_service_pb2.ReplaceOrderRequest(
-            client_id=change.client, order_id=change.order_id, idempotency_key=change.key
-        )
-        if change.price is not None:
-            request.price_e8 = units(change.price)
-        if change.quantity is not None:
-            request.quantity_e8 = units(change.quantity)
-        try:
-            reply = self._orders.ReplaceOrder(request)
-        except grpc.RpcError as error:
-            return refused_call(error)
-        order = reply.order
-        return Standing(
-            Decimal(order.filled_quantity_e8) / E8,
-            Decimal(order.remaining_quantity_e8) / E8,
-            Decimal(order.cancelled_quantity_e8) / E8,
-            order.status == types_pb2.ORDER_STATUS_REJECTED,
-            types_pb2.EndReason.Name(order.end_reason).removeprefix("END_REASON_").lower()
-            if order.end_reason
-            else "",
-            tuple(
-                Trade(
-                    Decimal(trade.quantity_e8) / E8,
-                    Decimal(trade.price_e8) / E8,
-                    trade.maker_order_id,
-                )
-                for trade in reply.trades
-            ),
-        )
+        body = {"client_id": change.client, "idempotency_key": change.key}
+        body |= {
+            name: text
+            for name in ("price", "quantity")
+            if (text := getattr(change, name)) is not None
+        }
+        response = self._http.post(f"/orders/{change.order_id}/replace", json=body)
+        if response.status_code != 200:
+            return refused(response)
+        reply = response.json()
+        resting = "sell_order_id" if reply["order"]["side"] == "buy" else "buy_order_id"
+        return standing(reply["order"], trades_of(reply, resting))
 
     async def cancel(self, cancel: Cancel) -> Standing | Refused:
-        """Cancel it. JSON shows reasons of rules only, and this end had none."""
+        """Cancel it."""
         body = {"client_id": cancel.client, "idempotency_key": cancel.key}
         response = self._http.post(f"/orders/{cancel.order_id}/cancel", json=body)
         if response.status_code != 200:
             return refused(response)
-        order = response.json()["order"]
-        assert "reject_reason" not in order
-        return standing({**order, "reject_reason": "cancel_requested"}, ())
+        return standing(response.json()["order"], ())
 
     async def cancel_all(self, cancel: CancelAll) -> Cancelled | Refused:
         """Cancel them."""
-        request = order_service_pb2.CancelOrdersRequest(
-            client_id=cancel.client,
-            instrument=cancel.instrument,
-            side=SIDES[cancel.side],  # type: ignore[arg-type]
-        )
-        try:
-            return Cancelled(self._orders.CancelOrders(request).cancelled_count)
-        except grpc.RpcError as error:
-            return refused_call(error)
+        body = {"client_id": cancel.client, "instrument": cancel.instrument, "side": cancel.side}
+        response = self._http.post("/orders/cancel", json=body)
+        if response.status_code != 200:
+            return refused(response)
+        return Cancelled(response.json()["cancelled_count"])
 
     async def order(self, order_id: str) -> Standing | None:
         """Read it."""
@@ -253,6 +215,14 @@ def units(text: str) -> int:
     return int(Decimal(text) * E8)
 
 
+def trades_of(reply: dict[str, Any], resting: str) -> tuple[Trade, ...]:
+    assert reply["trade_count"] == len(reply["trades"])
+    return tuple(
+        Trade(decimal(trade["quantity"]), decimal(trade["price"]), trade[resting])
+        for trade in reply["trades"]
+    )
+
+
 def standing(order: dict[str, Any], trades: tuple[Trade, ...]) -> Standing:
     assert decimal(order["quantity"]) == sum(
         decimal(order[f"{part}_quantity"]) for part in ("filled", "remaining", "cancelled")
@@ -262,7 +232,7 @@ def standing(order: dict[str, Any], trades: tuple[Trade, ...]) -> Standing:
         decimal(order["remaining_quantity"]),
         decimal(order["cancelled_quantity"]),
         order["status"] == "rejected",
-        order.get("reject_reason", ""),
+        order.get("end_reason", ""),
         trades,
     )
 
@@ -270,11 +240,3 @@ def standing(order: dict[str, Any], trades: tuple[Trade, ...]) -> Standing:
 def refused(response: httpx.Response) -> Refused:
     refusal = refusal_of(response)
     return Refused(refusal["reason"].lower(), refusal["field"])
-
-
-def refused_call(error: grpc.RpcError) -> Refused:
-    status = rpc_status.from_call(cast("grpc.Call", error))
-    assert status is not None
-    info = ErrorInfo()
-    assert status.details[0].Unpack(info)
-    return Refused(info.reason.lower(), info.metadata["field"].removesuffix("_e8"))

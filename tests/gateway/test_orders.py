@@ -115,6 +115,7 @@ def test_ends_by_the_rules_are_replies(
     market.placed("sell", 1, 100, client_id="seller")
     order = market.placed("buy", **{"quantity": 1, **fields})["order"]
     assert (order["status"], order["reject_reason"]) == (status, reason)
+    assert order["end_reason"] == reason
 
 
 def test_defaults_are_those_documented(http: httpx.Client) -> None:
@@ -146,6 +147,8 @@ def test_cancel_needs_no_instrument(market: Market, route: str) -> None:
     assert response.status_code == 200
     reply = response.json()
     assert reply["order"]["status"] == "cancelled"
+    assert reply["order"]["end_reason"] == "cancel_requested"
+    assert "reject_reason" not in reply["order"]
     assert reply["order"]["cancelled_quantity"] == 0.5
     assert reply["order"]["updated_at"] >= reply["order"]["created_at"]
     assert reply["sequence"].isdecimal()
@@ -199,6 +202,8 @@ def test_replace_below_what_is_filled_cancels(market: Market) -> None:
     market.placed("sell", 1, 100, client_id=f"{market.prefix}S")
     reply = market.http.post(f"/orders/{order_id}/replace", json={"quantity": 0.5}).json()
     assert reply["order"]["status"] == "cancelled"
+    assert reply["order"]["end_reason"] == "replaced_below_filled"
+    assert "reject_reason" not in market.get_order(order_id)
     assert reply["orderbook"] == {"bids": [], "asks": []}
 
 

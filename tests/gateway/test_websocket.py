@@ -11,7 +11,11 @@ import pytest
 from google_crc32c import value as crc32c
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from clients.types import EndReason
+from gateway.websocket.frames import RULE_REASONS
 from gateway.websocket.requests import parsed, sequence_of
+from server.core.words import END_REASONS
+from server.rpc.http import words
 from tests.gateway.door import Market
 from tests.gateway.websocket_client import SECONDS, Client, client_of
 from tests.running import Everything
@@ -264,6 +268,22 @@ def test_an_order_reads_over_each_door_alike(
     updates = (frame["data"] for frame in client.seen if frame["type"] == "orders")
     if accepted not in updates:
         assert client.until("orders", lambda it: it["data"] == accepted)
+
+
+def test_a_cancelled_order_says_why_over_each_door_alike(client: Client, market: Market) -> None:
+    client.subscribe(market.instrument, "orders")
+    order_id = market.placed("buy", 1, 100)["order"]["order_id"]
+    cancelled = client.ask({"type": "cancel", "order_id": order_id}, "order_cancelled")["order"]
+    assert cancelled["end_reason"] == "cancel_requested"
+    assert "reject_reason" not in cancelled
+    assert market.get_order(order_id) == cancelled
+    told = [frame["data"] for frame in client.seen if frame["type"] == "orders"]
+    assert cancelled in told or client.until("orders", lambda it: it["data"] == cancelled)
+
+
+def test_each_door_takes_the_same_ends_for_those_of_a_rule() -> None:
+    assert set(words.RULE_REASONS.values()) == RULE_REASONS
+    assert {str(reason) for reason in EndReason} == set(END_REASONS.values())
 
 
 def test_a_replaced_order_reads_over_each_door_alike(client: Client, market: Market) -> None:

@@ -48,7 +48,7 @@ def test_past_fill_has_no_later_fields(read: Order, known: set[str]) -> None:
         async with wired() as (wire, outgoing):
             await asyncio.wait_for(channel.catch_up(outgoing, 4), SECONDS)
             first, last = [frame["data"] for frame in await wire.until("orders", 2)]
-            later = {"type", "quantity", "cancelled_quantity", "reject_reason"}
+            later = {"type", "quantity", "cancelled_quantity", "reject_reason", "end_reason"}
             assert first.keys() & later == known
             if "quantity" in known:
                 assert (first["quantity"], first["cancelled_quantity"]) == (10, 0)

@@ -13,6 +13,7 @@ from server.core.events import OrderEvent, Traded
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS, Ticker
 from server.core.types import BUY, CANCELLED, LIMIT, SELL
+from server.core.words import END_REASONS
 from server.event_messages import Standing
 from server.feed.activity import Activity
 from server.rpc.analytics import Analytics, average_e8
@@ -63,8 +64,10 @@ def order(
     if cancelled_e8:
         into.cancelled_quantity = double_of(cancelled_e8)
     into.status = STATUSES.of[status]
-    if status >= CANCELLED and reason in RULE_REASONS:
-        into.reject_reason = RULE_REASONS[reason]
+    if status >= CANCELLED:
+        into.end_reason = END_REASONS[reason]
+        if reason in RULE_REASONS:
+            into.reject_reason = RULE_REASONS[reason]
     into.time_in_force = TIMES_IN_FORCE.of[time_in_force]
     into.created_at = created = time_text(created_ns)
     into.updated_at = created if updated_ns == created_ns else time_text(updated_ns)

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Order(_message.Message):
-    __slots__ = ("order_id", "client_id", "instrument", "side", "type", "price", "quantity", "filled_quantity", "remaining_quantity", "cancelled_quantity", "status", "reject_reason", "time_in_force", "post_only", "created_at", "updated_at")
+    __slots__ = ("order_id", "client_id", "instrument", "side", "type", "price", "quantity", "filled_quantity", "remaining_quantity", "cancelled_quantity", "status", "reject_reason", "time_in_force", "post_only", "created_at", "updated_at", "end_reason")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,7 @@ class Order(_message.Message):
     POST_ONLY_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    END_REASON_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     client_id: str
     instrument: str
@@ -41,7 +42,8 @@ class Order(_message.Message):
     post_only: bool
     created_at: str
     updated_at: str
-    def __init__(self, order_id: _Optional[str] = ..., client_id: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[str] = ..., type: _Optional[str] = ..., price: _Optional[float] = ..., quantity: _Optional[float] = ..., filled_quantity: _Optional[float] = ..., remaining_quantity: _Optional[float] = ..., cancelled_quantity: _Optional[float] = ..., status: _Optional[str] = ..., reject_reason: _Optional[str] = ..., time_in_force: _Optional[str] = ..., post_only: _Optional[bool] = ..., created_at: _Optional[str] = ..., updated_at: _Optional[str] = ...) -> None: ...
+    end_reason: str
+    def __init__(self, order_id: _Optional[str] = ..., client_id: _Optional[str] = ..., instrument: _Optional[str] = ..., side: _Optional[str] = ..., type: _Optional[str] = ..., price: _Optional[float] = ..., quantity: _Optional[float] = ..., filled_quantity: _Optional[float] = ..., remaining_quantity: _Optional[float] = ..., cancelled_quantity: _Optional[float] = ..., status: _Optional[str] = ..., reject_reason: _Optional[str] = ..., time_in_force: _Optional[str] = ..., post_only: _Optional[bool] = ..., created_at: _Optional[str] = ..., updated_at: _Optional[str] = ..., end_reason: _Optional[str] = ...) -> None: ...
 
 class Trade(_message.Message):
     __slots__ = ("trade_id", "buy_order_id", "sell_order_id", "instrument", "price", "quantity", "timestamp", "sequence", "side", "maker_fee", "taker_fee", "role")
