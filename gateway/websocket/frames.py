@@ -19,7 +19,8 @@ To the client, each with `type` and `timestamp`:
 - `connected` (`client_id`), `subscribed`, `unsubscribed` (`channels`, `instrument`), `pong`.
 - `order_accepted` and `order_replaced` (`order`, `trades`, `trade_count`, `sequence`, `orderbook`),
   `order_cancelled` (`order`, `sequence`), `orders_cancelled` (`orders`, the first 1,000,
-  `cancelled_count`, `sequence`).
+  `cancelled_count`, `sequence`). The first three say `repeated` (`true`) where they answer a repeat
+  under its idempotency key.
 - `error`: `error`, `code` (gRPC), `details` as over HTTP, over a rate limit with the seconds to
   wait; with `channel`: its updates ended by a fault, and the client subscribes again. The
   connection stays open.

@@ -157,6 +157,15 @@ def test_cancel_needs_no_instrument(market: Market, route: str) -> None:
     assert refusal_of(again)["reason"] == "ORDER_CLOSED"
 
 
+def test_cancel_under_a_key_can_be_repeated(market: Market) -> None:
+    order = market.placed("buy", 0.5, 100)["order"]
+    path = f"/orders/{order['order_id']}/cancel"
+    body = {"client_id": order["client_id"], "idempotency_key": "c"}
+    first, again = (market.http.post(path, json=body).json() for _ in range(2))
+    assert again == first | {"repeated": True}
+    assert "repeated" not in first
+
+
 def test_cancel_takes_what_older_callers_send(market: Market) -> None:
     order_id = market.placed("buy", 0.5, 100)["order"]["order_id"]
     query = {"instrument": market.instrument}
@@ -194,7 +203,8 @@ def test_replace_changes_price_and_total_quantity(market: Market) -> None:
     assert market.get_order(order_id)["quantity"] == 3
     again = market.http.post(path, json=body).json()
     assert again["orderbook"]["bids"] == [level | {"price": 102}]
-    assert {**again, "orderbook": ""} == {**reply, "orderbook": ""}
+    assert "repeated" not in reply
+    assert {**again, "orderbook": ""} == {**reply, "orderbook": "", "repeated": True}
 
 
 def test_replace_below_what_is_filled_cancels(market: Market) -> None:
@@ -401,6 +411,8 @@ def test_repeat_shows_the_first_outcome_and_the_book_of_now(market: Market) -> N
         first["trades"],
         first["sequence"],
     )
+    assert repeat["repeated"] is True
+    assert "repeated" not in first
     assert repeat["orderbook"]["bids"] == [{"price": 100, "quantity": 0.75, "cumulative": 0.75}]
 
 

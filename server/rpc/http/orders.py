@@ -42,7 +42,7 @@ class HttpOrders:
         key = (VIEW, command.instrument)
         committed = await self._calls.commit(command, context, key, book_of(command.instrument))
         reply = messages.PlaceOrderResponse()
-        present.placed(reply, committed.applied)
+        present.placed(reply, committed.applied, committed.repeated)
         book: bytes = committed.views[key]
         return reply.SerializeToString() + book
 
@@ -63,7 +63,7 @@ class HttpOrders:
                 into.details.extend(status.details)
             else:
                 into.trade_count = 0
-                present.placed(into, outcome[0], trades_max)
+                present.placed(into, *outcome, trades_max)
                 trades_max -= len(into.trades)
         return reply
 
@@ -72,7 +72,7 @@ class HttpOrders:
         key = (VIEW_OF_ORDER, command.order_id)
         committed = await self._calls.commit(command, context, key, book_of_order(command.order_id))
         reply = messages.ReplaceOrderResponse()
-        present.placed(reply, committed.applied)
+        present.placed(reply, committed.applied, committed.repeated)
         book: bytes = committed.views[key]
         if committed.repeated or not book:
             # The order may be forgotten by now, and another one have its id.
@@ -86,7 +86,9 @@ class HttpOrders:
         sequence, time_ns, events = committed.applied
         event = events[0]
         assert isinstance(event, OrderEvent)
-        reply = messages.CancelOrderResponse(sequence=sequence)
+        # Absent unless it is one.
+        repeated = committed.repeated or None
+        reply = messages.CancelOrderResponse(sequence=sequence, repeated=repeated)
         present.order(reply.order, event, time_ns)
         return reply
 

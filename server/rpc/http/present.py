@@ -76,6 +76,7 @@ def order(
 def placed(
     into: Placed,
     applied: Applied,
+    repeated: bool,
     trades_max: int = LISTED_MAX,
 ) -> None:
     """Write the reply to a place or a replace, but for its book, with at most so many trades."""
@@ -83,6 +84,8 @@ def placed(
     first = events[0]
     assert isinstance(first, OrderEvent)
     into.sequence = sequence
+    if repeated:
+        into.repeated = True
     if len(events) == 1:
         order(into.order, first, time_ns)
         return

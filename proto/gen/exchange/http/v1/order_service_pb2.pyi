@@ -48,18 +48,20 @@ class Unreadable(_message.Message):
     def __init__(self, field: _Optional[str] = ..., value: _Optional[str] = ..., limit: _Optional[str] = ...) -> None: ...
 
 class PlaceOrderResponse(_message.Message):
-    __slots__ = ("order", "trades", "trade_count", "sequence", "orderbook")
+    __slots__ = ("order", "trades", "trade_count", "sequence", "orderbook", "repeated")
     ORDER_FIELD_NUMBER: _ClassVar[int]
     TRADES_FIELD_NUMBER: _ClassVar[int]
     TRADE_COUNT_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ORDERBOOK_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_FIELD_NUMBER: _ClassVar[int]
     order: _types_pb2.Order
     trades: _containers.RepeatedCompositeFieldContainer[_types_pb2.Trade]
     trade_count: int
     sequence: int
     orderbook: _types_pb2.Depth
-    def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., trade_count: _Optional[int] = ..., sequence: _Optional[int] = ..., orderbook: _Optional[_Union[_types_pb2.Depth, _Mapping]] = ...) -> None: ...
+    repeated: bool
+    def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., trade_count: _Optional[int] = ..., sequence: _Optional[int] = ..., orderbook: _Optional[_Union[_types_pb2.Depth, _Mapping]] = ..., repeated: _Optional[bool] = ...) -> None: ...
 
 class PlaceOrdersRequest(_message.Message):
     __slots__ = ("orders",)
@@ -74,7 +76,7 @@ class PlaceOrdersResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[PlaceOrderResult, _Mapping]]] = ...) -> None: ...
 
 class PlaceOrderResult(_message.Message):
-    __slots__ = ("order", "trades", "trade_count", "sequence", "error", "code", "message", "details")
+    __slots__ = ("order", "trades", "trade_count", "sequence", "error", "code", "message", "details", "repeated")
     ORDER_FIELD_NUMBER: _ClassVar[int]
     TRADES_FIELD_NUMBER: _ClassVar[int]
     TRADE_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +85,7 @@ class PlaceOrderResult(_message.Message):
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     DETAILS_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_FIELD_NUMBER: _ClassVar[int]
     order: _types_pb2.Order
     trades: _containers.RepeatedCompositeFieldContainer[_types_pb2.Trade]
     trade_count: int
@@ -91,7 +94,8 @@ class PlaceOrderResult(_message.Message):
     code: int
     message: str
     details: _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]
-    def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., trade_count: _Optional[int] = ..., sequence: _Optional[int] = ..., error: _Optional[str] = ..., code: _Optional[int] = ..., message: _Optional[str] = ..., details: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ...) -> None: ...
+    repeated: bool
+    def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., trade_count: _Optional[int] = ..., sequence: _Optional[int] = ..., error: _Optional[str] = ..., code: _Optional[int] = ..., message: _Optional[str] = ..., details: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ..., repeated: _Optional[bool] = ...) -> None: ...
 
 class ReplaceOrderRequest(_message.Message):
     __slots__ = ("order_id", "client_id", "idempotency_key", "price", "quantity")
@@ -108,18 +112,20 @@ class ReplaceOrderRequest(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., client_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., price: _Optional[float] = ..., quantity: _Optional[float] = ...) -> None: ...
 
 class ReplaceOrderResponse(_message.Message):
-    __slots__ = ("order", "trades", "trade_count", "sequence", "orderbook")
+    __slots__ = ("order", "trades", "trade_count", "sequence", "orderbook", "repeated")
     ORDER_FIELD_NUMBER: _ClassVar[int]
     TRADES_FIELD_NUMBER: _ClassVar[int]
     TRADE_COUNT_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ORDERBOOK_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_FIELD_NUMBER: _ClassVar[int]
     order: _types_pb2.Order
     trades: _containers.RepeatedCompositeFieldContainer[_types_pb2.Trade]
     trade_count: int
     sequence: int
     orderbook: _types_pb2.Depth
-    def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., trade_count: _Optional[int] = ..., sequence: _Optional[int] = ..., orderbook: _Optional[_Union[_types_pb2.Depth, _Mapping]] = ...) -> None: ...
+    repeated: bool
+    def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., trades: _Optional[_Iterable[_Union[_types_pb2.Trade, _Mapping]]] = ..., trade_count: _Optional[int] = ..., sequence: _Optional[int] = ..., orderbook: _Optional[_Union[_types_pb2.Depth, _Mapping]] = ..., repeated: _Optional[bool] = ...) -> None: ...
 
 class CancelOrderRequest(_message.Message):
     __slots__ = ("order_id", "client_id", "idempotency_key", "instrument")
@@ -134,12 +140,14 @@ class CancelOrderRequest(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., client_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., instrument: _Optional[str] = ...) -> None: ...
 
 class CancelOrderResponse(_message.Message):
-    __slots__ = ("order", "sequence")
+    __slots__ = ("order", "sequence", "repeated")
     ORDER_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_FIELD_NUMBER: _ClassVar[int]
     order: _types_pb2.Order
     sequence: int
-    def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
+    repeated: bool
+    def __init__(self, order: _Optional[_Union[_types_pb2.Order, _Mapping]] = ..., sequence: _Optional[int] = ..., repeated: _Optional[bool] = ...) -> None: ...
 
 class CancelOrdersRequest(_message.Message):
     __slots__ = ("client_id", "instrument", "side")
