@@ -280,16 +280,8 @@ class ExchangeClient:
         return market_wire.status_of(reply)
 
     async def set_instrument(self, change: SetInstrument) -> Instrument:
-        """Lists an instrument or changes one, which is read before and then set as a whole."""
-        listed = await self._connection.read(
-            self._market.ListInstruments, market_pb2.ListInstrumentsRequest()
-        )
-        definition = built(market_pb2.Instrument, name=change.name)
-        for instrument in listed.instruments:
-            if instrument.name == change.name:
-                definition = instrument
-        market_wire.change_instrument(definition, change)
-        request = admin_pb2.SetInstrumentRequest(instrument=definition)
+        """Lists an instrument or changes one."""
+        request = market_wire.set_instrument_message(change)
         # To set the same again changes nothing.
         reply = await self._connection.read(self._admin.SetInstrument, request)
         return market_wire.instrument_of(reply.instrument)

@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from clients.decimals import NumberInvalidError, decimal_of_e8, e6_of, e8_of
+from clients.messages import built
 from clients.order_wire import money_of, price_of, time_of, trade_of
 from clients.requests import SetInstrument
 from clients.types import (
@@ -121,8 +124,12 @@ def instrument_of(instrument: market_data_pb2.Instrument) -> Instrument:
     )
 
 
-def change_instrument(into: market_data_pb2.Instrument, change: SetInstrument) -> None:
-    """What is not None is written over; raises `NumberInvalidError`, or `ValueError` of a word."""
+def set_instrument_message(change: SetInstrument) -> admin_service_pb2.SetInstrumentRequest:
+    """The request that sets what is not None; raises `NumberInvalidError`, or `ValueError` of a
+    word."""
+    into = built(market_data_pb2.Instrument, name=change.name)
+    # The name too: a mask without any path would set all fields.
+    paths = ["name"]
     for field in ("tick", "lot", "price_min", "price_max", "quantity_min", "quantity_max"):
         value = getattr(change, field)
         if value is None:
@@ -131,13 +138,19 @@ def change_instrument(into: market_data_pb2.Instrument, change: SetInstrument) -
         if units <= 0:  # On the wire 0 stands for a default.
             raise NumberInvalidError(field, "greater than 0", value)
         setattr(into, f"{field}_e8", units)
+        paths.append(f"{field}_e8")
     for field in ("maker_fee", "taker_fee"):
         rate = getattr(change, field)
         if rate is not None:
             setattr(into, f"{field}_e6", e6_of(rate, field))
+            paths.append(f"{field}_e6")
     if change.self_trade_prevention is not None:
         mode = SELF_TRADE_PREVENTIONS.name(change.self_trade_prevention)
         into.self_trade_prevention = mode  # type: ignore[assignment]
+        paths.append("self_trade_prevention")
+    return admin_service_pb2.SetInstrumentRequest(
+        instrument=into, update_mask=FieldMask(paths=paths)
+    )
 
 
 def rate_of_e6(rate_e6: int) -> Decimal:

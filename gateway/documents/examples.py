@@ -100,7 +100,8 @@ GRPC_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "AccountService.ListPositions": {"clientId": "alice"},
     "AccountService.ListFeeAccounts": {},
     "AdminService.SetInstrument": {
-        "instrument": {"name": "DOT-USD", "tickE8": "1000000", "lotE8": "1000000"}
+        "instrument": {"name": "DOT-USD", "tickE8": "1000000", "lotE8": "1000000"},
+        "updateMask": "tickE8,lotE8",
     },
     "AdminService.SetFees": {"instrument": "DOT-USD", "makerFeeE6": -100, "takerFeeE6": 500},
     "AdminService.GetStatus": {},

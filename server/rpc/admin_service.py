@@ -41,9 +41,12 @@ class AdminService(AdminServiceServicer):
     async def SetInstrument(
         self, request: messages.SetInstrumentRequest, context: Context
     ) -> messages.SetInstrumentResponse:
-        if not request.HasField("instrument"):
-            await refuse(context, EdgeReject(RejectReason.FIELD_REQUIRED, "instrument", ""))
-        sequence, set_to = await self._set(parse.set_instrument(request.instrument), context)
+        listed = self._calls.sequencer.engine.instruments
+        command = parse.set_instrument(request, listed)
+        if isinstance(command, EdgeReject):
+            await refuse(context, command)
+        # As in SetFees, nothing is awaited before it is submitted.
+        sequence, set_to = await self._set(command, context)
         _tell("instrument set", context, sequence=sequence, **set_to._asdict())
         reply = messages.SetInstrumentResponse(sequence=sequence)
         present.instrument(reply.instrument, set_to)

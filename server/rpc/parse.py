@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from exchange.v1 import admin_service_pb2, market_data_pb2, order_service_pb2
+from exchange.v1 import admin_service_pb2, order_service_pb2
 from server.core.commands import (
     CancelOrder,
     CancelOrders,
@@ -182,22 +182,34 @@ class TradesQuery(NamedTuple):
     """Whose trades; empty: all."""
 
 
-def set_instrument(message: market_data_pb2.Instrument) -> SetInstrument:
-    """Read a definition; numbers that are not given take their default."""
-    return SetInstrument(
-        Instrument(
-            message.name,
-            message.tick_e8 or 1,
-            message.lot_e8 or 1,
-            message.price_min_e8 or 1,
-            message.price_max_e8 or INT64_MAX,
-            message.quantity_min_e8 or 1,
-            message.quantity_max_e8 or INT64_MAX,
-            message.maker_fee_e6,
-            message.taker_fee_e6,
-            message.self_trade_prevention or 1,
-        )
+def set_instrument(
+    request: admin_service_pb2.SetInstrumentRequest, listed: Mapping[str, Instrument]
+) -> SetInstrument | EdgeReject:
+    """Read a definition; what the mask leaves out is as it is listed now."""
+    if not request.HasField("instrument"):
+        return EdgeReject(RejectReason.FIELD_REQUIRED, "instrument", "")
+    message = request.instrument
+    given = Instrument(
+        message.name,
+        message.tick_e8 or 1,
+        message.lot_e8 or 1,
+        message.price_min_e8 or 1,
+        message.price_max_e8 or INT64_MAX,
+        message.quantity_min_e8 or 1,
+        message.quantity_max_e8 or INT64_MAX,
+        message.maker_fee_e6,
+        message.taker_fee_e6,
+        message.self_trade_prevention or 1,
     )
+    masked = request.update_mask.paths
+    for path in masked:
+        if path not in Instrument._fields:
+            limit = f"one of {', '.join(Instrument._fields)}"
+            return EdgeReject(EdgeReason.VALUE_INVALID, "update_mask", path, limit)
+    if not masked:
+        return SetInstrument(given)
+    now = listed.get(message.name, Instrument(message.name))
+    return SetInstrument(now._replace(**{path: getattr(given, path) for path in masked}))
 
 
 def set_fees(

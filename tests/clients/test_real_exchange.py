@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from clients.client import ExchangeClient
 from clients.errors import OutcomeUnknownError, RefusedError
-from clients.requests import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder
+from clients.requests import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder, SetInstrument
 from clients.retries import Retries
 from clients.types import EndReason, Level, OrderEventKind, OrderStatus, Placed
 from tests.running import Starter, free_port
@@ -96,6 +96,13 @@ async def test_lists_and_status(exchange: ExchangeClient) -> None:
     both = await exchange.books([BTC, "ETH-USD"])
     assert [book.instrument for book in both] == [BTC, "ETH-USD"]
     assert both[0].sequence == both[1].sequence
+
+
+async def test_two_operators_can_change_an_instrument_at_once(exchange: ExchangeClient) -> None:
+    changes = (SetInstrument("SOL-USD", quantity_max=7), SetInstrument("SOL-USD", maker_fee="0.01"))
+    await asyncio.gather(*map(exchange.set_instrument, changes))
+    now = await exchange.set_instrument(SetInstrument("SOL-USD"))
+    assert (now.quantity_max, now.maker_fee) == (Decimal(7), Decimal("0.01"))
 
 
 async def test_an_event_says_why_an_order_lost_quantity(exchange: ExchangeClient) -> None:

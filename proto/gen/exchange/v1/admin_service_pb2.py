@@ -23,57 +23,58 @@ _sym_db = _symbol_database.Default()
 
 
 from exchange.v1 import market_data_pb2 as exchange_dot_v1_dot_market__data__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65xchange/v1/admin_service.proto\x12\x0b\x65xchange.v1\x1a\x1d\x65xchange/v1/market_data.proto\"C\n\x14SetInstrumentRequest\x12+\n\ninstrument\x18\x01 \x01(\x0b\x32\x17.exchange.v1.Instrument\"V\n\x15SetInstrumentResponse\x12+\n\ninstrument\x18\x01 \x01(\x0b\x32\x17.exchange.v1.Instrument\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"|\n\x0eSetFeesRequest\x12\x12\n\ninstrument\x18\x01 \x01(\t\x12\x19\n\x0cmaker_fee_e6\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x0ctaker_fee_e6\x18\x03 \x01(\x05H\x01\x88\x01\x01\x42\x0f\n\r_maker_fee_e6B\x0f\n\r_taker_fee_e6\"P\n\x0fSetFeesResponse\x12+\n\ninstrument\x18\x01 \x01(\x0b\x32\x17.exchange.v1.Instrument\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"\x17\n\x15\x43reateSnapshotRequest\"L\n\x16\x43reateSnapshotResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nstate_hash\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\"\x12\n\x10GetStatusRequest\"\xba\x03\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rrules_version\x18\x02 \x01(\r\x12\x18\n\x10\x64urable_sequence\x18\x03 \x01(\x04\x12\x18\n\x10\x61pplied_sequence\x18\x04 \x01(\x04\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x11\n\tuptime_ns\x18\x06 \x01(\x03\x12\x13\n\x0bopen_orders\x18\x07 \x01(\x04\x12\x0c\n\x04keys\x18\x08 \x01(\x04\x12\x17\n\x0fkeys_guaranteed\x18\t \x01(\x04\x12\x11\n\twindow_ns\x18\n \x01(\x03\x12\x15\n\rclosed_orders\x18\x0b \x01(\x04\x12.\n\tfollowers\x18\x0c \x03(\x0b\x32\x1b.exchange.v1.FollowerStatus\x12\x10\n\x08\x64\x65graded\x18\r \x03(\t\x12\x10\n\x08recovery\x18\x0e \x01(\t\x12\x15\n\ropen_sessions\x18\x0f \x01(\x04\x12\x19\n\x11snapshot_sequence\x18\x10 \x01(\x04\x12\x1e\n\x16journal_first_sequence\x18\x11 \x01(\x04\x12\x1b\n\x13keys_after_sequence\x18\x12 \x01(\x04\"]\n\x0e\x46ollowerStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x18\n\x10reported_time_ns\x18\x03 \x01(\x03\x12\x11\n\tconnected\x18\x04 \x01(\x08\"{\n\x14StreamJournalRequest\x12\x10\n\x08\x66ollower\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\x12\x11\n\tuntil_now\x18\x03 \x01(\x08\x12\x15\n\rafter_time_ns\x18\x04 \x01(\x03\x12\x0f\n\x07journal\x18\x05 \x01(\t\"x\n\x15StreamJournalResponse\x12\x0e\n\x06\x66rames\x18\x01 \x01(\x0c\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x18\n\x10\x64urable_sequence\x18\x03 \x01(\x04\x12#\n\x1bsnapshot_requested_sequence\x18\x04 \x01(\x04\"\xbe\x01\n\x15ReportFollowerRequest\x12\x10\n\x08\x66ollower\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12-\n\x08snapshot\x18\x03 \x01(\x0b\x32\x1b.exchange.v1.SnapshotReport\x12 \n\x13keep_after_sequence\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x18\n\x10snapshot_problem\x18\x05 \x01(\tB\x16\n\x14_keep_after_sequence\"D\n\x0eSnapshotReport\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nstate_hash\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\"\x18\n\x16ReportFollowerResponse\")\n\x15RemoveFollowerRequest\x12\x10\n\x08\x66ollower\x18\x01 \x01(\t\"*\n\x16RemoveFollowerResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"#\n\x12SetLogLevelRequest\x12\r\n\x05level\x18\x01 \x01(\t\"-\n\x13SetLogLevelResponse\x12\x16\n\x0eprevious_level\x18\x01 \x01(\t\" \n\x10SettleDayRequest\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\"\x8e\x01\n\x11SettleDayResponse\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\x12\x18\n\x10through_sequence\x18\x02 \x01(\x04\x12\x13\n\x0btrade_count\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12,\n\x0bobligations\x18\x05 \x03(\x0b\x32\x17.exchange.v1.Obligation\"t\n\nObligation\x12\x12\n\ninstrument\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\t\x12\r\n\x05money\x18\x04 \x01(\t\x12\x0c\n\x04\x66\x65\x65s\x18\x05 \x01(\t\x12\x12\n\nfill_count\x18\x06 \x01(\x04\x32\x83\x06\n\x0c\x41\x64minService\x12V\n\rSetInstrument\x12!.exchange.v1.SetInstrumentRequest\x1a\".exchange.v1.SetInstrumentResponse\x12\x44\n\x07SetFees\x12\x1b.exchange.v1.SetFeesRequest\x1a\x1c.exchange.v1.SetFeesResponse\x12Y\n\x0e\x43reateSnapshot\x12\".exchange.v1.CreateSnapshotRequest\x1a#.exchange.v1.CreateSnapshotResponse\x12J\n\tGetStatus\x12\x1d.exchange.v1.GetStatusRequest\x1a\x1e.exchange.v1.GetStatusResponse\x12X\n\rStreamJournal\x12!.exchange.v1.StreamJournalRequest\x1a\".exchange.v1.StreamJournalResponse0\x01\x12Y\n\x0eReportFollower\x12\".exchange.v1.ReportFollowerRequest\x1a#.exchange.v1.ReportFollowerResponse\x12Y\n\x0eRemoveFollower\x12\".exchange.v1.RemoveFollowerRequest\x1a#.exchange.v1.RemoveFollowerResponse\x12P\n\x0bSetLogLevel\x12\x1f.exchange.v1.SetLogLevelRequest\x1a .exchange.v1.SetLogLevelResponse\x12L\n\tSettleDay\x12\x1d.exchange.v1.SettleDayRequest\x1a\x1e.exchange.v1.SettleDayResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65xchange/v1/admin_service.proto\x12\x0b\x65xchange.v1\x1a\x1d\x65xchange/v1/market_data.proto\x1a google/protobuf/field_mask.proto\"t\n\x14SetInstrumentRequest\x12+\n\ninstrument\x18\x01 \x01(\x0b\x32\x17.exchange.v1.Instrument\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"V\n\x15SetInstrumentResponse\x12+\n\ninstrument\x18\x01 \x01(\x0b\x32\x17.exchange.v1.Instrument\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"|\n\x0eSetFeesRequest\x12\x12\n\ninstrument\x18\x01 \x01(\t\x12\x19\n\x0cmaker_fee_e6\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x0ctaker_fee_e6\x18\x03 \x01(\x05H\x01\x88\x01\x01\x42\x0f\n\r_maker_fee_e6B\x0f\n\r_taker_fee_e6\"P\n\x0fSetFeesResponse\x12+\n\ninstrument\x18\x01 \x01(\x0b\x32\x17.exchange.v1.Instrument\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"\x17\n\x15\x43reateSnapshotRequest\"L\n\x16\x43reateSnapshotResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nstate_hash\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\"\x12\n\x10GetStatusRequest\"\xba\x03\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rrules_version\x18\x02 \x01(\r\x12\x18\n\x10\x64urable_sequence\x18\x03 \x01(\x04\x12\x18\n\x10\x61pplied_sequence\x18\x04 \x01(\x04\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x11\n\tuptime_ns\x18\x06 \x01(\x03\x12\x13\n\x0bopen_orders\x18\x07 \x01(\x04\x12\x0c\n\x04keys\x18\x08 \x01(\x04\x12\x17\n\x0fkeys_guaranteed\x18\t \x01(\x04\x12\x11\n\twindow_ns\x18\n \x01(\x03\x12\x15\n\rclosed_orders\x18\x0b \x01(\x04\x12.\n\tfollowers\x18\x0c \x03(\x0b\x32\x1b.exchange.v1.FollowerStatus\x12\x10\n\x08\x64\x65graded\x18\r \x03(\t\x12\x10\n\x08recovery\x18\x0e \x01(\t\x12\x15\n\ropen_sessions\x18\x0f \x01(\x04\x12\x19\n\x11snapshot_sequence\x18\x10 \x01(\x04\x12\x1e\n\x16journal_first_sequence\x18\x11 \x01(\x04\x12\x1b\n\x13keys_after_sequence\x18\x12 \x01(\x04\"]\n\x0e\x46ollowerStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x18\n\x10reported_time_ns\x18\x03 \x01(\x03\x12\x11\n\tconnected\x18\x04 \x01(\x08\"{\n\x14StreamJournalRequest\x12\x10\n\x08\x66ollower\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\x12\x11\n\tuntil_now\x18\x03 \x01(\x08\x12\x15\n\rafter_time_ns\x18\x04 \x01(\x03\x12\x0f\n\x07journal\x18\x05 \x01(\t\"x\n\x15StreamJournalResponse\x12\x0e\n\x06\x66rames\x18\x01 \x01(\x0c\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x18\n\x10\x64urable_sequence\x18\x03 \x01(\x04\x12#\n\x1bsnapshot_requested_sequence\x18\x04 \x01(\x04\"\xbe\x01\n\x15ReportFollowerRequest\x12\x10\n\x08\x66ollower\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12-\n\x08snapshot\x18\x03 \x01(\x0b\x32\x1b.exchange.v1.SnapshotReport\x12 \n\x13keep_after_sequence\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x18\n\x10snapshot_problem\x18\x05 \x01(\tB\x16\n\x14_keep_after_sequence\"D\n\x0eSnapshotReport\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nstate_hash\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\"\x18\n\x16ReportFollowerResponse\")\n\x15RemoveFollowerRequest\x12\x10\n\x08\x66ollower\x18\x01 \x01(\t\"*\n\x16RemoveFollowerResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"#\n\x12SetLogLevelRequest\x12\r\n\x05level\x18\x01 \x01(\t\"-\n\x13SetLogLevelResponse\x12\x16\n\x0eprevious_level\x18\x01 \x01(\t\" \n\x10SettleDayRequest\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\"\x8e\x01\n\x11SettleDayResponse\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\x12\x18\n\x10through_sequence\x18\x02 \x01(\x04\x12\x13\n\x0btrade_count\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12,\n\x0bobligations\x18\x05 \x03(\x0b\x32\x17.exchange.v1.Obligation\"t\n\nObligation\x12\x12\n\ninstrument\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\t\x12\r\n\x05money\x18\x04 \x01(\t\x12\x0c\n\x04\x66\x65\x65s\x18\x05 \x01(\t\x12\x12\n\nfill_count\x18\x06 \x01(\x04\x32\x83\x06\n\x0c\x41\x64minService\x12V\n\rSetInstrument\x12!.exchange.v1.SetInstrumentRequest\x1a\".exchange.v1.SetInstrumentResponse\x12\x44\n\x07SetFees\x12\x1b.exchange.v1.SetFeesRequest\x1a\x1c.exchange.v1.SetFeesResponse\x12Y\n\x0e\x43reateSnapshot\x12\".exchange.v1.CreateSnapshotRequest\x1a#.exchange.v1.CreateSnapshotResponse\x12J\n\tGetStatus\x12\x1d.exchange.v1.GetStatusRequest\x1a\x1e.exchange.v1.GetStatusResponse\x12X\n\rStreamJournal\x12!.exchange.v1.StreamJournalRequest\x1a\".exchange.v1.StreamJournalResponse0\x01\x12Y\n\x0eReportFollower\x12\".exchange.v1.ReportFollowerRequest\x1a#.exchange.v1.ReportFollowerResponse\x12Y\n\x0eRemoveFollower\x12\".exchange.v1.RemoveFollowerRequest\x1a#.exchange.v1.RemoveFollowerResponse\x12P\n\x0bSetLogLevel\x12\x1f.exchange.v1.SetLogLevelRequest\x1a .exchange.v1.SetLogLevelResponse\x12L\n\tSettleDay\x12\x1d.exchange.v1.SettleDayRequest\x1a\x1e.exchange.v1.SettleDayResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'exchange.v1.admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SETINSTRUMENTREQUEST']._serialized_start=79
-  _globals['_SETINSTRUMENTREQUEST']._serialized_end=146
-  _globals['_SETINSTRUMENTRESPONSE']._serialized_start=148
-  _globals['_SETINSTRUMENTRESPONSE']._serialized_end=234
-  _globals['_SETFEESREQUEST']._serialized_start=236
-  _globals['_SETFEESREQUEST']._serialized_end=360
-  _globals['_SETFEESRESPONSE']._serialized_start=362
-  _globals['_SETFEESRESPONSE']._serialized_end=442
-  _globals['_CREATESNAPSHOTREQUEST']._serialized_start=444
-  _globals['_CREATESNAPSHOTREQUEST']._serialized_end=467
-  _globals['_CREATESNAPSHOTRESPONSE']._serialized_start=469
-  _globals['_CREATESNAPSHOTRESPONSE']._serialized_end=545
-  _globals['_GETSTATUSREQUEST']._serialized_start=547
-  _globals['_GETSTATUSREQUEST']._serialized_end=565
-  _globals['_GETSTATUSRESPONSE']._serialized_start=568
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1010
-  _globals['_FOLLOWERSTATUS']._serialized_start=1012
-  _globals['_FOLLOWERSTATUS']._serialized_end=1105
-  _globals['_STREAMJOURNALREQUEST']._serialized_start=1107
-  _globals['_STREAMJOURNALREQUEST']._serialized_end=1230
-  _globals['_STREAMJOURNALRESPONSE']._serialized_start=1232
-  _globals['_STREAMJOURNALRESPONSE']._serialized_end=1352
-  _globals['_REPORTFOLLOWERREQUEST']._serialized_start=1355
-  _globals['_REPORTFOLLOWERREQUEST']._serialized_end=1545
-  _globals['_SNAPSHOTREPORT']._serialized_start=1547
-  _globals['_SNAPSHOTREPORT']._serialized_end=1615
-  _globals['_REPORTFOLLOWERRESPONSE']._serialized_start=1617
-  _globals['_REPORTFOLLOWERRESPONSE']._serialized_end=1641
-  _globals['_REMOVEFOLLOWERREQUEST']._serialized_start=1643
-  _globals['_REMOVEFOLLOWERREQUEST']._serialized_end=1684
-  _globals['_REMOVEFOLLOWERRESPONSE']._serialized_start=1686
-  _globals['_REMOVEFOLLOWERRESPONSE']._serialized_end=1728
-  _globals['_SETLOGLEVELREQUEST']._serialized_start=1730
-  _globals['_SETLOGLEVELREQUEST']._serialized_end=1765
-  _globals['_SETLOGLEVELRESPONSE']._serialized_start=1767
-  _globals['_SETLOGLEVELRESPONSE']._serialized_end=1812
-  _globals['_SETTLEDAYREQUEST']._serialized_start=1814
-  _globals['_SETTLEDAYREQUEST']._serialized_end=1846
-  _globals['_SETTLEDAYRESPONSE']._serialized_start=1849
-  _globals['_SETTLEDAYRESPONSE']._serialized_end=1991
-  _globals['_OBLIGATION']._serialized_start=1993
-  _globals['_OBLIGATION']._serialized_end=2109
-  _globals['_ADMINSERVICE']._serialized_start=2112
-  _globals['_ADMINSERVICE']._serialized_end=2883
+  _globals['_SETINSTRUMENTREQUEST']._serialized_start=113
+  _globals['_SETINSTRUMENTREQUEST']._serialized_end=229
+  _globals['_SETINSTRUMENTRESPONSE']._serialized_start=231
+  _globals['_SETINSTRUMENTRESPONSE']._serialized_end=317
+  _globals['_SETFEESREQUEST']._serialized_start=319
+  _globals['_SETFEESREQUEST']._serialized_end=443
+  _globals['_SETFEESRESPONSE']._serialized_start=445
+  _globals['_SETFEESRESPONSE']._serialized_end=525
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_start=527
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_end=550
+  _globals['_CREATESNAPSHOTRESPONSE']._serialized_start=552
+  _globals['_CREATESNAPSHOTRESPONSE']._serialized_end=628
+  _globals['_GETSTATUSREQUEST']._serialized_start=630
+  _globals['_GETSTATUSREQUEST']._serialized_end=648
+  _globals['_GETSTATUSRESPONSE']._serialized_start=651
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1093
+  _globals['_FOLLOWERSTATUS']._serialized_start=1095
+  _globals['_FOLLOWERSTATUS']._serialized_end=1188
+  _globals['_STREAMJOURNALREQUEST']._serialized_start=1190
+  _globals['_STREAMJOURNALREQUEST']._serialized_end=1313
+  _globals['_STREAMJOURNALRESPONSE']._serialized_start=1315
+  _globals['_STREAMJOURNALRESPONSE']._serialized_end=1435
+  _globals['_REPORTFOLLOWERREQUEST']._serialized_start=1438
+  _globals['_REPORTFOLLOWERREQUEST']._serialized_end=1628
+  _globals['_SNAPSHOTREPORT']._serialized_start=1630
+  _globals['_SNAPSHOTREPORT']._serialized_end=1698
+  _globals['_REPORTFOLLOWERRESPONSE']._serialized_start=1700
+  _globals['_REPORTFOLLOWERRESPONSE']._serialized_end=1724
+  _globals['_REMOVEFOLLOWERREQUEST']._serialized_start=1726
+  _globals['_REMOVEFOLLOWERREQUEST']._serialized_end=1767
+  _globals['_REMOVEFOLLOWERRESPONSE']._serialized_start=1769
+  _globals['_REMOVEFOLLOWERRESPONSE']._serialized_end=1811
+  _globals['_SETLOGLEVELREQUEST']._serialized_start=1813
+  _globals['_SETLOGLEVELREQUEST']._serialized_end=1848
+  _globals['_SETLOGLEVELRESPONSE']._serialized_start=1850
+  _globals['_SETLOGLEVELRESPONSE']._serialized_end=1895
+  _globals['_SETTLEDAYREQUEST']._serialized_start=1897
+  _globals['_SETTLEDAYREQUEST']._serialized_end=1929
+  _globals['_SETTLEDAYRESPONSE']._serialized_start=1932
+  _globals['_SETTLEDAYRESPONSE']._serialized_end=2074
+  _globals['_OBLIGATION']._serialized_start=2076
+  _globals['_OBLIGATION']._serialized_end=2192
+  _globals['_ADMINSERVICE']._serialized_start=2195
+  _globals['_ADMINSERVICE']._serialized_end=2966
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,5 @@
 from exchange.v1 import market_data_pb2 as _market_data_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -8,10 +9,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SetInstrumentRequest(_message.Message):
-    __slots__ = ("instrument",)
+    __slots__ = ("instrument", "update_mask")
     INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
     instrument: _market_data_pb2.Instrument
-    def __init__(self, instrument: _Optional[_Union[_market_data_pb2.Instrument, _Mapping]] = ...) -> None: ...
+    update_mask: _field_mask_pb2.FieldMask
+    def __init__(self, instrument: _Optional[_Union[_market_data_pb2.Instrument, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
 
 class SetInstrumentResponse(_message.Message):
     __slots__ = ("instrument", "sequence")
