@@ -26,7 +26,9 @@ from clients.presentation import (
     sequences_behind,
     settlement_csv,
     settlement_lines,
+    statistics_lines,
     status_lines,
+    ticker_lines,
     trades_lines,
 )
 from clients.requests import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder, SetInstrument
@@ -202,6 +204,16 @@ async def _trades(exchange: ExchangeClient, options: argparse.Namespace) -> Answ
     return Answer(trades, lines, ended)
 
 
+async def _ticker(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
+    ticker = await exchange.ticker(options.instrument)
+    return Answer(ticker, ticker_lines(ticker))
+
+
+async def _statistics(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
+    statistics = await exchange.statistics(options.instrument)
+    return Answer(statistics, statistics_lines(statistics))
+
+
 async def _positions(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:
     positions = await exchange.positions(options.client)
     return Answer(positions, positions_lines(positions))
@@ -272,6 +284,8 @@ _ACTIONS = {
     "orders": _orders,
     "book": _book,
     "trades": _trades,
+    "ticker": _ticker,
+    "statistics": _statistics,
     "positions": _positions,
     "instruments": _instruments,
     "status": _status,

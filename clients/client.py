@@ -18,6 +18,7 @@ that nothing is missing. Close one that is left early, e.g. with `contextlib.acl
 
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -48,14 +49,17 @@ from clients.requests import (
 from clients.retries import Retries
 from clients.session import TradingSession
 from clients.types import (
+    Analytics,
     Book,
     BookMessage,
     Cancelled,
     CancelledAll,
+    FeeAccount,
     Instrument,
     Order,
     OrderEventsMessage,
     OrderStatus,
+    Part,
     Placed,
     Position,
     Replaced,
@@ -73,10 +77,12 @@ from exchange.v1 import account_service_pb2 as accounts_pb2
 from exchange.v1 import admin_service_pb2 as admin_pb2
 from exchange.v1 import market_data_pb2 as market_pb2
 from exchange.v1 import order_service_pb2 as orders_pb2
+from exchange.v1 import part_service_pb2 as parts_pb2
 from exchange.v1.account_service_pb2_grpc import AccountServiceStub
 from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.market_data_pb2_grpc import MarketDataStub
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
+from exchange.v1.part_service_pb2_grpc import PartServiceStub
 
 SNAPSHOT_S = 30.0  # the exchange's longest deadline: a snapshot of a large state is waited for
 
@@ -98,6 +104,7 @@ class ExchangeClient:
         self._market = MarketDataStub(channel)
         self._accounts = AccountServiceStub(channel)
         self._admin = AdminServiceStub(channel)
+        self._parts = PartServiceStub(channel)
         return self
 
     async def __aexit__(
@@ -108,7 +115,7 @@ class ExchangeClient:
     ) -> None:
         connection, self._open = self._connection, None
         # Each holds the channel, which a process that is forked later could not live with.
-        del self._orders, self._market, self._accounts, self._admin
+        del self._orders, self._market, self._accounts, self._admin, self._parts
         await connection.close()
 
     @property
@@ -266,6 +273,27 @@ class ExchangeClient:
         reply = await self._connection.read(self._market.GetStatistics, request)
         return market_wire.statistics_of(reply)
 
+    async def analytics(
+        self,
+        instrument: str,
+        *,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        interval_minutes: int = 1,
+        include_empty: bool = False,
+    ) -> Analytics:
+        """Trades by interval of 1 to 1,440 minutes; the last 24 hours by default."""
+        request = built(
+            market_pb2.GetAnalyticsRequest,
+            instrument=instrument,
+            start_time_ns=market_wire.time_ns_of(start_time, "start_time"),
+            end_time_ns=market_wire.time_ns_of(end_time, "end_time"),
+            interval_minutes=interval_minutes,
+            include_empty=include_empty,
+        )
+        reply = await self._connection.read(self._market.GetAnalytics, request)
+        return market_wire.analytics_of(reply)
+
     # Accounts and the server.
 
     async def positions(self, client_id: str) -> list[Position]:
@@ -273,6 +301,18 @@ class ExchangeClient:
         request = built(accounts_pb2.ListPositionsRequest, client_id=client_id)
         reply = await self._connection.read(self._accounts.ListPositions, request)
         return [market_wire.position_of(position) for position in reply.positions]
+
+    async def fee_accounts(self) -> list[FeeAccount]:
+        """What the exchange has earned in fees, by currency."""
+        reply = await self._connection.read(
+            self._accounts.ListFeeAccounts, accounts_pb2.ListFeeAccountsRequest()
+        )
+        return [market_wire.fee_account_of(account) for account in reply.accounts]
+
+    async def parts(self) -> list[Part]:
+        """How PostgreSQL, Kafka and Redis beside the exchange are."""
+        reply = await self._connection.read(self._parts.ListParts, parts_pb2.ListPartsRequest())
+        return [market_wire.part_of(part) for part in reply.parts]
 
     async def status(self) -> Status:
         """Asks the server how it is."""

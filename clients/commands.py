@@ -35,6 +35,7 @@ def register(
     _add_orders(subparsers)
     _add_book(subparsers)
     _add_trades(subparsers)
+    _add_figures(subparsers)
     _add_positions(subparsers)
     _add(subparsers, "instruments", "show what can be traded", "exchange instruments")
     _add(subparsers, "status", "show how the exchange is", "exchange status")
@@ -150,6 +151,14 @@ def _add_trades(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     _add_instrument(parser)
     parser.add_argument("--client", default="", help="only this client's, with role and fee")
     _add_limit(parser)
+
+
+def _add_figures(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
+    for name, summary in (
+        ("ticker", "show last price, best bid and ask, and the last 24 hours"),
+        ("statistics", "show orders, trades, depth and rates of one market"),
+    ):
+        _add_instrument(_add(subparsers, name, summary, f"exchange {name} BTC-USD"))
 
 
 def _add_positions(subparsers: "Parsers[argparse.ArgumentParser]") -> None:

@@ -1,31 +1,43 @@
 """The market, accounts and the server: from the messages of the wire to the typed values."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from clients.decimals import NumberInvalidError, decimal_of_e8, e6_of, e8_of
+from clients.fields import FieldInvalidError
 from clients.messages import built
-from clients.order_wire import money_of, price_of, time_of, trade_of
+from clients.order_wire import EPOCH, money_of, price_of, time_of, trade_of
 from clients.requests import SetInstrument
 from clients.types import (
+    Analytics,
     Book,
     BookMessage,
+    FeeAccount,
     Follower,
     Instrument,
     Level,
     Obligation,
+    Part,
     Position,
     Settlement,
     Snapshot,
     Statistics,
     Status,
     Ticker,
+    TradeAggregate,
     TradesMessage,
 )
 from clients.words import SELF_TRADE_PREVENTIONS
-from exchange.v1 import account_service_pb2, admin_service_pb2, market_data_pb2, types_pb2
+from exchange.v1 import (
+    account_service_pb2,
+    admin_service_pb2,
+    market_data_pb2,
+    part_service_pb2,
+    types_pb2,
+)
 
 NS_PER_S = 1_000_000_000
 
@@ -107,6 +119,49 @@ def statistics_of(reply: market_data_pb2.GetStatisticsResponse) -> Statistics:
         sequence=reply.sequence,
         time=time_of(reply.time_ns),
     )
+
+
+def analytics_of(reply: market_data_pb2.GetAnalyticsResponse) -> Analytics:
+    return Analytics(
+        aggregates=tuple(
+            TradeAggregate(
+                start_time=time_of(each.start_time_ns),
+                trade_count=each.trade_count,
+                quantity=money_of(each.quantity),
+                notional=money_of(each.notional),
+                open_price=price_of(each.open_price_e8),
+                high_price=price_of(each.high_price_e8),
+                low_price=price_of(each.low_price_e8),
+                close_price=price_of(each.close_price_e8),
+                average_price=price_of(each.average_price_e8),
+                vwap=price_of(each.vwap_e8),
+            )
+            for each in reply.aggregates
+        ),
+        vwap=price_of(reply.vwap_e8),
+        start_time=time_of(reply.start_time_ns),
+        end_time=time_of(reply.end_time_ns),
+        sequence=reply.sequence,
+    )
+
+
+def fee_account_of(account: account_service_pb2.FeeAccount) -> FeeAccount:
+    return FeeAccount(account.currency, money_of(account.balance))
+
+
+def part_of(part: part_service_pb2.PartStatus) -> Part:
+    behind_s = part.behind_ns / NS_PER_S
+    return Part(part.name, part.state, part.events_behind, behind_s, part.problem)
+
+
+def time_ns_of(time: datetime | None, field: str) -> int:
+    """Nanoseconds since the epoch; 0 for None. Raises `FieldInvalidError` of a time that names no
+    moment."""
+    if time is None:
+        return 0
+    if not isinstance(time, datetime) or time.tzinfo is None:
+        raise FieldInvalidError(field, "a datetime with a time zone", time)
+    return (time - EPOCH) // timedelta(microseconds=1) * 1_000
 
 
 def instrument_of(instrument: market_data_pb2.Instrument) -> Instrument:

@@ -29,7 +29,9 @@ from clients.types import (
     SelfTradePrevention,
     Settlement,
     Side,
+    Statistics,
     Status,
+    Ticker,
     Trade,
 )
 
@@ -188,6 +190,41 @@ def book_lines(book: Book) -> list[Line]:
     return [title, *(levels or [line("empty")])]
 
 
+def ticker_lines(ticker: Ticker) -> list[Line]:
+    """A row for each figure; what there is none of is `-`."""
+    rows = [
+        ("last", _price_text(ticker.last_price)),
+        ("bid", _level_text(ticker.bid)),
+        ("ask", _level_text(ticker.ask)),
+        ("open", _price_text(ticker.open_price)),
+        ("high", _price_text(ticker.high_price)),
+        ("low", _price_text(ticker.low_price)),
+        ("change", decimal_text(ticker.change) if ticker.open_price is not None else "-"),
+        ("volume", decimal_text(ticker.volume)),
+        ("notional", decimal_text(ticker.notional)),
+        ("trades", f"{ticker.trade_count}"),
+    ]
+    title = line(f"{ticker.instrument} over 24 hours at sequence {ticker.sequence}")
+    return [title, *table(("", ""), rows)[1:]]
+
+
+def statistics_lines(found: Statistics) -> list[Line]:
+    """A row for each figure; counts are those since the server's start."""
+    recent = f"in the last {found.recent_s} s"
+    rows = [
+        ("orders", f"{found.orders}, {found.recent_orders} {recent}"),
+        ("trades", f"{found.trades}, {found.recent_trades} {recent}"),
+        ("volume", decimal_text(found.volume)),
+        ("24 hours", f"{found.day_trades} trades, volume {decimal_text(found.day_volume)}"),
+        ("open orders", f"{found.open_orders}"),
+        ("bids", f"{decimal_text(found.bid_depth)} at {found.bid_levels} prices"),
+        ("asks", f"{decimal_text(found.ask_depth)} at {found.ask_levels} prices"),
+        ("spread", _price_text(found.spread)),
+    ]
+    title = line(f"{found.instrument} since {time_text(found.since_time)}")
+    return [title, *table(("", ""), rows)[1:]]
+
+
 def positions_lines(positions: Sequence[Position]) -> list[Line]:
     """A row for each instrument; a loss is told by its sign."""
     rows: list[tuple[Cell, ...]] = [
@@ -331,6 +368,16 @@ def duration_text(seconds: float) -> str:
         if whole >= unit:
             return f"{whole // unit} {name} {whole % unit // lower_unit} {lower}"
     return f"{seconds:.1f} s"
+
+
+def _price_text(price: Decimal | None) -> str:
+    return "-" if price is None else decimal_text(price)
+
+
+def _level_text(level: Level | None) -> str:
+    if level is None:
+        return "-"
+    return f"{decimal_text(level.price)}, quantity {decimal_text(level.quantity)}"
 
 
 def _level_row(name: str, side: Side, level: Level) -> tuple[Cell, ...]:

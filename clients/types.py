@@ -232,6 +232,60 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
+class TradeAggregate:
+    """The trades of one interval; prices are None where there was none."""
+
+    start_time: datetime
+    """Aligned to the interval from the epoch."""
+    trade_count: int
+    quantity: Decimal
+    notional: Decimal
+    open_price: Decimal | None
+    high_price: Decimal | None
+    low_price: Decimal | None
+    close_price: Decimal | None
+    average_price: Decimal | None
+    """Mean of the prices of its trades."""
+    vwap: Decimal | None
+    """Notional divided by quantity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analytics:
+    """The trades of an instrument by interval, oldest first."""
+
+    aggregates: tuple[TradeAggregate, ...]
+    vwap: Decimal | None
+    """All notional divided by all quantity; None where nothing traded."""
+    start_time: datetime
+    end_time: datetime
+    """The time covered, of which the end is no part."""
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeeAccount:
+    """What the exchange has earned in fees of one currency; negative: paid in rebates."""
+
+    currency: str
+    balance: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """PostgreSQL, Kafka or Redis beside the exchange, as last reported."""
+
+    name: str
+    state: str
+    """`healthy`, `degraded`, `down` or `disabled`."""
+    events_behind: int
+    """Durable commands that have not reached it."""
+    behind_s: float
+    problem: str
+    """Why it is down; empty otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """What a client holds of an instrument; negative is short."""
 

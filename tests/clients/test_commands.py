@@ -147,6 +147,17 @@ async def test_book(type_in: Any) -> None:
     ]
 
 
+async def test_ticker(type_in: Any) -> None:
+    printed = await type_in("ticker BTC-USD")
+    assert printed.out.splitlines()[:4] == [
+        "BTC-USD over 24 hours at sequence 0",
+        "last      -",
+        "bid       -",
+        "ask       0.000001, quantity 0",
+    ]
+    assert (await type_in("ticker BTC-USD --json")).json["ask"]["price"] == "0.000001"
+
+
 async def test_trades(type_in: Any) -> None:
     assert len((await type_in("trades BTC-USD --limit 3")).out.splitlines()) == 4
     assert len((await type_in("trades BTC-USD --json")).json) == 5

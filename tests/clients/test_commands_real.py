@@ -44,6 +44,13 @@ def test_a_day_at_the_market(type_in: Any) -> None:
         "BTC-USD     -0.1        70150.5         0           0     0",
     ]
     assert json.loads(type_in("positions bob --json"))[0]["net_quantity"] == "0.1"
+    assert type_in("ticker BTC-USD").splitlines()[1:3] == [
+        "last      70150.5",
+        "bid       -",
+    ]
+    figures = type_in("statistics BTC-USD").splitlines()
+    assert figures[0].startswith("BTC-USD since 20")
+    assert "asks         0.4 at 1 prices" in figures
     assert "  partially filled" in type_in("orders --client alice --status working")
     assert type_in("orders --client bob --status working") == "no orders\n"
     assert type_in("cancel-all alice").startswith("1 cancelled\norder  client")

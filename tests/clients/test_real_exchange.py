@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,6 +11,7 @@ import pytest_asyncio
 
 from clients.client import ExchangeClient
 from clients.errors import OutcomeUnknownError, RefusedError
+from clients.fields import FieldInvalidError
 from clients.requests import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder, SetInstrument
 from clients.retries import Retries
 from clients.types import EndReason, Level, OrderEventKind, OrderStatus, Placed
@@ -96,6 +98,27 @@ async def test_lists_and_status(exchange: ExchangeClient) -> None:
     both = await exchange.books([BTC, "ETH-USD"])
     assert [book.instrument for book in both] == [BTC, "ETH-USD"]
     assert both[0].sequence == both[1].sequence
+
+
+async def test_figures_of_trades_fees_and_parts(exchange: ExchangeClient) -> None:
+    await exchange.set_fees("SOL-USD", taker="0.01")
+    begin = datetime.now(UTC) - timedelta(minutes=1)
+    await exchange.place(PlaceOrder("alice", "SOL-USD", "sell", "2", price="100"))
+    await exchange.place(PlaceOrder("bob", "SOL-USD", "buy", "2", price="100"))
+    end = begin + timedelta(minutes=9)
+    found = await exchange.analytics(
+        "SOL-USD", start_time=begin, end_time=end, interval_minutes=10, include_empty=True
+    )
+    assert (found.vwap, found.end_time) == (Decimal(100), end)
+    (traded,) = (each for each in found.aggregates if each.trade_count)
+    assert (traded.quantity, traded.notional) == (Decimal(2), Decimal(200))
+    assert traded.close_price == Decimal(100)
+    assert {each.currency: each.balance for each in await exchange.fee_accounts()} == {"USD": 2}
+    assert {(each.name, each.state) for each in await exchange.parts()} == {
+        (name, "disabled") for name in ("postgres", "kafka", "redis")
+    }
+    with pytest.raises(FieldInvalidError, match="start_time must be a datetime with a time zone"):
+        await exchange.analytics("SOL-USD", start_time=begin.replace(tzinfo=None))
 
 
 async def test_two_operators_can_change_an_instrument_at_once(exchange: ExchangeClient) -> None:
