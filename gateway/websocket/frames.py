@@ -115,6 +115,15 @@ def number(value: Decimal) -> float | int:
     return int(rounded) if rounded.is_integer() else rounded
 
 
+def with_whole_numbers(content: Any) -> Any:
+    """Give JSON with 10 for 10.0, as `number` does and HTTP writes it."""
+    if isinstance(content, dict):
+        return {name: with_whole_numbers(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [with_whole_numbers(value) for value in content]
+    return int(content) if isinstance(content, float) and content.is_integer() else content
+
+
 def update(
     kind: str, instrument: str, data: Any, time: datetime, sequence: int, previous_sequence: int
 ) -> Frame:

@@ -22,7 +22,7 @@ from exchange.http.v1.order_service_pb2_grpc import OrderServiceStub
 from gateway.websocket.channels import Channel
 from gateway.websocket.errors import details_of, ended, error
 from gateway.websocket.event_channels import EventChannel
-from gateway.websocket.frames import Frame, now_text
+from gateway.websocket.frames import Frame, now_text, with_whole_numbers
 from gateway.websocket.open_channels import Channels
 from gateway.websocket.outgoing import Outgoing
 from gateway.websocket.requests import (
@@ -228,9 +228,10 @@ class Session:
     ) -> dict[str, Any]:
         """Call, and give the reply as HTTP does, with the type of a frame."""
         reply = await self._call(call, request, frame)
-        return {"type": kind} | MessageToDict(
+        content = MessageToDict(
             reply, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
+        return {"type": kind, **with_whole_numbers(content)}
 
     async def _call(self, call: Any, request: Message, frame: dict[str, Any]) -> Any:
         """Call once: a client knows best whether to ask again, and others of his frames wait."""

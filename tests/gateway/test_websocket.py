@@ -263,11 +263,17 @@ def test_an_order_reads_over_each_door_alike(
     accepted = client.ask(order, "order_accepted")["order"]
     assert (accepted["status"], accepted.get("reject_reason")) == (status, reason)
     order_id = accepted["order_id"]
-    assert market.get_order(order_id) == accepted
+    assert written(market.get_order(order_id)) == written(accepted)
     # Before or after the answer.
-    updates = (frame["data"] for frame in client.seen if frame["type"] == "orders")
+    updates = [frame["data"] for frame in client.seen if frame["type"] == "orders"]
     if accepted not in updates:
-        assert client.until("orders", lambda it: it["data"] == accepted)
+        updates = [client.until("orders", lambda it: it["data"] == accepted)["data"]]
+    assert written(accepted) in map(written, updates)
+
+
+def written(content: object) -> str:
+    """What was read, as JSON again: 10 and 10.0 are told apart."""
+    return json.dumps(content, sort_keys=True)
 
 
 def test_a_cancelled_order_says_why_over_each_door_alike(client: Client, market: Market) -> None:
