@@ -109,7 +109,6 @@ export class Feed {
   }
 
   take(frame) {
-    // What is asked for with an id is answered elsewhere: this was a subscription.
     if (frame.type === "error") this.again ??= setTimeout(() => this.subscribeAgain(), AGAIN_MS);
     const [kind, instrument] = (frame.channel ?? "").split(":");
     if (kind === "ticker") this.handlers.onTicker(frame.data);

@@ -1,18 +1,17 @@
 // One's own open orders: each can be changed, in its row, or cancelled.
 //
-// A change goes over the WebSocket, a cancel over HTTP. Rows that stay are
+// Rows that stay are
 // kept, so that the focus of a keyboard stays where it was, and what is being typed too. From a row that
 // goes it moves to the next one.
 
-import { Refused, newKey, remove } from "./api.js";
+import { Refused, newKey, post, remove } from "./api.js";
 import { arrange, byId, element, tell } from "./dom.js";
 import { shown } from "./numbers.js";
 import { judge } from "./order_checks.js";
 
 export class OpenOrders {
-  /** `ask(frame)` sends over the WebSocket; `termsOf(instrument)`; `onChange()` after each attempt. */
-  constructor({ ask, termsOf, onChange }) {
-    this.ask = ask;
+  /** `termsOf(instrument)` gives its limits; `onChange()` is called after each attempt. */
+  constructor({ termsOf, onChange }) {
     this.termsOf = termsOf;
     this.onChange = onChange;
     this.body = byId("open-orders");
@@ -143,15 +142,15 @@ class Row {
     // The same change has the same key, so that sending it again after a lost answer does no more.
     if (this.unanswered !== content) this.key = newKey();
     this.unanswered = content;
-    const frame = { type: "replace", order_id: order.order_id, client_id: order.client_id, idempotency_key: this.key, ...changed };
-    if (await table.attempt(this.save, () => table.ask(frame))) {
+    const body = { client_id: order.client_id, idempotency_key: this.key, ...changed };
+    if (await table.attempt(this.save, () => post(`${pathOf(order)}/replace`, body))) {
       this.unanswered = null;
       this.leave(this.change);
     }
   }
 
   async remove() {
-    await this.table.attempt(this.cancel, () => remove(`/orders/${encodeURIComponent(this.order.order_id)}`));
+    await this.table.attempt(this.cancel, () => remove(pathOf(this.order)));
   }
 }
 
@@ -161,7 +160,10 @@ function action(word, orderId, act) {
   return button;
 }
 
-function sentenceOf({ type, order }) {
-  const what = type === "order_replaced" ? `changed to ${shown(order.quantity)} at ${shown(order.price)}, ` : "";
+const pathOf = (order) => `/orders/${encodeURIComponent(order.order_id)}`;
+
+function sentenceOf({ order, trades }) {
+  // A cancel's answer has no trades.
+  const what = trades ? `changed to ${shown(order.quantity)} at ${shown(order.price)}, ` : "";
   return `${order.order_id}: ${what}${order.status.replaceAll("_", " ")}`;
 }
