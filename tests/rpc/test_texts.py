@@ -55,10 +55,13 @@ def fill(message: Message, path: Path, text: str) -> None:
         ):
             setattr(message, name, value)
     field, *rest = path
-    if not rest:
+    if not rest and not field.is_repeated:
         setattr(message, field.name, text)
         return
     inner = getattr(message, field.name)
+    if not rest:
+        inner.append(text)
+        return
     fill(inner.add() if field.is_repeated else inner, tuple(rest), text)
 
 
