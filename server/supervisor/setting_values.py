@@ -54,6 +54,33 @@ PARAMETER_WORDS: Final = {
     "gssencmode": ("disable", "prefer"),
 }
 NOT_SHOWN: Final = "(not shown)"
+_TEXT: Final = ("text", ".+")
+_TRUTH: Final = ("true or false", "(?i:true|false|yes|no|1|0)")
+_SECONDS: Final = ("a number of seconds", r"[0-9]{1,6}(\.[0-9]{1,6})?")
+REDIS_PARAMETERS: Final = {
+    "client_name": ("text without blanks", "[!-~]+"),
+    "db": ("the number of a database", "[0-9]{1,5}"),
+    "health_check_interval": ("a whole number of seconds", "[0-9]{1,6}"),
+    "password": _TEXT,
+    "protocol": ("2 or 3", "[23]"),
+    "socket_connect_timeout": _SECONDS,
+    "socket_keepalive": _TRUTH,
+    "socket_timeout": _SECONDS,
+    "username": _TEXT,
+}
+"""What a parameter of Redis' address takes, in words and as a pattern."""
+REDISS_PARAMETERS: Final = {
+    "ssl_ca_certs": _TEXT,
+    "ssl_ca_path": _TEXT,
+    "ssl_cert_reqs": ("one of none, optional, required", "none|optional|required"),
+    "ssl_certfile": _TEXT,
+    "ssl_check_hostname": _TRUTH,
+    "ssl_ciphers": _TEXT,
+    "ssl_keyfile": _TEXT,
+    "ssl_min_version": ("771, which is TLS 1.2, or 772, which is TLS 1.3", "77[12]"),
+    "ssl_password": _TEXT,
+}
+"""The same of one that has TLS."""
 ENDPOINT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
 
 
@@ -138,8 +165,22 @@ def postgres_url_of(name: str, given: Given) -> str:
 
 
 def redis_url_of(name: str, given: Given) -> str:
-    """Read the URL of a Redis, unchanged."""
-    return _url(name, given, REDIS_URL, "a URL such as redis://127.0.0.1:6379/0")
+    """Read the URL of a Redis, unchanged, whose parameters Redis' client knows."""
+    url = _url(name, given, REDIS_URL, "a URL such as redis://127.0.0.1:6379/0")
+    known = REDIS_PARAMETERS | (REDISS_PARAMETERS if url.startswith("rediss:") else {})
+    query = url.partition("?")[2].partition("#")[0]
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key in known:
+            words, pattern = known[key]
+            if re.fullmatch(pattern, value, re.ASCII | re.DOTALL):
+                continue
+            limit = f"a URL whose {key} is {words}"
+        elif key in REDISS_PARAMETERS:
+            limit = f"a URL without {key}, or one that begins with rediss://"
+        else:
+            limit = f"a URL without {key}, whose parameters are of {', '.join(known)}"
+        raise wrong(name, given._replace(value=NOT_SHOWN), limit)
+    return url
 
 
 def _url(name: str, given: Given, pattern: "re.Pattern[str]", wanted: str) -> str:

@@ -8,9 +8,14 @@ import pytest
 
 from clients.retries import Retries
 from server.core.instruments import Instrument
+from server.redis_client import redis_client
 from server.settings import Settings, reachable
 from server.supervisor.configuration import CONFIG_VARIABLE, NAMED, Named, load
-from server.supervisor.setting_values import ConfigurationWrong
+from server.supervisor.setting_values import (
+    REDIS_PARAMETERS,
+    REDISS_PARAMETERS,
+    ConfigurationWrong,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -169,6 +174,12 @@ def test_samples_are_right() -> None:
         ({}, {"REDIS_URL": "redis://127.0.0.1:abc"}, "redis_url is '(not shown)'"),
         ({}, {"REDIS_URL": "redis://127.0.0.1:65536"}, "redis_url is '(not shown)'"),
         ({}, {"REDIS_URL": "redis://127.0.0.1:6379/first"}, "redis_url is '(not shown)'"),
+        ({}, {"REDIS_URL": "redis://a?db=abc"}, "a URL whose db is the number of a database"),
+        ({}, {"REDIS_URL": "redis://a?health_check_interval=abc"}, "is a whole number of seconds"),
+        ({}, {"REDIS_URL": "redis://a/1?socket_timeout="}, "socket_timeout is a number of seconds"),
+        ({}, {"REDIS_URL": "rediss://a?db=1&ssl_cert_reqs=no"}, "one of none, optional, required"),
+        ({}, {"REDIS_URL": "redis://a?timeout=5"}, "a URL without timeout, whose parameters are"),
+        ({}, {"REDIS_URL": "redis://a?ssl_cert_reqs=none"}, "one that begins with rediss://"),
         ({}, {"POSTGRES_URL": "postgresql://a:5432,b:0/x"}, "postgres_url is '(not shown)'"),
         ({}, {"POSTGRES_URL": "postgresql://[::1/x"}, "postgres_url is '(not shown)'"),
         ({}, {"POSTGRES_URL": "postgresql://a/x?sslmode=on"}, "sslmode is one of disable, allow"),
@@ -260,6 +271,7 @@ def test_quiet_streams_are_not_taken_for_lost(tmp_path: Path) -> None:
         ("", {"POSTGRES_URL": "mysql://user:hush-hush@h/x"}),
         ("", {"POSTGRES_URL": "postgresql://h/x?sslmode=on&password=hush-hush"}),
         ("", {"REDIS_URL": "redis://:hush-hush@h:port"}),
+        ("", {"REDIS_URL": "redis://h?db=x&password=hush-hush"}),
         ("", {"REDIS_HOST": "user:hush-hush@h"}),
     ],
 )
@@ -284,6 +296,25 @@ def test_a_password_in_the_wrong_place_is_not_repeated(
 )
 def test_addresses_of_all_kinds_are_taken_as_they_are(url: str) -> None:
     assert load({}, {"POSTGRES_URL": url}).postgres_url == url
+
+
+def test_each_parameter_of_redis_is_one_that_its_client_takes() -> None:
+    values = {
+        "true or false": "true",
+        "a number of seconds": "0.5",
+        "text": "a%20b",
+        "text without blanks": "a",
+        "2 or 3": "3",
+        "one of none, optional, required": "none",
+        "771, which is TLS 1.2, or 772, which is TLS 1.3": "772",
+    }
+    for scheme, taken in (
+        ("redis", REDIS_PARAMETERS),
+        ("rediss", REDIS_PARAMETERS | REDISS_PARAMETERS),
+    ):
+        query = "&".join(f"{key}={values.get(words, '7')}" for key, (words, _) in taken.items())
+        url = load({}, {"REDIS_URL": f"{scheme}://h:1/0?{query}"}).redis_url
+        redis_client(url).connection_pool.make_connection()  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(
