@@ -6,18 +6,22 @@ journal's and not the clock's, it drops the months that ended longer ago than th
 
 Nobody who reads a table holds a batch up: a month is made as a table of its own, then attached,
 which goes together with reading. What is not needed yet, the next month and the end of old ones, is
-given up where something is in its way for `WAIT_MS`, and tried again with the next minute's batch.
+given up where something is in its way, who uses the table for longer than `WAIT_MS` or what an
+analyst made on it, and tried again with the next minute's batch. What doesn't go by itself is said.
 
 Who calls this holds the position's row, so that no two are at it at once.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
 
 from server.core.market import MINUTE_NS
 from server.followers.following import FollowerStopped
+from server.outage_lines import reason
 from server.settings import HistorySettings
 
 DAY_NS: Final = 86_400_000_000_000
@@ -28,8 +32,11 @@ WAIT_MS: Final = 100
 class Partitions:
     """Knows the partitions of one database, as far as this process has seen to them."""
 
-    def __init__(self, kept: HistorySettings) -> None:
+    def __init__(self, kept: HistorySettings, say: Callable[[str], None] = lambda _: None) -> None:
         self._keep_days = {"trades": kept.trades_keep_days, "order_events": kept.events_keep_days}
+        self._say = say
+        self._told: set[str] = set()
+        """What is in the way of months, as last said."""
         self.due_ns = 0
         """Batches before this time need nothing."""
 
@@ -40,25 +47,53 @@ class Partitions:
             return self.due_ns
         for table in self._keep_days:
             await _make_month(connection, table, month_of(time_ns))
-        try:
-            async with connection.transaction():
-                await self.settle(connection, time_ns, WAIT_MS)
-        except (asyncpg.LockNotAvailableError, FollowerStopped):
-            return (time_ns // MINUTE_NS + 1) * MINUTE_NS
-        return (time_ns // DAY_NS + 1) * DAY_NS
+        found: set[str] = set()
+        is_done = True
+        for work in await self._work(connection, time_ns):
+            try:
+                async with connection.transaction():
+                    await _within(connection, WAIT_MS, work)
+            except asyncpg.LockNotAvailableError:
+                is_done = False
+                break
+            except (asyncpg.PostgresError, FollowerStopped) as error:
+                is_done = False
+                found.add(reason(error))
+        self._tell(found)
+        ended = MINUTE_NS if not is_done else DAY_NS
+        return (time_ns // ended + 1) * ended
 
     async def settle(self, connection: Any, time_ns: int, wait_ms: int) -> None:
         """Just the months that there are to be at this time; `LockNotAvailableError` where what is
         in the way stays there."""
-        await connection.execute(f"SET LOCAL lock_timeout = {wait_ms}")
+        for work in await self._work(connection, time_ns):
+            await _within(connection, wait_ms, work)
+
+    async def _work(self, connection: Any, time_ns: int) -> list[Callable[[], Awaitable[object]]]:
+        """List what there is to do, each of which can be done without the others."""
+        found: list[Callable[[], Awaitable[object]]] = []
         month = month_of(time_ns)
         for table, days in self._keep_days.items():
             for first in (month, next_month(month)):
-                await _make_month(connection, table, first)
+                found += [partial(_make_month, connection, table, first)]
             if days:
                 oldest = month_of(max(time_ns - days * DAY_NS, 0))
-                await _drop_before(connection, table, f"{table}_{oldest:%Y_%m}")
-        await connection.execute("SET LOCAL lock_timeout TO DEFAULT")
+                ended = await _before(connection, table, f"{table}_{oldest:%Y_%m}")
+                found += (partial(connection.execute, f"DROP TABLE {name}") for name in ended)
+        return found
+
+    def _tell(self, found: set[str]) -> None:
+        for why in sorted(found - self._told):
+            self._say(f"postgres: a month can't be made or dropped in time ({why}); trying again")
+        self._told = found
+
+
+async def _within(connection: Any, wait_ms: int, work: Callable[[], Awaitable[object]]) -> None:
+    """Do it, waiting for no lock for longer."""
+    before = await connection.fetchval("SHOW lock_timeout")
+    await connection.execute(f"SET LOCAL lock_timeout = {wait_ms}")
+    await work()
+    await connection.execute("SELECT set_config('lock_timeout', $1, TRUE)", before)
 
 
 async def make_partition(connection: Any, table: str, name: str, bound: str) -> None:
@@ -85,16 +120,17 @@ async def _make_month(connection: Any, table: str, first: datetime) -> None:
     await make_partition(connection, table, f"{table}_{first:%Y_%m}", bound)
 
 
-async def _drop_before(connection: Any, table: str, name: str) -> None:
-    """Drop the partitions whose month is before that of this one."""
+async def _before(connection: Any, table: str, name: str) -> list[str]:
+    """The partitions whose month is before that of this one, by names as SQL has them; what has
+    another name is somebody's own."""
     rows = await connection.fetch(
-        """SELECT relname AS name, inhrelid::regclass::text AS quoted
-        FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = $1::regclass""",
+        """SELECT inhrelid::regclass::text FROM pg_inherits JOIN pg_class ON oid = inhrelid
+        WHERE inhparent = $1::text::regclass AND relname ~ ('^' || $1 || '_[0-9]{4}_[0-9]{2}$')
+        AND relname COLLATE "C" < $2 ORDER BY relname""",
         table,
+        name,
     )
-    for row in rows:
-        if row["name"] < name:
-            await connection.execute(f"DROP TABLE {row['quoted']}")
+    return [row[0] for row in rows]
 
 
 def month_of(time_ns: int) -> datetime:

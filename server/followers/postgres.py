@@ -23,7 +23,7 @@ has all rows made once more; the types are those of the first one.
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from typing import Any, Final
 
@@ -111,10 +111,11 @@ class PostgresFollower:
         url: str,
         kept: HistorySettings = _KEPT,
         search_path: str = "",
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._url = url
         self._search_path = search_path
-        self._partitions = Partitions(kept)
+        self._partitions = Partitions(kept, say)
         self._pool: Any = None
         self._connection: Any = None
         self._sequence = self._time_ns = 0

@@ -46,7 +46,7 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
     retry_max_s = settings.followers.retry_max_ms / 1_000
     followings = [
         Following(each, settings.server_address, OutageLines(logs.complain), retry_max_s)
-        for each in followers_of(settings)
+        for each in followers_of(settings, logs.complain)
     ]
     probe(probings(settings, followings, logs.complain), settings.server_address)
     tasks = [

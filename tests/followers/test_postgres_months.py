@@ -16,6 +16,9 @@ from server.settings import HistorySettings
 from tests.followers.test_postgres import Fetch, records, write
 from tests.journal.site import INSTRUMENT, Site, settings
 
+ASIDE = "FOR VALUES FROM ('2026-04-03+00') TO ('2026-05-03+00')"
+MONTHS = ["2026_02", "2026_03", "2026_04"]
+
 
 def months(fetch: Fetch, table: str) -> list[str]:
     rows = fetch(
@@ -131,4 +134,56 @@ def test_a_month_that_was_detached_is_told_of_once_it_is_needed(
     bound = "FROM ('2026-03-01+00') TO ('2026-04-01+00')"
     fetch(f"ALTER TABLE trades ATTACH PARTITION trades_2026_03 FOR VALUES {bound}")
     write(database, [[needed, last]])
+    assert fetch("SELECT count(*) FROM trades") == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("made", "removed", "why"),
+    [
+        (
+            "CREATE VIEW old AS SELECT FROM trades_2026_01",
+            "DROP VIEW old",
+            "cannot drop table trades_2026_01 because other objects depend on it",
+        ),
+        (
+            f"CREATE TABLE aside PARTITION OF trades {ASIDE}",
+            "DROP TABLE aside",
+            'partition "trades_2026_04" would overlap partition "aside"',
+        ),
+    ],
+)
+def test_what_is_in_the_way_of_a_month_that_is_not_needed_is_said_once(
+    tmp_path: Path, database: str, fetch: Fetch, made: str, removed: str, why: str
+) -> None:
+    """And holds up neither a batch nor what else is to be done; somebody's own partition stays."""
+    site = Site(tmp_path / "in_the_way")
+    begin = datetime(2026, 1, 31, tzinfo=UTC)
+    for command in settings():
+        site.commit(command, time_ns=int(begin.timestamp()) * 10**9)
+    first = len(records(site))
+    trade_at(site, *(datetime(2026, 3, 20, 0, minute, tzinfo=UTC) for minute in range(3)))
+    site.close()
+    before, blocked, after = records(site)[:first], records(site)[first:-2], records(site)[-2:]
+    said: list[str] = []
+
+    async def run() -> None:
+        follower = PostgresFollower(database, HistorySettings(31, 31), say=said.append)
+        try:
+            await follower.open()
+            await follower.take(before)
+            await asyncio.to_thread(fetch, made)
+            for record in blocked:
+                await follower.take([record])
+            assert await asyncio.to_thread(months, fetch, "order_events") == MONTHS
+            assert await asyncio.to_thread(months, fetch, "trades") != MONTHS
+            await asyncio.to_thread(fetch, removed)
+            await follower.take(after)
+        finally:
+            await follower.close()
+
+    asyncio.run(run())
+    (line,) = said
+    assert line.startswith("postgres: a month can't be made or dropped in time (")
+    assert line.endswith(f"Error: {why}); trying again")
+    assert months(fetch, "trades") == months(fetch, "order_events") == MONTHS
     assert fetch("SELECT count(*) FROM trades") == [(3,)]
