@@ -35,6 +35,7 @@ from server.followers.following import FollowerStopped
 from server.followers.journal_reader import Progress, Reached
 from server.followers.migrations import SchemaRefused, migrate
 from server.followers.partitions import Partitions
+from server.followers.rebuild_sql import TABLES
 from server.followers.rows import Accounts, Batch
 from server.journal.record import Record
 from server.settings import HistorySettings
@@ -94,6 +95,7 @@ WITH levels AS (
     SELECT instrument, side, price, sum(remaining_quantity) AS quantity FROM orders
     WHERE status IN ('open', 'partially_filled') GROUP BY instrument, side, price)"""
 
+_COLUMNS: Final = {table.name: table.names for table in TABLES}
 _KEPT: Final = HistorySettings()
 
 
@@ -371,6 +373,7 @@ async def write_instruments(connection: Any, defined: Iterable[tuple[Instrument,
 
 
 async def copy(connection: Any, table: str, lines: str) -> None:
-    """Rows in COPY's text format, in the order of the table's columns."""
+    """Rows in COPY's text format. Columns that somebody has added are left to their defaults."""
     if lines:
-        await connection.copy_to_table(table, source=BytesIO(lines.encode()), format="text")
+        source = BytesIO(lines.encode())
+        await connection.copy_to_table(table, columns=_COLUMNS[table], source=source, format="text")

@@ -23,6 +23,11 @@ class Table(NamedTuple):
     unknown: tuple[str, ...] = ()
     """Columns that such a fold can't tell for all of its rows."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """List all columns, in the order in which rows are written."""
+        return *self.key, *self.columns
+
     def kept(self, first_sequence: int, last_sequence: int, last_minute: int) -> str:
         """The condition for such a journal."""
         bound = self.bound.format(first=first_sequence, last=last_sequence, minute=last_minute)
@@ -49,8 +54,8 @@ class Table(NamedTuple):
 
     def mended(self, bound: str) -> str:
         """Every copy put in its place, where the row is another or none."""
-        names = ", ".join((*self.key, *self.columns))
-        values = ", ".join(f"made.{name}" for name in (*self.key, *self.columns))
+        names = ", ".join(self.names)
+        values = ", ".join(f"made.{name}" for name in self.names)
         known = [name for name in self.columns if not bound or name not in self.unknown]
         had = ", ".join(f"had.{name}" for name in known)
         made = ", ".join(f"made.{name}" for name in known)
@@ -139,6 +144,8 @@ TABLES: Final = (
 """In an order in which each may refer to those before it."""
 
 _PARTITIONED: Final = ("trades", "order_events")
+_OTHERS: Final = "INCLUDING DEFAULTS INCLUDING GENERATED"
+"""What fills columns that somebody else has added."""
 _OPEN: Final = "status IN ('open', 'partially_filled')"
 
 
@@ -149,9 +156,9 @@ def copies() -> Iterator[str]:
     for table in TABLES:
         made, had = f"{SCHEMA}.{table.name}", table.name
         if table.name in _PARTITIONED:
-            yield f"CREATE TABLE {made} (LIKE {had}) PARTITION BY RANGE (timestamp)"
+            yield f"CREATE TABLE {made} (LIKE {had} {_OTHERS}) PARTITION BY RANGE (timestamp)"
         else:
             key = ", ".join(table.key)
-            yield f"CREATE UNLOGGED TABLE {made} (LIKE {had}, PRIMARY KEY ({key}))"
+            yield f"CREATE UNLOGGED TABLE {made} (LIKE {had} {_OTHERS}, PRIMARY KEY ({key}))"
     yield f"CREATE INDEX ON {SCHEMA}.orders (instrument) WHERE {_OPEN}"
     yield f"CREATE TABLE {SCHEMA}.follower_positions (LIKE follower_positions INCLUDING ALL)"

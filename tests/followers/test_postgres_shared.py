@@ -1,18 +1,18 @@
 """A database that something else uses too."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from server.followers.following import FollowerStopped, Following
 from server.followers.postgres import PostgresFollower
+from server.followers.rebuild_sql import TABLES
 from server.maintenance.outside import PROBLEM_CHARS_MAX
 from server.outage_lines import reason
-from tests.followers.test_postgres import records, write
-from tests.journal.site import Site, settings, trade
+from server.supervisor.main import main
+from tests.followers.test_postgres import Fetch, assert_events, assert_fold, records, write
+from tests.journal.site import Site, every_command, settings, trade
 from tests.rpc.served import serving
 
 
@@ -37,7 +37,7 @@ async def opened(database: str) -> int:
     ],
 )
 def test_what_is_in_the_way_of_the_tables_is_for_a_person(
-    database: str, fetch: Callable[..., list[Any]], made: str, named: str
+    database: str, fetch: Fetch, made: str, named: str
 ) -> None:
     """And is told, whole, to whoever asks for health; a schema of its own is one way out."""
     fetch(made)
@@ -81,3 +81,37 @@ def test_the_rows_of_another_exchange_are_told_as_such(
         f"it is that of another exchange, whose journal is {journal}:"
         " give this exchange one of its own, or empty it"
     )
+
+
+def test_columns_that_somebody_has_added_are_left_to_their_defaults(
+    tmp_path: Path, database: str, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the follower and by a rebuild."""
+    monkeypatch.setenv("POSTGRES_URL", database)
+    site = Site(tmp_path / "site")
+    every_command(site)
+    site.close()
+    tables = {table.name for table in TABLES}
+    has_rows = tables - {"orderbook_snapshots"}
+
+    def alter(*changes: str) -> None:
+        for table in tables:
+            fetch(f"ALTER TABLE {table} {', '.join(changes)}")
+
+    def assert_rows() -> None:
+        for table in tables:
+            found = fetch(f"SELECT DISTINCT desk, seen FROM {table}")
+            assert found == [(None, False)] * (table in has_rows)
+        alter("DROP COLUMN desk", "DROP COLUMN seen")
+        assert_fold(fetch, site.engine)
+        assert_events(fetch, records(site))
+        alter(*added)
+
+    added = ("ADD COLUMN desk TEXT", "ADD COLUMN seen BOOLEAN NOT NULL DEFAULT FALSE")
+    write(database, [records(site)[:40]])
+    alter(*added)
+    write(database, [records(site)[40:]])
+    assert_rows()
+    fetch(f"TRUNCATE {', '.join(tables)} CASCADE")
+    assert main(["rebuild", "postgres", "--data-dir", str(site.directory)]) == 0
+    assert_rows()
