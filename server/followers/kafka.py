@@ -71,6 +71,8 @@ class KafkaFollower:
         self._client: dict[str, str | int | float | bool] = {
             "bootstrap.servers": brokers,
             "client.id": "exchange",
+            # A topic that somebody deletes would come back as brokers make it by themselves.
+            "allow.auto.create.topics": False,
             "socket.timeout.ms": max(limits.delivery_ms, 1_000),
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1_000,

@@ -43,6 +43,8 @@ class Broker:
         self.address = f"127.0.0.1:{self._port}"
         self._directory = directory
         self._configuration = prepare(self._installation, directory, self._port, free_port())
+        with self._configuration.open("a", encoding="utf-8") as configuration:
+            configuration.write("auto.create.topics.enable=true\n")  # as other brokers have it
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

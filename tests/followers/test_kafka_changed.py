@@ -1,0 +1,65 @@
+"""Topics that somebody changes while they are written."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.followers.kafka import KafkaFollower
+from server.followers.kafka_topics import KafkaFailed
+from server.followers.messages import ORDER_EVENTS
+from server.journal.record import Record
+from server.settings import KafkaSettings
+from tests.followers.kafka_site import Broker
+from tests.journal.site import Site, every_command, records_of, trade
+from tests.running import until
+
+SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    broker = Broker(tmp_path_factory.mktemp("kafka"))
+    broker.start()
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture(autouse=True)
+def fresh(broker: Broker) -> Iterator[None]:
+    """No topics."""
+    yield
+    broker.delete(*broker.topics())
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> list[Record]:
+    site = Site(tmp_path / "data")
+    every_command(site)
+    trade(site, 40)
+    site.close()
+    return records_of(tmp_path / "data")
+
+
+def test_one_that_is_deleted_under_load_is_not_made_by_the_broker(
+    broker: Broker, records: list[Record], tmp_path: Path
+) -> None:
+    """It would have one partition, and lose what is a week old."""
+
+    def is_gone() -> bool:
+        return ORDER_EVENTS not in broker.topics()
+
+    async def run() -> None:
+        follower = KafkaFollower(broker.address, tmp_path, limits=KafkaSettings(delivery_ms=5_000))
+        await follower.open()
+        try:
+            await follower.take(records[:20])
+            await asyncio.to_thread(broker.delete, ORDER_EVENTS)
+            with pytest.raises(KafkaFailed):
+                await follower.take(records[20:])
+            await asyncio.to_thread(until, is_gone, SECONDS, "the end of the topic")
+        finally:
+            await follower.close()
+
+    asyncio.run(run())
