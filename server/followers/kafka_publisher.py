@@ -10,12 +10,13 @@
 """
 
 import logging
+import re
 import time
 import zlib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from server.followers.kafka_checkpoint import Checkpoint
 from server.followers.kafka_topics import TURN_S, KafkaFailed, Tail, Topics
@@ -29,6 +30,14 @@ LINGER_MS: Final = 50
 """Longer than a batch takes to encode: its messages go together, at the flush behind them."""
 LOOK_MESSAGES: Final = 256
 """So many are handed over between two looks at what became of those before."""
+
+_REFUSED: Final = re.compile(
+    r"ProduceRequest for (\S+) \[\d+\] with \d+ message\(s\) failed: (.+) \(broker \d+ PID.*"
+)
+_REMEDIES: Final = {
+    KafkaError(KafkaError.MSG_SIZE_TOO_LARGE).str(): "raise its max.message.bytes",
+    KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED).str(): "let the exchange write to it",
+}
 
 UNHEARD: Final = logging.Logger("kafka")
 """For what a producer says whatever its `log_level`: that what it drops at its end leaves a gap."""
@@ -112,6 +121,12 @@ class Publisher:
 
     def publish(self, records: list[Record]) -> None:
         """Publish all messages of these that are missing; raises `KafkaFailed`."""
+        try:
+            self._publish(records)
+        except KafkaException as error:
+            raise KafkaFailed(_why(error.args[0])) from error
+
+    def _publish(self, records: list[Record]) -> None:
         self._done = None
         self._moved_s = self._looked_s = time.monotonic()
         self._send(self._beginning, records[0].journal.hex().encode())
@@ -201,7 +216,7 @@ class Publisher:
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._failed = self._failed or error.str()
+            self._failed = self._failed or _why(error)
             return
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         assert topic is not None
@@ -217,7 +232,7 @@ class Publisher:
 
     def _note(self, error: KafkaError) -> None:
         if error.fatal():
-            self._failed = self._failed or error.str()
+            self._failed = self._failed or _why(error)
 
     def _check(self) -> None:
         if self._failed:
@@ -236,3 +251,13 @@ class Publisher:
         elif waiting and now_s - self._moved_s > self._stalled_s:
             raise KafkaFailed(f"nothing was acknowledged for {self._stalled_s:g} s")
         self._looked_s = now_s
+
+
+def _why(error: KafkaError) -> str:
+    """Tell of an error in the same words each time, and what a person can do."""
+    found = _REFUSED.fullmatch(error.str())
+    if not found:
+        return error.str()
+    topic, why = found.groups()
+    remedy = _REMEDIES.get(why)
+    return f"{topic} does not take what is sent ({why})" + (f": {remedy}" if remedy else "")
