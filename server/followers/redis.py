@@ -123,7 +123,9 @@ class RedisFollower:
         await self._bring(batch, listened)
 
     async def check(self) -> None:
-        """Nothing is kept there that could be missed."""
+        """Nothing is kept there that could be missed; but some close what is idle for seconds."""
+        assert self._client is not None
+        await self._client.ping()
 
     async def close(self) -> None:
         """Let go of the connection."""

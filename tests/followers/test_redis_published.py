@@ -85,3 +85,16 @@ async def test_exchanges_with_a_database_each_do_not_hear_one_another(
             assert heard is not None
             assert heard["channel"] == channel.encode()
             assert listener.get_message() is None
+
+
+async def test_in_a_quiet_market_the_connection_is_not_idle(
+    redis: RedisSite, tmp_path: Path
+) -> None:
+    """A Redis with a `timeout` would close it, and what comes next would find it away."""
+    follower = RedisFollower(redis.url, tmp_path)
+    await follower.open()
+    with redis.client() as client:
+        last = {each["cmd"] for each in client.client_list()}
+        await follower.check()
+        assert {each["cmd"] for each in client.client_list()} - last == {"ping"}
+    await follower.close()
