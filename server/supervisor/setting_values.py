@@ -52,6 +52,14 @@ PARAMETER_WORDS: Final = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
     # Nothing here encrypts by GSSAPI, so it can't be promised.
     "gssencmode": ("disable", "prefer"),
+    "target_session_attrs": (
+        "any",
+        "primary",
+        "standby",
+        "prefer-standby",
+        "read-write",
+        "read-only",
+    ),
 }
 NOT_SHOWN: Final = "(not shown)"
 _TEXT: Final = ("text", ".+")

@@ -191,6 +191,7 @@ def test_samples_are_right() -> None:
         ),
         ({}, {"POSTGRES_URL": "postgresql://a?user=b&sslmode=verify_ca"}, "verify-ca, verify-full"),
         ({}, {"POSTGRES_URL": "postgresql://a/x?gssencmode=require"}, "one of disable, prefer"),
+        ({}, {"POSTGRES_URL": "postgresql://a?target_session_attrs=x"}, "one of any, primary, s"),
         ({}, {"POSTGRES_HOST": "/run/postgresql"}, "postgres_host is '/run/postgresql'"),
     ],
 )
@@ -288,7 +289,7 @@ def test_a_password_in_the_wrong_place_is_not_repeated(
     [
         "postgresql://u:p%40ss@[::1]:5432/x",
         "postgres://u:p@ss@db_1/x?sslmode=require",
-        "postgresql://a:5432,b:5433/x",
+        "postgresql://a:5432,b:5433/x?target_session_attrs=read-write",
         "postgresql:///x?host=/run/postgresql",
         "postgresql://a/x?sslmode=verify-full&sslrootcert=%2Fca.pem&sslnegotiation=direct",
         "postgresql://a/x?search_path=exchange&application_name=connect_timeout",
