@@ -24,6 +24,8 @@ def reason(error: Exception) -> str:
     if type(error).__name__ in _USED_AFTER_ITS_END:
         return "the server closed the connection"
     text = str(error).strip()
+    if isinstance(error, TimeoutError) and not text:
+        text = "no answer in time"
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 

@@ -47,6 +47,8 @@ CONNECT_S: Final = 5.0
 CLOSE_S: Final = 1.0
 COMMAND_S: Final = 15.0
 """A statement that takes longer is given up, and its transaction with it."""
+LOCK_SHARE: Final = 0.9
+"""Of that, for which a statement waits for a lock."""
 POOL_MAX: Final = 2
 """Connections: one writes; a second is for the moment in which a broken one is not gone yet."""
 BATCH_COMMANDS_MAX: Final = 2_000
@@ -62,6 +64,10 @@ SETTLE_S: Final = 1.0
 """Between two commits that are waited for: a sync a second is nothing, and of the journal as much
 is kept as comes in that time."""
 _WAITED_FOR: Final = "SET LOCAL synchronous_commit = on"
+
+_LOCK_TIMEOUT: Final = """
+SELECT set_config(name, $1, FALSE) FROM pg_settings
+WHERE name = 'lock_timeout' AND (setting = '0' OR setting::bigint > $1::bigint)"""
 
 _CHANGE: Final = """
 UPDATE orders SET
@@ -147,6 +153,8 @@ class PostgresFollower:
                 await migrate(connection)
             except SchemaRefused as refused:
                 raise FollowerStopped(str(refused)) from refused
+        # So that PostgreSQL says what is waited for, unless its owner would know sooner.
+        await connection.execute(_LOCK_TIMEOUT, str(int(LOCK_SHARE * COMMAND_S * 1_000)))
         row = await connection.fetchrow(
             "SELECT journal, sequence, time_ns FROM follower_positions WHERE follower = $1",
             NAME,

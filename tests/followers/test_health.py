@@ -21,7 +21,7 @@ from exchange.v1.part_service_pb2_grpc import PartServiceStub
 from server.followers import probes
 from server.followers.journal_reader import Reached
 from server.limits.limiter import Limiter, limiters
-from server.outage_lines import LINES_MAX, WINDOW_S, OutageLines
+from server.outage_lines import LINES_MAX, WINDOW_S, OutageLines, reason
 from server.rpc.rate_limits import judge_of
 from server.settings import RateLimits
 from tests.followers.conftest import PostgresServer
@@ -114,6 +114,12 @@ def test_lines_about_a_part_that_comes_and_goes_are_bounded() -> None:
     now_s = WINDOW_S + 1
     lines("again")
     assert said[-1] == "again"
+
+
+def test_an_end_of_a_wait_says_what_it_was() -> None:
+    """Of most libraries it has no text."""
+    assert reason(TimeoutError()) == "TimeoutError: no answer in time"
+    assert reason(TimeoutError("nothing within 2 s")) == "TimeoutError: nothing within 2 s"
 
 
 def test_neither_parts_nor_health_draw_on_a_rate() -> None:

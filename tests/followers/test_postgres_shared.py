@@ -3,8 +3,10 @@
 import asyncio
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from server.followers import postgres
 from server.followers.following import FollowerStopped, Following
 from server.followers.postgres import PostgresFollower
 from server.followers.rebuild_sql import TABLES
@@ -115,3 +117,41 @@ def test_columns_that_somebody_has_added_are_left_to_their_defaults(
     fetch(f"TRUNCATE {', '.join(tables)} CASCADE")
     assert main(["rebuild", "postgres", "--data-dir", str(site.directory)]) == 0
     assert_rows()
+
+
+def test_what_somebody_else_locks_is_told_as_a_lock(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "LOCK_SHARE", 0.03)
+    site = Site(tmp_path / "site")
+    every_command(site)
+    site.close()
+
+    async def run() -> None:
+        follower, somebody = PostgresFollower(database), await asyncpg.connect(database)
+        try:
+            await follower.open()
+            async with somebody.transaction():
+                await somebody.execute("LOCK TABLE orders")
+                with pytest.raises(asyncpg.LockNotAvailableError) as failed:
+                    await follower.take(records(site))
+            assert reason(failed.value).endswith(": canceling statement due to lock timeout")
+        finally:
+            await somebody.close()
+            await follower.close()
+
+    asyncio.run(run())
+
+
+def test_a_lower_lock_timeout_of_the_role_stays(database: str) -> None:
+    async def run(of_role: str) -> str:
+        follower = PostgresFollower(f"{database}{of_role}")
+        try:
+            await follower.open()
+            found: str = await follower._connection.fetchval("SHOW lock_timeout")
+            return found
+        finally:
+            await follower.close()
+
+    assert asyncio.run(run("?lock_timeout=200")) == "200ms"
+    assert asyncio.run(run("?lock_timeout=1h")) == asyncio.run(run("")) == "13500ms"
