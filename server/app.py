@@ -137,6 +137,7 @@ class Exchange:
             self._journal,
             processes,
             self._parts,
+            lambda: self._leases.problem if self._leases is not None else "",
         )
         self._sessions = TradingSessions(self.sequencer, limits.session_messages_max, self.rates)
         self._reflection = Reflection()

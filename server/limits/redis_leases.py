@@ -33,6 +33,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from server.delays import Delays
 from server.limits.leases import LeasedLimiter, Wish
@@ -62,14 +63,16 @@ beside this."""
 SCRIPT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local added = redis.call('ZADD', KEYS[1], now, ARGV[1])
+local added = redis.pcall('ZADD', KEYS[1], now, ARGV[1])
+if type(added) == 'table' then return redis.error_reply(added.err .. ': ' .. KEYS[1]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
 redis.call('PEXPIRE', KEYS[1], math.ceil(ARGV[2] / 1000))
 local reply = {redis.call('ZCARD', KEYS[1]), added}
 for i = 2, #KEYS do
   local limit, known = tonumber(ARGV[4 * i - 5]), tonumber(ARGV[4 * i - 4])
   local owed, wanted = tonumber(ARGV[4 * i - 3]), tonumber(ARGV[4 * i - 2])
-  local used, bucket = 0, redis.call('HMGET', KEYS[i], 'used', 'at')
+  local used, bucket = 0, redis.pcall('HMGET', KEYS[i], 'used', 'at')
+  if bucket.err then return redis.error_reply(bucket.err .. ': ' .. KEYS[i]) end
   if bucket[1] and bucket[2] then
     used = math.max(0, bucket[1] - math.max(0, now - bucket[2]) * limit / 1000000)
   end
@@ -89,7 +92,7 @@ return reply
 """Arguments: this front end, `ALIVE_S` in microseconds, then of each bucket its limit, what is
 known to be charged, what is owed, and what is wanted. Answers how many front ends there are,
 whether this one is new, then of each bucket what is granted and what is charged. Charged is told as
-the microseconds until it is paid off."""
+the microseconds until it is paid off. An error names the key that can't be used."""
 
 
 class RedisLeases:
@@ -102,13 +105,13 @@ class RedisLeases:
         """Calls that were answered."""
         self.failures = 0
         """Calls that were not."""
+        self.problem = ""
+        """Why the budgets are not shared, as was said; empty where nothing has been."""
         self._url = url
         self._limiters = limiters
         self._say = OutageLines(say)
         self._front_end = os.urandom(8).hex()
         self._due = asyncio.Event()
-        self._is_away = False
-        """Whether a line has said so."""
         self._began_s = time.monotonic()
         self._swept_s = 0.0
         self._asked_s = -math.inf
@@ -165,8 +168,8 @@ class RedisLeases:
         script = client.register_script(SCRIPT)
         while True:
             await self._renew(script)
-            if self._is_away:
-                self._is_away = False
+            if self.problem:
+                self.problem = ""
                 self._say("rate limits are shared through redis again")
             if not self._due.is_set():
                 try:
@@ -239,6 +242,7 @@ class RedisLeases:
         self.failures += 1
         if not self.renewals and time.monotonic() - self._began_s < STARTING_S:
             return
-        if not self._is_away:
-            self._is_away = True
-            self._say(f"rate limits are kept in process: redis is away ({reason(error)})")
+        if not self.problem:
+            why = "redis refuses" if isinstance(error, ResponseError) else "redis is away"
+            self.problem = f"rate limits are kept in process: {why} ({reason(error)})"
+            self._say(self.problem)

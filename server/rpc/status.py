@@ -2,10 +2,11 @@
 
 What is not as it should be is told in one sentence each, asked for at this moment wherever it is
 known: what the start found, the journal, the processes of the other parts, the outside parts, the
-snapshot follower.
+rate limits, the snapshot follower.
 """
 
 import time
+from collections.abc import Callable
 from importlib import metadata
 from typing import Final, NamedTuple
 
@@ -51,7 +52,9 @@ class ExchangeStatus:
         journal: JournalMaintenance,
         processes: Processes,
         parts: OutsideParts,
+        limits: Callable[[], str],
     ) -> None:
+        """`limits` tells why rate limits are not shared, or nothing."""
         self._sequencer = sequencer
         self._log = log
         self._recovery = recovery.sentence()
@@ -59,6 +62,7 @@ class ExchangeStatus:
         self._journal = journal
         self._processes = processes
         self._parts = parts
+        self._limits = limits
         self._began_ns = time.monotonic_ns()
         # It stays until the next start.
         self._found_at_start = [
@@ -90,7 +94,7 @@ class ExchangeStatus:
             *self._parts.sentences(),
         ]
         _, snapshots = self._snapshots()
-        return [*found, snapshots] if snapshots else found
+        return [*found, *filter(None, (self._limits(), snapshots))]
 
     def health(self) -> ExchangeHealth:
         """Tell how the whole and each part is; their states and sentences agree."""

@@ -17,6 +17,7 @@ from server.outage_lines import LINES_MAX
 from server.settings import RateLimits
 from tests.followers.redis_site import Site
 from tests.rpc.served import BUY, E8, order, refused, serving, until
+from tests.running import START_S
 
 LIMITS = RateLimits(orders_per_s=100, cancels_per_s=100, queries_per_s=5)
 BLOCK = 10
@@ -318,3 +319,28 @@ async def test_a_server_limits_with_redis_and_without(redis: Site, tmp_path: Pat
         text = await served.exchange._metrics.text()
         assert b"rate_limits_shared 1.0" in text
         assert b"rate_lease_renewals_total" in text
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("key", [FRONT_ENDS, f"{PREFIX}orders:client c-1"])
+async def test_a_key_of_another_kind_is_named_to_whoever_asks_for_health(
+    redis: Site, tmp_path: Path, key: str
+) -> None:
+    """Limits hold meanwhile, and are shared again once it is gone."""
+    redis.flush()
+    async with serving(tmp_path / "data", rates=RateLimits(), redis_url=redis.url) as served:
+        leases, status = served.exchange._leases, served.exchange._status
+        assert leases is not None
+        await until(lambda: leases.shared)
+        with redis.client() as client:
+            client.set(key, "somebody's")
+            async with asyncio.timeout(START_S):
+                while not any(sentence.endswith(f": {key})") for sentence in status.degraded()):
+                    await served.orders.PlaceOrder(order("c-1", BUY, E8))
+                    await asyncio.sleep(0.01)
+            assert leases.problem.startswith(
+                "rate limits are kept in process: redis refuses (ResponseError: WRONGTYPE"
+            )
+            client.delete(key)
+        await until(lambda: leases.shared)
+        assert not leases.problem
