@@ -117,7 +117,7 @@ class Exchange:
         )
 
         self._recent = recent_outcomes(settings.redis_url, self.sequencer, log)
-        self._history = History(settings.postgres_url, log.mark.journal.hex())
+        self._history = History(settings.postgres_url, log.mark.journal.hex(), logs.complain)
         self._intake = Intake(limits.calls_max)
         self._health = Health()
         self._journal = JournalMaintenance(

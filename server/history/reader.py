@@ -16,7 +16,7 @@ refused alone.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +27,7 @@ from server.core.events import OrderEvent, Traded
 from server.core.market import MINUTE_NS, Bar, RecentTrade
 from server.core.types import BUY, INT64_MAX, SELL, OrderStatus
 from server.core.words import SIDES, STATUSES, TIMES_IN_FORCE, TYPES, numbers_of
+from server.outage_lines import OutageLines, reason
 from server.times import exact_time_text, second_text
 
 CONNECTIONS_MAX: Final = 4
@@ -175,9 +176,14 @@ async def position(connection: Any, journal: str = "") -> TablesPosition:
 class History:
     """Reads one database; without its address, whoever asks must do without."""
 
-    def __init__(self, url: str, journal: str = "") -> None:
+    def __init__(
+        self, url: str, journal: str = "", say: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._url = url
         self._journal = journal
+        self._say = OutageLines(say)
+        self._told = ""
+        """Why it can't be reached, as last said."""
         self._pool: Any = None
         self._opening = asyncio.Lock()
         self._turns = asyncio.Semaphore(CONNECTIONS_MAX)
@@ -314,6 +320,7 @@ class History:
             try:
                 pool = await self._opened()
                 connection = await pool.acquire(timeout=CONNECT_S)
+                self._note("")
                 await self._look(connection, through_sequence, through_ns, from_ns)
                 try:
                     async with asyncio.timeout_at(until_s):
@@ -324,6 +331,7 @@ class History:
                     raise Down(f"without an answer ({type(error).__name__})") from error
             except _AWAY as error:
                 self._resume_s = time.monotonic() + PAUSE_S
+                self._note(reason(error))
                 raise Down("can't be reached") from error
             finally:
                 if connection is not None:
@@ -340,6 +348,14 @@ class History:
             yield
         finally:
             self._turns.release()
+
+    def _note(self, why: str) -> None:
+        """Callers are told that it can't be reached; why, is for the operator."""
+        if why and why != self._told:
+            self._say(f"history can't be read from postgres ({why}); asking again for each call")
+        elif self._told and not why:
+            self._say("history is read from postgres again")
+        self._told = why
 
     async def _give_back(self, pool: Any, connection: Any) -> None:
         """A question that was given up is cancelled first. Whoever doesn't do that is away."""

@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.feed": SEQUENCER | SETTINGS | MESSAGES,
     "server.maintenance": SEQUENCER | SETTINGS | LOGS | TIMES,
     "server.metrics": CORE | MAINTENANCE | {"server.sequencer", "server.feed"},
-    "server.history": CORE | TIMES,
+    "server.history": CORE | TIMES | OUTAGE_LINES,
     "server.limits": SETTINGS | OUTAGE_LINES | DELAYS | REDIS_CLIENT,
     "server.rpc": RPC
     | SETTINGS

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import signal
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -65,6 +66,37 @@ def test_a_database_that_ends_a_connection_in_use_is_gone(
         await history.close()
 
     asyncio.run(run())
+
+
+def test_why_a_database_refuses_is_said_once(
+    site: Written, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And that it answers again; callers are only told that it can't be reached."""
+    monkeypatch.setattr(reader, "PAUSE_S", 0.0)
+    said: list[str] = []
+
+    async def run() -> None:
+        connection = await asyncpg.connect(filled)
+        await connection.execute("DROP ROLE IF EXISTS crowded")
+        limited = "LOGIN PASSWORD 'p' CONNECTION LIMIT 0 IN ROLE pg_read_all_data"
+        await connection.execute(f"CREATE ROLE crowded {limited}")
+        address = urlsplit(filled)
+        place = f"crowded:p@{address.hostname}:{address.port}"
+        history = History(address._replace(netloc=place).geturl(), say=said.append)
+        past = past_of(site.engine, history)
+        for _ in range(3):
+            with pytest.raises(Refusal, match="can't be reached"):
+                await past.order("s0", None)  # type: ignore[arg-type]
+        await connection.execute("ALTER ROLE crowded CONNECTION LIMIT -1")
+        assert await past.order("s0", None) is not None  # type: ignore[arg-type]
+        await history.close()
+        await connection.close()
+
+    asyncio.run(run())
+    refused, again = said
+    why = 'TooManyConnectionsError: too many connections for role "crowded"'
+    assert refused == f"history can't be read from postgres ({why}); asking again for each call"
+    assert again == "history is read from postgres again"
 
 
 def test_a_database_that_is_silent_holds_nobody_up(
