@@ -12,16 +12,20 @@ Only the exchange's own details (`google.rpc.ErrorInfo`) or a status that is giv
 is handed on prove that nothing happened; any other failure of a command counts as unknown.
 """
 
+import re
 from dataclasses import dataclass
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from clients.decimals import text_of_e8
 from clients.requests import Request
 
 DOMAIN = "exchange"
 _DETAILS_KEY = "grpc-status-details-bin"
+_UNIT = "_e8"
+_NUMBER = re.compile(r"-?\b[0-9]+\b", re.ASCII)
 
 # gRPC's own words for a call that no connection could be found for: nothing was sent.
 _NEVER_SENT = "failed to connect to all addresses"
@@ -131,6 +135,15 @@ def error_of(error: grpc.aio.AioRpcError, address: str, request: Request | None)
     )
 
 
+def in_decimals(field: str, limit: str, value: str) -> tuple[str, str, str]:
+    """Name a field without its unit on the wire, its limit and value as the decimals given here."""
+    if not field.endswith(_UNIT):
+        return field, limit, value
+    decimals = (_NUMBER.sub(lambda it: text_of_e8(int(it[0])), text) for text in (limit, value))
+    limit, value = (text.replace(_UNIT, "") for text in decimals)
+    return field.removesuffix(_UNIT), limit, value
+
+
 def _unresolved(address: str, code: grpc.StatusCode, said: str) -> str:
     return (
         f"no answer from {address} ({code.name}: {said}): it may have been applied; repeat it with "
@@ -155,11 +168,14 @@ def _details_of(raw: bytes) -> _Details:
     try:
         for detail in status_pb2.Status.FromString(raw).details:
             if detail.Unpack(info) and info.domain == DOMAIN:
+                field, limit, value = in_decimals(
+                    *(info.metadata.get(name, "") for name in ("field", "limit", "value"))
+                )
                 return _Details(
                     reason=info.reason,
-                    field=info.metadata.get("field", ""),
-                    limit=info.metadata.get("limit", ""),
-                    value=info.metadata.get("value", ""),
+                    field=field,
+                    limit=limit,
+                    value=value,
                     retry_safe=info.metadata.get("retry_safe", "") == "true",
                     retry_after_s=int(info.metadata.get("retry_after_s", "0")),
                 )

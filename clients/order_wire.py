@@ -8,7 +8,7 @@ from decimal import Decimal
 import grpc
 
 from clients.decimals import Number, decimal_of_e8, e8_of
-from clients.errors import RefusedError
+from clients.errors import RefusedError, in_decimals
 from clients.fields import FieldInvalidError
 from clients.messages import not_held
 from clients.requests import CancelOrder, CancelOrders, Command, PlaceOrder, ReplaceOrder
@@ -171,13 +171,14 @@ def refused_of(refusal: types_pb2.Refusal) -> RefusedError:
         reason = types_pb2.RejectReason.Name(refusal.reason).removeprefix("REJECT_REASON_")
     except ValueError:
         reason = f"REASON_{int(refusal.reason)}"  # of a later release than this client's
+    field, limit, value = in_decimals(refusal.field, refusal.limit, refusal.value)
     return RefusedError(
         refusal.message,
         code=CODES.get(refusal.code, grpc.StatusCode.UNKNOWN),
         reason=reason,
-        field=refusal.field,
-        limit=refusal.limit,
-        value=refusal.value,
+        field=field,
+        limit=limit,
+        value=value,
         retry_safe=refusal.retry_safe,
         retry_after_s=refusal.retry_after_s,
     )

@@ -9,6 +9,8 @@ from google.protobuf.any_pb2 import Any as Packed
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
+from clients.decimals import E8
+
 Context = grpc.aio.ServicerContext[Any, Any]
 Fault = Callable[[Context], Awaitable[None]]
 
@@ -22,7 +24,7 @@ def refusal_details(
     retry_after_s: int = 0,
 ) -> tuple[tuple[str, bytes], ...]:
     """Trailing metadata as the exchange sends it with a refusal."""
-    metadata = {"field": "price_e8", "limit": "100", "value": "150"}
+    metadata = {"field": "price_e8", "limit": str(100 * E8), "value": str(150 * E8)}
     metadata["retry_safe"] = "true" if retry_safe else "false"
     if retry_after_s:
         metadata["retry_after_s"] = str(retry_after_s)

@@ -189,7 +189,7 @@ async def test_refusal(fake: FakeExchange, type_in: Any) -> None:
     assert printed.code == 1
     assert printed.json["error"] == {
         "reason": "PRICE_OFF_TICK",
-        "field": "price_e8",
+        "field": "price",
         "limit": "100",
         "value": "150",
         "code": "INVALID_ARGUMENT",

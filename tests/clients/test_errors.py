@@ -81,7 +81,7 @@ def test_kind(
 def test_details_are_kept() -> None:
     error = error_of(failed(Code.INVALID_ARGUMENT, "price is …", "PRICE_OFF_TICK"), "host:1", ORDER)
     assert (error.reason, error.field, error.limit, error.value, error.retry_safe) == (
-        "PRICE_OFF_TICK", "price_e8", "100", "150", True,
+        "PRICE_OFF_TICK", "price", "100", "150", True,
     )  # fmt: skip
     assert error.retry_after_s == 0
     assert str(error) == error.message == "price is …"

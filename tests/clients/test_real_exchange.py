@@ -72,7 +72,7 @@ async def test_an_order_from_place_to_positions(starter: Starter) -> None:
 async def test_refusals_name_field_limit_and_value(exchange: ExchangeClient) -> None:
     with pytest.raises(RefusedError) as caught:
         await exchange.place(order("alice", "buy", "0", "1"))
-    assert (caught.value.reason, caught.value.field) == ("QUANTITY_NOT_POSITIVE", "quantity_e8")
+    assert (caught.value.reason, caught.value.field) == ("QUANTITY_NOT_POSITIVE", "quantity")
     with pytest.raises(RefusedError) as caught:
         await exchange.order("no-such-order")
     assert (caught.value.reason, caught.value.value) == ("ORDER_UNKNOWN", "no-such-order")
@@ -82,6 +82,23 @@ async def test_refusals_name_field_limit_and_value(exchange: ExchangeClient) -> 
     assert isinstance(outcomes[0], Placed)
     assert isinstance(outcomes[1], RefusedError)
     assert (outcomes[1].reason, outcomes[1].value) == ("INSTRUMENT_UNKNOWN", "NO-SUCH")
+
+
+async def test_refusals_give_numbers_as_they_are_given_here(exchange: ExchangeClient) -> None:
+    """In a call, a batch and a session."""
+    wrong = order("alice", "buy", "-1.5", "1")
+    with pytest.raises(RefusedError) as caught:
+        await exchange.place(wrong)
+    (in_batch,) = await exchange.place_many([wrong])
+    async with exchange.trading_session() as session:
+        (in_session,) = await session.send([wrong])
+    for refused in (caught.value, in_batch, in_session):
+        assert isinstance(refused, RefusedError)
+        facts = (refused.field, refused.limit, refused.value)
+        assert facts == ("quantity", "0", "-1.5")
+    with pytest.raises(RefusedError, match="neither a price nor") as caught:
+        await exchange.replace(ReplaceOrder("any"))
+    assert (caught.value.field, caught.value.limit) == ("quantity", "price, quantity or both")
 
 
 async def test_lists_and_status(exchange: ExchangeClient) -> None:

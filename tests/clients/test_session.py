@@ -181,9 +181,7 @@ async def test_what_is_unknown_is_not_called_certain(
     fake: FakeExchange, exchange: ExchangeClient
 ) -> None:
     fake.orders.session = answer_one_then_stop
-    said = (
-        r"gave no outcome \(UNAVAILABLE, NOT_SERVING: price_e8 150, limit 100\): the commands may"
-    )
+    said = r"gave no outcome \(UNAVAILABLE, NOT_SERVING: price 150, limit 100\): the commands may"
     async with exchange.trading_session() as session:
         with pytest.raises(OutcomeUnknownError, match=said):
             await session.send([buy("a"), buy("b")])
