@@ -31,8 +31,6 @@ SEQUENCE_DIGITS_MAX: Final = 19
 NUMBERS: Final = ("price", "quantity")
 TRUTHS: Final = {"true": True, "false": False}
 """The truths in quotes, as fields take them over HTTP too."""
-INTERNAL: Final = ("unreadable",)
-"""Fields that are not for callers: what the gateway and the server have among themselves."""
 NUMERIC: Final = re.compile(r"[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]+)?")
 """Text that is a number over HTTP too. Python's `float` takes more: blanks, `1_000`, digits of
 other scripts, and of truths makes 1 and 0. No two parts that follow each other take the same: a
@@ -183,9 +181,8 @@ def message_of(fields: dict[str, Any], into: Any) -> Any:
 
 @cache
 def _fields_by_name(message: Descriptor) -> dict[str, FieldDescriptor]:
-    """Find the fields that callers may send by each name that JSON may use for them."""
-    fields = [field for field in message.fields if field.name not in INTERNAL]
-    return {name: field for field in fields for name in (field.json_name, field.name)}
+    """Find the fields by each name that JSON may use for them."""
+    return {name: field for field in message.fields for name in (field.json_name, field.name)}
 
 
 def _held(field: FieldDescriptor, name: str, value: Any) -> Any:
@@ -193,7 +190,11 @@ def _held(field: FieldDescriptor, name: str, value: Any) -> Any:
     is_text = isinstance(value, str)
     if field.type == field.TYPE_BOOL and is_text and value in TRUTHS:
         return TRUTHS[value]
-    fits = {field.TYPE_STRING: is_text, field.TYPE_BOOL: isinstance(value, bool)}
+    fits = {
+        field.TYPE_STRING: is_text,
+        field.TYPE_BOOL: isinstance(value, bool),
+        field.TYPE_MESSAGE: False,
+    }
     if not fits.get(field.type, True):
         text = cut(value) if is_text else shown(value)
         raise BadFrame(f'{name} "{text}" is not {TAKES[field.type]}: send one that is')
