@@ -2,9 +2,9 @@
 
 A request meets, in order: the limits of the connection manager; the routes
 (`gateway/route_table.py`), which refuse what the contract does not name; the Lua filter, which
-names the request, refuses what the transcoder would misread, leaves out headers that nobody reads,
-and finishes the reply; the limit of the body; the one that refuses what is no JSON; the transcoder,
-which turns JSON into the messages of `exchange.http.v1`; the router.
+names the request, refuses what the transcoder would misread, leaves out headers that nobody reads
+and the body of a GET, and finishes the reply; the limit of the body; the one that refuses what is
+no JSON; the transcoder, which turns JSON into the messages of `exchange.http.v1`; the router.
 gRPC calls have routes of their own, on which they are named and passed on, without the headers that
 nobody reads.
 

@@ -2,7 +2,7 @@
 -- of the path: the transcoder would put its value in the place of that id. Refuses too what a page
 -- of another origin has a browser do: without asking, it sends orders and cancels as forms. A path
 -- that is not ASCII is refused over HTTP/1.1 already; the transcoder makes a header of it. HEAD is
--- GET to the transcoder.
+-- GET to the transcoder. The body of either means nothing, and it would take it for parameters.
 
 local COMMANDS = { POST = true, DELETE = true }
 local OTHER_SITES = { ["cross-site"] = true, ["same-site"] = true }
@@ -34,6 +34,12 @@ local function is_of_another_origin(headers)
   return origin and string.match(origin, "://(.*)") ~= headers:get(":authority")
 end
 
+local function drop_body(handle)
+  for chunk in handle:bodyChunks() do
+    chunk:setBytes("")
+  end
+end
+
 function envoy_on_request(handle)
   name_request(handle)
   local headers = handle:headers()
@@ -57,4 +63,5 @@ function envoy_on_request(handle)
     handle:streamInfo():dynamicMetadata():set(HEAD, "asked", true)
   end
   leave_out_unread(headers, false)
+  if not COMMANDS[method] then drop_body(handle) end
 end

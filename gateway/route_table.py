@@ -119,7 +119,7 @@ def json_route(route: JsonRoute) -> dict[str, Any]:
         "route": STREAM if route.streams else HEALTH if route.template == "/healthz" else CALL,
     }
     own = {LUA: lua_of_json_route(route)}
-    if route.method != "GET":
+    if route.body is not None:
         own[STRICT_JSON] = strict_json_of_route(route)
     return entry | {"typed_per_filter_config": own}
 

@@ -67,7 +67,7 @@ class JsonRoute(NamedTuple):
     streams: bool
     """Whether the reply lasts for as long as the caller reads."""
     body: Descriptor | None
-    """The message that the body is, where one belongs to the call."""
+    """The message that a body is; None where one means nothing, and is dropped."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -94,7 +94,8 @@ def json_routes() -> list[JsonRoute]:
             path_names(method, template),
             creates=method.name == "PlaceOrder",
             streams=method.server_streaming,
-            body=method.input_type if rule.body else None,
+            # Of DELETE too, as of the POST that it is another name for.
+            body=None if verb == "GET" else method.input_type,
         )
         for service in services(JSON_FILES)
         for method in service.methods

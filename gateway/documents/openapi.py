@@ -150,7 +150,7 @@ def occurs(status: str, method: Method, verb: str) -> bool:
     if status == "403":
         return verb != "GET"
     if status == "413":
-        return verb == "POST"
+        return verb != "GET"
     return status != "501" or method.name in OF_THE_PAST
 
 

@@ -190,6 +190,33 @@ def test_the_path_says_which_order(market: Market, method: str, path: str, name:
         assert market.get_order(order_id)["status"] == "open"
 
 
+def test_the_body_of_a_delete_is_held_to_what_its_fields_take(market: Market) -> None:
+    """It may say whose the order is, as that of the `POST` does."""
+    path = f"/orders/{market.placed('buy', 1, 100)['order']['order_id']}"
+    response = market.http.request("DELETE", path, json={"client_id": 5})
+    assert error_of(response)["message"] == 'client_id "5" is not a string: send one that is'
+    response = market.http.request("DELETE", path, json={"client_id": "stranger"})
+    assert response.status_code == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/healthz", b"x"),
+        ("/orders?client_id=nobody", b'{"page_size":"1","client_id":"a"}'),
+        ("/market/orderbook", b'{"levels":1}' * 200_000),
+    ],
+)
+def test_the_body_of_a_read_means_nothing(
+    http: httpx.Client, method: str, path: str, body: bytes
+) -> None:
+    response = http.request(method, path, content=body)
+    without = http.request(method, path)
+    assert response.status_code == without.status_code == 200, response.text
+    assert ("timestamp" in response.text) or response.content == without.content
+
+
 @pytest.mark.parametrize("again", ["client_id=b", "client_id=", "client_id", "a=b&client_id"])
 def test_the_path_says_whose_positions(http: httpx.Client, again: str) -> None:
     response = http.get(f"/market/positions/a?{again}")

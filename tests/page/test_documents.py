@@ -100,6 +100,7 @@ def test_each_call_names_the_statuses_that_it_can_have(openapi: dict[str, Any]) 
         ("GetOrder", {"200", "501"}),
         ("ListInstruments", {"200"}),
         ("PlaceOrder", {"201", "403", "413"}),
+        ("CancelOrder2", {"200", "403", "413"}),
         ("GetAnalytics", {"200", "501"}),
     ):
         assert set(known[name][2]["responses"]) == common | own
