@@ -2,7 +2,8 @@
 -- without quotes, single ones, a comma too many, `5.`; and more than fields take: "0x10" for a
 -- number, "yes" for a truth. What is wrong with one order of a list is told of that order alone: the
 -- server gets what to refuse in its place. So it does for what is no object, which the transcoder
--- would drop, and results would no longer be those of the orders sent.
+-- would drop, and results would no longer be those of the orders sent. An id that the path holds, the
+-- body may only repeat.
 --
 -- BODIES stands before this: of each message that is a body, what its fields take.
 
@@ -22,6 +23,7 @@ local wrong_at, wrong -- Of the whole body.
 local misfit -- Of the object that ended last: a field, its value, and what it takes instead.
 local elements, unreadable -- How many there were so far in lists of messages, and of these.
 local pieces, passed -- Of a body that goes on as another one, and up to where they reach.
+local in_path -- What the path holds, by the names that the body may have for it.
 local object, value
 
 local TRUTHS = { ["true"] = true, ["false"] = true, ['"true"'] = true, ['"false"'] = true }
@@ -155,7 +157,10 @@ function object(text, at, depth, fields)
     if takes and first ~= 110 then -- null: as if it were not there.
       if type(takes) == "table" then takes = "a list" end
       local raw = sub(text, begin, at - 1)
-      if not FITS[takes](unescaped(raw)) then found = found or { field = field, value = raw, takes = takes } end
+      local read = unescaped(raw)
+      local fits, here = FITS[takes](read), depth == 1 and in_path[field] or read
+      if fits and read ~= here then fits, takes = false, "that of the path" end
+      if not fits then found = found or { field = field, value = raw, takes = takes } end
     end
     at, ending = following(text, at, 125)
   end
@@ -218,10 +223,24 @@ local function judge(text, fields)
   if passed > 0 then return nil, table.concat(pieces) .. sub(text, passed + 1) end
 end
 
+-- The id that the path holds, as JSON has it, by the names of its field.
+local function held_by(path, context)
+  local names, found = context:get("in_path") or {}, {}
+  for name in pairs(names) do
+    local id = gsub(match(path, context:get("path")), "%%(%x%x)", function(digits)
+      return string.char(tonumber(digits, 16))
+    end)
+    found[name] = '"' .. id .. '"'
+  end
+  return found
+end
+
 function envoy_on_request(handle)
   local body = handle:body()
   if not body or body:length() == 0 then return end
-  local fields = BODIES[handle:filterContext():get("body")]
+  local context = handle:filterContext()
+  local fields = BODIES[context:get("body")]
+  in_path = held_by(handle:headers():get(":path"), context)
   local why, other = judge(body:getBytes(0, body:length()), fields)
   if why then return handle:respond({ [":status"] = "400" }, why) end
   if other then body:setBytes(other) end

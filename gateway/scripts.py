@@ -1,5 +1,6 @@
 """The Lua of the gateway: what it does to requests and replies that Envoy has no setting for."""
 
+import re
 from json import dumps
 from pathlib import Path
 from typing import Any, Final
@@ -8,7 +9,7 @@ from google.protobuf.descriptor import Descriptor
 
 from gateway.errors import ENDED, body_of
 from gateway.json_fields import TAKES
-from gateway.routes import JsonRoute, json_routes
+from gateway.routes import VARIABLE, JsonRoute, json_routes
 
 HTTP_FILTERS: Final = "type.googleapis.com/envoy.extensions.filters.http"
 LUA: Final = "envoy.filters.http.lua"
@@ -47,7 +48,7 @@ def lua_of_route(name: str) -> dict[str, Any]:
 
 def lua_of_json_route(route: JsonRoute) -> dict[str, Any]:
     """Tell the script of all JSON routes what it has to know of this one."""
-    context = {"creates": route.creates, "in_path": dict.fromkeys(route.path_names, True)}
+    context = {"creates": route.creates, "in_path": in_path(route)}
     return {"@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute", "filter_context": context}
 
 
@@ -72,9 +73,21 @@ def strict_json() -> dict[str, Any]:
 
 
 def strict_json_of_route(route: JsonRoute) -> dict[str, Any]:
-    """Tell the script that judges bodies which message this route's body is."""
-    body = route.body.name if route.body is not None else ""
-    return lua_of_route(STRICT_JSON) | {"filter_context": {"body": body}}
+    """Tell the script that judges bodies which message this route's body is, and how to find what
+    the path holds, which is one id at most."""
+    assert route.body is not None, f"{route.template} takes no body"
+    context = {"body": route.body.name, "in_path": in_path(route), "path": lua_pattern(route)}
+    return lua_of_route(STRICT_JSON) | {"filter_context": context}
+
+
+def in_path(route: JsonRoute) -> dict[str, bool]:
+    return dict.fromkeys(route.path_names, True)
+
+
+def lua_pattern(route: JsonRoute) -> str:
+    """Write the path with its variable caught, as Lua's patterns have it."""
+    parts = re.split(VARIABLE, route.template)
+    return "^" + "([^/?]+)".join(re.sub(r"[^\w/]", r"%\g<0>", part) for part in parts)
 
 
 def bodies() -> str:

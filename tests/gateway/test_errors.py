@@ -190,6 +190,28 @@ def test_the_path_says_which_order(market: Market, method: str, path: str, name:
         assert market.get_order(order_id)["status"] == "open"
 
 
+@pytest.mark.parametrize("name", ["order_id", "orderId", "order\\u005fid"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/orders/{}/cancel"), ("DELETE", "/orders/{}"), ("DELETE", "/api/v1/orders/{}")],
+)
+def test_the_body_names_no_other_order(market: Market, method: str, path: str, name: str) -> None:
+    """The same one it may: `%2e` is a dot."""
+    here, other = (f"{market.prefix}{which}" for which in ("here", "other"))
+    for order_id in (here, other):
+        market.placed("buy", 1, 100, order_id=order_id)
+    place = path.format(here.replace(".", "%2e"))
+    response = market.http.request(method, place, content=f'{{"{name}":"{other}"}}')
+    assert response.status_code == 400
+    assert error_of(response)["message"].endswith(
+        f' "{other}" is not that of the path: send one that is'
+    )
+    for order_id in (here, other):
+        assert market.get_order(order_id)["status"] == "open"
+    response = market.http.request(method, place, content=f'{{"{name}":"{here}"}}')
+    assert response.status_code == 200, response.text
+
+
 def test_the_body_of_a_delete_is_held_to_what_its_fields_take(market: Market) -> None:
     """It may say whose the order is, as that of the `POST` does."""
     path = f"/orders/{market.placed('buy', 1, 100)['order']['order_id']}"
