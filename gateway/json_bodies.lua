@@ -3,7 +3,7 @@
 -- number, "yes" for a truth. What is wrong with one order of a list is told of that order alone: the
 -- server gets what to refuse in its place. So it does for what is no object, which the transcoder
 -- would drop, and results would no longer be those of the orders sent. An id that the path holds, the
--- body may only repeat.
+-- body may only repeat. A field without a name, which the transcoder refuses, is one that nobody knows.
 --
 -- BODIES stands before this: of each message that is a body, what its fields take.
 
@@ -86,13 +86,17 @@ local function shown(raw)
   return #text <= VALUE_BYTES_MAX and text or sub(text, 1, VALUE_BYTES_MAX) .. "…"
 end
 
-local function replace(text, from, to)
+local function replace(text, from, to, by)
   pieces[#pieces + 1] = sub(text, passed + 1, from - 1)
-  pieces[#pieces + 1] = string.format(
+  pieces[#pieces + 1] = by
+  passed = to
+end
+
+local function unreadable_order()
+  return string.format(
     '{"unreadable":{"field":"%s","value":"%s","limit":"%s"}}',
     misfit.field, gsub(shown(misfit.value), '["\\]', "\\%0"), misfit.takes
   )
-  passed = to
 end
 
 -- Of a list of messages: what the fields of each take, and the list's name.
@@ -102,6 +106,7 @@ local function array(text, at, depth, fields, of)
   local ending
   while at do
     local after
+    local kept, kept_passed = #pieces, passed
     if fields and byte(text, at) == 123 then
       after = object(text, at, depth + 1, fields)
     else
@@ -116,7 +121,9 @@ local function array(text, at, depth, fields, of)
       elements = elements + 1
       if misfit then
         unreadable = unreadable + 1
-        if elements <= ELEMENTS_MAX then replace(text, at, after - 1) end
+        while #pieces > kept do pieces[#pieces] = nil end
+        passed = kept_passed
+        if elements <= ELEMENTS_MAX then replace(text, at, after - 1, unreadable_order()) end
       end
     end
     at, ending = following(text, after, 93)
@@ -146,6 +153,7 @@ function object(text, at, depth, fields)
     local field, begin = match(text, PLAIN_NAME, at)
     if not field then field, begin = name(text, at) end
     if not begin then return end
+    if field == "" then replace(text, at, at + 1, '"nameless"') end
     local takes = fields and fields[field]
     local first = byte(text, begin)
     if type(takes) == "table" and first == 91 then

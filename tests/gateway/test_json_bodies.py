@@ -60,6 +60,7 @@ def test_what_is_no_json_is_refused_and_leaves_no_trace(
         b' "x" :\t[\r\n1 ] ',
         b'"x":' + b"[" * 31 + b"]" * 31,
         b'"orders":[]',
+        b'"":1,"x":{"":{"":[{"" :2}]}},"" : "a"',
         b'"caf\\u00e9":[1],"\\\\u006frders":[1],"\\n\\"":[1]',
     ],
 )
@@ -255,6 +256,22 @@ def test_any_letter_may_stand_beside_what_is_replaced(http: httpx.Client) -> Non
     placed, refused, _ = response.json()["results"]
     assert placed["order"]["status"] == "open"
     assert refused["message"].startswith("price ")
+
+
+def test_a_field_without_a_name_is_ignored_in_each_order_of_a_batch(http: httpx.Client) -> None:
+    good = b'{"":1,' + ORDER + b',"x":{"":[]}}'
+    bad = b'{"":1,"price":[],"":{"":2}}'
+    body = b'{"":1,"orders":[' + b",".join((good, bad, b"{" + ORDER + b"}", bad, good)) + b"]}"
+    response = http.post("/orders/batch", content=body)
+    assert response.status_code == 200, response.text
+    results = response.json()["results"]
+    assert [(it.get("message") or it["order"]["status"]).partition(" ")[0] for it in results] == [
+        "open",
+        "price",
+        "open",
+        "price",
+        "open",
+    ]
 
 
 def test_elements_of_two_lists_are_counted_on(http: httpx.Client) -> None:
