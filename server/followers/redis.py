@@ -11,7 +11,7 @@ hour without Redis cost nothing that somebody could not ask the exchange for.
   it is back; meanwhile nothing more is read. So a subscriber finds every message, or a gap in
   `previous_sequence`.
 - *Keys.* The outcome of each command that has an idempotency key is kept for the rest of its hour
-  (`recent_keys.py`), for front ends.
+  (`server/key_outcomes.py`), for front ends.
 
 Known limits: books are not folded from the journal's beginning where neither snapshot nor journal
 goes back there, and a follower without the server's data directory finds no snapshot. Redis has to
@@ -29,9 +29,9 @@ from redis.asyncio import Redis
 from server.followers.journal_reader import Progress, Reached
 from server.followers.levels import levels_of
 from server.followers.redis_messages import CHANNELS, RedisMessages, channels_of
-from server.journal.recent_keys import LIFE_NS, entries
 from server.journal.record import Record
 from server.journal.snapshots import newest_good
+from server.key_outcomes import LIFE_NS, entries
 from server.redis_client import redis_client
 
 POSITION: Final = "exchange:feed"

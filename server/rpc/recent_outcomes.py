@@ -1,7 +1,7 @@
 """Outcomes of recent keys that Redis holds, for repeats that the engine can't be asked about now.
 
 A repeat is the engine's to recognise, and it does so without asking anybody. What Redis holds
-(`server/journal/recent_keys.py`) is for a front end whose engine takes nothing at this moment:
+(`server/key_outcomes.py`) is for a front end whose engine takes nothing at this moment:
 too much waits for the journal, its disk is full, it is stopping. Such a call would be refused; if
 it repeats one that was accepted, it gets that outcome instead. Any other goes the way it would have
 gone without Redis, so no decision rests on what Redis holds, lacks or says.
@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from server.core.commands import Command
 from server.journal.file_log import FileLog
-from server.journal.recent_keys import key_of, name_of, outcome_of
 from server.journal.refusals import JournalRefused
+from server.key_outcomes import key_of, name_of, outcome_of
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import Applied
 

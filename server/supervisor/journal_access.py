@@ -82,13 +82,13 @@ def records_after(directory: Path, after_sequence: int) -> "Iterator[Iterator[Re
 
 
 def _whole(directory: Path, after_sequence: int) -> Iterator[bytes]:
-    from server.journal.inspect import Tail, directory_frames
     from server.journal.refusals import TailDamaged
+    from server.journal_tools.directory import Ending, directory_frames
 
-    tail = Tail()
-    yield from directory_frames(directory, tail, after_sequence)
-    if tail.cut is not None and tail.is_damage:
-        raise TailDamaged(f"tail {tail.cut.sentence()}; the next start cuts it")
+    ending = Ending()
+    yield from directory_frames(directory, ending, after_sequence)
+    if ending.cut is not None and ending.is_damage:
+        raise TailDamaged(f"tail {ending.cut.sentence()}; the next start cuts it")
 
 
 @contextmanager

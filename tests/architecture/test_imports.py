@@ -46,7 +46,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.event_messages": CORE | DECIMALS | MESSAGES,
     "server.settings": CORE,
     "server.logs": SETTINGS,
-    "server.journal": CORE | DECIMALS | TIMES | COLLECTOR | PACE,
+    "server.journal": CORE | COLLECTOR | PACE,
+    "server.journal_tools": JOURNAL | DECIMALS | TIMES | PACE,
+    "server.key_outcomes": JOURNAL,
     "server.sequencer": JOURNAL | SETTINGS,
     "server.feed": SEQUENCER | SETTINGS | MESSAGES,
     "server.maintenance": SEQUENCER | SETTINGS | LOGS | TIMES,
@@ -60,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | DECIMALS
     | TIMES
     | REDIS_CLIENT
-    | {"server.event_messages"},
+    | {"server.event_messages", "server.key_outcomes"},
     "server.app": RPC | SETTINGS | LOGS | MESSAGES,
     "server.process": {"server.app", "server.journal", "server.metrics", "server.rpc"}
     | {"server.sequencer"}
@@ -78,7 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | WIRE
     | COLLECTOR
     | REDIS_CLIENT
-    | {"server.event_messages"},
+    | {"server.event_messages", "server.key_outcomes"},
     "server.supervisor": JOURNAL
     | SETTINGS
     | EXITS
@@ -86,7 +88,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | DECIMALS
     | PACE
     | WIRE
-    | {"server.process", "server.followers", "clients", "gateway"},
+    | {"server.process", "server.followers", "server.journal_tools"}
+    | {"clients", "gateway"},
     "clients": WIRE,
     "gateway": WIRE | {"clients"},
 }

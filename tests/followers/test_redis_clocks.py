@@ -8,8 +8,8 @@ import pytest
 from server.core.commands import PlaceOrder
 from server.core.types import BUY, E8, LIMIT
 from server.followers.redis import RedisFollower
-from server.journal.recent_keys import LIFE_NS
 from server.journal.record import Record
+from server.key_outcomes import LIFE_NS
 from tests.followers.redis_site import Site as RedisSite
 from tests.journal.site import INSTRUMENT, Site, records_of, settings
 

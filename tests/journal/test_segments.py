@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 
-from server.journal import inspect
-from server.journal.export import TABLES, Range
 from server.journal.headroom import Headroom
 from server.journal.log import NotKept
 from server.journal.record import decode_frame
@@ -24,6 +22,10 @@ from server.journal.refusals import JournalCorrupt
 from server.journal.retention import needed_sequence, trim
 from server.journal.segments import Segment, Segments, segment_paths
 from server.journal.storage import Storage, create
+from server.journal_tools.directory import Ending, directory_frames
+from server.journal_tools.export import TABLES, Range
+from server.journal_tools.show import show
+from server.journal_tools.verify import verify
 from tests.journal.site import Site, assert_recovered, settings, trade
 from tests.journal.test_crashes import GIVEN_BACK, every_crash
 from tests.running import until
@@ -95,12 +97,12 @@ def test_they_read_like_one_file(built: Site, directory: Path) -> None:
             assert first.first_sequence <= sequence
         log.close()
     out = io.StringIO()
-    assert inspect.verify(directory, out) == 0, out.getvalue()
+    assert verify(directory, out) == 0, out.getvalue()
     assert f"last sequence {last_of(built)}" in out.getvalue()
     shown = io.StringIO()
-    assert inspect.show(directory, shown, 1, None, as_json=True) == 0
+    assert show(directory, shown, 1, None, as_json=True) == 0
     assert len(shown.getvalue().splitlines()) == last_of(built)
-    frames = inspect.directory_frames(directory, inspect.Tail(), 20)
+    frames = directory_frames(directory, Ending(), 20)
     rows = TABLES["events"].rows(Range(21).happened(map(decode_frame, frames)))
     assert {row[0] for row in rows} <= set(range(21, last_of(built) + 1))
 
@@ -302,7 +304,7 @@ def test_what_is_needed_by_nobody_is_archived(built: Site, directory: Path, tmp_
     assert again.report.state_hash == built.hashes[last_of(built)]
     again.log.close()
     out = io.StringIO()
-    assert inspect.verify(directory, out) == 0, out.getvalue()
+    assert verify(directory, out) == 0, out.getvalue()
     assert f"the journal that is kept begins with sequence {first}" in out.getvalue()
     assert "applied again from here on" in out.getvalue()
     assert f"state hash {built.hashes[last_of(built)].hex()}" in out.getvalue()

@@ -13,7 +13,6 @@ import pytest
 from server.core.dump import Chunk, dump, load, state_hash
 from server.core.engine import RULES_VERSION, Engine
 from server.journal import snapshots
-from server.journal.inspect import verify
 from server.journal.recovery import recover
 from server.journal.snapshots import (
     KEPT,
@@ -25,6 +24,7 @@ from server.journal.snapshots import (
     write_snapshot,
 )
 from server.journal.storage import Storage
+from server.journal_tools.verify import verify
 from tests.journal.site import Copy, Site, assert_recovered, every_command, settings, trade
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from server.journal import inspect
 from server.journal.frames import SECTOR_BYTES
 from server.journal.recovery import recover
 from server.journal.refusals import JournalCorrupt
 from server.journal.retention import needed_sequence
 from server.journal.snapshots import snapshot_paths, write_snapshot
+from server.journal_tools.verify import verify
 from tests.journal.site import Copy, assert_recovered, records_of
 
 BLOCK_BYTES = 16
@@ -69,7 +69,7 @@ def test_row_7_a_block_that_can_not_be_read_is_refused(plain: Copy, disk: Disk) 
             [last for end, last in plain.site.ends if end <= refused.offset], default=0
         )
         out = io.StringIO()
-        assert inspect.verify(plain.directory, out) == 1
+        assert verify(plain.directory, out) == 1
         assert f"BAD  {plain.journal} is corrupt" in out.getvalue()
     disk.bad = range(0)
     recovered = recover(plain.directory)

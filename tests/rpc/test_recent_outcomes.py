@@ -12,15 +12,15 @@ import pytest
 
 from exchange.v1.admin_service_pb2 import GetStatusRequest
 from exchange.v1.order_service_pb2 import PlaceOrderRequest, PlaceOrderResponse
+from server import key_outcomes
 from server.core.commands import Command, PlaceOrder, SetInstrument
 from server.core.engine import Engine
 from server.core.instruments import Instrument
 from server.core.types import Stamp
 from server.followers.redis import RedisFollower
-from server.journal import recent_keys
 from server.journal.payload import encode_batch
-from server.journal.recent_keys import LIFE_NS, name_of
 from server.journal.record import BATCH, Record, decode_frame
+from server.key_outcomes import LIFE_NS, name_of
 from server.rpc import recent_outcomes
 from server.rpc.recent_outcomes import LOOKUPS_MAX
 from server.settings import SequencerLimits
@@ -217,13 +217,13 @@ def test_an_outcome_that_is_too_large_is_left_to_the_engine(
     events: Any = [engine.apply(it, Stamp(n, n)) for n, it in enumerate(commands, 1)]
     payload = encode_batch(commands, events)
     record = Record(BATCH, 0, 0, b"j" * 16, 0, 1, 1, b"o" * 16, 1, 3, 5, b"c" * 16, payload)
-    ((name, value),) = recent_keys.entries(record, events)
+    ((name, value),) = key_outcomes.entries(record, events)
     assert name == name_of(b"j" * 16, command)
-    found = recent_keys.outcome_of(value, command, range(1, 4))
+    found = key_outcomes.outcome_of(value, command, range(1, 4))
     assert found == (2, 5, events[1])
-    assert recent_keys.outcome_of(value, command, range(3, 4)) is None
-    monkeypatch.setattr(recent_keys, "VALUE_BYTES_MAX", len(value) - 1)
-    assert list(recent_keys.entries(record, events)) == []
+    assert key_outcomes.outcome_of(value, command, range(3, 4)) is None
+    monkeypatch.setattr(key_outcomes, "VALUE_BYTES_MAX", len(value) - 1)
+    assert list(key_outcomes.entries(record, events)) == []
 
 
 @pytest.mark.asyncio

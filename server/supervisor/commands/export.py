@@ -23,9 +23,9 @@ from server.supervisor.options import add_settings
 from server.supervisor.setting_values import ConfigurationWrong
 
 if TYPE_CHECKING:
-    from server.journal.export import Column, Range, Row
-    from server.journal.export_files import RowWriter
     from server.journal.record import Record
+    from server.journal_tools.export import Column, Range, Row
+    from server.journal_tools.export_files import RowWriter
 
 TABLES: Final = ("trades", "orders", "events")
 FORMATS: Final = ("csv", "ndjson", "parquet")
@@ -106,7 +106,7 @@ def _check_order(first: int | Moment | None, last: int | Moment | None) -> None:
 
 
 def _range(first: int | Moment | None, last: int | Moment | None) -> "Range":
-    from server.journal.export import Range
+    from server.journal_tools.export import Range
 
     chosen = Range()
     if isinstance(first, Moment):
@@ -157,7 +157,7 @@ def _export(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _write(options: argparse.Namespace, settings: Settings) -> None:
-    from server.journal import export
+    from server.journal_tools import export
 
     chosen = _range(options.first, options.last)
     table = export.TABLES[options.table]
@@ -174,7 +174,7 @@ def _write(options: argparse.Namespace, settings: Settings) -> None:
 @contextmanager
 def _output(options: argparse.Namespace, columns: Sequence["Column"]) -> Iterator["RowWriter"]:
     """Open what writes the rows; it ends, and gets its name, only if all went well."""
-    from server.journal.export_files import CsvWriter, NdjsonWriter, ParquetWriter
+    from server.journal_tools.export_files import CsvWriter, NdjsonWriter, ParquetWriter
 
     path = options.output
     text = CsvWriter if _format(options) == "csv" else NdjsonWriter

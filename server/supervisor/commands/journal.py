@@ -49,26 +49,26 @@ def register(commands: Any) -> None:
 
 
 def _verify(options: argparse.Namespace, settings: Settings) -> int:
-    from server.journal import inspect
     from server.journal.lock import DirectoryLocked
+    from server.journal_tools.verify import verify, verify_frames
 
     directory, replay = settings.data_dir, not options.no_replay
     try:
-        return inspect.verify(directory, sys.stdout, replay=replay)
+        return verify(directory, sys.stdout, replay=replay)
     except DirectoryLocked as locked:
         with frames_from_server(locked) as frames:
-            return inspect.verify_frames(frames, directory, sys.stdout, replay=replay)
+            return verify_frames(frames, directory, sys.stdout, replay=replay)
 
 
 def _show(options: argparse.Namespace, settings: Settings) -> int:
-    from server.journal import inspect
     from server.journal.lock import DirectoryLocked
+    from server.journal_tools.show import show, show_frames
 
     first, last = options.first, options.last
     if last is not None and last < first:
         raise ConfigurationWrong(f"sequence {first} lies after {last}: name the earlier one first")
     try:
-        return inspect.show(settings.data_dir, sys.stdout, first, last, as_json=options.json)
+        return show(settings.data_dir, sys.stdout, first, last, as_json=options.json)
     except DirectoryLocked as locked:
         with frames_from_server(locked, max(first - 1, 0)) as frames:
-            return inspect.show_frames(frames, sys.stdout, first, last, as_json=options.json)
+            return show_frames(frames, sys.stdout, first, last, as_json=options.json)

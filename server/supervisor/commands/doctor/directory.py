@@ -122,9 +122,9 @@ def _sync(place: Path) -> Finding:
 
 
 def _journal(directory: Path, owner: DirectoryLocked | None) -> Finding:
-    from server.journal import inspect
     from server.journal.positions import read_positions
     from server.journal.segments import FILE_NAME
+    from server.journal_tools.verify import verify
 
     try:
         read_positions(directory)
@@ -140,7 +140,7 @@ def _journal(directory: Path, owner: DirectoryLocked | None) -> Finding:
         if size_mib > READ_MIB_MAX:
             said = f"{size_mib:,} MiB, too long to read here"
             return note("journal", said, "exchange journal verify")
-        code = inspect.verify(directory, printed, replay=False)
+        code = verify(directory, printed, replay=False)
     except (OSError, DirectoryLocked) as failure:
         return bad("journal", f"it can't be read: {failure}", "make its files readable")
     lines = printed.getvalue().splitlines()

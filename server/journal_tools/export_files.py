@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
 
 from server.decimals import E8_PLACES, decimal_text
-from server.journal.export import DOCUMENT, FLAG, NUMBER, TIME, UNITS, WORD, Column, Row
+from server.journal_tools.export import DOCUMENT, FLAG, NUMBER, TIME, UNITS, WORD, Column, Row
 from server.times import exact_time_text
 
 GROUP_ROWS: Final = 65_536

@@ -2,7 +2,7 @@
 
     name    exchange:key:<journal>:<client> <key>
     value   sequence (8) | time (8) | digest (8), little-endian, then the command and its events as
-            the payload of a record (`payload.py`)
+            the payload of a record (`server/journal/payload.py`)
 
 `digest` is that of what was asked (`server/core/requests.py`). An entry is made from the journal
 alone, so its outcome is durable; it is for the hour in which the key is guaranteed to be

@@ -18,14 +18,14 @@ from server.core.commands import CancelOrder, PlaceOrder
 from server.core.events import OrderEvent, Traded
 from server.core.types import E8
 from server.decimals import decimal_text
-from server.journal.export import TABLES, Column, Range
-from server.journal.export_files import (
+from server.journal.record import Record, decode_frame
+from server.journal_tools.directory import Ending, directory_frames
+from server.journal_tools.export import TABLES, Column, Range
+from server.journal_tools.export_files import (
     CsvWriter,
     NdjsonWriter,
     ParquetWriter,
 )
-from server.journal.inspect import Tail, directory_frames
-from server.journal.record import Record, decode_frame
 from server.times import exact_time_text
 from tests.journal.site import INSTRUMENT, START_NS, Copy, Site, records_of, settings
 
@@ -145,7 +145,7 @@ def test_reading_begins_where_it_is_needed(plain: Copy) -> None:
     """Records that end before the range are not read, and none within it are missing."""
     every = records_of(plain.directory)
     for after in range(plain.site.engine.sequence + 2):
-        frames = directory_frames(plain.directory, Tail(), after)
+        frames = directory_frames(plain.directory, Ending(), after)
         found = [decode_frame(frame) for frame in frames]
         assert all(each.last_sequence >= after for each in found)
         assert [each for each in found if each.command_count] == [
@@ -156,9 +156,9 @@ def test_reading_begins_where_it_is_needed(plain: Copy) -> None:
 def test_a_torn_end_ends_the_frames(plain: Copy) -> None:
     plain.put(plain.original[:-1])
     last = plain.site.engine.sequence
-    tail = Tail()
-    assert list(directory_frames(plain.directory, tail, last - 1)) == []
-    assert tail.cut is not None
+    ending = Ending()
+    assert list(directory_frames(plain.directory, ending, last - 1)) == []
+    assert ending.cut is not None
 
 
 def test_the_three_files_say_the_same(plain_site: Site, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_money_beyond_64_bits_is_exact(tmp_path: Path) -> None:
 
 
 def test_groups_of_parquet_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.journal.export_files.GROUP_ROWS", 3)
+    monkeypatch.setattr("server.journal_tools.export_files.GROUP_ROWS", 3)
     writer = ParquetWriter((Column("number", "number"),), tmp_path / "n.parquet")
     writer.write((number,) for number in range(7))
     writer.close()

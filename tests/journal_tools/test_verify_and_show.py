@@ -9,11 +9,12 @@ import pytest
 from server.core.commands import COMMAND_KINDS
 from server.core.dump import state_hash
 from server.core.engine import RULES_VERSION
-from server.journal import inspect
-from server.journal.inspect import show, show_frames, verify, verify_frames
 from server.journal.lock import DirectoryLock, DirectoryLocked
 from server.journal.recovery import recover
 from server.journal.snapshots import snapshot_paths, write_snapshot
+from server.journal_tools import verify as verification
+from server.journal_tools.show import show, show_frames
+from server.journal_tools.verify import verify, verify_frames
 from tests.journal.site import Copy, Site, every_command
 
 
@@ -124,7 +125,7 @@ def test_damaged_and_foreign_snapshots_are_found(with_snapshots: Copy, plain_sit
 def test_a_snapshot_of_another_state_is_found(
     with_snapshots: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspect, "state_hash", lambda engine: bytes(32))
+    monkeypatch.setattr(verification, "state_hash", lambda engine: bytes(32))
     code, text = verified(with_snapshots.directory)
     assert code == 1
     assert text.count("its state is not what the journal's commands lead to") == 2
@@ -133,7 +134,7 @@ def test_a_snapshot_of_another_state_is_found(
 def test_other_rules_are_walked_without_applying(
     plain: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspect, "RULES_VERSION", RULES_VERSION + 1)
+    monkeypatch.setattr(verification, "RULES_VERSION", RULES_VERSION + 1)
     code, text = verified(plain.directory)
     assert code == 0
     assert (
