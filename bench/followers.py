@@ -41,9 +41,9 @@ from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
 from exchange.v1.market_data_pb2 import ListTradesResponse
 from server import event_messages
 from server.followers.migrations import migrate
+from server.history.analytics import Analytics
 from server.history.reader import History
 from server.journal.snapshots import write_snapshot
-from server.rpc.analytics import Analytics
 from server.rpc.market_view import analytics
 from server.supervisor.embedded import kafka as embedded_kafka
 from server.supervisor.embedded import postgres as embedded_postgres

@@ -10,12 +10,11 @@ from server.core.rejects import RejectReason
 from server.feed.feed import Feed
 from server.feed.ticker import Rendered
 from server.history.reader import History
-from server.rpc import analytics
 from server.rpc import market_view as view
 from server.rpc.calls import Calls
 from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject, refuse
-from server.rpc.parse import TradesQuery, trades_before
+from server.rpc.parse import TradesQuery, analytics_query, trades_before
 from server.rpc.past import Past
 from server.rpc.streams import send
 
@@ -105,15 +104,7 @@ class MarketData:
     async def GetAnalytics(
         self, request: messages.GetAnalyticsRequest, context: Context
     ) -> messages.GetAnalyticsResponse:
-        query = analytics.checked(
-            analytics.Query(
-                request.instrument,
-                request.start_time_ns or None,
-                request.end_time_ns or None,
-                request.interval_minutes,
-                request.include_empty,
-            )
-        )
+        query = analytics_query(request)
         if isinstance(query, EdgeReject):
             await refuse(context, query)
         found = await self._past.analytics(query, context)

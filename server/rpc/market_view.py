@@ -12,8 +12,8 @@ from server.core.types import BUY, SELL
 from server.decimals import E16_PLACES, decimal_text
 from server.event_messages import delimited
 from server.feed.activity import Activity
+from server.history.analytics import Analytics, average_e8
 from server.rpc import present
-from server.rpc.analytics import Analytics, average_e8
 from server.rpc.market_figures import Days, now_ns, statistics_of
 
 BOOKS_KEPT_MAX: Final = 1_000

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from exchange.v1 import admin_service_pb2, order_service_pb2
+from exchange.v1 import admin_service_pb2, market_data_pb2, order_service_pb2
 from server.core.commands import (
     CancelOrder,
     CancelOrders,
@@ -19,6 +19,7 @@ from server.core.commands import (
 from server.core.instruments import Instrument
 from server.core.rejects import RejectReason
 from server.core.types import INT64_MAX, OrderStatus, Side
+from server.history.analytics import INTERVAL_MINUTES_MAX, Query
 from server.rpc.errors import EdgeReason, EdgeReject
 
 COMMANDS_MAX: Final = 1_000
@@ -180,6 +181,20 @@ class TradesQuery(NamedTuple):
     """A (sequence, index); None for the first page."""
     client_id: str = ""
     """Whose trades; empty: all."""
+
+
+def analytics_query(request: market_data_pb2.GetAnalyticsRequest) -> Query | EdgeReject:
+    """Read which trades are asked for, in which intervals."""
+    minutes = request.interval_minutes or 1
+    if minutes > INTERVAL_MINUTES_MAX:
+        limit = f"{INTERVAL_MINUTES_MAX} minutes"
+        return EdgeReject(EdgeReason.TOO_MANY, "interval_minutes", minutes, limit)
+    start_ns, end_ns = request.start_time_ns or None, request.end_time_ns or None
+    for field, time_ns in (("start_time_ns", start_ns), ("end_time_ns", end_ns)):
+        if time_ns is not None and time_ns < 0:
+            limit = "nanoseconds since 1970"
+            return EdgeReject(EdgeReason.NUMBER_INVALID, field, time_ns, limit)
+    return Query(request.instrument, start_ns, end_ns, minutes, request.include_empty)
 
 
 def set_instrument(

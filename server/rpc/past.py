@@ -11,19 +11,25 @@ back as it is whole, and the page after that is refused; so is an order that isn
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from server.core.engine import Engine
-from server.core.market import MINUTE_NS, TRADES_KEPT, Bar, RecentTrade
+from server.core.market import TRADES_KEPT, RecentTrade
 from server.core.rejects import RejectReason
 from server.core.types import OrderStatus
+from server.history import analytics
+from server.history.analytics import Analytics, Held, NoAnswer, Query, Why
 from server.history.reader import Down, History, NotWhole, PastOrder
-from server.rpc import analytics
-from server.rpc.analytics import INTERVALS_MAX, Analytics, Held, Query
 from server.rpc.calls import Calls
 from server.rpc.context import Context
 from server.rpc.errors import EdgeReason, EdgeReject
 from server.rpc.parse import OrdersQuery, TradesQuery
+
+_REASONS: Final = {
+    Why.TIME_INVALID: EdgeReason.NUMBER_INVALID,
+    Why.TOO_MANY: EdgeReason.TOO_MANY,
+    Why.NOT_KEPT: EdgeReason.NOT_AVAILABLE,
+}
 
 T = TypeVar("T")
 
@@ -172,46 +178,23 @@ class Past:
     async def analytics(self, query: Query, context: Context) -> Analytics | EdgeReject | None:
         """Read trades by interval; None where the instrument is not listed."""
 
-        def view(engine: Engine) -> Held | EdgeReject | None:
+        def view(engine: Engine) -> Held | NoAnswer | None:
             if query.instrument not in engine.markets:
                 return None
             return analytics.held(engine, query, self._clock())
 
         known = await self._calls.read(view, context)
-        if known is None or isinstance(known, EdgeReject):
-            return known
-        if self._history.configured and (known.missing or known.price_before_e8 is None):
-            return await self._asked(lambda: self._with_history(query, known), context)
-        return analytics.not_kept(known) if known.missing else analytics.answer(query, known, [])
-
-    async def _bars(self, query: Query, known: Held) -> list[Bar]:
-        found: list[Bar] = []
-        for start_ns, end_ns, whole in known.missing:
-            if whole:
-                found += await self._history.minutes(
-                    query.instrument,
-                    start_ns // MINUTE_NS,
-                    end_ns // MINUTE_NS,
-                    query.interval_minutes,
-                    INTERVALS_MAX + 1,
-                )
-            else:
-                found += await self._history.within(
-                    query.instrument, start_ns, end_ns, known.sequence
-                )
-        return found
-
-    async def _with_history(self, query: Query, known: Held) -> Analytics | EdgeReject:
-        try:
-            found = await self._bars(query, known)
-            if known.price_before_e8 is None and analytics.begins_empty(query, known, found):
-                price_e8 = await self._history.price_before(
-                    query.instrument, known.start_ns, known.sequence
-                )
-                known = known._replace(price_before_e8=price_e8)
-        except NotWhole as lost:
-            return analytics.not_kept(known._replace(limit=analytics.kept_from(lost.from_ns)))
-        return analytics.answer(query, known, found)
+        if known is None:
+            return None
+        if isinstance(known, NoAnswer):
+            return _refusal_of(known)
+        if self._history.configured and not known.suffices:
+            found = await self._asked(
+                lambda: analytics.with_history(self._history, query, known), context
+            )
+        else:
+            found = analytics.from_memory(query, known)
+        return _refusal_of(found) if isinstance(found, NoAnswer) else found
 
     async def _asked(
         self,
@@ -257,3 +240,7 @@ def _forgotten_before(engine: Engine, query: TradesQuery) -> tuple[int, int] | N
 
 def _forgotten(engine: Engine) -> int:
     return engine.directory.generations.forgotten_sequence
+
+
+def _refusal_of(none: NoAnswer) -> EdgeReject:
+    return EdgeReject(_REASONS[none.why], none.field, none.value, none.limit)

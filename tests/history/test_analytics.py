@@ -13,14 +13,14 @@ from server.core.commands import PlaceOrder, SetInstrument
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS, TRADES_KEPT
 from server.core.types import BUY, E8, LIMIT, SELL
+from server.history.analytics import Analytics, Query
 from server.history.reader import Down, History
-from server.rpc.analytics import Analytics, Query
 from server.rpc.errors import EdgeReject
 from server.times import exact_time_text
 from tests.followers.conftest import PostgresServer
+from tests.history.test_analytics_in_memory import BEGIN_NS, Done, expected, rows
 from tests.history.test_past import Refusal, past_of
 from tests.history.written import NAME, Written
-from tests.rpc.test_analytics import BEGIN_NS, Done, expected, rows
 
 TRADES = TRADES_KEPT + 1_500
 DAY_NS = 1_440 * MINUTE_NS

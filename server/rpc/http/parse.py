@@ -9,7 +9,7 @@ from exchange.http.v1 import market_service_pb2, order_service_pb2
 from server.core.commands import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder
 from server.core.rejects import RejectReason
 from server.core.types import LIMIT
-from server.rpc.analytics import INTERVAL_MINUTES_MAX, Query
+from server.history.analytics import INTERVAL_MINUTES_MAX, Query
 from server.rpc.errors import VALUE_CHARACTERS_MAX, EdgeReason, EdgeReject
 from server.rpc.http.doubles import e8_of
 from server.rpc.http.given import Given

@@ -16,7 +16,7 @@ from server.core.types import BUY, CANCELLED, LIMIT, SELL
 from server.core.words import END_REASONS
 from server.event_messages import Standing
 from server.feed.activity import Activity
-from server.rpc.analytics import Analytics, average_e8
+from server.history.analytics import Analytics, average_e8
 from server.rpc.http.doubles import E16, double_from, double_of, double_up_to
 from server.rpc.http.words import (
     PREVENTIONS,

@@ -7,17 +7,17 @@ its start to just before its end. What is at hand decides where they are read:
 2. Its minute bars for whole minutes, and recent trades for a first or last part of a minute.
 3. What neither covers are `Span`s: whoever reads history brings bars for them.
 
-What nobody covers is refused rather than answered in part.
+What nobody covers has no answer, rather than one in part.
 """
 
 from collections.abc import Iterable
+from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from server.core.accounts import divide_half_even
 from server.core.engine import Engine
 from server.core.market import MINUTE_NS, TRADES_KEPT, WINDOW_MINUTES, Bar, Market
-from server.core.types import INT64_MAX
-from server.rpc.errors import EdgeReason, EdgeReject
+from server.history.reader import History, NotWhole
 from server.times import time_text
 
 INTERVAL_MINUTES_MAX: Final = 1_440
@@ -54,6 +54,23 @@ class Analytics(NamedTuple):
         return average_e8(notional_e16, sum(bar.volume_e8 for bar in self.intervals))
 
 
+class Why(Enum):
+    """Why a query has no answer."""
+
+    TIME_INVALID = auto()
+    TOO_MANY = auto()
+    NOT_KEPT = auto()
+
+
+class NoAnswer(NamedTuple):
+    """Says what of a query has no answer, and what would have one."""
+
+    why: Why
+    field: str
+    value: int
+    limit: str | int
+
+
 class Span(NamedTuple):
     """A time that memory does not cover, of whole minutes or within one."""
 
@@ -75,32 +92,13 @@ class Held(NamedTuple):
     price_before_e8: int | None
     """The price of the last trade before the start, 0 without one; None: memory doesn't know."""
 
-
-def checked(query: Query) -> Query | EdgeReject:
-    """Check a query and give it its defaults that don't depend on the engine."""
-    minutes = query.interval_minutes or 1
-    if minutes > INTERVAL_MINUTES_MAX:
-        return EdgeReject(
-            EdgeReason.TOO_MANY, "interval_minutes", minutes, f"{INTERVAL_MINUTES_MAX} minutes"
-        )
-    for field, time_ns in (("start_time_ns", query.start_ns), ("end_time_ns", query.end_ns)):
-        if time_ns is not None and not 0 <= time_ns <= INT64_MAX:
-            limit = "nanoseconds since 1970"
-            return EdgeReject(EdgeReason.NUMBER_INVALID, field, time_ns, limit)
-    return query._replace(interval_minutes=minutes)
+    @property
+    def suffices(self) -> bool:
+        """Tell whether history has nothing to add."""
+        return not self.missing and self.price_before_e8 is not None
 
 
-def not_kept(known: Held) -> EdgeReject:
-    """Refuse a query whose time neither memory nor history covers."""
-    return EdgeReject(EdgeReason.NOT_AVAILABLE, "start_time_ns", known.start_ns, known.limit)
-
-
-def kept_from(time_ns: int) -> str:
-    """Say what is kept where history has lost what was before."""
-    return f"kept are whole minutes from {time_text(time_ns)} on"
-
-
-def held(engine: Engine, query: Query, now_ns: int) -> Held | EdgeReject:
+def held(engine: Engine, query: Query, now_ns: int) -> Held | NoAnswer:
     """Find what the engine knows of the time that a query asks for, of a listed instrument. The
     time of the engine is that of its newest command, which in a quiet market is not now."""
     market = engine.markets[query.instrument]
@@ -111,27 +109,69 @@ def held(engine: Engine, query: Query, now_ns: int) -> Held | EdgeReject:
         start_ns = max(((end_ns - 1) // MINUTE_NS - WINDOW_MINUTES + 1) * MINUTE_NS, 0)
     if query.start_ns is None and start_ns >= end_ns:
         limit = "after 1970-01-01T00:00:00Z"
-        return EdgeReject(EdgeReason.NUMBER_INVALID, "end_time_ns", end_ns, limit)
+        return NoAnswer(Why.TIME_INVALID, "end_time_ns", end_ns, limit)
     if start_ns >= end_ns:
         limit = f"before the end, {time_text(end_ns)}"
-        return EdgeReject(EdgeReason.NUMBER_INVALID, "start_time_ns", start_ns, limit)
+        return NoAnswer(Why.TIME_INVALID, "start_time_ns", start_ns, limit)
     step_ns = query.interval_minutes * MINUTE_NS
     count = (end_ns - 1) // step_ns - start_ns // step_ns + 1
     if query.with_empty and count > INTERVALS_MAX:
-        return EdgeReject(EdgeReason.TOO_MANY, "intervals", count, INTERVALS_MAX)
+        return NoAnswer(Why.TOO_MANY, "intervals", count, INTERVALS_MAX)
     bars, missing, limit = _bars(market, start_ns, end_ns, engine.time_ns)
     price_before_e8 = _price_before(market, start_ns) if query.with_empty else 0
     return Held(start_ns, end_ns, bars, missing, engine.sequence, limit, price_before_e8)
 
 
-def begins_empty(query: Query, known: Held, found: Iterable[Bar]) -> bool:
+def from_memory(query: Query, known: Held) -> Analytics | NoAnswer:
+    """Answer a query without history: at the price 0 before the first trade that memory knows."""
+    return _not_kept(known, known.limit) if known.missing else _answer(query, known, [])
+
+
+async def with_history(history: History, query: Query, known: Held) -> Analytics | NoAnswer:
+    """Answer a query with what history has of what is missing; raises `Down`."""
+    try:
+        found = await _missing(history, query, known)
+        if known.price_before_e8 is None and _begins_empty(query, known, found):
+            price_e8 = await history.price_before(query.instrument, known.start_ns, known.sequence)
+            known = known._replace(price_before_e8=price_e8)
+    except NotWhole as lost:
+        return _not_kept(known, f"kept are whole minutes from {time_text(lost.from_ns)} on")
+    return _answer(query, known, found)
+
+
+def average_e8(sum_e: int, divisor: int) -> int:
+    """Divide a sum, half to even; 0 where there is nothing to divide by."""
+    return divide_half_even(sum_e, divisor) if divisor else 0
+
+
+def _not_kept(known: Held, limit: str) -> NoAnswer:
+    return NoAnswer(Why.NOT_KEPT, "start_time_ns", known.start_ns, limit)
+
+
+async def _missing(history: History, query: Query, known: Held) -> list[Bar]:
+    found: list[Bar] = []
+    for start_ns, end_ns, whole in known.missing:
+        if whole:
+            found += await history.minutes(
+                query.instrument,
+                start_ns // MINUTE_NS,
+                end_ns // MINUTE_NS,
+                query.interval_minutes,
+                INTERVALS_MAX + 1,
+            )
+        else:
+            found += await history.within(query.instrument, start_ns, end_ns, known.sequence)
+    return found
+
+
+def _begins_empty(query: Query, known: Held, found: Iterable[Bar]) -> bool:
     """Tell whether nothing traded in the first interval."""
     first = known.start_ns // MINUTE_NS // query.interval_minutes
     bars = (*known.bars, *found)
     return all(bar.minute // query.interval_minutes > first for bar in bars)
 
 
-def answer(query: Query, known: Held, found: Iterable[Bar]) -> Analytics | EdgeReject:
+def _answer(query: Query, known: Held, found: Iterable[Bar]) -> Analytics | NoAnswer:
     """Answer a query with what history had of what was missing."""
     bars = sorted((*known.bars, *found), key=lambda bar: bar.minute)
     intervals = _intervals(bars, query.interval_minutes)
@@ -141,13 +181,8 @@ def answer(query: Query, known: Held, found: Iterable[Bar]) -> Analytics | EdgeR
         price_e8 = known.price_before_e8 or 0
         intervals = _filled(intervals, first, last, query.interval_minutes, price_e8)
     if len(intervals) > INTERVALS_MAX:
-        return EdgeReject(EdgeReason.TOO_MANY, "intervals", len(intervals), INTERVALS_MAX)
+        return NoAnswer(Why.TOO_MANY, "intervals", len(intervals), INTERVALS_MAX)
     return Analytics(known.start_ns, known.end_ns, intervals, known.sequence)
-
-
-def average_e8(sum_e: int, divisor: int) -> int:
-    """Divide a sum, half to even; 0 where there is nothing to divide by."""
-    return divide_half_even(sum_e, divisor) if divisor else 0
 
 
 def _bars(
