@@ -24,8 +24,6 @@ class Counts(NamedTuple):
     orders_closed: int
     """Ended and remembered."""
     keys: int
-    keys_after_sequence: int
-    """Keys of commands after this one are remembered, all others are forgotten."""
     sessions: int
 
 
@@ -143,13 +141,22 @@ class ExchangeState:
         """Ids of the sessions that have not ended, oldest first."""
         return list(self.sessions)
 
+    @property
+    def orders_after_sequence(self) -> int:
+        """Orders that ended after this one are remembered, all that ended before are forgotten."""
+        return self.directory.generations.forgotten_sequence
+
+    @property
+    def keys_after_sequence(self) -> int:
+        """Keys of commands after this one are remembered, all others are forgotten."""
+        return self.keys.generations.forgotten_sequence
+
     def counts(self) -> Counts:
         """How much is held."""
         return Counts(
             self.directory.open_count,
             self.directory.generations.kept,
             self.keys.generations.kept,
-            self.keys.generations.forgotten_sequence,
             len(self.sessions),
         )
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from server import logs
-from server.core.requests import Keys
+from server.core.engine import Engine
 from server.journal.file_log import FileLog
 from server.journal.headroom import Headroom
 from server.journal.retention import ARCHIVE, KEEP, needed_sequence, trim
@@ -186,9 +186,9 @@ class JournalMaintenance:
                 await followers.register(self._filled[-1], self._log.first_sequence - 1)
             self._filled.pop()
         needs = [*followers.positions.values(), followers.snapshot_sequence]
-        keys = self._sequencer.engine.keys
-        if keys.generations.kept:
-            needs.append(self._oldest_key(keys))
+        engine = self._sequencer.engine
+        if engine.counts().keys:
+            needs.append(self._oldest_key(engine))
         newest = followers.snapshot_sequence
         if self._older[0] == newest:
             needs.append(self._older[1])
@@ -212,14 +212,14 @@ class JournalMaintenance:
                 first_sequence=self._log.first_sequence,
             )
 
-    def _oldest_key(self, keys: Keys) -> int:
+    def _oldest_key(self, engine: Engine) -> int:
         """Find the sequence of the oldest key that is remembered. It is another one only once more
         are forgotten; to look for it holds the loop, for 40 ms where a million are forgotten whose
         memory is yet to be given back."""
-        forgotten = keys.generations.forgotten_sequence
+        forgotten = engine.keys_after_sequence
         if self._looked_at != forgotten:
             self._looked_at = forgotten
-            self._oldest = next(keys.rows())[1]
+            self._oldest = next(engine.keys.rows())[1]
         return self._oldest
 
     def _say(self) -> None:

@@ -1,12 +1,12 @@
 """Orders, trades and analytics of any age: memory first, then history.
 
-Memory holds every open order and those that ended after `forgotten_sequence`; history is asked for
-the others, which ended at that sequence or before. So each order is in exactly one of them, however
-far history is behind, as long as it has come through that sequence. Without history what is
-forgotten is unknown; with it, but out of reach, a call that needs it is refused as UNAVAILABLE.
-A page that memory fills doesn't need it, and one of a client's own trades ends with those that
-memory has; the page after that is refused. Where history has lost its beginning, lists go as far
-back as it is whole, and the page after that is refused; so is an order that isn't found.
+Memory holds every open order and those that ended after `orders_after_sequence`; history is asked
+for the others, which ended at that sequence or before. So each order is in exactly one of them,
+however far history is behind, as long as it has come through that sequence. Without history what is
+forgotten is unknown; with it, but out of reach, a call that needs it is refused as UNAVAILABLE. A
+page that memory fills doesn't need it, and one of a client's own trades ends with those that memory
+has; the page after that is refused. Where history has lost its beginning, lists go as far back as
+it is whole, and the page after that is refused; so is an order that isn't found.
 """
 
 import time
@@ -73,7 +73,7 @@ class Past:
         def view(engine: Engine) -> tuple[PastOrder | None, int, int]:
             held = engine.order(order_id)
             order = PastOrder(engine.order_event(held), held.updated_ns) if held else None
-            return order, engine.sequence, _forgotten(engine)
+            return order, engine.sequence, engine.orders_after_sequence
 
         order, sequence, forgotten = await self._calls.read(view, context)
         if order is None and forgotten and self._history.configured:
@@ -94,7 +94,7 @@ class Past:
                 PastOrder(engine.order_event(each), each.updated_ns)
                 for each in engine.orders(**wanted._asdict())
             ]
-            return orders, engine.sequence, _forgotten(engine)
+            return orders, engine.sequence, engine.orders_after_sequence
 
         held = await self._calls.read(view, context)
         if held is None:
@@ -236,10 +236,6 @@ def _forgotten_before(engine: Engine, query: TradesQuery) -> tuple[int, int] | N
     if query.client_id and not engine.has_traded(query.client_id, query.instrument):
         return None
     return trades[0][:2]
-
-
-def _forgotten(engine: Engine) -> int:
-    return engine.directory.generations.forgotten_sequence
 
 
 def _refusal_of(none: NoAnswer) -> EdgeReject:

@@ -93,7 +93,7 @@ def recent_outcomes(url: str, sequencer: Sequencer, log: FileLog) -> RecentOutco
         return None
 
     def window() -> range:
-        first = sequencer.engine.counts().keys_after_sequence + 1
+        first = sequencer.engine.keys_after_sequence + 1
         return range(first, sequencer.durable_sequence + 1)
 
     def time_of(sequence: int) -> int:

@@ -118,7 +118,7 @@ class ExchangeStatus:
             open_orders=counts.orders_open,
             keys=counts.keys,
             keys_guaranteed=engine.limits.keys_max,
-            keys_after_sequence=counts.keys_after_sequence,
+            keys_after_sequence=engine.keys_after_sequence,
             window_ns=engine.limits.window_ns,
             closed_orders=counts.orders_closed,
             open_sessions=counts.sessions,

@@ -220,7 +220,7 @@ def test_keys_of_the_last_commands_are_remembered() -> None:
             again = ended(recent, order_id="", idempotency_key=f"k{recent}")
             assert apply(engine, again) == Repeat(sequences[recent]), "I10"
         assert engine.counts().keys <= 8 + 4
-        assert engine.counts().keys_after_sequence < sequences[max(0, number - 7)]
+        assert engine.keys_after_sequence < sequences[max(0, number - 7)]
 
 
 def test_a_forgotten_key_is_new() -> None:
@@ -235,7 +235,7 @@ def test_a_key_used_again_before_memory_is_given_back_is_the_new_one() -> None:
     """A generation of ten is forgotten at once, and given back two by two."""
     engine = new_engine(keys_max=40)
     number = 0
-    while engine.counts().keys_after_sequence == 0:
+    while engine.keys_after_sequence == 0:
         apply(engine, ended(number, order_id="", idempotency_key=f"k{number}"))
         number += 1
     again = ended(0, order_id="", idempotency_key="k8")

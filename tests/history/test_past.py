@@ -294,7 +294,7 @@ def test_rather_nothing_than_a_short_answer(site: Written, database: str) -> Non
             await past.order("s0", None)  # type: ignore[arg-type]
         await site.fill(database, but=1_150)
         # A page that memory fills, and what can't be in history, need none either.
-        forgotten = site.engine.directory.generations.forgotten_sequence
+        forgotten = site.engine.orders_after_sequence
         after = [each for each in site.engine.orders(limit=100) if each.placed_sequence > forgotten]
         query = OrdersQuery("", "", 0, 0, 0, len(after))
         page = await past.orders(query, None)  # type: ignore[arg-type]
