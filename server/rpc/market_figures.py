@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from server.core.engine import Engine
-from server.core.market import MINUTE_NS, WINDOW_MINUTES, Bar, Ticker, summed
+from server.core.market import Ticker
 from server.core.types import BUY, SELL
 from server.feed.activity import Activity, Done
 
@@ -46,44 +46,3 @@ def statistics_of(engine: Engine, activity: Activity, instrument: str) -> Statis
         engine.ticker(instrument, now_ns(engine)),
         activity.of(instrument),
     )
-
-
-class Days:
-    """Keeps the 24 hours of each market, summed anew only once a minute.
-
-    The engine sums up to 1,440 bars, a third of a millisecond: too much for each record of a busy
-    market. All bars but the last no longer change, so their sum holds for as long as neither the
-    last bar nor the first minute is another.
-    """
-
-    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
-        self._clock = clock
-        self._closed: dict[str, tuple[tuple[int, int], Ticker]] = {}
-
-    def ticker(self, engine: Engine, instrument: str) -> Ticker:
-        """Give what `engine.ticker` gives for now."""
-        bars = engine.markets[instrument].bars
-        time_ns = now_ns(engine, self._clock)
-        first = time_ns // MINUTE_NS - WINDOW_MINUTES + 1
-        if not bars or bars[-1].minute < first:
-            return engine.ticker(instrument, time_ns)
-        last = bars[-1]
-        key = (first, last.minute)
-        found = self._closed.get(instrument)
-        if found is None or found[0] != key:
-            earlier = [bar for bar in bars if first <= bar.minute < last.minute]
-            found = self._closed[instrument] = (
-                key,
-                summed(earlier or [Bar(last.minute, last.open_e8)], 0),
-            )
-        day = found[1]
-        return Ticker(
-            engine.markets[instrument].last_price_e8,
-            day.open_e8,
-            max(day.high_e8, last.high_e8),
-            min(day.low_e8, last.low_e8),
-            last.close_e8,
-            day.volume_e8 + last.volume_e8,
-            day.notional_e16 + last.notional_e16,
-            day.trade_count + last.count,
-        )

@@ -14,7 +14,7 @@ from server.event_messages import delimited
 from server.feed.activity import Activity
 from server.history.analytics import Analytics, average_e8
 from server.rpc import present
-from server.rpc.market_figures import Days, now_ns, statistics_of
+from server.rpc.market_figures import now_ns, statistics_of
 
 BOOKS_KEPT_MAX: Final = 1_000
 """Books kept: callers mostly ask for the same few. About 5 kB each at the default of 20 levels."""
@@ -108,21 +108,21 @@ class Tickers:
         self._at = (-1, -1)
         self._encoded: dict[str, bytes] = {}
         self._clock = clock
-        self._days = Days(clock)
 
     def reply(self, engine: Engine, instrument: str) -> bytes | None:
         """Give an encoded `GetTickerResponse`, None where the instrument is not listed. It is a
         `StreamTickerResponse` too, which has its ticker in the same field."""
         if instrument not in engine.markets:
             return None
-        at = (engine.sequence, now_ns(engine, self._clock) // MINUTE_NS)
+        time_ns = now_ns(engine, self._clock)
+        at = (engine.sequence, time_ns // MINUTE_NS)
         if at != self._at:
             self._at = at
             self._encoded.clear()
         found = self._encoded.get(instrument)
         if found is None:
             reply = messages.GetTickerResponse()
-            _ticker(reply.ticker, engine, instrument, self._days.ticker(engine, instrument))
+            _ticker(reply.ticker, engine, instrument, engine.ticker(instrument, time_ns))
             found = self._encoded[instrument] = reply.SerializeToString()
         return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from server.core.commands import (
 from server.core.engine import Engine
 from server.core.events import OrderAccepted, OrderCancelled, OrderEvent, SessionEnded, Traded
 from server.core.instruments import Instrument
-from server.core.market import TRADES_KEPT, WINDOW_MINUTES
+from server.core.market import TRADES_KEPT, WINDOW_MINUTES, summed
 from server.core.types import BUY, E8, IOC, LIMIT, SELL, EndReason, OrderStatus, Stamp
 
 MINUTE_NS = 60 * 10**9
@@ -200,6 +202,22 @@ def test_ticker_covers_24_hours(engine: Engine) -> None:
     assert prices == (120 * E8, 120 * E8, 110 * E8, 110 * E8)
     later = engine.ticker("BTC-USD", engine.time_ns + 2 * WINDOW_MINUTES * MINUTE_NS)
     assert (later.last_price_e8, later.trade_count) == (110 * E8, 0)
+
+
+def test_a_ticker_is_the_sum_of_its_bars(engine: Engine) -> None:
+    """Also where most of that sum was made before."""
+    draw = random.Random(4)
+    steps = (0, 1, MINUTE_NS // 3, MINUTE_NS, 100 * MINUTE_NS, (WINDOW_MINUTES - 1) * MINUTE_NS)
+    market, found = engine.markets["BTC-USD"], [engine.ticker("BTC-USD")]
+    for _ in range(2_000):
+        time_ns = engine.time_ns + draw.choices(steps, (40, 20, 20, 15, 4, 1))[0]
+        side = draw.choice((BUY, SELL))
+        apply(engine, order("c", side, draw.randint(1, 9), draw.randint(90, 110)), time_ns)
+        found.append(engine.ticker("BTC-USD"))
+        after = time_ns // MINUTE_NS - WINDOW_MINUTES
+        bars = [bar for bar in market.bars if bar.minute > after]
+        assert found[-1] == summed(bars, market.last_price_e8)
+    assert any(later.trade_count < earlier.trade_count for earlier, later in pairwise(found))
 
 
 def test_ticker_of_a_sweep(engine: Engine) -> None:

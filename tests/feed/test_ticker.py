@@ -1,8 +1,6 @@
 """Tickers, their stream, and statistics: what a market did and what it is now."""
 
-import random
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +21,6 @@ from server.core.market import MINUTE_NS, WINDOW_MINUTES
 from server.core.types import BUY, E8, IOC, LIMIT, SELL, Stamp
 from server.feed.activity import RECENT_S, SECOND_NS, Activity
 from server.rpc import market_figures
-from server.rpc.market_figures import Days
 from server.rpc.market_view import Tickers
 from server.sequencer.ticket import ClosedRecord, OpenRecord
 from tests.feed.market import BTC, ETH, Failure, running, seconds
@@ -194,32 +191,14 @@ def test_recent_counts_are_those_of_the_last_minute(*, stamps_go_on: bool) -> No
     assert activity.of(ETH).orders == 0
 
 
-def test_days_are_summed_as_the_engine_sums_them() -> None:
-    draw = random.Random(4)
-    engine, days = Engine(), Days(lambda: 0)
-    engine.apply(SetInstrument(Instrument(BTC)), Stamp(1, 0))
-    steps = (0, 1, MINUTE_NS // 3, MINUTE_NS, 100 * MINUTE_NS, (WINDOW_MINUTES - 1) * MINUTE_NS)
-    sequence = 1
-    found = [days.ticker(engine, BTC)]
-    for _ in range(2_000):
-        time_ns = engine.time_ns + draw.choices(steps, (40, 20, 20, 15, 4, 1))[0]
-        side = draw.choice((BUY, SELL))
-        order = PlaceOrder("c", BTC, side, LIMIT, draw.randint(1, 9), draw.randint(90, 110))
-        sequence += 1
-        assert isinstance(engine.apply(order, Stamp(sequence, time_ns)), list)
-        found.append(days.ticker(engine, BTC))
-        assert found[-1] == engine.ticker(BTC)
-    assert any(later.trade_count < earlier.trade_count for earlier, later in pairwise(found))
-
-
 def test_the_last_24_hours_pass_while_nothing_comes() -> None:
     engine, clock = Engine(), [0]
-    days, tickers = Days(lambda: clock[0]), Tickers(lambda: clock[0])
+    tickers = Tickers(lambda: clock[0])
     engine.apply(SetInstrument(Instrument(BTC)), Stamp(1, 0))
     engine.apply(PlaceOrder("c", BTC, SELL, LIMIT, 1, 100), Stamp(2, MINUTE_NS))
     engine.apply(PlaceOrder("c", BTC, BUY, LIMIT, 1, 100), Stamp(3, MINUTE_NS))
     for clock[0], traded in ((0, 1), (WINDOW_MINUTES * MINUTE_NS, 1), (NEVER, 0)):
-        found = days.ticker(engine, BTC)
+        found = engine.ticker(BTC, market_figures.now_ns(engine, lambda: clock[0]))
         told = GetTickerResponse.FromString(tickers.reply(engine, BTC) or b"").ticker
         assert (found.trade_count, found.volume_e8, found.last_price_e8) == (traded, traded, 100)
         assert (told.trade_count, told.last_price_e8, told.sequence) == (traded, 100, 3)

@@ -15,7 +15,7 @@ from server.rpc.errors import EdgeReject
 from server.rpc.http import parse, present
 from server.rpc.http.calls import HttpCalls
 from server.rpc.http.streams import HttpStreams
-from server.rpc.market_figures import Days, statistics_of
+from server.rpc.market_figures import now_ns, statistics_of
 from server.rpc.market_view import LEVELS_DEFAULT
 from server.rpc.past import Past
 from server.rpc.snapshots import create_snapshot
@@ -37,7 +37,6 @@ class HttpMarket:
         self._past = Past(calls, history)
         self._followers = followers
         self._activity = feed.activity
-        self._days = Days()
         streams = HttpStreams(calls, feed)
         self.StreamTrades = streams.trades
         self.StreamOrderBook = streams.book
@@ -88,7 +87,7 @@ class HttpMarket:
         self, request: messages.GetTickerRequest, context: Context
     ) -> messages.GetTickerResponse:
         def fill(reply: messages.GetTickerResponse, engine: Engine, name: str) -> None:
-            present.ticker(reply, engine, name, self._days.ticker(engine, name))
+            present.ticker(reply, engine, name, engine.ticker(name, now_ns(engine)))
 
         return await self._of_listed(request.instrument, messages.GetTickerResponse, fill, context)
 
