@@ -101,7 +101,7 @@ class Exchange:
         )
         self._parts = OutsideParts(settings.outside_parts, lambda: log.durable_sequence)
         self._journal_streams = JournalStreams(log, self.followers)
-        self.sequencer.listeners.append(self._journal_streams)
+        self.sequencer.on_durable.append(self._journal_streams.on_durable)
 
         rates = settings.rates if settings.rate_limits == "on" else None
         self.rates, self._leases = shared_limits(rates, settings.redis_url, logs.complain)

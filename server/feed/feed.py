@@ -1,16 +1,16 @@
 """The feed: whoever subscribed is told what happened, once it is durable.
 
-`closing` notes what only the engine can tell at the end of a record (changed levels, best levels);
-`durable` publishes the record: book changes, trades, order events, in the order of the records and
-each in one go, so that every reader sees records whole. What streams promise and what they cost is
-said where they are made: `depth.py`, `event_streams.py`, `fan_out.py`.
+What only the engine can tell at the end of a record (changed levels, best levels) is noted as it
+closes. Once it is durable it is published: book changes, trades, order events, in the order of the
+records and each in one go, so that every reader sees records whole. What streams promise and what
+they cost is said where they are made: `depth.py`, `event_streams.py`, `fan_out.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from server.core.engine import Engine
 from server.feed.activity import Activity
@@ -23,9 +23,6 @@ from server.journal.log import NotKept
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import ClosedRecord
 from server.settings import FeedLimits
-
-CAPTURED: Final = "depth"
-"""The feed's place in what a record carries from `closing` to `durable`."""
 
 
 class Formats(NamedTuple):
@@ -47,7 +44,7 @@ class SequenceAhead(ValueError):
 
 
 class Feed:
-    """All streams of market data and order events; a listener of the sequencer."""
+    """All streams of market data and order events; told of each record by the sequencer."""
 
     def __init__(
         self, sequencer: Sequencer, log: Journal, formats: Formats, limits: FeedLimits
@@ -72,17 +69,18 @@ class Feed:
             "json_trades", self.readers, log, self._pool, formats.json_trades
         )
         self.activity = Activity()
-        sequencer.listeners.append(self)
+        self._changed: list[tuple[str, list[tuple[int, int, int]], Top]] = []
+        """Of each book that the record on its way out changed: those levels, and the best ones."""
+        sequencer.on_closing.append(self._note)
+        sequencer.on_durable.append(self._publish)
 
-    def closing(self, record: ClosedRecord, engine: Engine) -> None:
-        """Note the levels that the record changed, and the best ones after it."""
-        record.captured[CAPTURED] = [
+    def _note(self, engine: Engine) -> None:
+        self._changed = [
             (name, levels, top_of(engine.book(name)))
             for name, levels in engine.take_touched().items()
         ]
 
-    def durable(self, record: ClosedRecord) -> None:
-        """Publish the record."""
+    def _publish(self, record: ClosedRecord) -> None:
         readers = self.readers
         self.activity.count(record)
         if readers.stopping:
@@ -91,7 +89,7 @@ class Feed:
         sequence, time_ns = record.last_sequence, record.time_ns
         assert record.first_sequence == readers.sequence + 1
         readers.sequence, readers.time_ns = sequence, time_ns
-        for name, levels, top in record.captured[CAPTURED]:
+        for name, levels, top in self._changed:
             self._depth(name).change(sequence, time_ns, levels, top)
         self.trades.publish(record)
         self.orders.publish(record)

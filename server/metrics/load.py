@@ -38,13 +38,9 @@ class Load(Collector):
         self._errors = errors
         self._syncs = Histogram(SYNC_BOUNDS_S, 10**9)
         self._batches = Histogram(BATCH_BOUNDS)
-        sequencer.listeners.append(self)
+        sequencer.on_durable.append(self._count)
 
-    def closing(self, record: ClosedRecord, engine: object) -> None:
-        """Nothing counts before it is durable."""
-
-    def durable(self, record: ClosedRecord) -> None:
-        """Count one record."""
+    def _count(self, record: ClosedRecord) -> None:
         self._syncs.observe(record.sync_ns)
         self._batches.observe(len(record.commands))
 

@@ -15,7 +15,6 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from server.core.commands import PlaceOrder
-from server.core.engine import Engine
 from server.core.events import OrderRejected, Traded
 from server.core.types import E8
 from server.core.words import END_REASONS, SIDES, TYPES
@@ -51,25 +50,21 @@ class Orders(Collector):
         self._volume_e8: Counter[str] = Counter()
         self._trades = 0
         self._latencies = Histogram(LATENCY_BOUNDS_S, 10**9)
-        sequencer.listeners.append(self)
+        sequencer.on_durable.append(self._count)
 
-    def closing(self, record: ClosedRecord, engine: Engine) -> None:
-        """Nothing counts before it is durable."""
-
-    def durable(self, record: ClosedRecord) -> None:
-        """Count one record."""
+    def _count(self, record: ClosedRecord) -> None:
         self._accepted.update(
             map(_TYPE_AND_SIDE, [each for each in record.commands if type(each) is PlaceOrder])
         )
         for events in record.events:
             # The first event of a command is never a trade, nor a rejection.
             if len(events) > 1:
-                self._count(events)
+                self._count_events(events)
         now_ns = time.monotonic_ns()
         for submitted_ns in record.submitted_ns:
             self._latencies.observe(now_ns - submitted_ns)
 
-    def _count(self, events: Iterable[object]) -> None:
+    def _count_events(self, events: Iterable[object]) -> None:
         instrument = ""
         for event in events:
             if type(event) is Traded:

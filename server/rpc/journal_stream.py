@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from exchange.v1.admin_service_pb2 import StreamJournalRequest, StreamJournalResponse
-from server.core.engine import Engine
 from server.journal.log import Frames, Log, NotKept
 from server.journal.record import step
 from server.journal.refusals import JournalCorrupt
@@ -30,7 +29,7 @@ GATHER_S: Final = 0.05
 
 
 class JournalStreams:
-    """Serves all open streams; a listener of the sequencer."""
+    """Serves all open streams."""
 
     def __init__(self, log: Log, followers: FollowerRegistry) -> None:
         self._log = log
@@ -39,10 +38,7 @@ class JournalStreams:
         self._stopped = False
         followers.attach(self._wake)
 
-    def closing(self, record: ClosedRecord, engine: Engine) -> None:
-        """Capture nothing: the log has it."""
-
-    def durable(self, record: ClosedRecord) -> None:
+    def on_durable(self, record: ClosedRecord) -> None:
         """Wake the streams: there is something new to send."""
         self._wake()
 

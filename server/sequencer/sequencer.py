@@ -9,14 +9,15 @@ is alone waits for nothing; where many callers wait for the loop they share a re
 record costs. So the size of a record follows the load by itself, always with one `fdatasync`, and
 the next record is being applied while that runs.
 
-    submit ─▶ apply ─▶ open record ─▶ close: views, listeners.closing, encode
+    submit ─▶ apply ─▶ open record ─▶ close: on_closing, views, encode
                                           └─▶ thread: append, fdatasync ─▶ release,
-                                                                           listeners.durable
+                                                                           on_durable
 
 Invariants
 - Sequences are given here and nowhere else, without gaps; a refusal or a repeat uses none.
 - All commands of a record have one time: the clock when it was opened, never before the last one.
-- At most one record is being appended, at most one is open; `durable` is told in order.
+- At most one record is being appended, at most one is open; `on_durable` is told in order,
+  and of each record before the next one closes.
 - Nothing is shown before it is durable. A ticket or a read is held until the newest record that had
   been applied when it was judged is durable, refusals and repeats included.
 - A failed or uncertain append is final, and so is an error of our own between apply and append:
@@ -52,7 +53,6 @@ from server.sequencer.ticket import (
     ClosedRecord,
     OpenRecord,
     Outcome,
-    RecordListener,
     Ticket,
 )
 from server.settings import SequencerLimits
@@ -111,7 +111,11 @@ class Sequencer:
         self.engine = engine
         self.durable_sequence = engine.sequence
         """Everything up to here may be shown."""
-        self.listeners: list[RecordListener] = []
+        self.on_closing: list[Callable[[Engine], None]] = []
+        """Told of each record as soon as it is complete: the engine stands right after it. Like the
+        others they are called on the loop, and must be short."""
+        self.on_durable: list[Callable[[ClosedRecord], None]] = []
+        """Told of each record once it is durable, and so is everything before it."""
         self.refused: Counter[IntEnum] = Counter()
         """Refusals by reason, since the start."""
         self.turned_away: Counter[type[NotTaken]] = Counter()
@@ -282,9 +286,9 @@ class Sequencer:
         assert record is not None
         record.closed = True
         self._open, self._writing = None, record
-        closed = self._closed = ClosedRecord(record)
-        for listener in self.listeners:
-            listener.closing(closed, self.engine)
+        self._closed = ClosedRecord(record)
+        for tell in self.on_closing:
+            tell(self.engine)
         for key, render in record.renders.items():
             record.views[key] = render(self.engine)
         payload = encode_batch(record.commands, record.events)
@@ -305,8 +309,8 @@ class Sequencer:
             self.durable_sequence = closed.last_sequence
             closed.sync_ns = taken_ns
             record.release()
-            for listener in self.listeners:
-                listener.durable(closed)
+            for show in self.on_durable:
+                show(closed)
 
     def _append_idle(self) -> None:
         """Vouch for the last record; it takes the thread like any other, though nobody waits."""

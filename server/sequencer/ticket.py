@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from server.core.commands import Command
 from server.core.engine import Engine
@@ -128,7 +128,6 @@ class ClosedRecord:
     """One record of the journal on its way out: complete, and unchanged from here on."""
 
     __slots__ = (
-        "captured",
         "commands",
         "events",
         "first_sequence",
@@ -149,15 +148,3 @@ class ClosedRecord:
         """The monotonic clock at each submit whose commands are in the record."""
         self.sync_ns = 0
         """The time that writing the record and making it durable took; known once it is."""
-        self.captured: dict[str, Any] = {}
-        """What listeners keep from `closing` to `durable`, by their own names."""
-
-
-class RecordListener(Protocol):
-    """Somebody who is told of each record, twice. Both calls are on the loop and must be short."""
-
-    def closing(self, record: ClosedRecord, engine: Engine) -> None:
-        """Capture what is needed: the record is complete and the engine stands right after it."""
-
-    def durable(self, record: ClosedRecord) -> None:
-        """Show the record: it is durable, and so is everything before it."""
