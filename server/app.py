@@ -109,7 +109,7 @@ class Exchange:
         processes = Processes(process_ids)
         self._metrics = Metrics(
             self.sequencer,
-            self.feed.readers,
+            self.feed,
             errors,
             limited_count=lambda: refused_count(self.rates),
             ports={"grpc": self.port, "http": settings.http_port},

@@ -1,9 +1,10 @@
 """What each market did since the start: orders, trades and volume, and how many of late.
 
-Counted once durable, a record at a time: about 0.1 µs for an order or a trade. The recent past is
-kept in whole seconds, at most `RECENT_S` of them for each market, by the monotonic clock: a
-wall clock that is set stretches no second and loses none. Nothing of this is state: it begins at 0
-with the process, like the metrics; what goes on through a restart is the engine's.
+Counted once durable, a record at a time, for statistics and metrics alike: about 0.1 µs for an
+order or a trade. The recent past is kept in whole seconds, at most `RECENT_S` of them for each
+market, by the monotonic clock: a wall clock that is set stretches no second and loses none. Nothing
+of this is state: it begins at 0 with the process, like the metrics; what goes on through a restart
+is the engine's.
 """
 
 import time
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from server.core.commands import PlaceOrder
-from server.core.events import Traded
+from server.core.events import OrderRejected, Traded
 from server.sequencer.ticket import ClosedRecord
 
 RECENT_S: Final = 60
@@ -38,11 +39,16 @@ class _Second(NamedTuple):
     trades: int
 
 
-class _Market:
-    __slots__ = ("orders", "recent", "trades", "volume_e8")
+class MarketActivity:
+    """Counts of one market since the start."""
+
+    __slots__ = ("matched", "orders", "recent", "trades", "volume_e8")
 
     def __init__(self) -> None:
         self.orders = 0
+        """Accepted ones."""
+        self.matched = 0
+        """Orders that traded as they came in, also by a replace."""
         self.trades = 0
         self.volume_e8 = 0
         self.recent: deque[_Second] = deque()
@@ -68,7 +74,10 @@ class Activity:
         """When the counting began."""
         self._began_ns: Final = clock()
         self._clock = clock
-        self._markets: dict[str, _Market] = {}
+        self.markets: dict[str, MarketActivity] = {}
+        """Those with an order or a trade."""
+        self.rejected: Counter[int] = Counter()
+        """Orders that the rules ended without any fill, by reason."""
 
     @property
     def recent_seconds(self) -> int:
@@ -80,24 +89,32 @@ class Activity:
         orders = Counter([each.instrument for each in record.commands if type(each) is PlaceOrder])
         trades: Counter[str] = Counter()
         volume_e8: Counter[str] = Counter()
+        matched: Counter[str] = Counter()
         for events in record.events:
-            # The first event of a command is never a trade.
+            # The first event of a command is never a trade, nor a rejection.
             if len(events) > 1:
+                traded = ""
                 for event in events:
                     if type(event) is Traded:
-                        trades[event.instrument] += 1
-                        volume_e8[event.instrument] += event.quantity_e8
+                        traded = event.instrument
+                        trades[traded] += 1
+                        volume_e8[traded] += event.quantity_e8
+                    elif type(event) is OrderRejected:
+                        self.rejected[event.reason] += 1
+                if traded:
+                    matched[traded] += 1
         second = self._clock() // SECOND_NS
         for name in orders | trades:
-            market = self._markets.get(name)
+            market = self.markets.get(name)
             if market is None:
-                market = self._markets[name] = _Market()
+                market = self.markets[name] = MarketActivity()
             market.add(second, orders[name], trades[name])
+            market.matched += matched[name]
             market.volume_e8 += volume_e8[name]
 
     def of(self, instrument: str) -> Done:
         """What one market did so far."""
-        market = self._markets.get(instrument)
+        market = self.markets.get(instrument)
         if market is None:
             return Done(0, 0, 0, 0, 0)
         after = self._clock() // SECOND_NS - RECENT_S

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from server.feed.fan_out import Readers
+from server.feed.feed import Feed
 from server.metrics.connections import Connections
 from server.metrics.load import CallErrors, Load
 from server.metrics.orders import Orders
@@ -28,7 +28,7 @@ class Metrics:
     def __init__(
         self,
         sequencer: Sequencer,
-        readers: Readers,
+        feed: Feed,
         errors: CallErrors,
         limited_count: Callable[[], int],
         ports: Mapping[str, int],
@@ -38,8 +38,8 @@ class Metrics:
         self._connections = Connections(ports)
         self._registry = CollectorRegistry()
         for each in (
-            Orders(sequencer, limited_count),
-            Load(sequencer, readers, errors),
+            Orders(sequencer, feed.activity, limited_count),
+            Load(sequencer, feed.readers, errors),
             self._connections,
             processes,
         ):

@@ -1,9 +1,9 @@
-"""What became of orders. Only what is durable is counted; what the engine or the sequencer counts
-anyway is read there."""
+"""What became of orders. Only what is durable is counted; what the engine, the sequencer or the
+feed counts anyway is read there."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Final
 
@@ -15,9 +15,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from server.core.commands import PlaceOrder
-from server.core.events import OrderRejected, Traded
 from server.core.types import E8
 from server.core.words import END_REASONS, SIDES, TYPES
+from server.feed.activity import Activity
 from server.metrics.histogram import Histogram
 from server.metrics.labels import labelled
 from server.sequencer.errors import JournalFull, Overloaded
@@ -39,16 +39,15 @@ _TYPE_AND_SIDE: Final = attrgetter("order_type", "side")
 class Orders(Collector):
     """Orders, trades, and the state of the engine."""
 
-    def __init__(self, sequencer: Sequencer, limited_count: Callable[[], int]) -> None:
+    def __init__(
+        self, sequencer: Sequencer, activity: Activity, limited_count: Callable[[], int]
+    ) -> None:
         """Listen to the sequencer. `limited_count` tells how many orders and cancels were over a
         rate limit."""
         self._sequencer = sequencer
+        self._activity = activity
         self._limited_count = limited_count
         self._accepted: Counter[tuple[int, int]] = Counter()
-        self._matched: Counter[str] = Counter()
-        self._rejected: Counter[int] = Counter()
-        self._volume_e8: Counter[str] = Counter()
-        self._trades = 0
         self._latencies = Histogram(LATENCY_BOUNDS_S, 10**9)
         sequencer.on_durable.append(self._count)
 
@@ -56,28 +55,13 @@ class Orders(Collector):
         self._accepted.update(
             map(_TYPE_AND_SIDE, [each for each in record.commands if type(each) is PlaceOrder])
         )
-        for events in record.events:
-            # The first event of a command is never a trade, nor a rejection.
-            if len(events) > 1:
-                self._count_events(events)
         now_ns = time.monotonic_ns()
         for submitted_ns in record.submitted_ns:
             self._latencies.observe(now_ns - submitted_ns)
 
-    def _count_events(self, events: Iterable[object]) -> None:
-        instrument = ""
-        for event in events:
-            if type(event) is Traded:
-                instrument = event.instrument
-                self._trades += 1
-                self._volume_e8[instrument] += event.quantity_e8
-            elif type(event) is OrderRejected:
-                self._rejected[event.reason] += 1
-        if instrument:
-            self._matched[instrument] += 1
-
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""
+        traded = {name: each for name, each in self._activity.markets.items() if each.trades}
         yield self._orders_received()
         yield labelled(
             CounterMetricFamily(
@@ -85,19 +69,20 @@ class Orders(Collector):
                 "Orders that traded as they came in, also by a replace.",
                 labels=["instrument"],
             ),
-            (([name], count) for name, count in self._matched.items()),
+            (([name], each.matched) for name, each in traded.items()),
         )
         yield self._orders_rejected()
         yield self._latencies.family(
             "order_latency_seconds",
             "From a message's commands being sequenced to all of them being durable.",
         )
-        yield CounterMetricFamily("trades", "Trades.", value=self._trades)
+        trades = sum(each.trades for each in traded.values())
+        yield CounterMetricFamily("trades", "Trades.", value=trades)
         yield labelled(
             CounterMetricFamily(
                 "trade_volume", "Quantity traded, in the base currency.", labels=["instrument"]
             ),
-            (([name], units / E8) for name, units in self._volume_e8.items()),
+            (([name], each.volume_e8 / E8) for name, each in traded.items()),
         )
         yield from self._state()
 
@@ -116,7 +101,7 @@ class Orders(Collector):
         )
 
     def _orders_rejected(self) -> Metric:
-        counts = Counter({END_REASONS[reason]: n for reason, n in self._rejected.items()})
+        counts = Counter({END_REASONS[reason]: n for reason, n in self._activity.rejected.items()})
         for refusal, count in self._sequencer.refused.items():
             counts[refusal.name.lower()] += count
         for why, count in self._sequencer.turned_away.items():
