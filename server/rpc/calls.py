@@ -27,14 +27,21 @@ from server.sequencer.ticket import Applied
 T = TypeVar("T")
 
 
+class View(NamedTuple):
+    """Says what to make of the engine right after a command's record, once for each key."""
+
+    key: Hashable
+    render: Callable[[Engine], Any]
+
+
 class Committed(NamedTuple):
     """An accepted command that may be shown."""
 
     applied: Applied
     repeated: bool
     """Whether the command was seen before under its key; then this is what the first one led to."""
-    views: dict[Hashable, Any]
-    """What was to be rendered with the command's record, by key."""
+    view: Any
+    """What the view made, if one was asked for."""
 
 
 class Calls:
@@ -48,24 +55,19 @@ class Calls:
         self._recent = recent
 
     async def commit(
-        self,
-        command: Command,
-        context: Context,
-        key: Hashable = None,
-        render: Callable[[Engine], Any] | None = None,
+        self, command: Command, context: Context, view: View | None = None
     ) -> Committed:
-        """Submit, wait until it is durable; refuses the call where the command is refused.
-        `render` is called once for `key` and record, right after the record."""
+        """Submit, wait until it is durable; refuses the call where the command is refused."""
         timer_s = self._deadlines.timer_s(context)
         if isinstance(timer_s, EdgeReject):
             await self.refuse(context, timer_s)
         try:
             ticket = self.sequencer.submit((command,))
         except NotTaken as error:
-            return await self._remembered(command, context, error, key, render)
+            return await self._remembered(command, context, error, view)
         outcome = ticket.outcomes[0]
-        if render is not None and not isinstance(outcome, Reject):
-            ticket.view(key, render)
+        if view is not None and not isinstance(outcome, Reject):
+            ticket.view(*view)
         try:
             await ticket.released(timer_s)
         except TimeoutError:
@@ -78,7 +80,7 @@ class Calls:
             outcome = first
         if isinstance(outcome, Reject):
             await self.refuse(context, outcome)
-        return Committed(outcome, repeated, ticket.views)
+        return Committed(outcome, repeated, ticket.views[view.key] if view else None)
 
     async def commit_all(
         self, commands: Sequence[Command], context: Context
@@ -130,16 +132,10 @@ class Calls:
         await refuse(context, refused)
 
     async def _remembered(
-        self,
-        command: Command,
-        context: Context,
-        error: NotTaken,
-        key: Hashable,
-        render: Callable[[Engine], Any] | None,
+        self, command: Command, context: Context, error: NotTaken, view: View | None
     ) -> Committed:
         """Answer a repeat while nothing is taken; refuse any other call."""
         applied = None if self._recent is None else await self._recent.find(command)
         if applied is None:
             await self.refuse(context, not_taken(error))
-        views = {} if render is None else {key: await self.sequencer.read(render)}
-        return Committed(applied, True, views)
+        return Committed(applied, True, await self.sequencer.read(view.render) if view else None)

@@ -14,6 +14,7 @@ from server.core.engine import Engine
 from server.core.events import OrderEvent
 from server.core.rejects import RejectReason
 from server.history.reader import History
+from server.rpc.calls import View
 from server.rpc.context import Context
 from server.rpc.errors import EdgeReject, Refused
 from server.rpc.http import parse, present
@@ -39,11 +40,11 @@ class HttpOrders:
 
     async def PlaceOrder(self, request: messages.PlaceOrderRequest, context: Context) -> bytes:
         command = parse.place(request)
-        key = (VIEW, command.instrument)
-        committed = await self._calls.commit(command, context, key, book_of(command.instrument))
+        view = View((VIEW, command.instrument), book_of(command.instrument))
+        committed = await self._calls.commit(command, context, view)
         reply = messages.PlaceOrderResponse()
         present.placed(reply, committed.applied, committed.repeated)
-        book: bytes = committed.views[key]
+        book: bytes = committed.view
         return reply.SerializeToString() + book
 
     async def PlaceOrders(
@@ -69,11 +70,11 @@ class HttpOrders:
 
     async def ReplaceOrder(self, request: messages.ReplaceOrderRequest, context: Context) -> bytes:
         command = parse.replace(request)
-        key = (VIEW_OF_ORDER, command.order_id)
-        committed = await self._calls.commit(command, context, key, book_of_order(command.order_id))
+        view = View((VIEW_OF_ORDER, command.order_id), book_of_order(command.order_id))
+        committed = await self._calls.commit(command, context, view)
         reply = messages.ReplaceOrderResponse()
         present.placed(reply, committed.applied, committed.repeated)
-        book: bytes = committed.views[key]
+        book: bytes = committed.view
         if committed.repeated or not book:
             # The order may be forgotten by now, and another one have its id.
             book = await self._calls.read(book_of(reply.order.instrument), context)
