@@ -73,7 +73,7 @@ def dump(engine: Engine) -> Iterator[Chunk]:
         ("orders", map(Order.row, engine.directory.kept_orders())),
         (
             "queues",
-            ((order.accepted[0],) for market in markets for order in market.book.resting()),
+            ((order.order_id,) for market in markets for order in market.book.resting()),
         ),
         ("generations", _generation_rows(engine)),
         ("keys", engine.keys.rows()),

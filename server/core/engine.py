@@ -163,7 +163,7 @@ class Engine(ExchangeState):
             sequence, time_ns, session_id, 0, 0,
         ))  # fmt: skip
         order = Order(accepted, account, price_e8, quantity_e8, time_ns)
-        directory.orders[accepted[0]] = order
+        directory.orders[accepted.order_id] = order
         account.placed.append(order)
         market.placed_e8 += quantity_e8
         events: list[Event] = [accepted]
@@ -188,7 +188,7 @@ class Engine(ExchangeState):
     ) -> None:
         """Match an order that comes in, and let what is left rest or end."""
         book, price_e8, accepted = market.book, order.price_e8, order.accepted
-        side = accepted[4]
+        side = accepted.side
         if side == BUY:
             own, opposite, lowest_key = book.bids, book.asks, -price_e8
         else:
@@ -201,13 +201,13 @@ class Engine(ExchangeState):
                 self._close(maker, sequence, time_ns)
         remaining_e8 = order.remaining_e8
         if remaining_e8:
-            if accepted[6] == GTC:
+            if accepted.time_in_force == GTC:
                 book.add(own, order)
                 account = order.account
                 account.open_e8[side] += remaining_e8
                 account.open[order] = None
-                if self.sessions and accepted[17]:
-                    self.sessions[accepted[17]].open[order] = None
+                if self.sessions and accepted.session_id:
+                    self.sessions[accepted.session_id].open[order] = None
                 return
             reason = _IMMEDIATE_OR_CANCEL if price_e8 else _NO_LIQUIDITY
             events.append(end_incoming(order, reason))
@@ -228,7 +228,7 @@ class Engine(ExchangeState):
             order is None
             or order.level is None
             or idempotency_key
-            or (client_id and client_id != order.accepted[1])
+            or (client_id and client_id != order.accepted.client_id)
         ):
             digest = digest_of(command) if idempotency_key else 0
             answer = judge.cancel(self, command, digest)

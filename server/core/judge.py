@@ -26,8 +26,8 @@ def place(state: ExchangeState, command: PlaceOrder, digest: int) -> Reject | Re
         post_only, _, order_id, idempotency_key, _, session_id,
     ) = command  # fmt: skip
     first = state.keys.find(client_id, idempotency_key) if idempotency_key else None
-    if first is not None and first[1] == digest:
-        return Repeat(first[0])
+    if first is not None and first.digest == digest:
+        return Repeat(first.sequence)
     market = state.markets.get(instrument)
     if market is None:
         return Reject(RejectReason.INSTRUMENT_UNKNOWN, "instrument", instrument)
@@ -52,7 +52,7 @@ def place(state: ExchangeState, command: PlaceOrder, digest: int) -> Reject | Re
     if reject is not None:
         return reject
     if first is not None:
-        return _key_conflict(idempotency_key, first[0])
+        return _key_conflict(idempotency_key, first.sequence)
     if order_id and state.directory.find(order_id) is not None:
         return Reject(RejectReason.ORDER_ID_DUPLICATE, "order_id", order_id)
     if session_id and session_id not in state.sessions:
@@ -69,8 +69,9 @@ def cancel(state: ExchangeState, command: CancelOrder, digest: int) -> Reject | 
     if idempotency_key:
         first = state.keys.find(client_id, idempotency_key)
         if first is not None:
-            repeated = first[1] == digest
-            return Repeat(first[0]) if repeated else _key_conflict(idempotency_key, first[0])
+            if first.digest == digest:
+                return Repeat(first.sequence)
+            return _key_conflict(idempotency_key, first.sequence)
     order = _visible(state, client_id, order_id)
     return _not_open(order_id, order)
 
@@ -82,14 +83,14 @@ def replace(state: ExchangeState, command: ReplaceOrder, digest: int) -> Reject 
         return reject
     client_id, order_id, price_e8, quantity_e8, idempotency_key = command
     first = state.keys.find(client_id, idempotency_key) if idempotency_key else None
-    if first is not None and first[1] == digest:
-        return Repeat(first[0])
+    if first is not None and first.digest == digest:
+        return Repeat(first.sequence)
     order = _visible(state, client_id, order_id)
     reject = checks.change_numbers(order, price_e8, quantity_e8)
     if reject is not None:
         return reject
     if first is not None:
-        return _key_conflict(idempotency_key, first[0])
+        return _key_conflict(idempotency_key, first.sequence)
     if order is None or order.closed_sequence:
         return _not_open(order_id, order)
     if order.accepted.post_only:

@@ -96,7 +96,7 @@ def match(
     maker_rate_e6, taker_rate_e6 = direction * market.maker_fee_e6, direction * market.taker_fee_e6
     accepted, account, name = taker.accepted, taker.account, market.name
     order_id, client_id, reference = accepted[:3]
-    side, prevents, taker_sequence = accepted[4], accepted[8] != _NONE, accepted[15]
+    side, taker_sequence = accepted.side, accepted.placed_sequence
     first_e8 = price_e8 = price_sum_e8 = volume_e16 = fees_e8 = count = 0
     filled_e8 = before_e8 = taker.filled_e8
     remaining_e8 = taker.remaining_e8
@@ -105,7 +105,7 @@ def match(
         level = levels[opposite.sign * keys[-1]]
         maker = level.head
         maker_account = maker.account
-        if prevents and maker_account is account:
+        if maker_account is account and accepted.self_trade_prevention != _NONE:
             taker.filled_e8, taker.remaining_e8 = filled_e8, remaining_e8
             _prevent(market, maker, taker, time_ns, events, ended)
             remaining_e8 = taker.remaining_e8
@@ -134,8 +134,8 @@ def match(
         account.fill(change_e8, amount_e16, taker_fee_e8, time_ns)
         made = maker.accepted
         trade = _new(Traded, (
-            name, price_e8, quantity_e8, side,
-            made[0], made[1], made[2], made[15], maker_filled_e8, left_e8, maker_fee_e8,
+            name, price_e8, quantity_e8, side, made.order_id, made.client_id, made.client_reference,
+            made.placed_sequence, maker_filled_e8, left_e8, maker_fee_e8,
             order_id, client_id, reference, taker_sequence, filled_e8, remaining_e8, taker_fee_e8,
         ))  # fmt: skip
         market.trades.append((sequence, len(events), time_ns, trade))

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from server.core.commands import CancelOrder, PlaceOrder, ReplaceOrder
 from server.core.types import GTC, IOC, LIMIT
@@ -115,6 +115,13 @@ class Generations:
         self.sealed = deque((sequence, time_ns, count) for sequence, time_ns, count in sealed)
 
 
+class FirstUse(NamedTuple):
+    """The command that first used a key."""
+
+    sequence: int
+    digest: int
+
+
 class Keys:
     """The idempotency keys of accepted commands. A refused command leaves none."""
 
@@ -125,15 +132,15 @@ class Keys:
         self._table: dict[str, int] = {}
         self._arrivals: deque[str] = deque()
 
-    def find(self, client_id: str, key: str) -> tuple[int, int] | None:
-        """(sequence, digest) of the command that first used the key."""
+    def find(self, client_id: str, key: str) -> FirstUse | None:
+        """The command that first used the key, if it is remembered."""
         entry = self._table.get(f"{client_id} {key}")
         if entry is None:
             return None
         sequence = entry >> DIGEST_BITS
         if sequence <= self.generations.forgotten_sequence:
             return None
-        return sequence, entry & _DIGEST_MASK
+        return FirstUse(sequence, entry & _DIGEST_MASK)
 
     def add(self, client_id: str, key: str, digest: int, sequence: int, time_ns: int) -> None:
         """Remember the key of the command that is being applied."""

@@ -111,10 +111,11 @@ class _Walk:
         fence = None if self._mark is None else self._mark.fence
         for path, _, _ in self._snapshots.values():
             self._fault(f"{path} is of a place at which no record of the journal ends")
+        last_sequence = 0 if fence is None else fence.last_sequence
         records = ", ".join(f"{count} {kind}" for kind, count in self.records.items())
         self._say(
             f"{'bad ' if self.bad else 'good'} {self.file}: records {records};"
-            f" {self.command_count} commands, last sequence {0 if fence is None else fence[3]}"
+            f" {self.command_count} commands, last sequence {last_sequence}"
         )
         if fence is not None:
             state = "" if self._replay is None else state_hash(self._replay.engine).hex()

@@ -89,13 +89,9 @@ class SessionBudgets:
         left = list(commands)
         by_kind: dict[str, dict[str, int]] = {}
         for command in left:
-            kind = COMMANDS.get(type(command))
-            if kind is None:
-                continue
-            wanted = by_kind.setdefault(kind, {})
-            # The client comes first in each of them.
-            client_id = str(command[0])
-            wanted[client_id] = wanted.get(client_id, 0) + 1
+            if isinstance(command, PlaceOrder | ReplaceOrder | CancelOrder | CancelOrders):
+                wanted = by_kind.setdefault(COMMANDS[type(command)], {})
+                wanted[command.client_id] = wanted.get(command.client_id, 0) + 1
         for kind, wanted in by_kind.items():
             limiter = self._limiters.get(kind)
             if limiter is None:

@@ -7,7 +7,7 @@ differently from the last time becomes commands.
 import os
 from collections.abc import AsyncIterator, Sequence
 
-from server.core.commands import EndSession
+from server.core.commands import EndSession, SetInstrument
 from server.core.instruments import Instrument, Limits
 from server.journal.log import Log, Lost, Unknown
 from server.journal.refusals import JournalRefused
@@ -40,4 +40,5 @@ async def configure(
     for command in differences(sequencer.engine, limits, instruments):
         ticket = sequencer.submit((command,))
         await ticket.released()
-        yield getattr(command[0], "name", "engine"), ticket.outcomes[0]
+        about = command.definition.name if isinstance(command, SetInstrument) else "engine"
+        yield about, ticket.outcomes[0]
