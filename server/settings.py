@@ -35,7 +35,9 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
 """Sentences for people where a part starts, stops or is missing, or JSON everywhere."""
 
-RETENTIONS: Final = ("keep", "archive", "drop")
+KEEP: Final = "keep"
+ARCHIVE: Final = "archive"
+RETENTIONS: Final = (KEEP, ARCHIVE, "drop")
 """Of the journal's files."""
 
 
@@ -139,7 +141,7 @@ class JournalSettings:
     sync_slow_ms: int = bounded(1_000, 1, 600_000)
     """Milliseconds of an append past which health is NOT_SERVING: a thousand times what one
     takes on a sound disk, and a fifth of a call's deadline."""
-    retention: str = field(default="keep", metadata={"words": RETENTIONS})
+    retention: str = field(default=KEEP, metadata={"words": RETENTIONS})
     """What becomes of files that neither snapshots nor followers need: one of `RETENTIONS`."""
     archive_dir: str = field(default="", metadata={"text": "the path of a directory"})
     """Where `archive` moves them; on another disk too."""

@@ -17,14 +17,10 @@ import os
 import shutil
 from contextlib import closing
 from pathlib import Path
-from typing import Final
 
 from server.journal.segments import Segments
 from server.journal.snapshots import KEPT, SnapshotBad, check, read_snapshot_header, snapshot_paths
 from server.journal.storage import Storage, sync_directory
-
-KEEP: Final = "keep"
-ARCHIVE: Final = "archive"
 
 
 def needed_sequence(directory: Path) -> int:

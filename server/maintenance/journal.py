@@ -24,11 +24,11 @@ from server import logs
 from server.core.engine import Engine
 from server.journal.file_log import FileLog
 from server.journal.headroom import Headroom
-from server.journal.retention import ARCHIVE, KEEP, needed_sequence, trim
+from server.journal.retention import needed_sequence, trim
 from server.maintenance.followers import FollowerRegistry
 from server.maintenance.health_state import HealthState
 from server.sequencer.sequencer import Sequencer
-from server.settings import JournalSettings
+from server.settings import ARCHIVE, KEEP, JournalSettings
 from server.times import second_text
 
 LOOK_S: Final = 0.1

@@ -11,7 +11,14 @@ from dataclasses import Field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from server.settings import KAFKA_FORMATS, LOG_FORMATS, LOG_LEVELS, Settings, is_loopback
+from server.settings import (
+    ARCHIVE,
+    KAFKA_FORMATS,
+    LOG_FORMATS,
+    LOG_LEVELS,
+    Settings,
+    is_loopback,
+)
 from server.supervisor import address_variables
 from server.supervisor.instrument_settings import engine_of, instruments_of
 from server.supervisor.setting_values import (
@@ -248,7 +255,7 @@ def _whole(settings: Settings, given: Mapping[str, Given]) -> None:
             f"grpc.deadline_s is {settings.grpc.deadline_s}; it must be at most"
             f" grpc.deadline_max_s, which is {settings.grpc.deadline_max_s}: set both"
         )
-    if settings.journal.retention == "archive" and not settings.journal.archive_dir:
+    if settings.journal.retention == ARCHIVE and not settings.journal.archive_dir:
         raise ConfigurationWrong(
             "journal.retention is 'archive' and journal.archive_dir is '': set it to a directory"
         )
