@@ -13,7 +13,7 @@ from server.core.book import Book
 from server.core.commands import CancelOrder, CancelOrders, PlaceOrder, ReplaceOrder
 from server.core.instruments import Instrument, Limits
 from server.core.market import Market
-from server.core.orders import GENERATED_PREFIX, PREVENTIONS, Order
+from server.core.orders import GENERATED_PREFIX, PREVENTION_MODES, Order
 from server.core.rejects import Reject, RejectReason
 from server.core.types import BUY, FOK, GTC, INT64_MAX, LIMIT, MARKET, SELL
 
@@ -89,7 +89,7 @@ def place_shape(command: PlaceOrder) -> Reject | None:
         return Reject(RejectReason.TYPE_INVALID, "order_type", order_type)
     if not 0 <= time_in_force <= FOK:
         return Reject(RejectReason.TIME_IN_FORCE_INVALID, "time_in_force", time_in_force)
-    if prevention and prevention not in PREVENTIONS:
+    if prevention and prevention not in PREVENTION_MODES:
         return Reject(
             RejectReason.SELF_TRADE_PREVENTION_INVALID, "self_trade_prevention", prevention
         )
@@ -303,8 +303,8 @@ def instrument_setting(definition: Instrument) -> Reject | None:
         if not -FEE_E6_MAX <= value <= FEE_E6_MAX:
             return _setting(field, value, f"{-FEE_E6_MAX} to {FEE_E6_MAX}")
     mode = definition.self_trade_prevention
-    if mode not in PREVENTIONS:
-        return _setting("self_trade_prevention", mode, f"1 to {PREVENTIONS[-1]}")
+    if mode not in PREVENTION_MODES:
+        return _setting("self_trade_prevention", mode, f"1 to {PREVENTION_MODES[-1]}")
     return None
 
 

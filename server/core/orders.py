@@ -46,7 +46,7 @@ _static: Final[Callable[[OrderEvent], tuple[str | int, ...]]] = itemgetter(
 )
 
 
-PREVENTIONS: Final = range(1, 6)
+PREVENTION_MODES: Final = range(1, 6)
 """`SelfTradePrevention` without its default."""
 
 

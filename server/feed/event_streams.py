@@ -27,7 +27,7 @@ from typing import Final, Protocol
 
 from server.core.events import Event
 from server.feed.fan_out import Piece, QueueReader, Readers, ServerStopping
-from server.feed.resume import Journal, Past
+from server.feed.resume import CatchUp, Journal
 from server.sequencer.ticket import ClosedRecord
 
 PIECE_BYTES: Final = 256 * 1024
@@ -88,7 +88,7 @@ class EventStreams:
         `TooManyReaders` or `ServerStopping`."""
         return EventReader(self, peer, (client_id, instrument), after_sequence)
 
-    def past(self, key: Filter, after_sequence: int) -> Past:
+    def catch_up(self, key: Filter, after_sequence: int) -> CatchUp:
         """Read what the journal holds for a filter."""
 
         def wanted(client_id: str, instrument: str) -> Sequence[Filter]:
@@ -98,7 +98,7 @@ class EventStreams:
         def encode(first: int, time_ns: int, events: list[list[Event]]) -> list[Piece]:
             return encoded(self.wire, wanted, first, time_ns, events).get(key, [])
 
-        return Past(self._log, self._pool, encode, after_sequence)
+        return CatchUp(self._log, self._pool, encode, after_sequence)
 
     def _wanted(self, client_id: str, instrument: str) -> Sequence[Filter]:
         groups = self.groups
@@ -173,26 +173,26 @@ class EventReader(QueueReader):
         """Read from the journal, up to where the group takes over."""
         readers = self._readers
         clock = asyncio.get_running_loop().time
-        past = self._streams.past(self._key, self.sequence_sent)
+        missed = self._streams.catch_up(self._key, self.sequence_sent)
         quiet_s = readers.limits.heartbeat_ms / 1000
         told_s = clock()
         up_to = readers.sequence
-        while past.sequence < up_to or not self.joined:
+        while missed.sequence < up_to or not self.joined:
             if readers.stopping:
                 raise ServerStopping(self.sequence_sent)
             if not self.joined:
                 up_to = readers.sequence
-                if up_to - past.sequence <= NEAR_SEQUENCES:
+                if up_to - missed.sequence <= NEAR_SEQUENCES:
                     self._join()
-            if past.sequence < up_to:
-                pieces = await past.chunk(up_to)
+            if missed.sequence < up_to:
+                pieces = await missed.chunk(up_to)
                 for batch in batched(pieces):
                     whole = batch[-1] is pieces[-1]
-                    yield batch, past.sequence if whole else batch[-1].sequence
+                    yield batch, missed.sequence if whole else batch[-1].sequence
                 if pieces:
                     told_s = clock()
-                elif clock() - told_s > quiet_s or past.sequence == up_to:
-                    yield [], past.sequence
+                elif clock() - told_s > quiet_s or missed.sequence == up_to:
+                    yield [], missed.sequence
                     told_s = clock()
 
 

@@ -40,7 +40,7 @@ Encode = Callable[[int, int, list[list[Event]]], list[Piece]]
 """(first sequence, time, events of each command) to what a filter lets through."""
 
 
-class Past:
+class CatchUp:
     """Reads what came after a sequence, for one filter."""
 
     def __init__(

@@ -63,7 +63,7 @@ from server.sequencer.errors import NotServing, NotTaken, Overloaded
 from server.sequencer.sequencer import Sequencer
 from server.sequencer.ticket import Applied, OpenRecord, Outcome, Ticket
 
-Context = ServicerContext[TradingSessionRequest, bytes]
+SessionContext = ServicerContext[TradingSessionRequest, bytes]
 
 ANSWER_BYTES_MAX: Final = 8 << 20
 """The bound of 8 MiB of answers that are not written, and the one that passes it: 30 to messages of
@@ -109,7 +109,7 @@ class TradingSessions:
         self._ending: set[asyncio.Task[None]] = set()
         self._stopped = False
 
-    async def serve(self, context: Context) -> None:
+    async def serve(self, context: SessionContext) -> None:
         """Handle one `TradingSession` call."""
         if self._stopped:
             await refuse(context, STOPPING)
@@ -161,7 +161,11 @@ class _Session:
     """Serves one stream."""
 
     def __init__(
-        self, sequencer: Sequencer, context: Context, messages_max: int, budgets: SessionBudgets
+        self,
+        sequencer: Sequencer,
+        context: SessionContext,
+        messages_max: int,
+        budgets: SessionBudgets,
     ) -> None:
         self.session_id = 0
         self._budgets = budgets

@@ -118,7 +118,7 @@ async def test_who_goes_is_woken_no_more(tmp_path: Path) -> None:
 async def test_what_is_read_of_the_past_at_once_is_about_a_message(tmp_path: Path) -> None:
     async with running(tmp_path) as market:
         await flood(market, 10 * CHUNK_BYTES)
-        past = market.feed.orders.past(("", ""), 0)
+        past = market.feed.orders.catch_up(("", ""), 0)
         pieces = await past.chunk(market.sequencer.durable_sequence)
         assert CHUNK_BYTES <= sum(len(each.data) for each in pieces) <= 2 * CHUNK_BYTES
 
