@@ -29,15 +29,10 @@ from exchange.v1 import order_service_pb2 as orders_pb2
 from tests.clients.fake_exchange import FakeExchange
 from tests.clients.faults import hang
 from tests.clients.test_session import answer_none
-from tests.running import Starter, free_port, until
+from tests.running import free_port, until
 
 BUY = PlaceOrder("alice", "BTC-USD", "buy", 1, price=2)
 CLOSED = "this client has been closed"
-
-
-@pytest.fixture(scope="module")
-def address(module_starter: Starter) -> str:
-    return module_starter.server()[1]
 
 
 @pytest.mark.asyncio

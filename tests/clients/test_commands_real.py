@@ -10,13 +10,7 @@ import pytest
 from clients import commands
 from exchange.v1.admin_service_pb2 import ReportFollowerRequest, StreamJournalRequest
 from exchange.v1.admin_service_pb2_grpc import AdminServiceStub
-from tests.running import Starter, until
-
-
-@pytest.fixture(scope="module")
-def address(module_starter: Starter) -> str:
-    _, address = module_starter.server()
-    return address
+from tests.running import until
 
 
 @pytest.fixture

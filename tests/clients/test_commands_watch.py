@@ -281,12 +281,6 @@ def test_view_holds_what_the_exchange_holds(starter: Starter) -> None:
     assert interrupted == restored == set(Stream)
 
 
-@pytest.fixture(scope="module")
-def address(module_starter: Starter) -> str:
-    _, address = module_starter.server()
-    return address
-
-
 def watch(starter: Starter, address: str, *options: str) -> Running:
     return starter.run("watch", BTC, "--client", "alice", "--address", address, *options)
 

@@ -32,17 +32,12 @@ from clients.retries import Retries
 from clients.types import Book, Level, Side, Trade, TradesMessage
 from tests.clients.cut_line import cut_line
 from tests.clients.test_following import trade, trades
+from tests.on_loop import until
 from tests.running import Starter, free_port
 
 BTC = "BTC-USD"
 PRICE = Decimal(70_000)
 PATIENT = Retries(overall_s=60.0, delay_max_s=0.2)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what several tasks bring about
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

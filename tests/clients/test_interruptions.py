@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +18,7 @@ from clients.requests import CancelOrder, CancelOrders, Command, PlaceOrder, Rep
 from clients.retries import Retries
 from clients.types import Book, OrderEvent, OrderEventsMessage, TradesMessage
 from tests.clients.cut_line import cut_line
+from tests.on_loop import until
 from tests.running import Everything, Starter, free_port
 
 pytestmark = pytest.mark.asyncio
@@ -125,12 +126,6 @@ async def reading(exchange: ExchangeClient) -> AsyncIterator[Reading]:
             task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(each, asyncio.CancelledError) for each in ended), ended
-
-
-async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what several tasks bring about
-            await asyncio.sleep(0.005)
 
 
 async def everything(exchange: ExchangeClient) -> tuple[list[Name], list[Name]]:

@@ -22,12 +22,6 @@ pytestmark = pytest.mark.asyncio
 BTC = "BTC-USD"
 
 
-@pytest.fixture(scope="module")
-def address(module_starter: Starter) -> str:
-    _, address = module_starter.server()
-    return address
-
-
 @pytest_asyncio.fixture
 async def exchange(address: str) -> AsyncIterator[ExchangeClient]:
     async with ExchangeClient(address) as client:

@@ -20,12 +20,6 @@ BTC = "BTC-USD"
 ONLY_ASYNC = {"exchange"}  # raw messages of a session
 
 
-@pytest.fixture(scope="module")
-def address(module_starter: Starter) -> str:
-    _, address = module_starter.server()
-    return address
-
-
 @pytest.fixture
 def exchange(address: str) -> Iterator[SyncExchangeClient]:
     with SyncExchangeClient(address) as exchange:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -213,16 +213,6 @@ async def seconds(awaitable: Any, limit: float = 20.0) -> Any:
     """Wait, but not for ever."""
     async with asyncio.timeout(limit):
         return await awaitable
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what other tasks of the loop bring about."""
-
-    async def turn() -> None:
-        while not condition():  # noqa: ASYNC110 - a condition on the state of real parts
-            await asyncio.sleep(0.001)
-
-    await seconds(turn())
 
 
 def depth_of(market: Market, name: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:

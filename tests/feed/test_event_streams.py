@@ -23,8 +23,9 @@ from server.core.types import BUY, IOC, LIMIT, SELL, SelfTradePrevention
 from server.feed import resume
 from server.feed.event_streams import NEAR_SEQUENCES, PIECE_BYTES
 from server.feed.fan_out import ServerStopping
-from tests.feed.market import BTC, ETH, Crowd, Failure, running, seconds, until
+from tests.feed.market import BTC, ETH, Crowd, Failure, running, seconds
 from tests.feed.truth import Collector, info_of, order_events_of, trades_of
+from tests.on_loop import until
 
 pytestmark = pytest.mark.asyncio
 

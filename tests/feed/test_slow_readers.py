@@ -12,8 +12,9 @@ from exchange.v1.order_service_pb2 import StreamOrderEventsRequest
 from server.core.commands import PlaceOrder
 from server.core.types import BUY, IOC, LIMIT, SELL
 from server.feed.resume import CHUNK_BYTES
-from tests.feed.market import BTC, Market, running, seconds, until
+from tests.feed.market import BTC, Market, running, seconds
 from tests.feed.truth import Collector, info_of, order_events_of
+from tests.on_loop import until
 
 pytestmark = pytest.mark.asyncio
 

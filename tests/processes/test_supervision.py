@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from server.exits import Exit
 from server.supervisor import child_process, supervision
 from server.supervisor.child_process import ChildProcess
 from server.supervisor.supervision import RESTARTS_MAX, GaveUp, Supervised, Supervisor
+from tests.on_loop import until
 
 SERVES = """
 import signal, sys
@@ -84,13 +84,6 @@ async def start() -> AsyncIterator[Callable[..., Exchange]]:
     yield start
     for exchange in started:
         await exchange.supervisor.stop()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        await asyncio.sleep(0.01)
 
 
 def others(exchange: Exchange) -> list[int]:

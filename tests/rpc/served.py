@@ -1,8 +1,7 @@
 """An exchange that serves gRPC inside the test, and what a test asks of it."""
 
-import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from server.app import Exchange
 from server.journal.positions import read_positions
 from server.journal.recovery import Recovered, recover
 from server.settings import GrpcLimits, Settings
+from tests.on_loop import until as until
 
 if TYPE_CHECKING:
     from exchange.v1.account_service_pb2_grpc import AccountServiceAsyncStub
@@ -102,12 +102,6 @@ class HeldJournal:
             self.entered.set()
             self._let_go.wait()
         self._sync()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until the condition holds; the test's own timeout is the bound."""
-    while not condition():  # noqa: ASYNC110 - it is for other threads and tasks to make it true
-        await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from server.core.commands import Command, PlaceOrder, SetInstrument
@@ -77,12 +76,6 @@ class Desk:
 
 def place(client: str = "A", price: int = 100, **fields: Any) -> PlaceOrder:
     return PlaceOrder(client, "BTC-USD", 1, 1, 10, price, **fields)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until the condition holds; the test's own timeout is the bound."""
-    while not condition():  # noqa: ASYNC110 - the condition is the journal thread's, not the loop's
-        await asyncio.sleep(0.001)
 
 
 async def gathered() -> None:

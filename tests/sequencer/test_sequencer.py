@@ -19,7 +19,8 @@ from server.sequencer.sequencer import GATHER_TURNS
 from server.sequencer.stand_in import StandIn
 from server.sequencer.ticket import Applied
 from server.settings import SequencerLimits
-from tests.sequencer.desk import Desk, gathered, place, still_waiting, until
+from tests.on_loop import until
+from tests.sequencer.desk import Desk, gathered, place, still_waiting
 
 pytestmark = pytest.mark.asyncio
 
