@@ -10,9 +10,9 @@ import { get } from "./api.js";
 import { Book } from "./book.js";
 import { followLines } from "./lines.js";
 import { Stream } from "./stream.js";
+import { Tickers } from "./tickers.js";
 
 const TRADES_FIRST = 100;
-const TICKER_MS = 2_000;
 const AGAIN_MS = 1_000;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -24,6 +24,7 @@ export class Feed {
     this.instruments = [];
     this.instrument = null;
     this.repairs = 0;
+    this.tickers = new Tickers(handlers.onTicker, (frame) => this.stream.ask(frame));
     this.stream = new Stream({
       onOpen: () => this.opened(),
       onFrame: (frame) => this.take(frame),
@@ -34,7 +35,11 @@ export class Feed {
   /** Which tickers to follow. */
   list(instruments) {
     this.instruments = instruments;
-    if (this.open) this.subscribe(["ticker"], { instruments });
+    this.followTickers();
+  }
+
+  followTickers() {
+    this.tickers.follow([...new Set([this.instrument ?? this.instruments[0], ...this.instruments])]);
   }
 
   /** Show another market. */
@@ -45,6 +50,7 @@ export class Feed {
     this.known = null;
     this.loading = null;
     this.handlers.onBook(this.book);
+    this.followTickers();
     this.reader?.abort();
     if (this.open) this.subscribeMarket();
     else this.loadTrades().then(() => this.overHttp && this.instrument === instrument && this.readLines());
@@ -78,17 +84,17 @@ export class Feed {
     this.overHttp = false;
     this.reader?.abort();
     this.handlers.onState(true);
-    if (this.instruments.length) this.subscribe(["ticker"], { instruments: this.instruments });
+    this.tickers.opened();
     if (this.instrument) this.subscribeMarket();
   }
 
   lost(everOpen) {
     this.open = false;
+    this.tickers.lost();
     this.handlers.onState(false);
     if (!everOpen && !this.overHttp) {
       this.overHttp = true;
       this.readLines();
-      this.pollTickers();
     }
   }
 
@@ -109,9 +115,14 @@ export class Feed {
   }
 
   take(frame) {
-    if (frame.type === "error") this.again ??= setTimeout(() => this.subscribeAgain(), AGAIN_MS);
+    // What is asked for with an id is answered elsewhere: this was a subscription.
     const [kind, instrument] = (frame.channel ?? "").split(":");
-    if (kind === "ticker") this.handlers.onTicker(frame.data);
+    if (kind === "ticker") {
+      if (frame.type === "error") this.tickers.ended([instrument]);
+      else this.handlers.onTicker(frame.data);
+      return;
+    }
+    if (frame.type === "error") this.again ??= setTimeout(() => this.subscribeAgain(), AGAIN_MS);
     if (instrument !== this.instrument) return;
     if (frame.type === "depth") {
       this.takeDepth({ ...frame.data, sequence: frame.sequence, previousSequence: frame.previous_sequence });
@@ -126,7 +137,7 @@ export class Feed {
 
   subscribeAgain() {
     this.again = undefined;
-    if (this.open) this.opened();
+    if (this.open && this.instrument) this.subscribeMarket();
   }
 
   /** Whether the message fitted; over the WebSocket one that did not asks for a snapshot. */
@@ -186,14 +197,5 @@ export class Feed {
       },
       onEnd,
     });
-  }
-
-  async pollTickers() {
-    while (this.overHttp) {
-      for (const instrument of this.instruments) {
-        await get("/market/ticker", { instrument }).then(this.handlers.onTicker, () => {});
-      }
-      await pause(TICKER_MS);
-    }
   }
 }

@@ -25,6 +25,9 @@ export class InstrumentList {
 
   choose(instrument) {
     for (const [name, { button }] of this.entries) button.setAttribute("aria-current", String(name === instrument));
+    const box = byId("instruments");
+    const { offsetTop: top, offsetHeight: height } = this.entries.get(instrument).line;
+    if (top < box.scrollTop || top + height > box.scrollTop + box.clientHeight) box.scrollTop = top;
   }
 
   take(ticker) {

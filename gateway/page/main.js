@@ -58,7 +58,6 @@ setInterval(() => document.hidden || readTerms().catch(() => {}), TERMS_MS);
 async function start() {
   await readTerms();
   own.soon();
-  for (const instrument of terms.keys()) get("/market/ticker", { instrument }).then((it) => list.take(it), () => {});
 }
 
 /** What can be traded, and within which numbers: an operator may change either at any time. */

@@ -12,11 +12,10 @@ from playwright.sync_api import Page, Route, WebSocketRoute, expect
 from clients.requests import SetInstrument
 from clients.sync import SyncExchangeClient
 from gateway.static_files import PAGE, files
-from tests.page.conftest import WAIT_MS, Opener, place
+from tests.page.conftest import PHONE, WAIT_MS, Opener, place
 
 expect.set_options(timeout=WAIT_MS)
 HTML = {"accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
-PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 
 
 def test_who_accepts_html_gets_the_page(http: httpx.Client) -> None:
