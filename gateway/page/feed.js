@@ -3,12 +3,13 @@
 // The WebSocket is used where it can be opened, else the streams over HTTP; both give messages of
 // one form. Gaps are seen by the sequences. A book that lost a delta is asked for anew, from a
 // snapshot. Trades are taken up again at the last sequence that was seen, inclusive: those of that
-// command that come twice are known by their ids. Sequences are compared as numbers: exact up to 2^53. What the exchange
-// can't give at this moment, or refuses, is asked for again until it comes.
+// command that come twice are known by their ids. An exchange that can't have given that sequence began
+// with other data, and nothing known of the one before holds. Sequences are compared as numbers: exact
+// up to 2^53. What the exchange can't give at this moment, or refuses, is asked for again until it comes.
 
 import { get } from "./api.js";
 import { Book } from "./book.js";
-import { followLines } from "./lines.js";
+import { followOverHttp } from "./http_feed.js";
 import { Stream } from "./stream.js";
 import { Tickers } from "./tickers.js";
 
@@ -17,7 +18,8 @@ const AGAIN_MS = 1_000;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Feed {
-  /** Handlers: `onBook(book)`, `onTrades(trades, reset)`, `onTicker(ticker)`, `onState(live)`. */
+  /** Handlers: `onBook(book)`, `onTrades(trades, reset)`, `onTicker(ticker)`, `onState(live)`, and
+   * `onOther()`: the exchange holds other data than before. */
   constructor(handlers) {
     this.handlers = handlers;
     this.book = new Book();
@@ -122,7 +124,10 @@ export class Feed {
       else this.handlers.onTicker(frame.data);
       return;
     }
-    if (frame.type === "error") this.again ??= setTimeout(() => this.subscribeAgain(), AGAIN_MS);
+    if (frame.type === "error") {
+      if (frame.details.some(({ metadata }) => metadata.field === "from_sequence")) this.forget();
+      this.again ??= setTimeout(() => this.subscribeAgain(), AGAIN_MS);
+    }
     if (instrument !== this.instrument) return;
     if (frame.type === "depth") {
       this.takeDepth({ ...frame.data, sequence: frame.sequence, previousSequence: frame.previous_sequence });
@@ -133,6 +138,12 @@ export class Feed {
     } else if (frame.type === "resumed" && kind === "trades") {
       this.tradesSequence = Math.max(this.tradesSequence, Number(frame.sequence));
     }
+  }
+
+  /** The sequence that was seen is none of this exchange's. */
+  forget() {
+    this.known = null;
+    this.handlers.onOther();
   }
 
   subscribeAgain() {
@@ -176,26 +187,7 @@ export class Feed {
   readLines() {
     if (!this.instrument) return;
     this.reader?.abort();
-    const reader = new AbortController();
-    this.reader = reader;
-    const instrument = encodeURIComponent(this.instrument);
-    const live = () => this.handlers.onState(true);
-    const onEnd = () => this.handlers.onState(false);
-    followLines(() => `/market/orderbook/stream?instrument=${instrument}`, reader.signal, {
-      onLine: (line) => {
-        live();
-        return this.takeDepth({ ...line, previousSequence: line.previous_sequence });
-      },
-      onEnd,
-    });
-    const from = () => (this.known ? `&from_sequence=${this.tradesSequence}` : "");
-    followLines(() => `/market/trades/stream?instrument=${instrument}${from()}`, reader.signal, {
-      onLine: (line) => {
-        if (line.restarted) this.loadTrades();
-        // The first line of a resumed stream begins one before where it was asked to.
-        this.takeTrades(line.trades, line, () => this.loadTrades());
-      },
-      onEnd,
-    });
+    this.reader = new AbortController();
+    followOverHttp(this, this.reader.signal);
   }
 }

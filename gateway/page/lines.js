@@ -2,17 +2,19 @@
 
 const DELAY_MS = 1_000;
 
-/** Read lines of JSON from `path()` until the signal; open it again whenever it ends. */
+/** Read lines of JSON from `path()` until the signal; open it again whenever it ends: `onEnd(status)`. */
 export async function followLines(path, signal, { onLine, onEnd }) {
   while (!signal.aborted) {
+    let status;
     try {
       const reply = await fetch(path(), { signal });
+      status = reply.status;
       if (reply.ok) await readLines(reply.body, onLine);
     } catch {
       // Lost: what to do is the same as after an end.
     }
     if (signal.aborted) return;
-    onEnd();
+    onEnd(status);
     await new Promise((resolve) => setTimeout(resolve, DELAY_MS));
   }
 }

@@ -48,6 +48,7 @@ const feed = new Feed({
   },
   onTicker: (ticker) => list.take(ticker),
   onState: (live) => connection.stream(live),
+  onOther: () => own.follow(ticket.client),
 });
 const connection = new Connection(start, () => (shown ? get("/market/bbo", { instrument: shown }) : get("/instruments")));
 own.follow(ticket.client);

@@ -23,6 +23,12 @@ WAIT_MS: Final = 30_000
 """For anything to appear, on a machine that is busy with other things."""
 
 PHONE: Final = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+WITHOUT_WEBSOCKET: Final = (
+    "window.WebSocket = class { constructor() { setTimeout(() => this.onclose()); } };"
+    "WebSocket.OPEN = 1;"
+)
+"""For a browser, or a way to the exchange, that has none."""
+
 Opener = Callable[..., Page]
 
 
@@ -121,3 +127,12 @@ def place(http: httpx.Client, client: str, **order: object) -> str:
     content = {"client_id": client, "instrument": "BTC-USD", "type": "limit"} | order
     reply = http.post("/orders", json=content).raise_for_status()
     return str(reply.json()["order"]["order_id"])
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait for a condition in the page, whose policy lets no browser evaluate text by itself."""
+    for _ in range(WAIT_MS // 20):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError(f"it did not come true: {expression}")

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Route, WebSocketRoute, expect
 from clients.requests import SetInstrument
 from clients.sync import SyncExchangeClient
 from gateway.static_files import PAGE, files
-from tests.page.conftest import PHONE, WAIT_MS, Opener, place
+from tests.page.conftest import PHONE, WAIT_MS, WITHOUT_WEBSOCKET, Opener, place
 
 expect.set_options(timeout=WAIT_MS)
 HTML = {"accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
@@ -318,10 +318,7 @@ def test_market_chosen_while_nothing_answers_is_shown_once_something_does(
 def test_without_websocket_the_market_comes_over_http(http: httpx.Client, opened: Opener) -> None:
     page = opened(
         "/#SOL-USD",
-        prepare=lambda page: page.add_init_script(
-            "window.WebSocket = class { constructor() { setTimeout(() => this.onclose()); } };"
-            "WebSocket.OPEN = 1;"
-        ),
+        prepare=lambda page: page.add_init_script(WITHOUT_WEBSOCKET),
     )
     expect(page.locator("#connection-state")).to_have_text("live")
     for side in ("sell", "buy"):
