@@ -26,6 +26,13 @@ export class Ticket {
       event.preventDefault();
       this.place();
     });
+    // A key held down, or the second click of a double one, is not meant for another order.
+    this.form.addEventListener("keydown", (event) => {
+      if (event.repeat && event.key === "Enter") event.preventDefault();
+    });
+    this.form.querySelector("[type=submit]").addEventListener("click", (event) => {
+      if (event.detail > 1) event.preventDefault();
+    });
     this.changed();
   }
 

@@ -1,0 +1,36 @@
+"""The order ticket: what it sends, how often, and what it says."""
+
+from playwright.sync_api import Page, expect
+
+from tests.page.conftest import WAIT_MS, Opener
+
+expect.set_options(timeout=WAIT_MS)
+SUBMIT = "#ticket [type=submit]"
+
+
+def fill(page: Page, quantity: str, price: str) -> None:
+    expect(page.locator("#connection-state")).to_have_text("live")
+    page.get_by_label("Quantity", exact=True).fill(quantity)
+    page.get_by_label("Price", exact=True).fill(price)
+
+
+def test_key_held_down_or_double_click_places_one_order(opened: Opener) -> None:
+    page = opened("/#BTC-USD", client="una")
+    sent: list[str] = []
+    page.on("request", lambda it: sent.append(it.url) if it.method == "POST" else None)
+    fill(page, "1", "1")
+    rows = page.locator("#open-orders tr")
+    for where in (page.get_by_label("Price", exact=True), page.locator(SUBMIT)):
+        before = rows.count()
+        where.focus()
+        page.keyboard.down("Enter")
+        expect(rows).to_have_count(before + 1)
+        page.keyboard.down("Enter")
+        page.keyboard.up("Enter")
+    page.locator(SUBMIT).click()
+    expect(rows).to_have_count(3)
+    page.mouse.down(click_count=2)
+    page.mouse.up(click_count=2)
+    page.locator(SUBMIT).click()
+    expect(rows).to_have_count(4)
+    assert len(sent) == 4
