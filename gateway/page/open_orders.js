@@ -150,13 +150,18 @@ class Row {
   }
 
   async remove() {
-    await this.table.attempt(this.cancel, () => remove(pathOf(this.order)));
+    const call = () => remove(pathOf(this.order));
+    // Once it is cancelled, until the row goes.
+    if (await this.table.attempt(this.cancel, call)) this.cancel.setAttribute("aria-disabled", "true");
   }
 }
 
 function action(word, orderId, act) {
   const button = element("button", { type: "button", "aria-label": `${word} ${orderId}` }, word);
-  button.addEventListener("click", () => button.hasAttribute("aria-disabled") || act());
+  button.addEventListener("click", (event) => {
+    // The second click of a double one is not meant for the row that came here after the first.
+    if (event.detail <= 1 && !button.hasAttribute("aria-disabled")) act();
+  });
   return button;
 }
 

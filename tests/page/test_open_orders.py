@@ -176,3 +176,31 @@ def test_focus_goes_on_when_its_row_goes(http: httpx.Client, opened: Opener) -> 
     cancel.press("Enter")
     expect(page.get_by_role("region", name="Open orders")).to_be_focused()
     expect(rows).to_have_count(0)
+
+
+def test_double_click_cancels_one_order(http: httpx.Client, opened: Opener) -> None:
+    """Whether its row is still there at the second click or has gone."""
+    other, order_id = (place(http, "vic", side="buy", price=1, quantity=1) for _ in range(2))
+    page = opened("/#BTC-USD", client="vic")
+    rows = page.locator("#open-orders tr")
+    expect(rows).to_have_count(2)
+    cancelled: list[str] = []
+    page.on("request", lambda it: cancelled.append(it.url) if it.method == "DELETE" else None)
+    page.route("**/orders?*", lambda route: route.abort())
+    cancel = page.get_by_role("button", name=f"Cancel {order_id}", exact=True)
+    cancel.click()
+    said = page.locator("#own-answer")
+    expect(said).to_contain_text("cancelled")
+    cancel.click(force=True)
+    expect(cancel).to_have_attribute("aria-disabled", "true")
+    expect(said).to_have_attribute("data-kind", "taken")
+    page.unroute("**/orders?*")
+    expect(rows).to_have_count(1)
+    next_one = page.get_by_role("button", name=f"Cancel {other}", exact=True)
+    next_one.hover()
+    page.mouse.down(click_count=2)
+    page.mouse.up(click_count=2)
+    assert len(cancelled) == 1
+    next_one.click()
+    expect(rows).to_have_count(0)
+    assert len(cancelled) == 2
