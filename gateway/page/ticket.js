@@ -1,5 +1,6 @@
 // The order ticket. Numbers are sent as they were typed. Each order has a key, kept until its
-// outcome is known, so that sending it again after a lost answer places nothing twice.
+// outcome is known, so that sending it again after a lost answer places nothing twice, whatever was
+// sent in between.
 
 import { Refused, newKey, post } from "./api.js";
 import { byId, store, stored, tell } from "./dom.js";
@@ -7,12 +8,15 @@ import { shown } from "./numbers.js";
 import { fault } from "./order_checks.js";
 
 const CLIENT_KEY = "exchange.client_id";
+const UNANSWERED_MAX = 100;
 
 export class Ticket {
   constructor({ onPlaced, onClient }) {
     this.form = byId("ticket");
     this.answer = byId("ticket-answer");
     this.onPlaced = onPlaced;
+    // Keys by the order.
+    this.unanswered = new Map();
     this.fields = this.form.elements;
     this.fields.client_id.value = stored(CLIENT_KEY) ?? "trader-1";
     this.fields.client_id.addEventListener("change", () => {
@@ -105,18 +109,19 @@ export class Ticket {
     this.sending = true;
     tell(this.answer, "sending…");
     const content = JSON.stringify(order);
-    if (this.unanswered !== content) this.key = newKey();
-    this.unanswered = content;
+    const key = this.unanswered.get(content) ?? newKey();
+    this.unanswered.set(content, key);
+    if (this.unanswered.size > UNANSWERED_MAX) this.unanswered.delete(this.unanswered.keys().next().value);
     try {
-      const placed = await post("/orders", { ...order, idempotency_key: this.key });
-      this.unanswered = null;
+      const placed = await post("/orders", { ...order, idempotency_key: key });
+      this.unanswered.delete(content);
       tell(this.answer, sentenceOf(placed), placed.order.status === "rejected" ? "refused" : "taken");
       this.onPlaced(placed);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       const open = error.status === 0 || error.status >= 500;
-      if (!open) this.unanswered = null;
-      const again = open ? " Sending the same again places it at most once." : "";
+      if (!open) this.unanswered.delete(content);
+      const again = open ? ". Sending the same again places it at most once." : "";
       tell(this.answer, `${error.message}${again}`, "refused");
     } finally {
       this.sending = false;

@@ -1,6 +1,6 @@
 """The order ticket: what it sends, how often, and what it says."""
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.page.conftest import WAIT_MS, Opener
 
@@ -34,3 +34,28 @@ def test_key_held_down_or_double_click_places_one_order(opened: Opener) -> None:
     page.locator(SUBMIT).click()
     expect(rows).to_have_count(4)
     assert len(sent) == 4
+
+
+def test_order_without_an_answer_is_placed_once_whatever_is_sent_in_between(
+    opened: Opener,
+) -> None:
+    page = opened("/#BTC-USD", client="ulf")
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    answer, submit = page.locator("#ticket-answer"), page.locator(SUBMIT)
+    page.route("**/orders", lose)
+    fill(page, "1", "1")
+    submit.click()
+    expect(answer).to_contain_text("try again. Sending the same again places it at most once.")
+    page.unroute("**/orders")
+    for price in ("2", "1"):
+        page.get_by_label("Price", exact=True).fill(price)
+        submit.click()
+        expect(answer).to_have_attribute("data-kind", "taken")
+    expect(page.locator("#open-orders tr")).to_have_count(2)
+    # Its outcome is known: the same again is another one.
+    submit.click()
+    expect(page.locator("#open-orders tr")).to_have_count(3)
