@@ -25,6 +25,8 @@ export class Own {
     this.client = client;
     this.fills.follow(client);
     this.ids = new Set();
+    this.onOpen([]);
+    this.openOrders.show([]);
     showPositions([]);
     this.refresh();
   }

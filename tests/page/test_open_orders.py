@@ -204,3 +204,23 @@ def test_double_click_cancels_one_order(http: httpx.Client, opened: Opener) -> N
     next_one.click()
     expect(rows).to_have_count(0)
     assert len(cancelled) == 2
+
+
+def test_orders_of_another_client_go_though_those_of_the_new_one_are_not_to_be_had(
+    http: httpx.Client, opened: Opener
+) -> None:
+    for name, price in (("yan", 2), ("zed", 3)):
+        place(http, name, side="buy", price=price, quantity=1)
+    page = opened("/#BTC-USD", client="yan")
+    client, rows = page.get_by_label("Client"), page.locator("#open-orders tr")
+    expect(rows).to_have_count(1)
+    client.fill("")
+    client.press("Tab")
+    expect(rows).to_have_count(0)
+    client.fill("yan")
+    client.press("Tab")
+    expect(rows).to_have_count(1)
+    page.route("**/orders?*", lambda route: route.abort())
+    client.fill("zed")
+    client.press("Tab")
+    expect(rows).to_have_count(0)
