@@ -24,6 +24,7 @@ const own = new Own({
     const here = orders.filter((order) => order.instrument === shown);
     bookView.mark(new Set(here.map((order) => order.price)));
   },
+  ask: (frame) => feed.stream.ask(frame),
   termsOf: (instrument) => terms.get(instrument),
 });
 const ticket = new Ticket({

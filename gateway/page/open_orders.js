@@ -1,8 +1,8 @@
 // One's own open orders: each can be changed, in its row, or cancelled.
 //
-// Rows that stay are
-// kept, so that the focus of a keyboard stays where it was, and what is being typed too. From a row that
-// goes it moves to the next one.
+// No browser sends `.` or `..` as a part of a path: an order of that id is changed and cancelled over the
+// WebSocket, others over HTTP. Rows that stay are kept, so that the focus of a keyboard stays where it
+// was, and what is being typed too. From a row that goes it moves to the next one.
 
 import { Refused, newKey, post, remove } from "./api.js";
 import { arrange, byId, element, tell } from "./dom.js";
@@ -10,8 +10,10 @@ import { shown } from "./numbers.js";
 import { judge } from "./order_checks.js";
 
 export class OpenOrders {
-  /** `termsOf(instrument)` gives its limits; `onChange()` is called after each attempt. */
-  constructor({ termsOf, onChange }) {
+  /** `ask(frame)` sends over the WebSocket; `termsOf(instrument)` gives its limits; `onChange()` is called
+   * after each attempt. */
+  constructor({ ask, termsOf, onChange }) {
+    this.ask = ask;
     this.termsOf = termsOf;
     this.onChange = onChange;
     this.body = byId("open-orders");
@@ -143,16 +145,19 @@ class Row {
     if (this.unanswered !== content) this.key = newKey();
     this.unanswered = content;
     const body = { client_id: order.client_id, idempotency_key: this.key, ...changed };
-    if (await table.attempt(this.save, () => post(`${pathOf(order)}/replace`, body))) {
+    const call = () => (hasPath(order)
+      ? post(`${pathOf(order)}/replace`, body) : table.ask({ type: "replace", order_id: order.order_id, ...body }));
+    if (await table.attempt(this.save, call)) {
       this.unanswered = null;
       this.leave(this.change);
     }
   }
 
   async remove() {
-    const call = () => remove(pathOf(this.order));
+    const { order, table } = this;
+    const call = () => (hasPath(order) ? remove(pathOf(order)) : table.ask({ type: "cancel", order_id: order.order_id }));
     // Once it is cancelled, until the row goes.
-    if (await this.table.attempt(this.cancel, call)) this.cancel.setAttribute("aria-disabled", "true");
+    if (await table.attempt(this.cancel, call)) this.cancel.setAttribute("aria-disabled", "true");
   }
 }
 
@@ -165,6 +170,7 @@ function action(word, orderId, act) {
   return button;
 }
 
+const hasPath = (order) => order.order_id !== "." && order.order_id !== "..";
 const pathOf = (order) => `/orders/${encodeURIComponent(order.order_id)}`;
 
 function sentenceOf({ order, trades }) {

@@ -12,11 +12,11 @@ const SOON_MS = 100;
 const ORDERS_MAX = 1_000;
 
 export class Own {
-  /** `onOpen(orders)` is told which orders rest; the other is what `OpenOrders` needs. */
-  constructor({ onOpen, termsOf }) {
+  /** `onOpen(orders)` is told which orders rest; the others are what `OpenOrders` needs. */
+  constructor({ onOpen, ask, termsOf }) {
     this.onOpen = onOpen;
     this.ids = new Set();
-    this.openOrders = new OpenOrders({ termsOf, onChange: () => this.soon() });
+    this.openOrders = new OpenOrders({ ask, termsOf, onChange: () => this.soon() });
     this.fills = new Fills();
     setInterval(() => this.refresh(), REFRESH_MS);
   }

@@ -224,3 +224,20 @@ def test_orders_of_another_client_go_though_those_of_the_new_one_are_not_to_be_h
     client.fill("zed")
     client.press("Tab")
     expect(rows).to_have_count(0)
+
+
+def test_order_whose_id_no_path_holds_is_changed_and_cancelled(
+    http: httpx.Client, opened: Opener
+) -> None:
+    for order_id in (".", ".."):
+        place(http, "wim", order_id=order_id, side="buy", price=1, quantity=1)
+    page = opened("/#BTC-USD", client="wim")
+    rows = page.locator("#open-orders tr")
+    page.get_by_role("button", name="Change ..", exact=True).click()
+    page.get_by_label("New price of ..").fill("2")
+    page.get_by_role("button", name="Save ..", exact=True).click()
+    expect(page.locator("#own-answer")).to_have_text("..: changed to 1 at 2, open")
+    for order_id in ("..", "."):
+        page.get_by_role("button", name=f"Cancel {order_id}", exact=True).click()
+        expect(page.locator("#own-answer")).to_have_text(f"{order_id}: cancelled")
+    expect(rows).to_have_count(0)
