@@ -27,6 +27,7 @@ export class Own {
     this.ids = new Set();
     this.onOpen([]);
     this.openOrders.show([]);
+    byId("more-open-orders").hidden = true;
     showPositions([]);
     this.refresh();
   }
@@ -54,12 +55,13 @@ export class Own {
     this.refreshing = true;
     try {
       const which = { client_id: client, page_size: ORDERS_MAX };
-      const [recent, { orders }] = await Promise.all([
+      const [recent, { orders, next_page_token: more }] = await Promise.all([
         get("/orders", which),
         get("/orders", { ...which, status: "working" }),
       ]);
       if (client !== this.client) return;
       this.ids = new Set([...recent.orders, ...orders].map((order) => order.order_id));
+      byId("more-open-orders").hidden = !more;
       this.onOpen(orders);
       this.openOrders.show(orders);
       // After the orders, which are shown also of a client whose id no path can hold: `..`.

@@ -1,9 +1,10 @@
 """One's own open orders on the page: shown, changed and cancelled in their rows."""
 
+import re
 from decimal import Decimal
 
 import httpx
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from clients.requests import PlaceOrder, ReplaceOrder
 from clients.sync import SyncExchangeClient
@@ -241,3 +242,22 @@ def test_order_whose_id_no_path_holds_is_changed_and_cancelled(
         page.get_by_role("button", name=f"Cancel {order_id}", exact=True).click()
         expect(page.locator("#own-answer")).to_have_text(f"{order_id}: cancelled")
     expect(rows).to_have_count(0)
+
+
+def test_only_the_newest_of_many_open_orders_are_shown(http: httpx.Client, opened: Opener) -> None:
+    """Two instead of a thousand."""
+
+    def smaller(route: Route) -> None:
+        route.continue_(url=route.request.url.replace("page_size=1000", "page_size=2"))
+
+    for name, count in (("few", 2), ("lot", 3)):
+        for _ in range(count):
+            place(http, name, side="buy", price=1, quantity=1)
+    page = opened("/#BTC-USD", "few", lambda page: page.route(re.compile("page_size"), smaller))
+    note = page.get_by_text("The newest 1,000 are shown.")
+    expect(page.locator("#open-orders tr")).to_have_count(2)
+    expect(note).to_be_hidden()
+    page.get_by_label("Client").fill("lot")
+    page.get_by_label("Client").press("Tab")
+    expect(note).to_be_visible()
+    expect(page.locator("#open-orders tr")).to_have_count(2)
