@@ -90,22 +90,34 @@ export class Candles {
     this.candles = found.candles;
     this.sequence = found.sequence;
     this.takeAll(waiting);
-    const prices = this.candles.flatMap((candle) => [candle.high, candle.low]);
-    const decimals = Math.min(8, prices.reduce((most, price) => Math.max(most, decimalsOf(price)), 0));
-    this.series.applyOptions({ priceFormat: { type: "price", precision: decimals, minMove: 10 ** -decimals } });
+    this.decimals = -1;
+    this.fitDecimals(this.candles.flatMap((candle) => [candle.high, candle.low]));
     this.series.setData(this.candles);
     this.chart.timeScale().fitContent();
     this.tell();
+  }
+
+  /** As many as the finest of these prices and of those before have. */
+  fitDecimals(prices) {
+    const decimals = prices.reduce((most, price) => Math.max(most, decimalsOf(price)), Math.max(this.decimals, 0));
+    if (decimals === this.decimals) return;
+    this.decimals = decimals;
+    this.series.applyOptions({ priceFormat: { type: "price", precision: decimals, minMove: 10 ** -decimals } });
   }
 
   /** Oldest first. */
   take(trades) {
     if (this.waiting) {
       this.waiting.push(...trades);
-    } else if (this.candles && this.takeAll(trades)) {
-      this.series.update(this.candles.at(-1));
-      this.tell();
+      return;
     }
+    if (!this.candles) return;
+    const first = !this.candles.length;
+    if (!this.takeAll(trades)) return;
+    this.fitDecimals(trades.map((trade) => trade.price));
+    this.series.update(this.candles.at(-1));
+    if (first) this.chart.timeScale().fitContent();
+    this.tell();
   }
 
   takeAll(trades) {

@@ -1,0 +1,39 @@
+"""The chart of candles: which prices and times it shows."""
+
+import httpx
+from playwright.sync_api import Page, expect
+
+from clients.requests import SetInstrument
+from clients.sync import SyncExchangeClient
+from tests.page.conftest import WAIT_MS, Opener, place, until
+
+expect.set_options(timeout=WAIT_MS)
+DRAWN_TEXT = """window.drawn = [];
+const fill = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+  window.drawn.push(text);
+  fill.call(this, text, ...rest);
+};"""
+
+
+def watch_text(page: Page) -> None:
+    """Keep what is written on canvases."""
+    page.add_init_script(DRAWN_TEXT)
+
+
+def trade(http: httpx.Client, instrument: str, price: float) -> None:
+    for side in ("sell", "buy"):
+        place(http, f"chart-{side}", instrument=instrument, side=side, price=price, quantity=1)
+
+
+def test_first_price_of_an_instrument_is_shown_exactly(
+    client: SyncExchangeClient, http: httpx.Client, opened: Opener
+) -> None:
+    """Also one with more decimals than those before."""
+    client.set_instrument(SetInstrument("NEW-USD"))
+    page = opened("/#NEW-USD", prepare=watch_text)
+    expect(page.locator("#candle")).to_have_text("no trades yet")
+    for price in (0.25, 0.3125):
+        trade(http, "NEW-USD", price)
+        expect(page.locator("#candle")).to_contain_text(f"close {price}")
+        until(page, f"drawn.includes('{price}')")
