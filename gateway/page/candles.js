@@ -63,11 +63,12 @@ export class Candles {
   choose(minutes) {
     this.minutes = minutes;
     for (const [each, button] of this.buttons) button.setAttribute("aria-pressed", String(each === minutes));
-    this.show(this.instrument);
+    if (this.instrument) this.show(this.instrument);
   }
 
   /** Another market is to come. */
   clear() {
+    this.instrument = null;
     this.waiting = [];
     this.candles = null;
     this.series.setData([]);

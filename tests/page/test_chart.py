@@ -1,5 +1,7 @@
 """The chart of candles: which prices and times it shows."""
 
+import re
+
 import httpx
 from playwright.sync_api import Page, expect
 
@@ -37,3 +39,24 @@ def test_first_price_of_an_instrument_is_shown_exactly(
         trade(http, "NEW-USD", price)
         expect(page.locator("#candle")).to_contain_text(f"close {price}")
         until(page, f"drawn.includes('{price}')")
+
+
+def test_interval_chosen_while_a_market_is_to_come_shows_no_other_market(
+    http: httpx.Client, opened: Opener
+) -> None:
+    trade(http, "BTC-USD", 51)
+    trade(http, "ETH-USD", 52)
+    page = opened("/#BTC-USD")
+    candle = page.locator("#candle")
+    expect(candle).to_contain_text("close 51")
+    asked: list[str] = []
+    page.on("request", lambda it: asked.append(it.url) if "analytics" in it.url else None)
+    calls = re.compile("/market/trades")
+    page.route(calls, lambda route: route.abort())
+    page.get_by_role("button", name="ETH-USD").click()
+    with page.expect_request(calls):
+        page.get_by_role("button", name="5m", exact=True).click()
+    page.unroute(calls)
+    expect(candle).to_contain_text("close 52")
+    assert asked
+    assert [url for url in asked if "BTC-USD" in url] == []
