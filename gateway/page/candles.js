@@ -5,10 +5,11 @@
 
 import { get } from "./api.js";
 import { byId, element } from "./dom.js";
-import { decimalsOf, shown, timeOf } from "./numbers.js";
+import { dayAndTimeOf, decimalsOf, shown, timeOf } from "./numbers.js";
 import { CandlestickSeries, createChart } from "./vendor/lightweight-charts.js";
 
-const INTERVALS = [["1m", 1], ["5m", 5], ["15m", 15], ["1h", 60], ["4h", 240], ["1d", 1_440]];
+const DAY_MINUTES = 1_440;
+const INTERVALS = [["1m", 1], ["5m", 5], ["15m", 15], ["1h", 60], ["4h", 240], ["1d", DAY_MINUTES]];
 const CANDLES_MAX = 500;
 const LISTED_TRADES_MAX = 1_000;
 const AGAIN_MS = 1_000;
@@ -131,10 +132,16 @@ export class Candles {
     return fresh.length > 0;
   }
 
+  /** Of a candle: with its date where it is not of today, or lasts a day. */
+  beginning(time) {
+    if (this.minutes < DAY_MINUTES) return dayAndTimeOf(time);
+    return `${new Date(time).toISOString().slice(0, 10)} ${timeOf(time)}`;
+  }
+
   tell() {
     const candle = this.candles.at(-1);
     byId("candle").textContent = candle
-      ? `${timeOf(candle.time * 1_000)} open ${shown(candle.open)} high ${shown(candle.high)} low ${shown(candle.low)} close ${shown(candle.close)}`
+      ? `${this.beginning(candle.time * 1_000)} open ${shown(candle.open)} high ${shown(candle.high)} low ${shown(candle.low)} close ${shown(candle.close)}`
       : "no trades yet";
   }
 }

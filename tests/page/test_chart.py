@@ -1,6 +1,7 @@
 """The chart of candles: which prices and times it shows."""
 
 import re
+from datetime import datetime, timedelta
 
 import httpx
 from playwright.sync_api import Page, expect
@@ -60,3 +61,18 @@ def test_interval_chosen_while_a_market_is_to_come_shows_no_other_market(
     expect(candle).to_contain_text("close 52")
     assert asked
     assert [url for url in asked if "BTC-USD" in url] == []
+
+
+def test_candle_has_a_date_where_its_time_is_not_enough(http: httpx.Client, opened: Opener) -> None:
+    """For one that lasts a day, or begun on another."""
+    trade(http, "SOL-USD", 53)
+    listed = http.get("/market/trades", params={"instrument": "SOL-USD", "limit": 1}).json()
+    time = datetime.fromisoformat(listed["trades"][0]["timestamp"])
+    page = opened("/#SOL-USD", prepare=lambda page: page.clock.set_fixed_time(time))
+    candle = page.locator("#candle")
+    expect(candle).to_have_text(re.compile(r"^[0-9:]{8} open 53"))
+    page.get_by_role("button", name="1d").click()
+    expect(candle).to_have_text(re.compile(f"^{time.date()} 00:00:00 open 53"))
+    page.clock.set_fixed_time(time + timedelta(days=1))
+    page.get_by_role("button", name="1m", exact=True).click()
+    expect(candle).to_have_text(re.compile(f"^{time.date()} [0-9:]{{8}} open 53"))
