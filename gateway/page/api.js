@@ -11,19 +11,20 @@ export class Refused extends Error {
   }
 }
 
-async function call(method, path, body) {
+async function call(method, path, body, ms = CALL_MS_MAX) {
   let reply;
+  let text;
   try {
     reply = await fetch(path, {
       method,
       headers: { accept: "application/json", ...(body && { "content-type": "application/json" }) },
       body: body && JSON.stringify(body),
-      signal: AbortSignal.timeout(CALL_MS_MAX),
+      signal: AbortSignal.timeout(ms),
     });
+    text = await reply.text();
   } catch {
     throw new Refused("the exchange can't be reached at this moment; try again", 0);
   }
-  const text = await reply.text();
   if (reply.ok && !reply.headers.get("content-type")?.startsWith("application/json")) return text;
   let content;
   try {
@@ -37,7 +38,8 @@ async function call(method, path, body) {
 
 const query = (values) => new URLSearchParams(values).toString();
 
-export const get = (path, values = {}) => call("GET", Object.keys(values).length ? `${path}?${query(values)}` : path);
+export const get = (path, values = {}, ms = CALL_MS_MAX) =>
+  call("GET", Object.keys(values).length ? `${path}?${query(values)}` : path, undefined, ms);
 export const post = (path, body) => call("POST", path, body);
 export const remove = (path) => call("DELETE", path);
 

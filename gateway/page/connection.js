@@ -4,6 +4,7 @@
 import { byId } from "./dom.js";
 
 const PROBE_MS = 2_000;
+const ANSWER_MS_MAX = 3_000;
 
 export class Connection {
   /** `ask()` is timed; `onBack()` is called when it answers again, and live is what that has ended for. */
@@ -25,14 +26,20 @@ export class Connection {
     if (this.probing) return;
     this.probing = true;
     const begun = performance.now();
+    const late = setTimeout(() => {
+      this.answering = false;
+      this.show();
+    }, ANSWER_MS_MAX);
     try {
       await this.ask();
+      clearTimeout(late);
       this.delay = performance.now() - begun;
       if (!this.answering) await this.onBack();
       this.answering = true;
     } catch {
       this.answering = false;
     } finally {
+      clearTimeout(late);
       this.probing = false;
     }
     this.show();

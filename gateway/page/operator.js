@@ -3,16 +3,26 @@
 import { Refused, get } from "./api.js";
 import { byId, element, row, tell } from "./dom.js";
 import { shown } from "./numbers.js";
-import { parse, percentile, sum } from "./prometheus.js";
+import { Source, percentile, sum } from "./prometheus.js";
 
 const LOOK_MS = 2_000;
-const WINDOW_MS = 60_000;
+const ANSWER_MS_MAX = 2_000;
 const SHARES = [0.5, 0.9, 0.99];
 
 export class Operator {
   constructor(instrumentOf) {
-    this.instrumentOf = instrumentOf;
-    this.looks = [];
+    this.server = new Source();
+    this.bridge = new Source();
+    this.reading = new Set();
+    this.looks = [
+      { path: "/healthz", show: showHealth, lose: loseHealth, tables: ["parts"] },
+      {
+        path: "/metrics", show: (text) => this.take(this.server, text),
+        tables: ["order-figures", "latencies", "lags", "server-connections", "processes"],
+      },
+      { path: "/metrics/websocket", show: (text) => this.take(this.bridge, text), tables: ["websocket-connections"] },
+      { path: "/market/statistics", values: () => ({ instrument: instrumentOf() }), show: showStatistics, tables: ["statistics"] },
+    ];
   }
 
   start() {
@@ -25,29 +35,36 @@ export class Operator {
     this.timer = undefined;
   }
 
-  async look() {
-    const [health, metrics, bridge, statistics] = await Promise.allSettled([
-      get("/healthz"), get("/metrics"), get("/metrics/websocket"), get("/market/statistics", { instrument: this.instrumentOf() }),
-    ]);
-    showHealth(health);
-    const told = [metrics, bridge].filter(({ status }) => status === "fulfilled").map(({ value }) => value);
-    if (metrics.status === "fulfilled") this.showFigures(parse(told.join("\n")));
-    if (statistics.status === "fulfilled") showStatistics(statistics.value);
+  /** Each is shown as it comes, and none is asked for again meanwhile. */
+  look() {
+    for (const each of this.looks) if (!this.reading.has(each)) this.read(each);
   }
 
-  showFigures(figures) {
-    const now = { at: performance.now(), figures };
-    const newest = this.looks.at(-1);
-    // Counters begin again with the server.
-    if (newest && sum(figures, "orders_received_total") < sum(newest.figures, "orders_received_total")) this.looks = [];
-    this.looks = [...this.looks.filter(({ at }) => now.at - at <= WINDOW_MS), now];
-    const before = this.looks.at(-2);
-    const oldest = this.looks.length > 1 ? this.looks[0].figures : null;
-    const rate = (name) => {
-      if (!before) return "–";
-      const count = sum(figures, name) - sum(before.figures, name);
-      return shown(Math.round((count / (now.at - before.at)) * 10_000) / 10);
-    };
+  async read(each) {
+    const { path, values, show, lose, tables } = each;
+    this.reading.add(each);
+    let read = false;
+    try {
+      show(await get(path, values?.(), ANSWER_MS_MAX));
+      read = true;
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      read = Boolean(lose?.(error));
+    } finally {
+      this.reading.delete(each);
+      for (const id of tables) byId(id).dataset.read = read ? "now" : "before";
+    }
+  }
+
+  take(source, text) {
+    source.take(text);
+    if (source === this.server) this.showServer();
+    else this.showBridge();
+  }
+
+  showServer() {
+    const { figures, oldest } = this.server;
+    const rate = (name) => perSecond(this.server.rate(name));
     fill("order-figures", [
       ["orders/s", rate("orders_received_total")],
       ["trades/s", rate("trades_total")],
@@ -67,29 +84,38 @@ export class Operator {
       ...labelled(figures, "outside_part_behind_seconds", ({ part }) => `${part}, seconds behind`, rounded),
       ...labelled(figures, "subscriber_lag_sequences", ({ stream }) => `slowest reader of ${stream}, commands behind`),
     ]);
-    fill("connections", [
+    fill("server-connections", [
       ...labelled(figures, "connections", ({ port }) => `connections, ${port}`),
+      ...labelled(figures, "subscribers", ({ stream }) => `readers of ${stream}`),
+      ["readers cut for slowness", shown(sum(figures, "subscribers_cut_total"))],
+    ]);
+    this.showProcesses();
+  }
+
+  showBridge() {
+    const { figures } = this.bridge;
+    fill("websocket-connections", [
       ...labelled(figures, "websocket_connections", () => "WebSocket connections"),
       ...labelled(figures, "websocket_subscriptions", ({ channel }) => `WebSocket subscriptions, ${channel}`),
-      ["WebSocket frames/s", rate("websocket_frames_sent_total")],
+      ["WebSocket frames/s", perSecond(this.bridge.rate("websocket_frames_sent_total"))],
       ["waiting for WebSocket clients", `${kib(sum(figures, "websocket_waiting_bytes"))}, most ${kib(sum(figures, "websocket_waiting_most_bytes"))}`],
-      ...labelled(figures, "subscribers", ({ stream }) => `readers of ${stream}`),
-      ["readers cut for slowness", shown(sum(figures, "subscribers_cut_total") + cutByBridge(figures))],
+      ["WebSocket clients cut for slowness", shown(cutByBridge(figures))],
     ]);
-    this.showProcesses(figures, before);
   }
 
   /** CPU between two looks, and memory, of each process. */
-  showProcesses(figures, before) {
+  showProcesses() {
+    const { figures, before } = this.server;
     const of = (from, name, part) => from.get(name)?.find(({ labels }) => labels.part === part)?.value;
     byId("processes").replaceChildren(...(figures.get("part_cpu_seconds_total") ?? []).map(({ labels: { part }, value }) => {
-      const earlier = before && of(before.figures, "part_cpu_seconds_total", part);
-      const passed = before && (this.looks.at(-1).at - before.at) / 1_000;
-      const cpu = earlier === undefined || earlier === null || value < earlier ? "–" : `${Math.round(((value - earlier) / passed) * 100)} %`;
+      const earlier = before ? of(before.figures, "part_cpu_seconds_total", part) : undefined;
+      const cpu = earlier === undefined || value < earlier ? "–" : `${Math.round(((value - earlier) / before.seconds) * 100)} %`;
       return line(part, cpu, `${Math.round(of(figures, "part_resident_memory_bytes", part) / 1_048_576)} MiB`);
     }));
   }
 }
+
+const perSecond = (rate) => (rate === null ? "–" : shown(Math.round(rate * 10) / 10));
 
 const kib = (bytes) => `${Math.round(bytes / 1_024)} KiB`;
 
@@ -111,17 +137,20 @@ const below = (seconds) => {
   return seconds === Infinity ? "over 5 s" : `≤ ${shown(rounded(seconds * 1_000))} ms`;
 };
 
-function showHealth(result) {
+/** True where it was read all the same. */
+function loseHealth(refused) {
   // A 503 of the exchange itself still says how each part is.
-  const content = result.value ?? result.reason?.content;
-  if (!content?.checks) {
-    const why = result.reason instanceof Refused ? result.reason.message : String(result.reason);
-    tell(byId("health"), `not serving: ${why}`, "refused");
-    byId("parts").replaceChildren();
-    byId("degraded").replaceChildren();
-    return;
+  if (refused.content?.checks) {
+    showHealth(refused.content);
+    return true;
   }
-  const { status, checks, degraded, behind } = content;
+  tell(byId("health"), `not serving: ${refused.message}`, "refused");
+  byId("parts").replaceChildren();
+  byId("degraded").replaceChildren();
+  return false;
+}
+
+function showHealth({ status, checks, degraded, behind }) {
   tell(byId("health"), status, status === "healthy" ? "taken" : "refused");
   byId("parts").replaceChildren(...Object.entries(checks).map(([part, state]) => {
     const late = behind?.[part]?.events ? `, ${shown(behind[part].events)} events and ${shown(behind[part].seconds)} s behind` : "";

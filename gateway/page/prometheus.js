@@ -3,6 +3,9 @@
 const SAMPLE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 
+const WINDOW_MS = 60_000;
+const NONE = new Map();
+
 /** Samples by name: `[{labels, value}]`. */
 export function parse(text) {
   const found = new Map();
@@ -16,6 +19,43 @@ export function parse(text) {
   }
   return found;
 }
+
+/** What one process says of itself, at each of the looks of the last minute. */
+export class Source {
+  constructor() {
+    this.looks = [];
+  }
+
+  take(text) {
+    const now = { at: performance.now(), figures: parse(text) };
+    // Counters begin again with the process.
+    if (this.looks.length && begunAgain(this.figures, now.figures)) this.looks = [];
+    this.looks = [...this.looks.filter(({ at }) => now.at - at <= WINDOW_MS), now];
+  }
+
+  get figures() {
+    return this.looks.at(-1)?.figures ?? NONE;
+  }
+
+  /** Figures of the look before, and how long ago that was; null: there was none. */
+  get before() {
+    const [before, now] = this.looks.slice(-2);
+    return now ? { figures: before.figures, seconds: (now.at - before.at) / 1_000 } : null;
+  }
+
+  get oldest() {
+    return this.looks.length > 1 ? this.looks[0].figures : null;
+  }
+
+  /** How many a second since the look before; null: not known. */
+  rate(name) {
+    const { before, figures } = this;
+    return before && (sum(figures, name) - sum(before.figures, name)) / before.seconds;
+  }
+}
+
+const begunAgain = (before, now) =>
+  [...now.keys()].some((name) => name.endsWith("_total") && sum(now, name) < sum(before, name));
 
 export const sum = (figures, name) => (figures.get(name) ?? []).reduce((all, { value }) => all + value, 0);
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Route, WebSocketRoute, expect
+from playwright.sync_api import Page, Request, Route, WebSocketRoute, expect
 
 from clients.requests import SetInstrument
 from clients.sync import SyncExchangeClient
@@ -241,6 +241,63 @@ def test_operator_sees_why_no_orders_are_taken(opened: Opener) -> None:
     table = page.locator("table", has=page.locator("#parts"))
     assert table.evaluate("it => it.offsetWidth <= it.parentElement.clientWidth"), "all can be read"
     expect(page.locator("#degraded")).to_have_text("the <b>disk</b> is full")
+
+
+def test_operator_sees_what_answers_while_something_hangs(
+    http: httpx.Client, opened: Opener
+) -> None:
+    """What could not be read is grey until it is."""
+    hanging: list[Request] = []
+    most: list[int] = []
+
+    def hang(route: Route) -> None:
+        hanging.append(route.request)
+        most.append(len(hanging))
+
+    page = opened("/#BTC-USD")
+    page.on("requestfailed", lambda it: hanging.remove(it) if it in hanging else None)
+    page.route("**/metrics/websocket", hang)
+    page.get_by_role("tab", name="Operator").click()
+    sequence = page.locator("#lags tr", has_text="durable sequence").locator("td")
+    for _ in range(2):
+        place(http, "fay", side="buy", price=1, quantity=1)
+        newest = str(http.get("/market/bbo").json()["sequence"])
+        expect(sequence).to_have_text(newest)
+    websocket = page.locator("#websocket-connections")
+    expect(websocket).to_have_attribute("data-read", "before")
+    assert max(most) == 1
+    page.unroute("**/metrics/websocket")
+    expect(websocket).to_have_attribute("data-read", "now")
+    page.route("**/metrics", lambda route: route.abort())
+    expect(page.locator("#order-figures")).to_have_attribute("data-read", "before")
+
+
+def test_figures_of_a_process_that_began_again_have_no_rate_at_first(opened: Opener) -> None:
+    rates = opened().evaluate(
+        """async () => {
+          const {Source} = await import("/page/prometheus.js");
+          const source = new Source();
+          return [10, 30, 3, 5].map((count) => {
+            source.take(`sent_total ${count}`);
+            return source.rate("sent_total");
+          }).map((rate) => rate === null ? null : rate > 0);
+        }"""
+    )
+    assert rates == [None, True, None, True]
+
+
+def test_exchange_that_hangs_gives_no_answer(opened: Opener) -> None:
+    """The page says so before it gives the call up."""
+    page = opened("/#BTC-USD")
+    state = page.locator("#connection-state")
+    expect(state).to_have_text("live")
+    given_up: list[str] = []
+    page.on("requestfailed", lambda it: given_up.append(it.url))
+    page.route("**/market/bbo*", lambda route: None)
+    expect(state).to_have_text("no answer")
+    assert given_up == []
+    page.unroute("**/market/bbo*")
+    expect(state).to_have_text("live")
 
 
 def test_book_that_lost_a_delta_repairs_itself(http: httpx.Client, opened: Opener) -> None:
