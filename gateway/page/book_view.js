@@ -1,8 +1,9 @@
-// The book as a table with depth bars, and the cumulative depth as a chart.
+// The book as a table with depth bars, and its depth.
 //
 // However many updates come, it is drawn a few times a second, which is more than can be read; the
 // rows stay the same elements.
 
+import { drawDepth } from "./depth_chart.js";
 import { byId, element } from "./dom.js";
 import { column, shown } from "./numbers.js";
 import { Redraw } from "./redraw.js";
@@ -86,46 +87,4 @@ function makeRows(body, onPrice) {
     body.append(line);
     return { line, cells };
   });
-}
-
-function drawDepth(canvas, bids, asks) {
-  const ratio = window.devicePixelRatio || 1;
-  const { clientWidth: width, clientHeight: height } = canvas;
-  if (canvas.width !== width * ratio || canvas.height !== height * ratio) {
-    canvas.width = width * ratio;
-    canvas.height = height * ratio;
-  }
-  const pen = canvas.getContext("2d");
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  pen.clearRect(0, 0, width, height);
-  const prices = [...bids, ...asks].map((level) => level.price);
-  if (!prices.length) return;
-  const low = Math.min(...prices);
-  const span = Math.max(...prices) - low || 1;
-  const most = Math.max(bids.at(-1)?.sum ?? 0, asks.at(-1)?.sum ?? 0);
-  const colours = getComputedStyle(canvas);
-  const x = (price) => ((price - low) / span) * width;
-  const y = (sum) => height - (sum / most) * (height - 14);
-  for (const [levels, side, edge] of [[bids, "buy", 0], [asks, "sell", width]]) {
-    if (!levels.length) continue;
-    pen.beginPath();
-    pen.moveTo(x(levels[0].price), height);
-    let before = 0;
-    for (const { price, sum } of levels) {
-      pen.lineTo(x(price), y(before));
-      pen.lineTo(x(price), y(sum));
-      before = sum;
-    }
-    pen.lineTo(edge, y(before));
-    pen.lineTo(edge, height);
-    pen.fillStyle = colours.getPropertyValue(`--${side}-bar`);
-    pen.strokeStyle = colours.getPropertyValue(`--${side}`);
-    pen.fill();
-    pen.stroke();
-  }
-  pen.fillStyle = colours.color;
-  pen.font = "11px system-ui, sans-serif";
-  pen.fillText(shown(low), 2, 11);
-  const last = shown(low + span);
-  pen.fillText(last, width - pen.measureText(last).width - 2, 11);
 }

@@ -1,4 +1,4 @@
-"""The chart of candles: which prices and times it shows."""
+"""The charts of candles and of depth: which prices and times they show."""
 
 import re
 from datetime import datetime, timedelta
@@ -76,3 +76,30 @@ def test_candle_has_a_date_where_its_time_is_not_enough(http: httpx.Client, open
     page.clock.set_fixed_time(time + timedelta(days=1))
     page.get_by_role("button", name="1m", exact=True).click()
     expect(candle).to_have_text(re.compile(f"^{time.date()} [0-9:]{{8}} open 53"))
+
+
+def test_depth_is_shown_near_the_middle(opened: Opener) -> None:
+    """However far away a few orders are; one price is one label."""
+    bands = opened().evaluate(
+        """async () => {
+          const {band} = await import("/page/depth_chart.js");
+          const levels = (...prices) => prices.map((price) => ({price}));
+          return [
+            band(levels(99, 98, 97, 0.01), levels(101, 102, 1e6)),
+            band(levels(100), levels(101, 1e6)),
+            band(levels(99, 98), levels(101, 103)),
+            band([], levels(5)),
+          ].map(({low, high}) => [low, high]);
+        }"""
+    )
+    assert bands == [[97, 102], [100, 101], [98, 103], [5, 5]]
+
+
+def test_depth_of_one_order_names_its_price_only(
+    client: SyncExchangeClient, http: httpx.Client, opened: Opener
+) -> None:
+    client.set_instrument(SetInstrument("ONE-USD"))
+    place(http, "gil", instrument="ONE-USD", side="sell", price=54321, quantity=1)
+    page = opened("/#ONE-USD", prepare=watch_text)
+    until(page, "drawn.includes('54321')")
+    assert not page.evaluate("drawn.includes('54322')")
