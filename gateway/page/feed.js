@@ -32,6 +32,7 @@ export class Feed {
       onFrame: (frame) => this.take(frame),
       onClose: (everOpen) => this.lost(everOpen),
     });
+    document.addEventListener("visibilitychange", () => this.overHttp && this.readLines());
   }
 
   /** Which tickers to follow. */
@@ -185,8 +186,9 @@ export class Feed {
   }
 
   readLines() {
-    if (!this.instrument) return;
     this.reader?.abort();
+    // A browser opens six connections to a host: tabs that nobody looks at would hold them all.
+    if (!this.instrument || document.hidden) return;
     this.reader = new AbortController();
     followOverHttp(this, this.reader.signal);
   }

@@ -160,3 +160,32 @@ def test_refused_ticker_leaves_the_market_alone(opened: Opener) -> None:
     sent = page.evaluate("sent")
     assert len([it for it in sent if it.startswith("subscribe depth")]) == 1
     assert len([it for it in sent if it.startswith("subscribe trades")]) == 1
+
+
+def test_tab_that_nobody_looks_at_holds_no_connections(http: httpx.Client, opened: Opener) -> None:
+    """A browser opens six to a host: three tabs of two streams over HTTP would hold them all."""
+    ended: list[str] = []
+
+    def prepare(page: Page) -> None:
+        page.add_init_script(WITHOUT_WEBSOCKET)
+        page.on("requestfailed", lambda it: ended.append(it.url) if "/stream" in it.url else None)
+
+    page = opened("/#SOL-USD", prepare=prepare)
+    expect(page.locator("#connection-state")).to_have_text("live")
+    hide = """(hidden) => {
+      Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(hide, True)
+    for _ in range(WAIT_MS // 20):
+        if len(ended) == 2:
+            break
+        page.wait_for_timeout(20)
+    assert {url.partition("?")[0].rpartition("/market/")[2] for url in ended} == {
+        "orderbook/stream",
+        "trades/stream",
+    }
+    for side in ("sell", "buy"):
+        place(http, "max", instrument="SOL-USD", side=side, price=79, quantity=2)
+    page.evaluate(hide, False)
+    expect(page.locator("#trades tr").first).to_contain_text("79")
