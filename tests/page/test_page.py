@@ -168,6 +168,17 @@ def test_page_takes_up_new_terms_and_instruments(
     expect(answer).to_contain_text("open")
 
 
+def test_screen_reader_is_told_of_the_connection_and_of_answers(opened: Opener) -> None:
+    """Not of what changes many times a second; and each table has a name."""
+    page = opened()
+    live = page.locator("output, [role=status], [role=alert], [role=log], [aria-live]")
+    names = [each.get_attribute("id") for each in live.all()]
+    assert names == ["connection-state", "ticket-cost", "ticket-answer", "own-answer"]
+    for table in page.locator("table:not(#chart *)").all():
+        named = table.get_attribute("aria-label") or table.get_attribute("aria-labelledby")
+        assert named, table.inner_html()
+
+
 def test_light_and_dark(opened: Opener) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     dark = opened(color_scheme="dark").evaluate(ground)
