@@ -52,7 +52,8 @@ export class BookView {
     // Asks stand above the spread, the best next to it.
     this.fill([...this.asks].reverse(), asks, style);
     const spread = bids.length && asks.length ? Number((asks[0].price - bids[0].price).toPrecision(12)) : null;
-    byId("spread").textContent = spread === null ? "one side is empty" : `spread ${shown(spread)}`;
+    const empty = bids.length || asks.length ? `no ${bids.length ? "asks" : "bids"}` : "both sides are empty";
+    byId("spread").textContent = spread === null ? empty : `spread ${shown(spread)}`;
   }
 
   drawDepth() {

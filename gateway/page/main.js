@@ -72,10 +72,16 @@ async function readTerms() {
   const names = [...terms.keys()];
   list.show(names);
   feed.list(names);
-  const asked = location.hash.slice(1);
   if (terms.has(shown)) ticket.show(terms.get(shown));
-  else choose(terms.has(asked) ? asked : names[0]);
+  else choose(asked() ?? names[0]);
 }
+
+/** The listed instrument that the address names. */
+function asked() {
+  const name = location.hash.slice(1);
+  return terms.has(name) ? name : undefined;
+}
+addEventListener("hashchange", () => asked() && choose(asked()));
 
 function choose(instrument) {
   shown = instrument;

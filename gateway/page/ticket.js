@@ -13,6 +13,7 @@ const UNANSWERED_MAX = 100;
 export class Ticket {
   constructor({ onPlaced, onClient }) {
     this.form = byId("ticket");
+    this.submit = this.form.querySelector("[type=submit]");
     this.answer = byId("ticket-answer");
     this.onPlaced = onPlaced;
     // Keys by the order.
@@ -34,7 +35,7 @@ export class Ticket {
     this.form.addEventListener("keydown", (event) => {
       if (event.repeat && event.key === "Enter") event.preventDefault();
     });
-    this.form.querySelector("[type=submit]").addEventListener("click", (event) => {
+    this.submit.addEventListener("click", (event) => {
       if (event.detail > 1) event.preventDefault();
     });
     this.changed();
@@ -46,6 +47,8 @@ export class Ticket {
 
   /** The market that is shown, and within which numbers it trades. */
   show(terms) {
+    // A price is one of a market.
+    if (this.terms && this.terms.instrument !== terms.instrument) this.fields.price.value = "";
     this.terms = terms;
     this.changed();
   }
@@ -86,10 +89,19 @@ export class Ticket {
       fields.time_in_force.value = "gtc";
       this.replaced = false;
     }
-    const cost = Number(fields.price.value) * Number(fields.quantity.value);
-    const quote = this.terms?.instrument.split("-")[1] ?? "";
-    byId("ticket-cost").textContent = limit && cost > 0 ? `${shown(Number(cost.toPrecision(12)))} ${quote}` : "";
+    this.tellOrder();
     for (const each of this.form.querySelectorAll("[aria-invalid]")) each.removeAttribute("aria-invalid");
+  }
+
+  /** On the button what it places; below the fields what that costs, if it can be placed. */
+  tellOrder() {
+    if (!this.terms) return;
+    const { instrument } = this.terms;
+    const order = this.order();
+    this.submit.textContent = `${order.side === "buy" ? "Buy" : "Sell"} ${instrument}`;
+    const known = order.type === "limit" && !fault(order, this.terms);
+    const cost = known && Number((order.price * order.quantity).toPrecision(12));
+    byId("ticket-cost").textContent = known ? `${shown(cost)} ${instrument.split("-")[1] ?? ""}` : "";
   }
 
   async place() {

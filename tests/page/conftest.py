@@ -22,6 +22,8 @@ SCREENSHOTS: Final = Path(__file__).parents[2] / "dist" / "screenshots"
 WAIT_MS: Final = 30_000
 """For anything to appear, on a machine that is busy with other things."""
 
+SUBMIT: Final = "#ticket [type=submit]"
+"""The button that places an order."""
 PHONE: Final = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 WITHOUT_WEBSOCKET: Final = (
     "window.WebSocket = class { constructor() { setTimeout(() => this.onclose()); } };"

@@ -99,7 +99,9 @@ def test_depth_of_one_order_names_its_price_only(
     client: SyncExchangeClient, http: httpx.Client, opened: Opener
 ) -> None:
     client.set_instrument(SetInstrument("ONE-USD"))
-    place(http, "gil", instrument="ONE-USD", side="sell", price=54321, quantity=1)
     page = opened("/#ONE-USD", prepare=watch_text)
+    expect(page.locator("#spread")).to_have_text("both sides are empty")
+    place(http, "gil", instrument="ONE-USD", side="sell", price=54321, quantity=1)
+    expect(page.locator("#spread")).to_have_text("no bids")
     until(page, "drawn.includes('54321')")
     assert not page.evaluate("drawn.includes('54322')")

@@ -6,7 +6,7 @@ import httpx
 import psutil
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import WAIT_MS, Opener
+from tests.page.conftest import SUBMIT, WAIT_MS, Opener
 from tests.running import START_S, Everything, until
 
 Keep = Callable[[Page, str], None]
@@ -19,7 +19,7 @@ def place(page: Page, side: str, quantity: str, price: str = "") -> None:
     page.get_by_label("Quantity").fill(quantity)
     if price:
         page.get_by_label("Price", exact=True).fill(price)
-    page.get_by_role("button", name="Place order").click()
+    page.locator(SUBMIT).click()
 
 
 def trade(http: httpx.Client, client: str, **order: object) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Request, Route, WebSocketRoute, expect
 from clients.requests import SetInstrument
 from clients.sync import SyncExchangeClient
 from gateway.static_files import PAGE, files
-from tests.page.conftest import PHONE, WAIT_MS, WITHOUT_WEBSOCKET, Opener, place
+from tests.page.conftest import PHONE, SUBMIT, WAIT_MS, WITHOUT_WEBSOCKET, Opener, place
 
 expect.set_options(timeout=WAIT_MS)
 HTML = {"accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
@@ -88,7 +88,7 @@ def test_wrong_order_is_not_sent(opened: Opener) -> None:
     for wrong, text, sentence in WRONG_ORDERS:
         for label, right in (("Client", "ann"), ("Quantity", "1"), ("Price", "10")):
             page.get_by_label(label, exact=True).fill(text if label == wrong else right)
-        page.get_by_role("button", name="Place order").click()
+        page.locator(SUBMIT).click()
         expect(page.locator("#ticket-answer")).to_contain_text(sentence)
         # What was typed is shown as it is, not taken for markup.
         assert page.locator("#ticket-answer *").count() == 0
@@ -126,7 +126,7 @@ def test_page_is_live_once_it_knows_what_can_be_traded(opened: Opener) -> None:
             route.abort()
 
     page = opened("/#ETH-USD", prepare=lambda page: page.route("**/instruments", answer))
-    place = page.get_by_role("button", name="Place order")
+    place = page.locator(SUBMIT)
     while len(asked) < 2:
         page.wait_for_timeout(20)
     page.get_by_label("Quantity", exact=True).fill("1")
@@ -146,7 +146,7 @@ def test_page_takes_up_new_terms_and_instruments(
 ) -> None:
     """An operator sets them while it is open, before the market is chosen and while it is shown."""
     page = opened(client="eli")
-    known = page.get_by_role("button", name="BTC-USD")
+    known = page.locator("#instruments").get_by_role("button", name="BTC-USD")
     known.focus()
     client.set_instrument(SetInstrument("ETC-USD", quantity_max=1))
     page.get_by_role("button", name="ETC-USD").wait_for()
@@ -156,7 +156,7 @@ def test_page_takes_up_new_terms_and_instruments(
     page.get_by_label("Quantity", exact=True).fill("5")
     page.get_by_label("Price", exact=True).fill("10")
     answer = page.locator("#ticket-answer")
-    order = page.get_by_role("button", name="Place order")
+    order = page.locator(SUBMIT)
     order.click()
     expect(answer).to_have_text("quantity 5 is above the most, 1")
     client.set_instrument(SetInstrument("ETC-USD", quantity_max=10))

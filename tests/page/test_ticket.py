@@ -2,10 +2,9 @@
 
 from playwright.sync_api import Page, Route, expect
 
-from tests.page.conftest import WAIT_MS, Opener
+from tests.page.conftest import SUBMIT, WAIT_MS, Opener
 
 expect.set_options(timeout=WAIT_MS)
-SUBMIT = "#ticket [type=submit]"
 
 
 def fill(page: Page, quantity: str, price: str) -> None:
@@ -59,3 +58,30 @@ def test_order_without_an_answer_is_placed_once_whatever_is_sent_in_between(
     # Its outcome is known: the same again is another one.
     submit.click()
     expect(page.locator("#open-orders tr")).to_have_count(3)
+
+
+def test_ticket_names_what_it_places_and_what_that_costs(opened: Opener) -> None:
+    page = opened("/#BTC-USD", client="una")
+    submit, cost = page.locator(SUBMIT), page.locator("#ticket-cost")
+    expect(submit).to_have_text("Buy BTC-USD")
+    fill(page, "2", "3.5")
+    expect(cost).to_have_text("7 USD")
+    page.get_by_role("radio", name="Sell").check()
+    expect(submit).to_have_text("Sell BTC-USD")
+    for label, wrong in (
+        ("Price", "3.000000001"),
+        ("Price", ""),
+        ("Client", ""),
+        ("Quantity", "x"),
+    ):
+        field = page.get_by_label(label, exact=True)
+        right = field.input_value()
+        field.fill(wrong)
+        expect(cost).to_be_empty()
+        field.fill(right)
+        expect(cost).to_have_text("7 USD")
+    page.evaluate("location.hash = 'ETH-USD'")
+    expect(submit).to_have_text("Sell ETH-USD")
+    expect(page.get_by_label("Price", exact=True)).to_have_value("")
+    expect(page.get_by_label("Quantity", exact=True)).to_have_value("2")
+    expect(page.locator("#book-state")).to_contain_text("at sequence")
