@@ -23,13 +23,12 @@ class OrdersMissed:
     async def book(self, instrument: str, _levels: int) -> Book:
         return Book(instrument, (), (), 9, START)
 
-    async def orders(self, *, status: OrderStatus, **_: object) -> AsyncGenerator[Order, None]:
-        if status is OrderStatus.OPEN:
-            self.listed += 1
-            order = types_pb2.Order(order_id=f"o-{self.listed}")
-            for field in ("side", "type", "time_in_force", "self_trade_prevention", "status"):
-                setattr(order, field, 1)
-            yield order_of(order)
+    async def orders(self, **_: object) -> AsyncGenerator[Order, None]:
+        self.listed += 1
+        order = types_pb2.Order(order_id=f"o-{self.listed}")
+        for field in ("side", "type", "time_in_force", "self_trade_prevention", "status"):
+            setattr(order, field, 1)
+        yield order_of(order)
 
     async def follow_order_events(self, **_: object) -> AsyncGenerator[OrderEventsMessage, None]:
         yield OrderEventsMessage(20, 20, (), restarted=True)

@@ -10,11 +10,10 @@ import grpc
 import pytest
 
 from clients.errors import RefusedError, UnavailableError
-from exchange.http.v1.order_service_pb2 import PlaceOrderRequest
 from gateway.websocket.errors import ended
 from gateway.websocket.frames import Frame
 from gateway.websocket.open_channels import Channels
-from gateway.websocket.requests import message_of, parsed
+from gateway.websocket.requests import parsed
 from gateway.websocket.session import Calls, Session
 from tests.gateway.test_websocket_limits import HANDSHAKE, TEXT, Served, frame, run, until_error
 
@@ -101,12 +100,6 @@ def test_a_command_without_an_answer_may_have_been_carried_out() -> None:
     (told,) = (json.loads(each.plain[each.plain.index(b"{") :]) for each in sent)
     assert (told["code"], told["request_id"]) == (14, "n" * 100)
     assert "it may have been applied" in told["error"]
-
-
-def test_what_the_gateway_says_to_the_server_nobody_else_may_say() -> None:
-    """Over HTTP it is refused; here it is a field that nobody knows."""
-    message = message_of({"client_id": "a", "unreadable": {"field": "b"}}, PlaceOrderRequest())
-    assert message == PlaceOrderRequest(client_id="a")
 
 
 def test_a_start_that_is_refused_is_told_in_words_of_frames() -> None:
