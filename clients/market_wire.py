@@ -156,12 +156,15 @@ def part_of(part: part_service_pb2.PartStatus) -> Part:
 
 def time_ns_of(time: datetime | None, field: str) -> int:
     """Nanoseconds since the epoch; 0 for None. Raises `FieldInvalidError` of a time that names no
-    moment."""
+    moment, or one that can't be sent."""
     if time is None:
         return 0
     if not isinstance(time, datetime) or time.tzinfo is None:
         raise FieldInvalidError(field, "a datetime with a time zone", time)
-    return (time - EPOCH) // timedelta(microseconds=1) * 1_000
+    time_ns = (time - EPOCH) // timedelta(microseconds=1) * 1_000
+    if not 0 < time_ns < 2**63:
+        raise FieldInvalidError(field, "a time after 1970-01-01T00:00Z and before 2262-04-11", time)
+    return time_ns
 
 
 def instrument_of(instrument: market_data_pb2.Instrument) -> Instrument:

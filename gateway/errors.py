@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 UNKNOWN_OUTCOME: Final = (
     "whether the request was carried out is unknown: repeat it with the same idempotency_key, "
-    "or read the order by its order_id"
+    "or read the order by its order_id; a cancel of all orders can just be sent again"
 )
 
 ENDED: Final = f"the exchange ended this call without an answer; {UNKNOWN_OUTCOME}"

@@ -4,8 +4,9 @@ from typing import Final, NamedTuple
 
 IN_REQUESTS: Final = (
     "In a request a price or quantity is a JSON number or a numeric string, `70150.5` or "
-    '`"70150.5"`, with at most 15 significant digits and 8 decimals; one with more is refused '
-    "(`NUMBER_INVALID`), not rounded."
+    '`"70150.5"`, with at most 15 significant digits and 8 decimals. It is read as the double '
+    "nearest to it; where the shortest way to write that double has more digits than that, the "
+    "request is refused (`NUMBER_INVALID`), not rounded."
 )
 
 

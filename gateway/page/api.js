@@ -9,6 +9,11 @@ export class Refused extends Error {
     this.status = status;
     this.content = content;
   }
+
+  /** Whether what was asked for may have happened all the same. */
+  get isOpen() {
+    return this.status === 0 || this.status >= 500;
+  }
 }
 
 async function call(method, path, body, ms = CALL_MS_MAX) {

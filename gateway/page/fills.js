@@ -62,13 +62,11 @@ export class Fills {
     this.shown += SHOWN_FIRST;
     this.button.disabled = true;
     const { markets } = this;
-    try {
-      for (const [instrument, market] of markets) await this.readOlder(instrument, market);
-    } catch {
+    for (const [instrument, market] of markets) {
       // What was found is shown; the button goes on from there.
-    } finally {
-      this.button.disabled = false;
+      await this.readOlder(instrument, market).catch(() => {});
     }
+    this.button.disabled = false;
     if (markets === this.markets) this.show();
   }
 

@@ -48,7 +48,8 @@ export class OpenOrders {
       done = true;
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      tell(byId("own-answer"), error.message, "refused");
+      const again = error.isOpen ? ". Look at the order, or send the same again, which does it at most once." : "";
+      tell(byId("own-answer"), `${error.message}${again}`, "refused");
     } finally {
       button.removeAttribute("aria-disabled");
     }

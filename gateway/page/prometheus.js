@@ -54,8 +54,9 @@ export class Source {
   }
 }
 
-const begunAgain = (before, now) =>
-  [...now.keys()].some((name) => name.endsWith("_total") && sum(now, name) < sum(before, name));
+/** Whether the process that counts is another one; what is told of each part falls with that part. */
+const begunAgain = (before, now) => [...now.keys()].some((name) =>
+  name.endsWith("_total") && !name.startsWith("part_") && sum(now, name) < sum(before, name));
 
 export const sum = (figures, name) => (figures.get(name) ?? []).reduce((all, { value }) => all + value, 0);
 

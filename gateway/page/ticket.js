@@ -131,9 +131,8 @@ export class Ticket {
       this.onPlaced(placed);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      const open = error.status === 0 || error.status >= 500;
-      if (!open) this.unanswered.delete(content);
-      const again = open ? ". Sending the same again places it at most once." : "";
+      if (!error.isOpen) this.unanswered.delete(content);
+      const again = error.isOpen ? ". Sending the same again places it at most once." : "";
       tell(this.answer, `${error.message}${again}`, "refused");
     } finally {
       this.sending = false;

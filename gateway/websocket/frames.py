@@ -9,7 +9,8 @@ From the client, each with `type`; unknown fields are ignored:
   parser keeps one of the two: the first of two is the frame's, the last the order's, and a frame of
   type `limit` or `market` is an order. `order_type` says the order's type without a doubt.
 - `cancel`: `order_id`, optionally `client_id`, `idempotency_key`. `replace`: the same and `price`,
-  `quantity` (the new total) or both. `cancel_all`: `client_id`, optionally `instrument`, `side`.
+  `quantity` (the new total) or both, with as many digits as over HTTP. `cancel_all`: `client_id`,
+  optionally `instrument`, `side`.
 - `ping`. Each of these may have a `request_id` (text, or the frame is refused), which its answer
   repeats; the server's log names orders, cancels and replaces by it where it is like an
   `x-request-id`.

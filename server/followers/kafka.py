@@ -45,9 +45,9 @@ from server.journal.record import Record
 from server.journal.snapshots import newest_good
 from server.settings import KafkaSettings
 
-OPEN_S: Final = 30.0
-"""For all questions asked on opening. The client's own limits end by the wall clock, so that they
-would last an hour longer where it is set back by an hour meanwhile."""
+OPEN_S: Final = 300.0
+"""For all questions asked on opening, of which each partition is one. The client's own limits end
+by the wall clock: they would last an hour longer where it is set back by an hour meanwhile."""
 GATHER_S: Final = 0.1
 """Ten times a second: each flush of a few messages costs the broker as much as hundreds do."""
 

@@ -17,6 +17,8 @@ import asyncpg
 DIRECTORY: Final = Path(__file__).parents[2] / "migrations"
 LOCK: Final = 0x45584348
 """Of `pg_advisory_xact_lock`: any number that nobody else takes."""
+LOCK_MS: Final = 3_000
+"""To wait for a table that somebody uses; then it is tried again."""
 MIGRATE_S: Final = 3_600.0
 """For one file, and to wait for another process that is at it: an index of a large table takes
 minutes, and given up, it would be begun anew for ever."""
@@ -75,6 +77,8 @@ async def _migrate(connection: Any, wanted: list[Migration]) -> int:
             known = await _known(connection)
             _check(migration, known, len(wanted))
             if migration.number not in known:
+                # Who reads a table meanwhile would wait behind this for as long as it waits.
+                await connection.execute(f"SET LOCAL lock_timeout = {LOCK_MS}")
                 await connection.execute(migration.text, timeout=MIGRATE_S)
                 await connection.execute(
                     "INSERT INTO schema_migrations (number, name, sha256) VALUES ($1, $2, $3)",

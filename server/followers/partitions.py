@@ -25,6 +25,8 @@ from server.outage_lines import reason
 from server.settings import HistorySettings
 
 DAY_NS: Final = 86_400_000_000_000
+_ALL: Final = "INCLUDING ALL EXCLUDING IDENTITY"
+"""A table whose own columns are identities is not attached; it has those of the whole then."""
 WAIT_MS: Final = 100
 """For who uses a table of which a month is dropped; who comes meanwhile waits behind that."""
 
@@ -55,7 +57,15 @@ class Partitions:
                     await _within(connection, WAIT_MS, work)
             except asyncpg.LockNotAvailableError:
                 is_done = False
+                # What was in the way of the rest may be there still.
+                found |= self._told
                 break
+            except (
+                asyncpg.PostgresConnectionError,
+                asyncpg.AdminShutdownError,
+                asyncpg.CrashShutdownError,
+            ):
+                raise
             except (asyncpg.PostgresError, FollowerStopped) as error:
                 is_done = False
                 found.add(reason(error))
@@ -106,7 +116,7 @@ async def make_partition(connection: Any, table: str, name: str, bound: str) -> 
         name,
     )
     if is_partition is None:
-        await connection.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
+        await connection.execute(f"CREATE TABLE {name} (LIKE {table} {_ALL})")
         await connection.execute(f"ALTER TABLE {table} ATTACH PARTITION {name} {bound}")
     elif not is_partition:
         raise FollowerStopped(

@@ -144,7 +144,7 @@ TABLES: Final = (
 """In an order in which each may refer to those before it."""
 
 _PARTITIONED: Final = ("trades", "order_events")
-_OTHERS: Final = "INCLUDING DEFAULTS INCLUDING GENERATED"
+_OTHERS: Final = "INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING IDENTITY"
 """What fills columns that somebody else has added."""
 _OPEN: Final = "status IN ('open', 'partially_filled')"
 

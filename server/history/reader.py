@@ -320,11 +320,11 @@ class History:
             try:
                 pool = await self._opened()
                 connection = await pool.acquire(timeout=CONNECT_S)
-                self._note("")
                 await self._look(connection, through_sequence, through_ns, from_ns)
                 try:
                     async with asyncio.timeout_at(until_s):
                         yield connection
+                    self._note("")
                 except TimeoutError as error:
                     raise Down(f"without an answer within {COMMAND_S:g} s") from error
                 except own as error:

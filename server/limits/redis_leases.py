@@ -242,7 +242,8 @@ class RedisLeases:
         self.failures += 1
         if not self.renewals and time.monotonic() - self._began_s < STARTING_S:
             return
-        if not self.problem:
-            why = "redis refuses" if isinstance(error, ResponseError) else "redis is away"
-            self.problem = f"rate limits are kept in process: {why} ({reason(error)})"
-            self._say(self.problem)
+        why = "redis refuses" if isinstance(error, ResponseError) else "redis is away"
+        problem = f"rate limits are kept in process: {why} ({reason(error)})"
+        if why not in self.problem:
+            self._say(problem)
+        self.problem = problem

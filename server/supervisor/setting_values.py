@@ -68,9 +68,12 @@ _SECONDS: Final = ("a number of seconds", r"[0-9]{1,6}(\.[0-9]{1,6})?")
 REDIS_PARAMETERS: Final = {
     "client_name": ("text without blanks", "[!-~]+"),
     "db": ("the number of a database", "[0-9]{1,5}"),
+    "encoding": ("utf-8", "(?i:utf-?8)"),
     "health_check_interval": ("a whole number of seconds", "[0-9]{1,6}"),
+    "max_connections": ("a whole number of 10 or more", "[1-9][0-9]{1,5}"),
     "password": _TEXT,
     "protocol": ("2 or 3", "[23]"),
+    "retry_on_timeout": _TRUTH,
     "socket_connect_timeout": _SECONDS,
     "socket_keepalive": _TRUTH,
     "socket_timeout": _SECONDS,

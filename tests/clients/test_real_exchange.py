@@ -130,6 +130,10 @@ async def test_figures_of_trades_fees_and_parts(exchange: ExchangeClient) -> Non
     }
     with pytest.raises(FieldInvalidError, match="start_time must be a datetime with a time zone"):
         await exchange.analytics("SOL-USD", start_time=begin.replace(tzinfo=None))
+    # 0 would mean that none is given.
+    for year in (1970, 2300):
+        with pytest.raises(FieldInvalidError, match="end_time must be a time after 1970-01-01"):
+            await exchange.analytics("SOL-USD", end_time=datetime(year, 1, 1, tzinfo=UTC))
 
 
 async def test_two_operators_can_change_an_instrument_at_once(exchange: ExchangeClient) -> None:

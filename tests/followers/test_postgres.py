@@ -47,6 +47,9 @@ TO_THE_FIRST_SCHEMA = (
     "CREATE INDEX orders_by_instrument ON orders (instrument, placed_sequence DESC)",
     """CREATE INDEX orders_open ON orders (instrument, placed_sequence DESC)
     WHERE status IN ('open', 'partially_filled')""",
+    "DROP INDEX trades_of_maker, trades_of_taker",
+    "CREATE INDEX trades_by_maker ON trades (maker_client_id, sequence DESC, event_index DESC)",
+    "CREATE INDEX trades_by_taker ON trades (taker_client_id, sequence DESC, event_index DESC)",
     "ALTER TABLE follower_positions DROP COLUMN begins_ns",
     "ALTER TABLE orders RENAME COLUMN created_at TO created",
     "ALTER TABLE orders RENAME COLUMN filled_quantity TO filled",
@@ -339,34 +342,6 @@ def test_a_schema_that_was_dropped_is_made_again(site: Site, database: str, fetc
     fetch("DROP SCHEMA public CASCADE")
     write(database, [records(site)])
     assert_fold(fetch, site.engine)
-
-
-def test_a_search_path_without_a_schema_is_told(database: str, fetch: Fetch) -> None:
-    async def run() -> None:
-        connection = await asyncpg.connect(database, server_settings={"search_path": "mine"})
-        try:
-            with pytest.raises(SchemaRefused, match="search_path, which is mine: create one"):
-                await migrate(connection)
-        finally:
-            await connection.close()
-
-    asyncio.run(run())
-
-
-def test_a_migration_takes_as_long_as_it_takes(database: str, fetch: Fetch) -> None:
-    """One that makes an index of a large table, and another process that waits for it."""
-    slow = [Migration(1, "slow", "SELECT pg_sleep(0.6)")]
-
-    async def run() -> list[int]:
-        connections = [await asyncpg.connect(database, command_timeout=0.5) for _ in range(2)]
-        try:
-            return await asyncio.gather(*(migrate(each, slow) for each in connections))
-        finally:
-            for connection in connections:
-                await connection.close()
-
-    assert sorted(asyncio.run(run())) == [0, 1]
-    assert fetch("SELECT count(*) FROM schema_migrations") == [(1,)]
 
 
 def test_rows_of_an_older_schema_are_taken_along(site: Site, database: str, fetch: Fetch) -> None:

@@ -104,12 +104,16 @@ def test_columns_that_somebody_has_added_are_left_to_their_defaults(
         for table in tables:
             found = fetch(f"SELECT DISTINCT desk, seen FROM {table}")
             assert found == [(None, False)] * (table in has_rows)
-        alter("DROP COLUMN desk", "DROP COLUMN seen")
+        alter("DROP COLUMN desk", "DROP COLUMN seen", "DROP COLUMN number")
         assert_fold(fetch, site.engine)
         assert_events(fetch, records(site))
         alter(*added)
 
-    added = ("ADD COLUMN desk TEXT", "ADD COLUMN seen BOOLEAN NOT NULL DEFAULT FALSE")
+    added = (
+        "ADD COLUMN desk TEXT",
+        "ADD COLUMN seen BOOLEAN NOT NULL DEFAULT FALSE",
+        "ADD COLUMN number BIGINT GENERATED ALWAYS AS IDENTITY",
+    )
     write(database, [records(site)[:40]])
     alter(*added)
     write(database, [records(site)[40:]])

@@ -99,6 +99,28 @@ def test_why_a_database_refuses_is_said_once(
     assert again == "history is read from postgres again"
 
 
+def test_a_question_that_always_fails_is_not_told_as_answered(
+    site: Written, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "PAUSE_S", 0.0)
+    said: list[str] = []
+
+    async def run() -> None:
+        await site.fill(database)
+        connection = await asyncpg.connect(database)
+        await connection.execute("ALTER TABLE orders RENAME COLUMN side TO way")
+        history = History(database, say=said.append)
+        for _ in range(3):
+            with pytest.raises(Refusal, match="can't be reached"):
+                await past_of(site.engine, history).order("s0", None)  # type: ignore[arg-type]
+        await history.close()
+        await connection.close()
+
+    asyncio.run(run())
+    (refused,) = said
+    assert "UndefinedColumnError" in refused
+
+
 def test_a_database_that_is_silent_holds_nobody_up(
     site: Written, postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
