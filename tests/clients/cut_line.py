@@ -18,6 +18,8 @@ class CutLine:
         self.carries = asyncio.Event()
         """While it is not set nothing comes through, and nobody is told."""
         self.carries.set()
+        self.carried_bytes: list[int] = []
+        """So much the next connections carry to the client; then nothing more comes through."""
         self.address = ""
         self.connections = 0
         """So many have been made."""
@@ -41,7 +43,8 @@ class CutLine:
                 if writer.is_closing():
                     return  # cut before it led anywhere
                 self._writers.add(there)
-                await asyncio.gather(self._copy(reader, there), self._copy(back, writer))
+                room = self.carried_bytes.pop(0) if self.carried_bytes else None
+                await asyncio.gather(self._copy(reader, there), self._copy(back, writer, room))
         finally:
             for one in (writer, there):
                 if one is not None:
@@ -62,10 +65,14 @@ class CutLine:
             self.cut()
             await asyncio.wait(self._tasks, timeout=0.05)
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, room: int | None = None
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(CHUNK_BYTES):
                 await self.carries.wait()
+                if room is not None:
+                    data, room = data[:room], room - len(data[:room])
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

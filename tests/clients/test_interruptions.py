@@ -269,6 +269,8 @@ async def test_deep_book_cut_while_it_is_sent(starter: Starter) -> None:
             ]
             await session.send(orders, timeout_s=30)
         cuts = 0
+        # A page of 2,000 levels a side, 56 kB, and not the next.
+        line.carried_bytes = [80 * 1024] * 3
         async with asyncio.timeout(30), aclosing(exchange.follow_book(BTC)) as books:
             async for book in books:
                 if book.partial and cuts < 3:

@@ -306,6 +306,8 @@ def test_each_parameter_of_redis_is_one_that_its_client_takes() -> None:
         "text": "a%20b",
         "text without blanks": "a",
         "2 or 3": "3",
+        "utf-8": "UTF-8",
+        "a whole number of 10 or more": "20",
         "one of none, optional, required": "none",
         "771, which is TLS 1.2, or 772, which is TLS 1.3": "772",
     }
