@@ -3,7 +3,8 @@
 A stream takes a message's worth from the log, in a thread where a disk has to be read, and sends
 it; the transport's backpressure is the only queue, so a slow follower holds one message and nothing
 of the server. Where nothing more is durable it waits for the next record, and then a little longer:
-a follower is behind by that much, and hundreds of records share the cost of a message. Nothing that
+a follower is behind by that much, and hundreds of records share the cost of a message. While the
+server is saturated, followers wait, except for a snapshot that somebody waits for. Nothing that
 isn't durable is ever sent: the log doesn't give it.
 """
 
@@ -16,6 +17,7 @@ from server.journal.log import Frames, Log, NotKept
 from server.journal.record import step
 from server.journal.refusals import JournalCorrupt
 from server.maintenance.followers import SNAPSHOTS, FollowerRefused, FollowerRegistry
+from server.maintenance.saturation import Saturation
 from server.rpc.context import Context
 from server.rpc.errors import STOPPING, EdgeReason, EdgeReject, Refused, not_followed
 from server.sequencer.ticket import ClosedRecord
@@ -31,9 +33,12 @@ GATHER_S: Final = 0.05
 class JournalStreams:
     """Serves all open streams."""
 
-    def __init__(self, log: Log, followers: FollowerRegistry) -> None:
+    def __init__(
+        self, log: Log, followers: FollowerRegistry, saturation: Saturation | None = None
+    ) -> None:
         self._log = log
         self._followers = followers
+        self._saturation = saturation or Saturation()
         self._waiting: set[asyncio.Future[None]] = set()
         self._stopped = False
         followers.attach(self._wake)
@@ -96,6 +101,9 @@ class JournalStreams:
         told = 0
         first = True
         while not self._stopped:
+            if not first and self._is_held(request.follower):
+                await asyncio.sleep(GATHER_S)
+                continue
             seen = log.durable_position
             data = frames.take() if frames.at_hand else await asyncio.to_thread(frames.take)
             wanted = self._snapshot_wanted(request.follower)
@@ -121,6 +129,12 @@ class JournalStreams:
     def _snapshot_wanted(self, follower: str) -> int:
         """Give what the snapshot follower is still to be told; 0 where there is nothing."""
         return self._followers.snapshot_wanted if follower == SNAPSHOTS else 0
+
+    def _is_held(self, follower: str) -> bool:
+        """Tell whether this follower is to wait for callers."""
+        if not follower or self._stopped or self._snapshot_wanted(follower):
+            return False
+        return self._saturation.holds()
 
     async def _wait(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -7,6 +7,7 @@ import pytest
 from grpc import StatusCode
 
 from exchange.v1.admin_service_pb2 import (
+    CreateSnapshotRequest,
     GetStatusRequest,
     ReportFollowerRequest,
     StreamJournalRequest,
@@ -16,6 +17,7 @@ from exchange.v1.order_service_pb2 import PlaceOrdersRequest
 from server import logs
 from server.journal.record import BATCH, decode_frame
 from server.maintenance import followers
+from server.rpc.journal_stream import GATHER_S
 from tests.rpc.served import (
     BUY,
     HeldJournal,
@@ -159,3 +161,40 @@ async def test_a_long_journal_comes_in_messages_of_bounded_size(served: Served) 
     assert taken == list(range(1, served.engine.sequence + 1))
     assert len(sizes) > 2
     assert max(sizes) <= 1 << 20
+
+
+async def test_followers_wait_while_the_server_is_saturated(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an operator reads is sent all the same, and so is what a snapshot needs that somebody
+    waits for."""
+    saturated = True
+    streams = served.exchange._journal_streams
+    monkeypatch.setattr(streams._saturation, "holds", lambda: saturated)
+    calls = {
+        name: served.admin.StreamJournal(StreamJournalRequest(follower=name))
+        for name in ("tape", "snapshots", "")
+    }
+    for call in calls.values():
+        await call.read()
+    await served.place("A", BUY, 100)
+    last = served.engine.sequence
+    assert await journal(served) == list(range(1, last + 1))
+
+    async def sent(name: str) -> list[int]:
+        message = await calls[name].read()
+        assert isinstance(message, StreamJournalResponse)
+        return sequences(message)
+
+    assert await sent("") == [last]
+    held = {name: asyncio.create_task(sent(name)) for name in ("tape", "snapshots")}
+    done, _ = await asyncio.wait(held.values(), timeout=3 * GATHER_S)
+    assert not done
+    wanted = served.admin.CreateSnapshot(CreateSnapshotRequest())
+    assert await held["snapshots"] == [last]
+    assert not held["tape"].done()
+    saturated = False
+    assert await held["tape"] == [last]
+    wanted.cancel()
+    for call in calls.values():
+        call.cancel()
