@@ -43,7 +43,7 @@ from gateway.websocket.link import FRAMES_PER_SECOND_MAX, GOING_AWAY, Link, noth
 from gateway.websocket.open_channels import Channels
 from gateway.websocket.outgoing import Outgoing, Writer
 from gateway.websocket.requests import EXHAUSTED
-from gateway.websocket.session import Calls, Session
+from gateway.websocket.session import OrderConnection, Session
 
 PATH: Final = "/stream"
 FIGURES_PATH: Final = "/metrics"
@@ -85,7 +85,7 @@ class Bridge:
 
     def __init__(self, exchange: ExchangeClient, connection: Connection) -> None:
         self.channels = Channels(exchange)
-        self._calls = Calls(connection)
+        self._orders = OrderConnection(connection)
         self.counts = Counts()
         self.figures = Figures(self.counts, self.state)
         self._open = 0
@@ -134,7 +134,7 @@ class Bridge:
         tell_debug("connection opened", **link.about)
         outgoing = Outgoing(link, self._writer)
         self.outgoing.add(outgoing)
-        session = Session(outgoing, self.channels, self._calls, link.about["address"])
+        session = Session(outgoing, self.channels, self._orders, link.about["address"])
         outgoing.send(Frame({"type": "connected", "client_id": name, "timestamp": now_text()}))
         try:
             with suppress(ConnectionClosed):

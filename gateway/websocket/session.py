@@ -51,22 +51,24 @@ SUBSCRIPTIONS_MAX: Final = 200
 UNAVAILABLE: Final = 14
 
 
-class Calls:
+class OrderConnection:
     """Sends the commands of all clients to the exchange: stubs are some hundred objects."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.orders = OrderServiceStub(connection.channel)
+        self.stub = OrderServiceStub(connection.channel)
 
 
 class Session:
     """Serves one client. Nothing refers to the session itself, so it is gone with its client."""
 
-    def __init__(self, outgoing: Outgoing, channels: Channels, calls: Calls, address: str) -> None:
+    def __init__(
+        self, outgoing: Outgoing, channels: Channels, orders: OrderConnection, address: str
+    ) -> None:
         """`address` is the client's, as the gateway saw it; "" where it said none."""
         self._outgoing = outgoing
         self._channels = channels
-        self._calls = calls
+        self._orders = orders
         self._caller = caller_at(address)
         self._joined: dict[str, Channel] = {}
         self._catching_up: dict[str, asyncio.Task[None]] = {}
@@ -197,26 +199,26 @@ class Session:
         check_numbers(frame)
         fields = {**frame, "type": frame.get("order_type", "")}
         request = message_of(fields, messages.PlaceOrderRequest())
-        call = self._calls.orders.PlaceOrder
+        call = self._orders.stub.PlaceOrder
         return await self._answered("order_accepted", call, request, frame)
 
     async def cancel(self, frame: dict[str, Any]) -> dict[str, Any]:
         """Cancel an order."""
         request = message_of(frame, messages.CancelOrderRequest())
-        call = self._calls.orders.CancelOrder
+        call = self._orders.stub.CancelOrder
         return await self._answered("order_cancelled", call, request, frame)
 
     async def cancel_all(self, frame: dict[str, Any]) -> dict[str, Any]:
         """Cancel all orders of a client."""
         request = message_of(frame, messages.CancelOrdersRequest())
-        call = self._calls.orders.CancelOrders
+        call = self._orders.stub.CancelOrders
         return await self._answered("orders_cancelled", call, request, frame)
 
     async def replace(self, frame: dict[str, Any]) -> dict[str, Any]:
         """Change an order."""
         check_numbers(frame)
         request = message_of(frame, messages.ReplaceOrderRequest())
-        call = self._calls.orders.ReplaceOrder
+        call = self._orders.stub.ReplaceOrder
         return await self._answered("order_replaced", call, request, frame)
 
     async def pong(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -240,7 +242,7 @@ class Session:
             return await call(request, timeout=CALL_S, metadata=metadata)
         except grpc.aio.AioRpcError as failure:
             # Any command will do: it says that the call may have been carried out.
-            raise error_of(failure, self._calls.connection.address, CancelOrders("")) from None
+            raise error_of(failure, self._orders.connection.address, CancelOrders("")) from None
 
 
 Handler = Callable[[Session, dict[str, Any]], Awaitable[dict[str, Any]]]

@@ -19,7 +19,7 @@ from server.event_messages import delimited
 from server.rpc.http import present
 from server.rpc.http.doubles import E16, double_from, double_of, double_up_to, e8_of
 from server.rpc.http.encoded_depth import encoded_depth
-from server.rpc.http.given import Given
+from server.rpc.http.refused_number import RefusedNumber
 from server.times import time_text
 
 DIGITS_15 = 10**15
@@ -65,7 +65,7 @@ def test_taken_exactly(number: float, units: int) -> None:
 )  # fmt: skip
 def test_refused(number: float) -> None:
     taken = e8_of("price", number)
-    assert isinstance(taken, Given)
+    assert isinstance(taken, RefusedNumber)
     assert taken == -1, "what the engine refuses in any case"
     assert taken.refusal.value == repr(number)
 
@@ -79,7 +79,7 @@ def test_fifteen_digits_come_and_go_exactly(units: int) -> None:
 @given(st.floats())
 def test_a_number_is_its_shortest_form_or_refused(number: float) -> None:
     taken = e8_of("price", number)
-    if isinstance(taken, Given):
+    if isinstance(taken, RefusedNumber):
         return
     shortest = Decimal(repr(number))
     assert Decimal(taken) == shortest * 10**8

@@ -40,7 +40,7 @@ from gateway.websocket.figures import Counts
 from gateway.websocket.frames import Frame
 from gateway.websocket.open_channels import Channels
 from gateway.websocket.outgoing import WAITING_BYTES_MAX, Outgoing, Writer
-from gateway.websocket.session import Calls, Session
+from gateway.websocket.session import OrderConnection, Session
 from gateway.websocket.state_channels import DepthChannel
 from tests.clients.book_messages import BookServer
 
@@ -303,7 +303,7 @@ def test_channel_that_is_refused_again_and_again_says_why(
         exchange.told(None, Interruption(refusal, 1.0))
         async with wired() as (wire, outgoing):
             link = cast("Any", SimpleNamespace(address="", channel=grpc.aio.insecure_channel("x")))
-            session = Session(outgoing, Channels(cast("Any", exchange)), Calls(link), "")
+            session = Session(outgoing, Channels(cast("Any", exchange)), OrderConnection(link), "")
             await session.take(json.dumps({"type": "subscribe", "channels": [kind]}))
             (error,) = await wire.until("error")
             assert error["code"] == code
@@ -332,7 +332,7 @@ def test_channel_that_fails_is_told_of_and_opened_anew(
         all_channels = Channels(cast("Any", exchange))
         async with wired() as (wire, outgoing):
             link = cast("Any", SimpleNamespace(address="", channel=grpc.aio.insecure_channel("x")))
-            session = Session(outgoing, all_channels, Calls(link), "")
+            session = Session(outgoing, all_channels, OrderConnection(link), "")
             frame = json.dumps({"type": "subscribe", "channels": [kind], "request_id": "r"})
             if before:
                 exchange.told(None, trades(11, 10))

@@ -14,7 +14,7 @@ from gateway.websocket.errors import ended
 from gateway.websocket.frames import Frame
 from gateway.websocket.open_channels import Channels
 from gateway.websocket.requests import parsed
-from gateway.websocket.session import Calls, Session
+from gateway.websocket.session import OrderConnection, Session
 from tests.gateway.test_websocket_limits import HANDSHAKE, TEXT, Served, frame, run, until_error
 
 
@@ -94,7 +94,7 @@ def test_a_command_without_an_answer_may_have_been_carried_out() -> None:
     lost = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, "Socket closed")
     sent: list[Frame] = []
     outgoing, none = cast("Any", SimpleNamespace(send=sent.append)), cast("Any", None)
-    session = Session(outgoing, Channels(none), Calls(cast("Any", Refusing(lost))), "")
+    session = Session(outgoing, Channels(none), OrderConnection(cast("Any", Refusing(lost))), "")
     wish = {"type": "cancel", "order_id": "o", "request_id": "n" * 200}
     asyncio.run(session.take(json.dumps(wish)))
     (told,) = (json.loads(each.plain[each.plain.index(b"{") :]) for each in sent)
@@ -129,7 +129,7 @@ def test_a_frame_is_answered_however_deep_it_is_nested(text: str) -> None:
     """Also where what reads it still goes as deep, and what shows it in the answer can't."""
     sent: list[Frame] = []
     outgoing, nothing = cast("Any", SimpleNamespace(send=sent.append)), cast("Any", None)
-    session = Session(outgoing, Channels(nothing), Calls(cast("Any", Refusing())), "")
+    session = Session(outgoing, Channels(nothing), OrderConnection(cast("Any", Refusing())), "")
 
     async def test() -> None:
         for depth in range(1_000):

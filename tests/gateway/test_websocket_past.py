@@ -17,7 +17,7 @@ from gateway.websocket.event_channels import TradesChannel
 from gateway.websocket.frames import Frame
 from gateway.websocket.open_channels import Channels
 from gateway.websocket.outgoing import PAST_BYTES_MAX, WAITING_BYTES_MAX, Outgoing, Writer
-from gateway.websocket.session import Calls, Session
+from gateway.websocket.session import OrderConnection, Session
 from tests.gateway.test_websocket_channels import (
     INSTRUMENT,
     SECONDS,
@@ -71,7 +71,7 @@ async def asking(exchange: Exchange) -> AsyncIterator[tuple[Wire, Session]]:
     link = cast("Any", SimpleNamespace(address="", channel=grpc.aio.insecure_channel("x")))
     async with wired() as (wire, outgoing):
         all_channels = Channels(cast("Any", exchange))
-        session = Session(outgoing, all_channels, Calls(link), "")
+        session = Session(outgoing, all_channels, OrderConnection(link), "")
         yield wire, session
         session.close()
         await all_channels.close()

@@ -21,7 +21,7 @@ from gateway.websocket.figures import Counts
 from gateway.websocket.frames import Frame, ticker_json
 from gateway.websocket.link import FRAMES_PER_SECOND_CLOSE, POLICY, Link
 from gateway.websocket.open_channels import Channels
-from gateway.websocket.session import Calls, Session
+from gateway.websocket.session import OrderConnection, Session
 from gateway.websocket.state_channels import DepthChannel, TickerChannel
 from tests.clients.book_messages import BookServer
 from tests.gateway.test_websocket_channels import (
@@ -100,7 +100,7 @@ def test_the_book_that_another_channel_is_made_of_stays_as_long_as_that() -> Non
 
         async with wired() as (wire, outgoing):
             link = cast("Any", SimpleNamespace(address="", channel=grpc.aio.insecure_channel("x")))
-            session = Session(outgoing, all_channels, Calls(link), "")
+            session = Session(outgoing, all_channels, OrderConnection(link), "")
             told(book.snapshot())
             await session.take(json.dumps({"type": "subscribe", "channels": ["orderbook"]}))
             all_channels.close_unused()

@@ -19,7 +19,7 @@ from server.rpc.errors import (
     sentence,
     status_of,
 )
-from server.rpc.http.given import Given
+from server.rpc.http.refused_number import RefusedNumber
 from server.rpc.http.words import TIMES_IN_FORCE
 from server.times import time_text
 
@@ -54,7 +54,7 @@ class HttpCalls(Calls):
 
 def json_status(refused: Refused) -> Status:
     """Say why a command is refused, in the words of the request."""
-    if isinstance(refused.value, Given):
+    if isinstance(refused.value, RefusedNumber):
         refused = refused.value.refusal
     refused = in_json(refused)
     status = status_of(in_decimals(refused))

@@ -12,7 +12,7 @@ from typing import Final
 from server.core.types import E8, INT64_MAX
 from server.decimals import decimal_text
 from server.rpc.errors import EdgeReason, EdgeReject
-from server.rpc.http.given import Given
+from server.rpc.http.refused_number import RefusedNumber
 
 DIGITS_MAX: Final = 15
 """Significant digits that every double keeps."""
@@ -28,7 +28,7 @@ SMALL_ENOUGH: Final = f"a number between -{decimal_text(INT64_MAX)} and {decimal
 
 
 def e8_of(field: str, number: float) -> int:
-    """Give the integer that a number of a request stands for, a number to be refused as `Given`."""
+    """Give the integer that a number of a request stands for, or a `RefusedNumber`."""
     if not isfinite(number):
         return unusable(field, number, FINITE)
     if abs(number) > LARGEST:
@@ -55,8 +55,8 @@ def units_of_shortest(number: float) -> int | None:
     return int(whole + decimals.ljust(8, "0"))
 
 
-def unusable(field: str, number: float, limit: str) -> Given:
-    return Given(-1, EdgeReject(EdgeReason.NUMBER_INVALID, field, repr(number), limit))
+def unusable(field: str, number: float, limit: str) -> RefusedNumber:
+    return RefusedNumber(-1, EdgeReject(EdgeReason.NUMBER_INVALID, field, repr(number), limit))
 
 
 def double_of(units: int, scale: int = E8) -> float:

@@ -12,7 +12,7 @@ from server.core.types import LIMIT
 from server.history.analytics import INTERVAL_MINUTES_MAX, Query
 from server.rpc.errors import VALUE_CHARACTERS_MAX, EdgeReason, EdgeReject
 from server.rpc.http.doubles import e8_of
-from server.rpc.http.given import Given
+from server.rpc.http.refused_number import RefusedNumber
 from server.rpc.http.words import PREVENTIONS, SIDES, STATUSES, TIMES_IN_FORCE, TYPES, WORKING
 from server.rpc.market_view import TRADES_DEFAULT, TRADES_MAX
 from server.rpc.parse import (
@@ -98,7 +98,7 @@ def orders_query(request: order_service_pb2.ListOrdersRequest) -> OrdersQuery | 
     limit = whole("page_size", request.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
     before_sequence = page_before(request.page_token)
     for value in (side, status, limit, before_sequence):
-        if isinstance(value, Given):
+        if isinstance(value, RefusedNumber):
             return value.refusal
         if isinstance(value, EdgeReject):
             return value
@@ -189,13 +189,13 @@ def _unreadable(found: order_service_pb2.Unreadable) -> PlaceOrder:
     texts = (found.field, found.value, found.limit)
     field, value, limit = (text[: VALUE_CHARACTERS_MAX + 1] for text in texts)
     why = EdgeReject(EdgeReason.VALUE_INVALID, field, value, limit)
-    return PlaceOrder("unreadable", INSTRUMENT_DEFAULT, Given(0, why), LIMIT, 1)
+    return PlaceOrder("unreadable", INSTRUMENT_DEFAULT, RefusedNumber(0, why), LIMIT, 1)
 
 
 def _quantity(request: order_service_pb2.PlaceOrderRequest) -> int:
     if request.HasField("quantity"):
         return e8_of("quantity", request.quantity)
-    return Given(0, EdgeReject(RejectReason.FIELD_REQUIRED, "quantity", ""))
+    return RefusedNumber(0, EdgeReject(RejectReason.FIELD_REQUIRED, "quantity", ""))
 
 
 def _price(request: order_service_pb2.PlaceOrderRequest, order_type: int) -> int:
@@ -205,5 +205,5 @@ def _price(request: order_service_pb2.PlaceOrderRequest, order_type: int) -> int
     if price_e8 or order_type != LIMIT:
         return price_e8
     if request.HasField("price"):
-        return Given(0, EdgeReject(RejectReason.PRICE_NOT_POSITIVE, "price", "0", 0))
-    return Given(0, EdgeReject(RejectReason.PRICE_REQUIRED, "price", "", "limit orders"))
+        return RefusedNumber(0, EdgeReject(RejectReason.PRICE_NOT_POSITIVE, "price", "0", 0))
+    return RefusedNumber(0, EdgeReject(RejectReason.PRICE_REQUIRED, "price", "", "limit orders"))

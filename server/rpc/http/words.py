@@ -7,7 +7,7 @@ from server.core import words
 from server.core.rejects import RejectReason
 from server.core.types import EndReason
 from server.rpc.errors import EdgeReason, EdgeReject
-from server.rpc.http.given import Given
+from server.rpc.http.refused_number import RefusedNumber
 
 UNKNOWN: Final = -1
 """The number of no enumeration."""
@@ -35,7 +35,7 @@ class Words:
         if word:
             return self._unknown(word)
         refusal = EdgeReject(RejectReason.FIELD_REQUIRED, self._field, word, self.choice)
-        return Given(UNKNOWN, refusal)
+        return RefusedNumber(UNKNOWN, refusal)
 
     def optional(self, word: str) -> int:
         """Give the number of a word; 0 where there is none."""
@@ -44,8 +44,8 @@ class Words:
         number = self._numbers.get(word)
         return self._unknown(word) if number is None else number
 
-    def _unknown(self, word: str) -> Given:
-        return Given(UNKNOWN, EdgeReject(self._reason, self._field, word, self.choice))
+    def _unknown(self, word: str) -> RefusedNumber:
+        return RefusedNumber(UNKNOWN, EdgeReject(self._reason, self._field, word, self.choice))
 
 
 SIDES: Final = Words("side", RejectReason.SIDE_INVALID, words.SIDES)

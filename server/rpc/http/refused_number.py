@@ -9,13 +9,13 @@ from server.rpc.errors import EdgeReject
 from server.sequencer.stand_in import StandIn
 
 
-class Given(StandIn):
+class RefusedNumber(StandIn):
     """A number sure to be refused, and the refusal that says why in the words of the request."""
 
     refusal: EdgeReject
 
-    def __new__(cls, number: int, refusal: EdgeReject) -> "Given":
-        given = super().__new__(cls, number)
-        given.refusal = refusal
-        given.reason = refusal.reason
-        return given
+    def __new__(cls, number: int, refusal: EdgeReject) -> "RefusedNumber":
+        refused = super().__new__(cls, number)
+        refused.refusal = refusal
+        refused.reason = refusal.reason
+        return refused
