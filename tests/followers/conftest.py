@@ -1,4 +1,5 @@
-"""A real PostgreSQL for the tests of followers: one server for all, a database for each test."""
+"""A real PostgreSQL and a real Kafka for the tests of followers, started once for a module: each
+test gets a database of its own, and a broker without topics."""
 
 import asyncio
 import contextlib
@@ -15,6 +16,7 @@ import pytest
 
 from server.supervisor.embedded import postgres as embedded_postgres
 from server.supervisor.embedded.postgres import PostgresMissing
+from tests.followers.kafka_site import Broker
 from tests.followers.small_disk import SmallDisk
 from tests.running import START_S, free_port
 
@@ -108,3 +110,23 @@ def fetch(database: str) -> Callable[..., list[Any]]:
         return asyncio.run(found)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    broker = Broker(tmp_path_factory.mktemp("kafka"))
+    broker.start()
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def broker(kafka: Broker, figures: Callable[[str], None]) -> Iterator[Broker]:
+    """A broker that runs, whatever a test before did to it, and no topics."""
+    code = kafka.exit_code()
+    if code is not None:
+        figures(f"Kafka had ended with {code} before this test, and was started again")
+        kafka.start()
+        kafka.delete(*kafka.topics())
+    yield kafka
+    kafka.delete(*kafka.topics())

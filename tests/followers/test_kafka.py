@@ -63,26 +63,6 @@ GROWN_MAX: Final = 48 * MIB
 for a second producer."""
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("kafka"))
-    broker.start()
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture(autouse=True)
-def fresh(broker: Broker, figures: Callable[[str], None]) -> Iterator[None]:
-    """A broker that runs, whatever a test before did to it, and no topics."""
-    code = broker.exit_code()
-    if code is not None:
-        figures(f"Kafka had ended with {code} before this test, and was started again")
-        broker.start()
-        broker.delete(*broker.topics())
-    yield
-    broker.delete(*broker.topics())
-
-
 def follow(
     starter: Starter, address: str, broker: Broker, *options: str, serving: bool = True
 ) -> Running:

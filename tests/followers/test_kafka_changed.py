@@ -1,7 +1,6 @@
 """Topics that somebody changes while they are written."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,21 +21,6 @@ from tests.journal.site import Site, every_command, records_of, trade
 from tests.running import until
 
 SECONDS = 60.0
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("kafka"))
-    broker.start()
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture(autouse=True)
-def fresh(broker: Broker) -> Iterator[None]:
-    """No topics."""
-    yield
-    broker.delete(*broker.topics())
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Topics that hold what came after the copy that was put back as the exchange's data directory."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,21 +27,6 @@ Copy = Callable[[Path, Path], object]
 FEW: Final = 2
 MANY: Final = 20
 """Messages of a load."""
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("kafka"))
-    broker.start()
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture(autouse=True)
-def fresh(broker: Broker) -> Iterator[None]:
-    """No topics."""
-    yield
-    broker.delete(*broker.topics())
 
 
 def whole(data: Path, copy: Path) -> None:
