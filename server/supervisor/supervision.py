@@ -10,9 +10,10 @@ A part beside the exchange (the embedded PostgreSQL) is not waited for at a star
 is tried without an end, at last every 25 s, and may be ended the hard way without a complaint.
 
 Order of a stop: first the follower, who only reads, and with it the server, which answers what is
-in flight; then who has callers behind the gateway and says goodbye to them (the WebSocket bridge);
-then the gateway, so that all of that still reaches them and new requests get a clear refusal. Each
-has its time, then it is ended the hard way, which loses nothing that was acknowledged.
+in flight; then the WebSocket bridge, which says goodbye to its callers behind the gateway; then the
+gateway, so that all of that still reaches them and new requests get a clear refusal, and with it
+what stands beside the exchange. Each has its time, then it is ended the hard way, which loses
+nothing that was acknowledged.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ RESTARTS_BESIDE_S: Final = 600.0
 DELAY_FIRST_S: Final = 0.1
 
 GOODBYE_S: Final = 1.5
-"""The time for those who have callers behind the gateway; they bound themselves to less."""
+"""The time for the WebSocket bridge's goodbyes; it bounds itself to less."""
 SETTLE_S: Final = 10.0
 """The time for the others, once the server serves, before it is said that they don't."""
 
@@ -166,28 +167,32 @@ class Supervisor:
         server: ChildProcess,
         gateway: ChildProcess,
         follower: ChildProcess,
+        websocket: ChildProcess,
         log: Callable[[str], None],
-        more: Sequence[ChildProcess] = (),
         beside: Sequence[ChildProcess] = (),
     ) -> None:
         changed = self._send_processes
         self._server = Supervised(server, log, changed, essential=True)
         self._gateway = Supervised(gateway, log, changed)
         self._follower = Supervised(follower, log, changed)
-        self._more = [Supervised(part, log, changed) for part in more]
-        """Parts without a place of their own in the order of a stop: they go with the gateway."""
+        self._websocket = Supervised(websocket, log, changed)
         self._beside = [Supervised(part, log, changed, beside=True) for part in beside]
         """Parts not waited for at a start; stopped with the gateway, after the follower."""
+        self._all = (
+            self._follower,
+            self._server,
+            self._gateway,
+            self._websocket,
+            *self._beside,
+        )
 
     async def start(self) -> list[str]:
         """Return once everything serves that will: one sentence for each part that does not."""
         self._server.begin()
         await self._until(self._server.settled.wait())
-        self._gateway.begin()
-        self._follower.begin()
-        for each in (*self._more, *self._beside):
+        others = (self._gateway, self._follower, self._websocket)
+        for each in (*others, *self._beside):
             each.begin()
-        others = (self._gateway, self._follower, *self._more)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 for other in others:
@@ -206,20 +211,17 @@ class Supervisor:
         after the server has his time within the server's, so that all are gone when that is over,
         but for a time of more than half of that.
         """
-        later = (*self._more, self._gateway, *self._beside)
+        others = (self._gateway, *self._beside)
         first = asyncio.gather(self._follower.stop(), self._server.stop())
         server_s = self._server.child.stop_s
-        goodbye_s = GOODBYE_S if self._more else 0.0
-        lead_s = server_s - goodbye_s - max(each.child.stop_s for each in later)
-        await asyncio.wait([first], timeout=max(server_s / 2, lead_s))
-        # Before the gateway, through which they say goodbye.
-        goodbyes = [asyncio.create_task(each.stop()) for each in self._more]
-        if goodbyes:
-            await asyncio.wait(goodbyes, timeout=goodbye_s)
-        others = (self._gateway, *self._beside)
-        stopped = await asyncio.gather(*goodbyes, *(each.stop() for each in others))
+        later_s = max(each.child.stop_s for each in (self._websocket, *others))
+        await asyncio.wait([first], timeout=max(server_s / 2, server_s - GOODBYE_S - later_s))
+        # Before the gateway, through which it says goodbye.
+        goodbye = asyncio.create_task(self._websocket.stop())
+        await asyncio.wait([goodbye], timeout=GOODBYE_S)
+        stopped = await asyncio.gather(goodbye, *(each.stop() for each in others))
         clean = (*await first, *stopped)
-        in_order = (self._follower, self._server, *later)
+        in_order = (self._follower, self._server, self._websocket, *others)
         return [it.child.name for it, ended in zip(in_order, clean, strict=True) if not ended]
 
     @property
@@ -229,28 +231,25 @@ class Supervisor:
 
     def kill(self) -> None:
         """End what is left, at once."""
-        for each in self._all():
+        for each in self._all:
             each.child.kill()
 
     def _send_processes(self) -> None:
         """Let the server show what each part uses, and which of those around it is not there."""
         process_ids = {
             each.child.name: each.child.process_id or NOT_RUNNING
-            for each in self._all()
+            for each in self._all
             if each.child.running or each not in self._beside
         }
         line = processes_line({"supervisor": os.getpid(), **process_ids})
         self._server.child.send(line)
-
-    def _all(self) -> tuple[Supervised, ...]:
-        return (self._follower, self._server, self._gateway, *self._more, *self._beside)
 
     async def _until(self, awaited: Coroutine[Any, Any, object]) -> None:
         """Wait for an event, or raise what ended one of the parts."""
         wanted = asyncio.create_task(awaited)
         try:
             while not wanted.done():
-                tasks = [each.task for each in self._all() if each.task is not None]
+                tasks = [each.task for each in self._all if each.task is not None]
                 for task in tasks:
                     if task.done():
                         task.result()

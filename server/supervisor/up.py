@@ -166,9 +166,9 @@ def _supervisor(
         server=ChildProcess("server", command("server"), logs.pass_on, stop.server_s),
         gateway=with_server("gateway", gateway_serves),
         follower=with_server("follower"),
-        beside=beside,
-        more=[with_server("websocket")],
+        websocket=with_server("websocket"),
         log=log_state,
+        beside=beside,
     )
 
 

@@ -41,7 +41,7 @@ ENDS = "import sys; print('exchange: no good'); sys.exit({code})"
 
 
 class Exchange:
-    """A supervisor of three such programs, and what it said."""
+    """A supervisor of four such programs, and what it said."""
 
     def __init__(
         self, server: str, gateway: str = SERVES, follower: str = SERVES, server_s: float = 1.0
@@ -53,13 +53,12 @@ class Exchange:
                 ("server", server, server_s),
                 ("gateway", gateway, 1.0),
                 ("follower", follower, 1.0),
+                ("websocket", SERVES, 1.0),
             )
         }
+        server_part, gateway_part, follower_part, websocket_part = self.parts.values()
         self.supervisor = Supervisor(
-            self.parts["server"],
-            self.parts["gateway"],
-            self.parts["follower"],
-            self.said.append,
+            server_part, gateway_part, follower_part, websocket_part, self.said.append
         )
 
     def pass_on(self, name: str, line: str) -> None:
@@ -296,7 +295,7 @@ async def test_the_server_goes_first_and_the_gateway_after_who_has_callers_behin
 
     monkeypatch.setattr(ChildProcess, "stop", noted)
     server, gateway, follower, websocket = (parts[name] for name in names)
-    supervisor = Supervisor(server, gateway, follower, print, more=[websocket])
+    supervisor = Supervisor(server, gateway, follower, websocket, print)
     await supervisor.start()
     assert await supervisor.stop() == []
     assert "server" not in running["websocket"]
