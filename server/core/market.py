@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from server.core.accounts import Account, FeeAccount
 from server.core.book import Book
+from server.core.events import Traded
 from server.core.instruments import Instrument
-
-if TYPE_CHECKING:
-    from server.core.events import Traded
 
 TRADES_KEPT: Final = 1_000
 """Newest trades kept for each instrument: the largest page that can be asked for."""
@@ -23,7 +21,7 @@ TRADES_KEPT: Final = 1_000
 MINUTE_NS: Final = 60_000_000_000
 WINDOW_MINUTES: Final = 1_440
 
-RecentTrade = tuple[int, int, int, "Traded"]
+RecentTrade = tuple[int, int, int, Traded]
 """(sequence, index, time_ns, trade)"""
 
 
