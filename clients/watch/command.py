@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import os
-import signal
 import stat
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,6 +11,7 @@ from clients.actions import CONNECT_S, DONE, failed
 from clients.client import ExchangeClient
 from clients.errors import ExchangeError
 from clients.retries import Retries
+from clients.stopping import stop_on_signals
 from clients.terminal import colours_on
 from clients.watch.lines import LinePrinter
 from clients.watch.screen import picture
@@ -20,7 +20,6 @@ from clients.watch.view import View
 
 FRAME_S = 0.1  # between two pictures: faster than anybody reads, and a few percent of a CPU
 FOREVER_S = 1e9  # a view outlasts any outage; only the first connection has to be there
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Show = Callable[[ExchangeClient, argparse.Namespace, asyncio.Event], Awaitable[None]]
 
@@ -35,11 +34,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _watch(options: argparse.Namespace) -> None:
-    stop = asyncio.Event()
-    for number in STOP_SIGNALS:
-        # Who is started with nohup goes on when its terminal is gone.
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_on_signals(on_hangup=True)
     in_lines = options.json or options.lines or not _is_canvas()
     show: Show = _show_lines if in_lines else _show_pictures
     async with ExchangeClient(options.address, retries=Retries(overall_s=FOREVER_S)) as exchange:

@@ -16,7 +16,6 @@ client asked for may connect.
 import asyncio
 import gc
 import logging
-import signal
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -36,6 +35,7 @@ from websockets.http11 import Request, Response
 from clients.client import ExchangeClient
 from clients.connection import Connection
 from clients.retries import Retries
+from clients.stopping import stop_on_signals
 from gateway.websocket.errors import error
 from gateway.websocket.figures import Counts, Figures, State, tell, tell_debug
 from gateway.websocket.frames import Frame, now_text
@@ -230,9 +230,7 @@ async def serving_at(bridge: Bridge, listener: socket.socket) -> Server:
 
 async def run(server: str, address: str, serving: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_on_signals()
     connection = Connection(server, Retries())
     async with ExchangeClient(server) as exchange:
         bridge = Bridge(exchange, connection)

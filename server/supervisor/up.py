@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from clients.stopping import stop_on_signals
 from server import logs
 from server.exits import Exit
 from server.journal.lock import DirectoryLock, DirectoryLocked
@@ -25,7 +25,6 @@ from server.supervisor.ports import ports, unusable
 from server.supervisor.priority import children_give_way
 from server.supervisor.supervision import DEGRADED, GaveUp, Supervisor
 
-STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PROBE_S: Final = 0.05
 """The time between two looks at whether a part serves."""
 
@@ -84,11 +83,7 @@ def log_state(sentence: str) -> None:
 
 
 async def _supervise(settings: Settings, options: Sequence[str]) -> int:
-    stop = asyncio.Event()
-    for number in STOP_SIGNALS:
-        # Who is started with nohup goes on when its terminal is gone.
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_on_signals(on_hangup=True)
     settings, servers, without_postgres = choose(settings)
     export_addresses(settings)
     supervisor = _supervisor(settings, options, servers)
