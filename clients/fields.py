@@ -9,8 +9,7 @@ class FieldInvalidError(ValueError):
     """A value that can't be sent: says which field, what limit, and what was given."""
 
     def __init__(self, field: str, limit: str, value: object) -> None:
-        shown = repr(value) if len(repr(value)) <= SHOWN_MAX else repr(value)[:SHOWN_MAX] + "…"
-        super().__init__(f"{field} must be {limit}; got {shown}")
+        super().__init__(f"{field} must be {limit}; got {shown(value)}")
         self.field = field
         self.limit = limit
         self.value = value
@@ -18,3 +17,9 @@ class FieldInvalidError(ValueError):
     def within(self, place: str) -> Self:
         """Tell the same of a field of one among several, such as `orders[1]`."""
         return type(self)(f"{place}.{self.field}", self.limit, self.value)
+
+
+def shown(value: object) -> str:
+    """Repeat a refused value, or its beginning."""
+    whole = repr(value)
+    return whole if len(whole) <= SHOWN_MAX else whole[:SHOWN_MAX] + "…"

@@ -28,12 +28,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from clients.decimals import TEXT_MAX, NumberInvalidError, e8_of, text_of_e8
+from clients.fields import shown
 from clients.requests import PlaceOrder
 from clients.types import OrderType, SelfTradePrevention, Side, TimeInForce
 
 ORDERS_MAX = 1_000_000  # orders of a file: about 500 MB in memory
 ARRAY_BYTES_MAX = 256 * 1024 * 1024  # of a JSON array, which can only be read as a whole
-SHOWN_MAX = 60  # characters of a wrong value that its error repeats
 DEFAULT_INSTRUMENT = "BTC-USD"
 
 REQUIRED = ("client_id", "side", "type", "quantity")
@@ -90,17 +90,17 @@ def order_of(fields: Fields) -> PlaceOrder:
     given = {name: value for name, value in fields.items() if value not in ("", None)}
     for name in given:
         if name not in FIELDS:
-            raise ValueError(f"{_shown(name)} is not a field of an order, only {', '.join(FIELDS)}")
+            raise ValueError(f"{shown(name)} is not a field of an order, only {', '.join(FIELDS)}")
     for name in REQUIRED:
         if name not in given:
             raise ValueError(f"{name} is needed in every order")
     for name in TEXTS:
         if not _is_text(given.setdefault(name, "")):
-            raise ValueError(f"{name} must be text; got {_shown(given[name])}")
+            raise ValueError(f"{name} must be text; got {shown(given[name])}")
     for name, words in WORDS.items():
         if name in given and given[name] not in list(words):
             allowed = ", ".join(words)
-            raise ValueError(f"{name} must be one of {allowed}; got {_shown(given[name])}")
+            raise ValueError(f"{name} must be one of {allowed}; got {shown(given[name])}")
     for name in NUMBERS:
         if name in given:
             given[name] = text_of_e8(_units_of(given[name], name))
@@ -133,12 +133,8 @@ def _units_of(value: Any, field: str) -> int:
 def _truth(value: object) -> bool:
     truth = {True: True, False: False, "true": True, "false": False}
     if not isinstance(value, bool | str) or value not in truth:
-        raise ValueError(f"post_only must be true or false; got {_shown(value)}")
+        raise ValueError(f"post_only must be true or false; got {shown(value)}")
     return truth[value]
-
-
-def _shown(value: object) -> str:
-    return repr(value) if len(repr(value)) <= SHOWN_MAX else repr(value)[:SHOWN_MAX] + "…"
 
 
 # The shapes: each yields where an order stands, and what reads its fields.
@@ -174,10 +170,10 @@ def _csv(path: Path, file: TextIO) -> Placed:
     rows = csv.reader(file, strict=True)
     header = [name.strip() for name in next(filter(None, rows), [])]
     if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise ValueError(f"the header may name a column once; got {_shown(', '.join(twice))} twice")
+        raise ValueError(f"the header may name a column once; got {shown(', '.join(twice))} twice")
     if missing := [name for name in REQUIRED if name not in header]:
-        shown = _shown(",".join(header))
-        raise ValueError(f"the header must name {', '.join(missing)} too; got {shown}")
+        got = shown(",".join(header))
+        raise ValueError(f"the header must name {', '.join(missing)} too; got {got}")
     while True:
         try:
             row = next(rows, None)
@@ -227,11 +223,11 @@ def _fields(pairs: list[tuple[str, Any]]) -> Fields:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         twice = sorted({name for name, _ in pairs if [it for it, _ in pairs].count(name) > 1})
-        raise ValueError(f"an order may have a field once; got {_shown(', '.join(twice))} twice")
+        raise ValueError(f"an order may have a field once; got {shown(', '.join(twice))} twice")
     return fields
 
 
 def _object(entry: object) -> Fields:
     if not isinstance(entry, dict):
-        raise ValueError(f"an order must be an object; got {_shown(entry)}")
+        raise ValueError(f"an order must be an object; got {shown(entry)}")
     return entry
