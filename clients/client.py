@@ -19,7 +19,6 @@ that nothing is missing. Close one that is left early, e.g. with `contextlib.acl
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
-from types import TracebackType
 from typing import Self
 
 from clients import ADDRESS, market_wire, order_wire
@@ -107,12 +106,7 @@ class ExchangeClient:
         self._parts = PartServiceStub(channel)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         connection, self._open = self._connection, None
         # Each holds the channel, which a process that is forked later could not live with.
         del self._orders, self._market, self._accounts, self._admin, self._parts

@@ -196,14 +196,9 @@ class SyncExchangeClient:
             raise RuntimeError("this client is not open: use it within `with`")
         return self._running
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
-            self._loop.run(self._client.__aexit__(kind, error, traceback))
+            self._loop.run(self._client.__aexit__())
         finally:
             self._loop.close()
 

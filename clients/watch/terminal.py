@@ -13,7 +13,6 @@ import termios
 import tty
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 from clients.terminal import Line, text_of, width_of
@@ -56,12 +55,7 @@ class Canvas:
         loop.add_signal_handler(signal.SIGTSTP, self._suspend)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
         if self._keys is not None:
             loop.remove_reader(self._keys)
