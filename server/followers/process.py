@@ -17,9 +17,8 @@ import uvloop
 from server import collector, logs
 from server.exits import Exit
 from server.followers import snapshots
-from server.followers.following import Following
+from server.followers.following import Follower, Following
 from server.followers.journal_reader import JournalReader
-from server.followers.outside import followers_of
 from server.followers.probes import probe, probings
 from server.journal.refusals import JournalRefused
 from server.outage_lines import OutageLines
@@ -46,7 +45,7 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
     retry_max_s = settings.followers.retry_max_ms / 1_000
     followings = [
         Following(each, settings.server_address, OutageLines(logs.complain), retry_max_s)
-        for each in followers_of(settings, logs.complain)
+        for each in _followers(settings)
     ]
     probe(probings(settings, followings, logs.complain), settings.server_address)
     tasks = [
@@ -68,3 +67,24 @@ async def _follow(settings: Settings, on_serving: Callable[[], None]) -> NoRetur
     # Not to wait for threads that ask a part which doesn't answer: there is nothing to lose.
     logs.flush()
     os._exit(Exit.CLEAN)
+
+
+def _followers(settings: Settings) -> list[Follower]:
+    """Make a follower for each outside part that the settings name; what is not asked for costs
+    nothing, not even its library."""
+    parts: list[Follower] = []
+    if settings.postgres_url:
+        from server.followers.postgres import PostgresFollower
+
+        parts.append(PostgresFollower(settings.postgres_url, settings.history, say=logs.complain))
+    if settings.kafka_brokers:
+        from server.followers.kafka import KafkaFollower
+
+        as_json = settings.kafka_format == "json"
+        brokers, limits = settings.kafka_brokers, settings.kafka
+        parts.append(KafkaFollower(brokers, settings.data_dir, limits=limits, as_json=as_json))
+    if settings.redis_url:
+        from server.followers.redis import RedisFollower
+
+        parts.append(RedisFollower(settings.redis_url, settings.data_dir))
+    return parts
