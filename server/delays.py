@@ -10,14 +10,13 @@ class Delays:
     """Each is at most twice the one before, and up to half of it is left to chance, so that those
     who failed together don't come back together."""
 
-    def __init__(self, longest_s: float, first_s: float = FIRST_S) -> None:
-        self._first_s = first_s
+    def __init__(self, longest_s: float) -> None:
         self._longest_s = longest_s
         self.reset()
 
     def reset(self) -> None:
         """Things went well: begin with the shortest again."""
-        self._next_s = min(self._first_s, self._longest_s)
+        self._next_s = min(FIRST_S, self._longest_s)
 
     def lengthen(self) -> None:
         """Nothing is gained by trying soon: the longest from now on."""

@@ -42,13 +42,11 @@ class TradeRecorder:
         instrument: str = "",
         *,
         rows_max: int = ROWS_MAX,
-        age_s: float = AGE_S,
     ) -> None:
         self.exchange = exchange
         self.directory = directory
         self.instrument = instrument
         self.rows_max = rows_max
-        self.age_s = age_s
         self.after = 0
         """Everything up to this sequence is in files."""
         self._rows: list[Trade] = []
@@ -88,7 +86,7 @@ class TradeRecorder:
 
     def _is_due(self) -> bool:
         age_s = asyncio.get_running_loop().time() - self._first_row_s
-        return bool(self._rows) and (len(self._rows) >= self.rows_max or age_s >= self.age_s)
+        return bool(self._rows) and (len(self._rows) >= self.rows_max or age_s >= AGE_S)
 
     def write(self) -> None:
         """Write what waits, as far as it is complete."""

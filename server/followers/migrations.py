@@ -46,10 +46,10 @@ class Migration(NamedTuple):
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def migrations(directory: Path = DIRECTORY) -> list[Migration]:
+def migrations() -> list[Migration]:
     """Read all files, in order; numbers have no gaps."""
     found = []
-    for path in sorted(directory.glob("[0-9][0-9][0-9][0-9]_*.sql")):
+    for path in sorted(DIRECTORY.glob("[0-9][0-9][0-9][0-9]_*.sql")):
         number, _, name = path.stem.partition("_")
         found.append(Migration(int(number), name, path.read_text(encoding="utf-8")))
     assert [each.number for each in found] == list(range(1, len(found) + 1)), found

@@ -60,12 +60,9 @@ class TradesPage(NamedTuple):
 class Past:
     """The reads of calls that look back."""
 
-    def __init__(
-        self, calls: Calls, history: History, clock: Callable[[], int] = time.time_ns
-    ) -> None:
+    def __init__(self, calls: Calls, history: History) -> None:
         self._calls = calls
         self._history = history
-        self._clock = clock
 
     async def order(self, order_id: str, context: Context) -> Found | None:
         """Find the newest order of this id."""
@@ -181,7 +178,7 @@ class Past:
         def view(engine: Engine) -> Held | NoAnswer | None:
             if query.instrument not in engine.markets:
                 return None
-            return analytics.held(engine, query, self._clock())
+            return analytics.held(engine, query, time.time_ns())
 
         known = await self._calls.read(view, context)
         if known is None:
