@@ -44,9 +44,9 @@ class HttpMarket:
     async def GetOrderBook(
         self, request: messages.GetOrderBookRequest, context: Context
     ) -> messages.GetOrderBookResponse:
-        levels = await self._whole(
-            "levels", request.levels, LEVELS_DEFAULT, parse.LEVELS_MAX, context
-        )
+        levels = parse.whole("levels", request.levels, LEVELS_DEFAULT, parse.LEVELS_MAX)
+        if isinstance(levels, EdgeReject):
+            await self._calls.refuse(context, levels)
         return await self._of_listed(
             request.instrument,
             messages.GetOrderBookResponse,
@@ -156,14 +156,6 @@ class HttpMarket:
             return reply
 
         return await self._calls.read(view, context)
-
-    async def _whole(
-        self, field: str, text: str, default: int, maximum: int, context: Context
-    ) -> int:
-        number = parse.whole(field, text, default, maximum)
-        if isinstance(number, EdgeReject):
-            await self._calls.refuse(context, number)
-        return number
 
     async def _of_listed(
         self,
