@@ -131,20 +131,22 @@ def host_of(name: str, given: Given) -> str:
 
 def endpoint_of(name: str, given: Given) -> str:
     """Read one `HOST:PORT`."""
-    found = ENDPOINT.fullmatch(str(given.value))
-    if not found or not 1 <= int(found[2]) <= 65_535:
+    if not _is_endpoint(str(given.value)):
         raise wrong(name, given, "HOST:PORT such as 127.0.0.1:50051")
     return str(given.value)
 
 
 def endpoints_of(name: str, given: Given) -> str:
     """Read one or more `HOST:PORT`, separated by commas."""
-    wanted = "HOST:PORT such as 127.0.0.1:9092, or several separated by commas"
-    for each in str(given.value).split(","):
-        found = ENDPOINT.fullmatch(each)
-        if not found or not 1 <= int(found[2]) <= 65_535:
-            raise wrong(name, given, wanted)
+    if not all(map(_is_endpoint, str(given.value).split(","))):
+        wanted = "HOST:PORT such as 127.0.0.1:9092, or several separated by commas"
+        raise wrong(name, given, wanted)
     return str(given.value)
+
+
+def _is_endpoint(text: str) -> bool:
+    found = ENDPOINT.fullmatch(text)
+    return found is not None and 1 <= int(found[2]) <= 65_535
 
 
 def postgres_url_of(name: str, given: Given) -> str:
