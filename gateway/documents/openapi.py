@@ -147,9 +147,7 @@ def needs_body(request: Message) -> bool:
 
 def occurs(status: str, method: Method, verb: str) -> bool:
     """Whether this call can be refused with this status."""
-    if status == "403":
-        return verb != "GET"
-    if status == "413":
+    if status in ("403", "413"):
         return verb != "GET"
     return status != "501" or method.name in OF_THE_PAST
 
