@@ -73,3 +73,8 @@ class Comparison:
 def spread(values: Sequence[float]) -> str:
     """The median, with the least and the greatest."""
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def judged(reached: bool, goal: str) -> str:
+    """Give a goal, and whether it is reached."""
+    return f"goal {goal}: {'reached' if reached else 'missed'}"

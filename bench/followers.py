@@ -31,6 +31,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import grpc
 
+from bench.comparison import judged
 from bench.figures import PERCENTILES, Turn, write_messages
 from bench.processes import HOST, Command, Part, drive, free_port, listens, running
 from bench.recovery import journaled, stream
@@ -128,8 +129,8 @@ def fixed_rate(plan: Plan, size: int, *, full: bool) -> str:
     return (
         f"- **fixed rate**: {rate:,.0f} orders/s, {size} a message, with {_named(full)}:"
         f" p99 {followed:.1f} ms, without {alone:.1f} ms"
-        f" ({_judged(reached, 'at most 1.2 times, or 1 ms more')}); at most {late:.2f} s behind"
-        f" ({_judged(late < BEHIND_GOAL_S, f'less than {BEHIND_GOAL_S:g} s')})"
+        f" ({judged(reached, 'at most 1.2 times, or 1 ms more')}); at most {late:.2f} s behind"
+        f" ({judged(late < BEHIND_GOAL_S, f'less than {BEHIND_GOAL_S:g} s')})"
     )
 
 
@@ -142,7 +143,7 @@ def saturation(plan: Plan, *, full: bool) -> str:
         f"- **saturation**: {statistics.median(turn.rate for turn in found.followed):,.0f} orders/s"
         f" with {_named(full)}, without"
         f" {statistics.median(turn.rate for turn in found.alone):,.0f}: {share:.2f}"
-        f" ({_judged(share >= SHARE_GOAL, f'at least {SHARE_GOAL:g}')}); caught up"
+        f" ({judged(share >= SHARE_GOAL, f'at least {SHARE_GOAL:g}')}); caught up"
         f" {max(found.caught_up_s):.1f} s after the last order at the most"
     )
 
@@ -190,7 +191,7 @@ def away(plan: Plan) -> str:
     return (
         f"- **PostgreSQL away**: killed {killed:.2f}, stopped {stopped:.2f} of {without:,.0f}"
         f" orders/s without one"
-        f" ({_judged(min(killed, stopped) >= AWAY_GOAL, f'at least {AWAY_GOAL:g}')})"
+        f" ({judged(min(killed, stopped) >= AWAY_GOAL, f'at least {AWAY_GOAL:g}')})"
     )
 
 
@@ -223,10 +224,6 @@ def _postgres_away(directory: Path, number: int) -> Iterator[int]:
 
 def _named(full: bool) -> str:
     return f"snapshots, PostgreSQL{', Kafka and Redis' if full else ''}"
-
-
-def _judged(reached: bool, goal: str) -> str:
-    return f"goal {goal}: {'reached' if reached else 'missed'}"
 
 
 @contextlib.contextmanager
@@ -298,7 +295,7 @@ def writer(plan: Plan, count: int = WRITTEN) -> str:
     rate = taken / seconds
     return (
         f"- **writer**: {taken:,} commands into PostgreSQL at {rate:,.0f}/s"
-        f" ({_judged(rate >= WRITER_GOAL, f'at least {WRITER_GOAL:,}')}); CPU {ours:.0f} µs a"
+        f" ({judged(rate >= WRITER_GOAL, f'at least {WRITER_GOAL:,}')}); CPU {ours:.0f} µs a"
         f" command in the follower, {theirs:.0f} in PostgreSQL"
     )
 
@@ -397,7 +394,7 @@ def history(plan: Plan, trades: int = TRADES) -> Iterator[str]:
         median = statistics.median(times_ms)
         yield (
             f"- **history**: {what} over {trades:,} trades: median {median:.1f} ms, at most"
-            f" {max(times_ms):.1f} ({_judged(median < HISTORY_GOAL_MS, 'under 50 ms')})"
+            f" {max(times_ms):.1f} ({judged(median < HISTORY_GOAL_MS, 'under 50 ms')})"
         )
 
 

@@ -24,6 +24,7 @@ from typing import Final
 import psutil
 
 from bench import snapshot_hold
+from bench.comparison import judged
 from bench.flow import command, rows
 from server.core.commands import CancelOrders, Command, PlaceOrder, SetInstrument, SetLimits
 from server.core.engine import Engine
@@ -181,7 +182,8 @@ def measured(directory: Path, count: int = COUNT) -> Iterator[str]:
         seconds = figures["seconds"]
         yield (
             f"- **recovery**: {count:,} {what}: {seconds:.1f} s, of it"
-            f" {figures['cpu']:.1f} s of CPU ({_judged(seconds, SECONDS_GOAL, 's')});"
+            f" {figures['cpu']:.1f} s of CPU"
+            f" ({judged(seconds < SECONDS_GOAL, f'< {SECONDS_GOAL:g} s')});"
             f" the process grew by {figures['bytes']:.0f} bytes for each"
         )
         if kind == "resting":
@@ -190,14 +192,10 @@ def measured(directory: Path, count: int = COUNT) -> Iterator[str]:
     plain, keyed = (step("memory", directory, kind, count) for kind in ("plain", "keys"))
     yield (
         f"- **memory**: {plain['open']:.0f} bytes an open order"
-        f" ({_judged(plain['open'], BYTES_GOAL, 'bytes')});"
+        f" ({judged(plain['open'] < BYTES_GOAL, f'< {BYTES_GOAL:g} bytes')});"
         f" {keyed['open'] - plain['open']:.0f} more with a key;"
         f" {plain['closed']:.0f} once it is closed and remembered"
     )
-
-
-def _judged(value: float, goal: float, unit: str) -> str:
-    return f"goal < {goal:g} {unit}: {'reached' if value < goal else 'missed'}"
 
 
 def main(arguments: Sequence[str]) -> None:

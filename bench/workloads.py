@@ -33,6 +33,8 @@ MIXED_ORDERS = 20_000
 """Prepared orders of the mix, sent again from the beginning where they don't last."""
 ENDLESS = 1 << 40
 
+_session_commands = cache(session_commands)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -202,11 +204,6 @@ def post(port: int, requests: Path, seconds: float, size: int = 1) -> Turn:
         in_flight=IN_FLIGHT,
         size=size,
     )
-
-
-@cache
-def _session_commands(count: int) -> list[bytes]:
-    return session_commands(count)
 
 
 @contextlib.contextmanager
