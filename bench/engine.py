@@ -3,15 +3,12 @@
 Both get their operations in batches, made just before each one and outside of the timing, as the
 server decodes a message and then applies it. The engine has all its rules on: accounts, fees in
 both directions, remembered orders, level changes taken after each batch; its events are handed on.
-The bare book keeps all its events. Runs alternate and the best of each counts: the others say how
-much the machine was disturbed.
+The bare book keeps all its events.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
-import platform
 import time
 from typing import Final
 
@@ -95,32 +92,3 @@ def compared(turns: int, operations: int = OPERATIONS) -> Comparison:
         baseline=bare,
         ratio_goal=0.35,
     )
-
-
-def main() -> None:
-    """Run both in turn and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--operations", type=int, default=OPERATIONS)
-    parser.add_argument("--runs", type=int, default=3)
-    arguments = parser.parse_args()
-    stream = rows(arguments.operations)
-    gc.collect()
-    gc.freeze()
-    runs: dict[str, list[float]] = {"bare book": [], "engine": []}
-    for _ in range(arguments.runs):
-        for name, seconds in (("bare book", bare_seconds), ("engine", engine_seconds)):
-            runs[name].append(seconds(stream))
-            gc.collect()
-    machine = f"{platform.processor() or platform.machine()}, CPython {platform.python_version()}"
-    print(f"tests/data/flow, {len(stream):,} operations, batches of {BATCH}, {machine}")
-    print(f"{'':12}{'operations/s':>14}{'CPU µs each':>13}{'ratio':>7}   all runs, µs")
-    best_bare = min(runs["bare book"])
-    for name, seconds_all in runs.items():
-        best = min(seconds_all)
-        each = ", ".join(f"{run / len(stream) * 1e6:.2f}" for run in seconds_all)
-        micros = best / len(stream) * 1e6
-        print(f"{name:12}{len(stream) / best:14,.0f}{micros:13.2f}{best_bare / best:7.2f}   {each}")
-
-
-if __name__ == "__main__":
-    main()
