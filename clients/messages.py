@@ -24,10 +24,10 @@ def built(kind: Callable[P, M], *args: P.args, **fields: P.kwargs) -> M:
     try:
         return kind(*args, **fields)
     except (TypeError, ValueError) as error:
-        raise not_held(cast("type[Message]", kind), fields, error) from None
+        raise _not_held(cast("type[Message]", kind), fields, error) from None
 
 
-def not_held(
+def _not_held(
     kind: type[Message], fields: Mapping[str, object], error: TypeError | ValueError
 ) -> TypeError | ValueError:
     """Tell which of the fields a message could not be made of."""

@@ -1,7 +1,6 @@
 """Orders, trades and order events: between the typed values and the messages of the wire."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -10,7 +9,7 @@ import grpc
 from clients.decimals import Number, decimal_of_e8, e8_of
 from clients.errors import RefusedError, in_decimals
 from clients.fields import FieldInvalidError
-from clients.messages import not_held
+from clients.messages import built
 from clients.requests import CancelOrder, CancelOrders, Command, PlaceOrder, ReplaceOrder
 from clients.types import (
     Cancelled,
@@ -44,59 +43,54 @@ Outcome = Placed | Replaced | Cancelled | CancelledAll | RefusedError
 # What is asked.
 
 
+# Fields in the order of the commands': the first one that can't be sent is the one that is named.
+
+
 def place_message(order: PlaceOrder) -> orders_pb2.PlaceOrderRequest:
-    try:
-        return orders_pb2.PlaceOrderRequest(
-            client_id=order.client_id,
-            instrument=order.instrument,
-            side=SIDES.name(order.side),
-            type=ORDER_TYPES.name(order.type),
-            price_e8=_e8(order.price, "price") or 0,
-            quantity_e8=e8_of(order.quantity, "quantity"),
-            time_in_force=TIMES_IN_FORCE.name(order.time_in_force),
-            post_only=order.post_only,
-            self_trade_prevention=SELF_TRADE_PREVENTIONS.name(order.self_trade_prevention),
-            order_id=order.order_id,
-            idempotency_key=order.idempotency_key,
-            client_reference=order.client_reference,
-        )
-    except (TypeError, UnicodeError) as error:
-        raise not_held(orders_pb2.PlaceOrderRequest, _fields_of(order), error) from None
+    return built(
+        orders_pb2.PlaceOrderRequest,
+        client_id=order.client_id,
+        instrument=order.instrument,
+        side=SIDES.name(order.side),
+        type=ORDER_TYPES.name(order.type),
+        price_e8=_e8(order.price, "price") or 0,
+        quantity_e8=e8_of(order.quantity, "quantity"),
+        time_in_force=TIMES_IN_FORCE.name(order.time_in_force),
+        post_only=order.post_only,
+        self_trade_prevention=SELF_TRADE_PREVENTIONS.name(order.self_trade_prevention),
+        order_id=order.order_id,
+        idempotency_key=order.idempotency_key,
+        client_reference=order.client_reference,
+    )
 
 
 def replace_message(change: ReplaceOrder) -> orders_pb2.ReplaceOrderRequest:
-    try:
-        return orders_pb2.ReplaceOrderRequest(
-            client_id=change.client_id,
-            order_id=change.order_id,
-            price_e8=_e8(change.price, "price"),
-            quantity_e8=_e8(change.quantity, "quantity"),
-            idempotency_key=change.idempotency_key,
-        )
-    except (TypeError, UnicodeError) as error:
-        raise not_held(orders_pb2.ReplaceOrderRequest, _fields_of(change), error) from None
+    return built(
+        orders_pb2.ReplaceOrderRequest,
+        order_id=change.order_id,
+        price_e8=_e8(change.price, "price"),
+        quantity_e8=_e8(change.quantity, "quantity"),
+        client_id=change.client_id,
+        idempotency_key=change.idempotency_key,
+    )
 
 
 def cancel_message(cancel: CancelOrder) -> orders_pb2.CancelOrderRequest:
-    try:
-        return orders_pb2.CancelOrderRequest(
-            client_id=cancel.client_id,
-            order_id=cancel.order_id,
-            idempotency_key=cancel.idempotency_key,
-        )
-    except (TypeError, UnicodeError) as error:
-        raise not_held(orders_pb2.CancelOrderRequest, _fields_of(cancel), error) from None
+    return built(
+        orders_pb2.CancelOrderRequest,
+        order_id=cancel.order_id,
+        client_id=cancel.client_id,
+        idempotency_key=cancel.idempotency_key,
+    )
 
 
 def cancel_all_message(cancel: CancelOrders) -> orders_pb2.CancelOrdersRequest:
-    try:
-        return orders_pb2.CancelOrdersRequest(
-            client_id=cancel.client_id,
-            instrument=cancel.instrument,
-            side=SIDES.name(cancel.side),
-        )
-    except (TypeError, UnicodeError) as error:
-        raise not_held(orders_pb2.CancelOrdersRequest, _fields_of(cancel), error) from None
+    return built(
+        orders_pb2.CancelOrdersRequest,
+        client_id=cancel.client_id,
+        instrument=cancel.instrument,
+        side=SIDES.name(cancel.side),
+    )
 
 
 def session_command(request_id: int, command: Command) -> orders_pb2.SessionCommand:
@@ -121,10 +115,6 @@ def which_of(commands: Sequence[Command], name: str, error: FieldInvalidError) -
         except FieldInvalidError as found:
             return found.within(f"{name}[{index}]")
     return error
-
-
-def _fields_of(command: Command) -> dict[str, object]:
-    return {field.name: getattr(command, field.name) for field in fields(command)}
 
 
 def _e8(value: Number | None, field: str) -> int | None:
