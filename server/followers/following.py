@@ -4,6 +4,8 @@ A follower is anything with a `name`, a time `gather_s`, what a person can do wh
 what it `held` when it was opened, and
 
     open()  -> Reached   connect, and say from where on that part needs the journal;
+    begin(durable_sequence)
+                         told what was durable when the journal was served from there;
     take(records, progress)
                          bring these in, in order; when it returns, they are safe there, and the
                          position with them, or it gives an earlier one to keep the journal after;
@@ -96,6 +98,9 @@ class Follower(Protocol):
 
     async def open(self) -> Reached:
         """Connect, and say after where it needs the journal."""
+
+    def begin(self, durable_sequence: int) -> None:
+        """The journal is served from where the part was opened, and is durable up to here."""
 
     async def take(self, records: list[Record], progress: Progress, /) -> int | None:
         """Bring these in; they have commands and follow what was taken before. Gives the sequence
@@ -262,6 +267,7 @@ class Following:
                     self.problem = ""
                 if not self._accepted.is_set():
                     self.reached = opened
+                    self._follower.begin(message.durable_sequence)
                     self._accepted.set()
                 async with self._changed:
                     await self._changed.wait_for(lambda: self._waiting_bytes < WAITING_BYTES_MAX)

@@ -110,6 +110,9 @@ class KafkaFollower:
         self._admin = AdminClient(self._client)
         return Reached(kept.sequence, kept.time_ns)
 
+    def begin(self, durable_sequence: int) -> None:
+        """Nothing depends on it."""
+
     async def take(self, records: list[Record], _progress: Progress = lambda _: None) -> int:
         """Send what is missing of these, and wait until it is safe: the checkpoint's sequence."""
         assert self._publisher is not None

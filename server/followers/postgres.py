@@ -170,6 +170,9 @@ class PostgresFollower:
                 await connection.execute("UPDATE follower_positions SET sequence = sequence")
         return Reached(self._sequence, self._time_ns, journal)
 
+    def begin(self, durable_sequence: int) -> None:
+        """Nothing depends on it."""
+
     async def take(self, records: list[Record], progress: Progress = lambda _: None) -> int | None:
         """Write them, in transactions of a bounded size."""
         writing: asyncio.Task[None] | None = None

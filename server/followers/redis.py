@@ -6,10 +6,10 @@ hour without Redis cost nothing that somebody could not ask the exchange for.
 - *Publishing* (`redis_messages.py`). How far it is stands in the hash `exchange:feed` (`journal`,
   `sequence`, its `time_ns`), written in one script with what is published. A follower that starts
   takes the newest snapshot for the levels of the books, and the journal after it; it publishes what
-  comes after the position that it finds, or, where there is none of this journal, what was stamped
-  since it connected. What Redis did not take is kept, one batch at most, and published first when
-  it is back; meanwhile nothing more is read. So a subscriber finds every message, or a gap in
-  `previous_sequence`.
+  comes after the position that it finds, or, where there is none of this journal, after what was
+  durable when that was first served. What Redis did not take is kept, one batch at most, and
+  published first when it is back; meanwhile nothing more is read. So a subscriber finds every
+  message, or a gap in `previous_sequence`.
 - *Keys.* The outcome of each command that has an idempotency key is kept for the rest of its hour
   (`server/key_outcomes.py`), for front ends.
 
@@ -91,7 +91,7 @@ class RedisFollower:
         self._messages: RedisMessages | None = None
         self._unsent: bytes = b""
         self._position: tuple[str, Reached] = ("", Reached(0))
-        self._opened_ns = self._opened_monotonic_ns = 0
+        self._begun_sequence: int | None = None
 
     async def open(self) -> Reached:
         """Connect, find out what was published, and publish what could not be."""
@@ -103,10 +103,14 @@ class RedisFollower:
             if sequence.isdigit() and time_ns.isdigit():
                 reached = Reached(int(sequence), int(time_ns))
                 self._position = (journal.decode(errors="replace"), reached)
-            self._opened_ns, self._opened_monotonic_ns = time.time_ns(), time.monotonic_ns()
             self._messages = await asyncio.to_thread(self._begun)
         await self._send()
         return Reached(self._messages.sequence)
+
+    def begin(self, durable_sequence: int) -> None:
+        """Where Redis holds no position of this journal, what follows is published."""
+        if self._begun_sequence is None:
+            self._begun_sequence = durable_sequence
 
     async def take(self, records: list[Record], progress: Progress = lambda _: None) -> None:
         """Publish them, in calls of a bounded size."""
@@ -186,9 +190,7 @@ class RedisFollower:
         if journal == record.journal.hex():
             # A journal that was put back from a copy gives sequences again, later.
             return record.last_sequence <= reached.sequence and record.time_ns <= reached.time_ns
-        # Where the clock was set back since then, the moment counts as it would be told now.
-        since_ns = time.monotonic_ns() - self._opened_monotonic_ns
-        return record.time_ns < min(self._opened_ns, time.time_ns() - since_ns)
+        return record.last_sequence <= (self._begun_sequence or 0)
 
     async def _send(self) -> None:
         assert self._client is not None

@@ -77,10 +77,14 @@ class Tables:
         self.remedy_differs = like.remedy_differs
         self.sequence = sequence
         self.opened = 0
+        self.begun: list[int] = []
 
     async def open(self) -> Reached:
         self.opened += 1
         return Reached(self.sequence)
+
+    def begin(self, durable_sequence: int) -> None:
+        self.begun.append(durable_sequence)
 
     async def take(self, records: list[Record], _progress: Progress) -> int | None:
         raise AssertionError("there is nothing to take")

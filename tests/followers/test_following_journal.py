@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 
+from exchange.v1.admin_service_pb2 import StreamJournalResponse
 from server.followers.following import Following
 from server.followers.journal_reader import Progress, Reached
 from server.journal.record import Record
@@ -40,6 +41,33 @@ def test_what_lies_before_damage_is_taken_and_the_damage_said_once() -> None:
     assert (tables.sequence, following.reached.sequence) == (count, count)
     assert following.problem == f"FollowerStopped: {told}"
     assert [line for line in said if told in line] == said[-1:]
+
+
+def test_what_was_durable_when_the_journal_was_served_is_told_before_any_of_it() -> None:
+    """Once each time that the part is opened, and not with what becomes durable then."""
+    messages = messages_of(1)
+
+    class Taking(Tables):
+        async def take(self, records: list[Record], _progress: Progress) -> None:
+            taken.append((records[-1].last_sequence, list(self.begun)))
+            if len(taken) == 1:
+                raise ConnectionResetError("gone")
+
+    taken: list[tuple[int, list[int]]] = []
+
+    async def tell(_request: bytes, context: Any) -> None:
+        nothing_yet = StreamJournalResponse(durable_sequence=len(taken))
+        await context.write(nothing_yet.SerializeToString())
+        await context.write(messages[0])
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        async with followed(Taking(0), tell, lambda _: None, lambda _: None, 0.01):
+            while len(taken) < 2:  # noqa: ASYNC110 - the follower takes it
+                await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+    assert taken == [(1, [0]), (1, [0, 1])]
 
 
 def test_a_journal_that_is_not_there_is_the_problem_while_it_is_not() -> None:

@@ -50,7 +50,6 @@ async def tell(redis: Site, served: Served, directory: Path) -> None:
     """Bring everything that is durable to Redis, as the follower does."""
     follower = RedisFollower(redis.url, directory)
     await follower.open()
-    follower._opened_ns = 0
     records = [it for it in map(decode_frame, served.exchange._log.follow(0)) if it.kind == BATCH]
     await follower.take(records)
     await follower.close()
