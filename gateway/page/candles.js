@@ -104,7 +104,10 @@ export class Candles {
     const decimals = prices.reduce((most, price) => Math.max(most, decimalsOf(price)), Math.max(this.decimals, 0));
     if (decimals === this.decimals) return;
     this.decimals = decimals;
-    this.series.applyOptions({ priceFormat: { type: "price", precision: decimals, minMove: 10 ** -decimals } });
+    const minMove = 10 ** -decimals;
+    // The axis goes on below the lowest price, where it may reach zero, at which nothing trades.
+    const formatter = (price) => (price < minMove / 2 ? "" : price.toFixed(decimals));
+    this.series.applyOptions({ priceFormat: { type: "custom", minMove, formatter } });
   }
 
   /** Oldest first. */

@@ -42,6 +42,18 @@ def test_first_price_of_an_instrument_is_shown_exactly(
         until(page, f"drawn.includes('{price}')")
 
 
+def test_axis_names_no_price_of_zero_or_less(
+    client: SyncExchangeClient, http: httpx.Client, opened: Opener
+) -> None:
+    """Though it goes on below the lowest price that there is."""
+    client.set_instrument(SetInstrument("DUST-USD"))
+    trade(http, "DUST-USD", 1e-8)
+    page = opened("/#DUST-USD", prepare=watch_text)
+    until(page, "drawn.includes('0.00000001') && drawn.includes('0.00000004')")
+    drawn = page.evaluate("drawn.filter((text) => /\\d\\.\\d/.test(text))")
+    assert [text for text in drawn if not re.search("^0.*[1-9]", text)] == []
+
+
 def test_interval_chosen_while_a_market_is_to_come_shows_no_other_market(
     http: httpx.Client, opened: Opener
 ) -> None:
