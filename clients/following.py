@@ -102,7 +102,7 @@ async def followed(
             raise error
         if clock() - opened_s > retries.delay_max_s:
             delays.reset()
-        delay_s = delays.next_s()
+        delay_s = delays.next_s(error)
         if on_interruption is not None:
             on_interruption(Interruption(error, delay_s))
         await asyncio.sleep(delay_s)

@@ -6,10 +6,12 @@ A call is repeated, with a growing delay, inside one overall deadline:
 - when the outcome is unknown, only if a repeat is harmless: a read, or a command that carries an
   idempotency key (the exchange then answers with the first outcome). Without a key, never.
 
-Delays double from `delay_first_s` to `delay_max_s`, each drawn from its upper half, so that clients
-which lost the same server don't come back in step (`Delays`; streams that are gone on with use it
-too, without an end). Once one attempt's outcome is unknown the call's
-is, until an answer comes: giving up later for another reason still raises OutcomeUnknownError.
+Over a rate limit the exchange says after how many seconds the request would pass (`retry_after_s`):
+the repeat waits that long, and where that is past the overall deadline the refusal is raised at
+once. Other delays double from `delay_first_s` to `delay_max_s`, each drawn from its upper half, so
+that clients which lost the same server don't come back in step (`Delays`; streams that are gone on
+with use it too, without an end). Once one attempt's outcome is unknown the call's is, until an
+answer comes: giving up later for another reason still raises OutcomeUnknownError.
 """
 
 import asyncio
@@ -56,11 +58,11 @@ class Delays:
         """Things went well: begin with the shortest again."""
         self._delay_s = self._retries.delay_first_s
 
-    def next_s(self) -> float:
-        """Seconds to wait now."""
+    def next_s(self, error: Exception | None = None) -> float:
+        """Seconds to wait now; after a refusal over a rate limit at least as long as it says."""
         drawn_s = random.uniform(self._delay_s / 2, self._delay_s)
         self._delay_s = min(self._delay_s * 2, self._retries.delay_max_s)
-        return drawn_s
+        return max(drawn_s, error.retry_after_s) if isinstance(error, ExchangeError) else drawn_s
 
 
 async def repeated(
@@ -77,7 +79,7 @@ async def repeated(
         except ExchangeError as error:
             if isinstance(error, OutcomeUnknownError):
                 unknown = error
-            wait_s = delays.next_s()
+            wait_s = delays.next_s(error)
             if not _may_repeat(error, repeatable):
                 raise
             if clock() + wait_s >= deadline:

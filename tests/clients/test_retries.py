@@ -13,6 +13,9 @@ UNAVAILABLE = UnavailableError("gone", code=grpc.StatusCode.UNAVAILABLE)
 UNKNOWN = OutcomeUnknownError("silence", code=grpc.StatusCode.UNAVAILABLE)
 REFUSED = RefusedError("no", code=grpc.StatusCode.INVALID_ARGUMENT)
 BUSY = RefusedError("busy", code=grpc.StatusCode.RESOURCE_EXHAUSTED, retry_safe=True)
+LIMITED = RefusedError(
+    "too many", code=grpc.StatusCode.RESOURCE_EXHAUSTED, retry_safe=True, retry_after_s=3
+)
 STRANGE = ExchangeError("what", code=grpc.StatusCode.INTERNAL)
 
 
@@ -69,6 +72,33 @@ async def test_deadline_ends_it() -> None:
     with pytest.raises(UnavailableError):
         await run([UNAVAILABLE] * 10_000, repeatable=True, retries=retries)
     assert clock() - start < 1.0
+
+
+@pytest.mark.asyncio
+async def test_over_a_rate_limit_it_waits_as_long_as_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long its own delays have become by then."""
+    waited: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", wait)
+    retries = Retries(attempt_s=1.0, overall_s=5.0, delay_first_s=0.001, delay_max_s=0.004)
+    assert len(await run([LIMITED, BUSY, LIMITED], repeatable=False, retries=retries)) == 4
+    assert (waited[0], waited[2]) == (3, 3)
+    assert waited[1] <= 0.004
+
+
+@pytest.mark.asyncio
+async def test_a_rate_limit_past_the_deadline_is_not_waited_for() -> None:
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    with pytest.raises(RefusedError) as caught:
+        await run([LIMITED], repeatable=True)
+    assert caught.value is LIMITED
+    assert clock() - start < QUICK.overall_s
 
 
 @pytest.mark.asyncio
