@@ -3,7 +3,8 @@
 -- number, "yes" for a truth. What is wrong with one order of a list is told of that order alone: the
 -- server gets what to refuse in its place. So it does for what is no object, which the transcoder
 -- would drop, and results would no longer be those of the orders sent. An id that the path holds, the
--- body may only repeat. A field without a name, which the transcoder refuses, is one that nobody knows.
+-- body may only repeat or leave empty. A field without a name, which the transcoder refuses, is one
+-- that nobody knows.
 --
 -- BODIES stands before this: of each message that is a body, what its fields take.
 
@@ -167,7 +168,11 @@ function object(text, at, depth, fields)
       local raw = sub(text, begin, at - 1)
       local read = unescaped(raw)
       local fits, here = FITS[takes](read), depth == 1 and in_path[field] or read
-      if fits and read ~= here then fits, takes = false, "that of the path" end
+      if read == '""' and here ~= read then
+        replace(text, begin, at - 1, "null") -- Empty is none, and the transcoder would refuse it.
+      elseif fits and read ~= here then
+        fits, takes = false, "that of the path"
+      end
       if not fits then found = found or { field = field, value = raw, takes = takes } end
     end
     at, ending = following(text, at, 125)

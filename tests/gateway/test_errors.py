@@ -212,6 +212,27 @@ def test_the_body_names_no_other_order(market: Market, method: str, path: str, n
     assert response.status_code == 200, response.text
 
 
+@pytest.mark.parametrize("empty", ['""', "null"])
+@pytest.mark.parametrize("name", ["order_id", "orderId"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/orders/{}/replace"),
+        ("POST", "/orders/{}/cancel"),
+        ("DELETE", "/orders/{}"),
+        ("DELETE", "/api/v1/orders/{}"),
+    ],
+)
+def test_an_empty_id_in_the_body_is_none(
+    market: Market, method: str, path: str, name: str, empty: str
+) -> None:
+    order_id = market.placed("buy", 1, 100)["order"]["order_id"]
+    body = f'{{"{name}":{empty},"quantity":0.5}}'
+    response = market.http.request(method, path.format(order_id), content=body)
+    assert response.status_code == 200, response.text
+    assert response.json()["order"]["order_id"] == order_id
+
+
 def test_the_body_of_a_delete_is_held_to_what_its_fields_take(market: Market) -> None:
     """It may say whose the order is, as that of the `POST` does."""
     path = f"/orders/{market.placed('buy', 1, 100)['order']['order_id']}"
