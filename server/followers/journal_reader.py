@@ -177,16 +177,18 @@ class JournalReader:
         snapshot: SnapshotReport | None = None,
         keep_after: int | None = None,
         snapshot_problem: str = "",
+        snapshot_failed_sequence: int = 0,
     ) -> bool:
         """Tell the server how far this follower is, and, where that is earlier, after what the
         journal has to be kept for it; whether it was heard. Where it writes snapshots, also which
-        one it has written, and why the last attempt failed."""
+        one it has written, why the last attempt failed, and where one did, if that is not known."""
         request = ReportFollowerRequest(
             follower=self._follower,
             sequence=sequence,
             snapshot=snapshot,
             keep_after_sequence=keep_after,
             snapshot_problem=snapshot_problem,
+            snapshot_failed_sequence=snapshot_failed_sequence,
         )
         try:
             await self._stub.ReportFollower(request, timeout=REPORT_S)

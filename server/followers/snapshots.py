@@ -3,7 +3,8 @@
 It begins with the newest good snapshot, or with nothing, applies what the journal holds after it
 and compares the events with the recorded ones. So a snapshot costs the server nothing but the
 reading of its journal, and each one is a proof that the journal gives this state. It writes one
-after `interval_s` if there is anything new, and at once when the server says that one is wanted.
+after `interval_s` if there is anything new, and at once when the server says that one is wanted,
+whatever became of the last attempt: somebody waits for the answer.
 
 If its events differ from the recorded ones it writes nothing any more, and its process ends.
 
@@ -64,6 +65,8 @@ class SnapshotFollower:
         """The same, until the server has heard of it: somebody may wait for that."""
         self.problem = ""
         """Why the last attempt to write one failed, empty where it did not."""
+        self.failed_sequence = 0
+        """Where an attempt failed, until the server has heard of it; 0 otherwise."""
         found = newest_good(directory)
         if found.header is not None and found.engine is not None:
             mark = found.header.mark
@@ -99,7 +102,9 @@ class SnapshotFollower:
                 replay = self._replay = Replay(self._directory / FILE_NAME, Engine(), mark)
             if record.position >= replay.mark.position:
                 replay.advance(record)
-        self._wanted = max(self._wanted, message.snapshot_requested_sequence)
+        if message.snapshot_requested_sequence:
+            self._wanted = max(self._wanted, message.snapshot_requested_sequence)
+            self._failed_s = -RETRY_S
 
     def due(self) -> bool:
         """Whether a snapshot is to be written, or one that is there to be reported again."""
@@ -157,7 +162,7 @@ async def write(
             if follower.due():
                 await _write_one(follower, reader)
         now = (follower.sequence, follower.problem)
-        if now != reported or follower.untold is not None:
+        if now != reported or follower.untold is not None or follower.failed_sequence:
             reported = now if await _tell(follower, reader) else None
         await asyncio.sleep(REPORT_S)
 
@@ -169,11 +174,11 @@ async def _write_one(follower: SnapshotFollower, reader: JournalReader) -> None:
     except (OSError, SnapshotBad) as error:
         # Nothing is lost without it: the next start re-applies more, and there is a next time.
         logs.complain(f"no snapshot at sequence {follower.sequence}: {error}")
-        follower.problem = str(error)
+        follower.problem, follower.failed_sequence = str(error), follower.sequence
     else:
         taken_ms = 1_000 * (time.monotonic() - began)
         logs.say(f"snapshot of sequence {written.sequence} in {taken_ms:.0f} ms")
-        follower.untold, follower.problem = written, ""
+        follower.untold, follower.problem, follower.failed_sequence = written, "", 0
     # Each time: the server may be another one by now.
     await _tell(follower, reader)
 
@@ -181,11 +186,18 @@ async def _write_one(follower: SnapshotFollower, reader: JournalReader) -> None:
 async def _tell(follower: SnapshotFollower, reader: JournalReader) -> bool:
     """Tell the server how far it is, of a new snapshot, and of one that could not be written;
     whether it was heard."""
-    told = follower.untold
-    if not await reader.report(follower.sequence, told, snapshot_problem=follower.problem):
+    told, failed_sequence = follower.untold, follower.failed_sequence
+    if not await reader.report(
+        follower.sequence,
+        told,
+        snapshot_problem=follower.problem,
+        snapshot_failed_sequence=failed_sequence,
+    ):
         return False
     if follower.untold is told:
         follower.untold = None
+    if follower.failed_sequence == failed_sequence:
+        follower.failed_sequence = 0
     return True
 
 

@@ -85,6 +85,14 @@ class FollowerMissing(FollowerRefused):
         self.name = name
 
 
+class SnapshotFailed(FollowerRefused):
+    """The snapshot could not be written."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"no snapshot is written: {problem}")
+        self.problem = problem
+
+
 class RegistryStopped(FollowerRefused):
     """The server stops: no snapshot is written any more."""
 
@@ -111,7 +119,9 @@ class FollowerRegistry:
         """Why the last attempt to write a snapshot failed, empty where it did not."""
         self._written: Snapshot | None = None
         self._wake_streams: Callable[[], None] = lambda: None
-        self._waiting: list[tuple[int, asyncio.Future[Snapshot | None]]] = []
+        self.snapshot_requests = 0
+        """How many snapshots were asked for that were not there yet."""
+        self._waiting: list[tuple[int, asyncio.Future[Snapshot | FollowerRefused]]] = []
 
     def attach(self, wake_streams: Callable[[], None]) -> None:
         """Call this when a snapshot is asked for, to have the streams of the journal say so; they
@@ -204,19 +214,24 @@ class FollowerRegistry:
         """Answer who asked for the snapshot."""
         self.snapshot_sequence = max(self.snapshot_sequence, snapshot.sequence)
         self._written = snapshot
-        still_waiting = []
-        for sequence, waiter in self._waiting:
-            if snapshot.sequence < sequence:
-                still_waiting.append((sequence, waiter))
-            elif not waiter.done():
-                waiter.set_result(snapshot)
-        self._waiting = still_waiting
+        self._answer(snapshot.sequence, snapshot)
+
+    def snapshot_failed(self, sequence: int) -> None:
+        """Tell who asked for a snapshot up to there that it could not be written, and why."""
+        self._answer(sequence, SnapshotFailed(self.snapshot_problem))
 
     def stop(self) -> None:
         """Tell who waits for a snapshot that none is written any more."""
-        for _, waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._answer(self.snapshot_wanted, RegistryStopped())
+
+    def _answer(self, upto: int, answer: Snapshot | FollowerRefused) -> None:
+        still_waiting = []
+        for sequence, waiter in self._waiting:
+            if upto < sequence:
+                still_waiting.append((sequence, waiter))
+            elif not waiter.done():
+                waiter.set_result(answer)
+        self._waiting = still_waiting
 
     async def snapshot(self, sequence: int) -> Snapshot:
         """Have a snapshot written that holds everything up to a sequence, and wait for it; the
@@ -225,15 +240,17 @@ class FollowerRegistry:
             return self._written
         if not self.connected[SNAPSHOTS]:
             raise FollowerMissing(SNAPSHOTS)
-        waiter: asyncio.Future[Snapshot | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Snapshot | FollowerRefused] = loop.create_future()
         entry = (sequence, waiter)
         self._waiting.append(entry)
+        self.snapshot_requests += 1
         self._wake_streams()
         try:
-            written = await waiter
+            answer = await waiter
         finally:
             if entry in self._waiting:
                 self._waiting.remove(entry)
-        if written is None:
-            raise RegistryStopped
-        return written
+        if isinstance(answer, FollowerRefused):
+            raise answer
+        return answer

@@ -111,6 +111,8 @@ class AdminService(AdminServiceServicer):
         self._followers.report(request.follower, request.sequence, keep_after)
         if request.follower == SNAPSHOTS:
             self._followers.snapshot_problem = request.snapshot_problem[:PROBLEM_CHARS_MAX]
+        if request.snapshot_failed_sequence:
+            self._followers.snapshot_failed(request.snapshot_failed_sequence)
         if request.HasField("snapshot"):
             written = request.snapshot
             self._followers.snapshot_written(
@@ -120,11 +122,12 @@ class AdminService(AdminServiceServicer):
 
     def _report_refused(self, request: messages.ReportFollowerRequest) -> EdgeReject | None:
         """Refuse what nobody can have: it would let go of the journal, or pass for a snapshot."""
-        of_snapshots = request.HasField("snapshot") or request.snapshot_problem
+        failed_sequence = request.snapshot_failed_sequence
+        of_snapshots = request.HasField("snapshot") or request.snapshot_problem or failed_sequence
         if of_snapshots and request.follower != SNAPSHOTS:
             alone = f"{SNAPSHOTS}, which alone writes them"
             return EdgeReject(RejectReason.ID_INVALID, "follower", request.follower, alone)
-        for sequence in (request.sequence, request.snapshot.sequence):
+        for sequence in (request.sequence, request.snapshot.sequence, failed_sequence):
             if sequence > self._streams.durable_sequence:
                 return EdgeReject(EdgeReason.CURSOR_INVALID, "sequence", sequence)
         return None

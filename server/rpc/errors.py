@@ -34,6 +34,7 @@ from server.maintenance.followers import (
     FollowerRefused,
     NameInvalid,
     RegistryStopped,
+    SnapshotFailed,
     TooManyFollowers,
 )
 from server.rpc.context import Context
@@ -463,6 +464,9 @@ def not_followed(error: FollowerRefused | OSError) -> EdgeReject:
             return EdgeReject(EdgeReason.FOLLOWER_CONNECTED, "follower", error.name)
         case FollowerMissing():
             return EdgeReject(EdgeReason.FOLLOWER_MISSING, "follower", error.name)
+        case SnapshotFailed():
+            why = f"not to be written: {error.problem}"
+            return EdgeReject(EdgeReason.NOT_SERVING, "snapshot", why)
         case RegistryStopped():
             return STOPPING
     raise AssertionError(f"nothing says what {error!r} is on the wire")

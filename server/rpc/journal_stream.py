@@ -98,7 +98,7 @@ class JournalStreams:
         log = self._log
         end = log.durable_position
         frames = Chunks(await asyncio.to_thread(log.follow, request.after_sequence))
-        told = 0
+        requests_told = 0
         first = True
         while not self._stopped:
             if not first and self._is_held(request.follower):
@@ -106,29 +106,33 @@ class JournalStreams:
                 continue
             seen = log.durable_position
             data = frames.take() if frames.at_hand else await asyncio.to_thread(frames.take)
-            wanted = self._snapshot_wanted(request.follower)
-            if data or wanted > told or first:
+            requests, wanted = self._snapshot_wanted(request.follower, requests_told)
+            tells = bool(data or wanted or first)
+            if tells:
                 await context.write(
                     StreamJournalResponse(
                         frames=data,
                         position=frames.position,
                         durable_sequence=log.durable_sequence,
-                        snapshot_requested_sequence=wanted if wanted > told else 0,
+                        snapshot_requested_sequence=wanted,
                     )
                 )
-                told = max(told, wanted)
+                requests_told = requests
                 first = False
             if request.until_now and (not data or frames.position >= end):
                 return None
             # A record that became durable since is either seen here, or its `durable` is to come.
-            # So is a stop: nobody may wait for one that has been.
-            if not data and log.durable_position == seen and not self._stopped:
+            # So is a stop, and what is asked for while something is told: nobody may wait for one
+            # that has been.
+            if not tells and log.durable_position == seen and not self._stopped:
                 await self._wait()
         return STOPPING
 
-    def _snapshot_wanted(self, follower: str) -> int:
-        """Give what the snapshot follower is still to be told; 0 where there is nothing."""
-        return self._followers.snapshot_wanted if follower == SNAPSHOTS else 0
+    def _snapshot_wanted(self, follower: str, told: int) -> tuple[int, int]:
+        """Give how many requests there were, and what the snapshot follower, which was told of the
+        first ones, is to be told now; 0 where there is nothing."""
+        requests = self._followers.snapshot_requests if follower == SNAPSHOTS else 0
+        return requests, self._followers.snapshot_wanted if requests > told else 0
 
     def _is_held(self, follower: str) -> bool:
         """Tell whether this follower is to wait for callers."""

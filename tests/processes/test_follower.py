@@ -126,6 +126,11 @@ def test_snapshots_that_fail_are_told_to_whoever_asks_how_the_exchange_is(
     (sentence,) = told
     assert sentence.startswith("no snapshot is written (")
     assert f"File exists: '{starter.data_dir / 'snapshots'}'" in sentence
+    for _ in range(2):
+        with pytest.raises(
+            grpc.RpcError, match=r"the snapshot is .*not to be written: .*File exists"
+        ):
+            create_snapshot(address)
 
 
 def test_waits_for_a_server(starter: Starter) -> None:
@@ -223,7 +228,7 @@ class Reader:
             yield each
 
     async def report(
-        self, sequence: int, snapshot: SnapshotReport | None = None, *, snapshot_problem: str = ""
+        self, sequence: int, snapshot: SnapshotReport | None = None, **_: str | int
     ) -> bool:
         return sequence >= 0 and (snapshot is None or snapshot.sequence == sequence)
 
@@ -271,9 +276,9 @@ async def test_a_snapshot_is_told_of_until_it_is_heard(
     heard = asyncio.Event()
 
     async def report(
-        sequence: int, snapshot: SnapshotReport | None = None, *, snapshot_problem: str = ""
+        sequence: int, snapshot: SnapshotReport | None = None, **failure: str | int
     ) -> bool:
-        assert not snapshot_problem
+        assert not any(failure.values())
         if snapshot is None:
             return True
         told.append(snapshot.sequence)
@@ -302,14 +307,18 @@ async def test_each_attempt_that_fails_is_told_of_until_one_does_not(
     in_the_way = tmp_path / "snapshots"
     in_the_way.write_text("not a directory")
     follower = SnapshotFollower(tmp_path, interval_s=3600)
-    problems: list[str] = []
+    problems: list[tuple[str, int]] = []
     written = asyncio.Event()
 
     async def report(
-        sequence: int, snapshot: SnapshotReport | None = None, *, snapshot_problem: str = ""
+        sequence: int,
+        snapshot: SnapshotReport | None = None,
+        *,
+        snapshot_problem: str = "",
+        snapshot_failed_sequence: int = 0,
     ) -> bool:
-        problems.append(snapshot_problem)
-        if problems.count(snapshot_problem) == 3 and in_the_way.is_file():
+        problems.append((snapshot_problem, snapshot_failed_sequence))
+        if problems.count(problems[-1]) == 3 and in_the_way.is_file():
             in_the_way.unlink()
         if snapshot is not None:
             written.set()
@@ -323,8 +332,9 @@ async def test_each_attempt_that_fails_is_told_of_until_one_does_not(
     await asyncio.wait_for(written.wait(), 10)
     writing.cancel()
     await reading
-    assert len([it for it in problems if str(in_the_way) in it]) >= 3
-    assert problems[-1] == follower.problem == ""
+    failed = [sequence for problem, sequence in problems if str(in_the_way) in problem]
+    assert len([sequence for sequence in failed if sequence]) >= 3
+    assert problems[-1] == (follower.problem, follower.failed_sequence) == ("", 0)
 
 
 def test_a_snapshot_that_cannot_be_written_is_tried_again(
@@ -337,6 +347,10 @@ def test_a_snapshot_that_cannot_be_written_is_tried_again(
     with pytest.raises(OSError, match="snapshots"):
         follower.write()
     assert not follower.due(), "not at once"
+    follower.take(message([], wanted=1))
+    assert follower.due(), "but at once for who asks for one"
+    with pytest.raises(OSError, match="snapshots"):
+        follower.write()
     in_the_way.unlink()
     monkeypatch.setattr(snapshots, "RETRY_S", 0)
     assert follower.due()

@@ -112,6 +112,37 @@ async def test_snapshots_are_degraded_while_the_last_attempt_failed(served: Serv
     assert len(health.degraded) == 1
 
 
+async def test_who_asks_for_a_snapshot_is_told_at_once_why_it_failed(served: Served) -> None:
+    """Not of an attempt before, nor of one that was to hold less; and whoever asks next is not
+    answered by what became of that."""
+
+    async def told(failed_sequence: int, problem: str = "disk full") -> None:
+        report = ReportFollowerRequest(
+            follower=SNAPSHOTS, snapshot_problem=problem, snapshot_failed_sequence=failed_sequence
+        )
+        await served.admin.ReportFollower(report)
+
+    call = served.admin.StreamJournal(StreamJournalRequest(follower=SNAPSHOTS))
+    await _message(call)
+    await served.place("A", BUY, 100)
+    await told(served.engine.sequence, "an earlier problem")
+    for problem in ("disk full", "still full"):
+        asking = asyncio.ensure_future(
+            refused(served.admin.CreateSnapshot(CreateSnapshotRequest()))
+        )
+        while not (wanted := (await _message(call)).snapshot_requested_sequence):
+            pass
+        await told(0)
+        await told(wanted - 1)
+        assert not asking.done()
+        await told(wanted, problem)
+        failure, info = await asking
+        assert failure.code() == StatusCode.UNAVAILABLE
+        assert (info.reason, info.metadata["field"]) == ("NOT_SERVING", "snapshot")
+        assert f'"not to be written: {problem}"' in str(failure.details())
+    call.cancel()
+
+
 async def test_a_snapshot_that_does_not_come_ends_with_the_deadline(tmp_path: Path) -> None:
     async with serving(tmp_path / "data", grpc={"deadline_s": 1}) as served:
         call = served.admin.StreamJournal(StreamJournalRequest(follower=SNAPSHOTS))
@@ -217,9 +248,13 @@ async def test_no_follower_has_what_there_is_not(served: Served) -> None:
         report = ReportFollowerRequest(follower=name, sequence=sequence, snapshot=snapshot)
         _, info = await refused(served.admin.ReportFollower(report))
         assert (info.reason, info.metadata["field"]) == (reason, field)
-    report = ReportFollowerRequest(follower="tape", sequence=1, snapshot_problem="disk full")
+    report = ReportFollowerRequest(follower=SNAPSHOTS, snapshot_failed_sequence=ahead)
     _, info = await refused(served.admin.ReportFollower(report))
-    assert (info.reason, info.metadata["field"]) == ("ID_INVALID", "follower")
+    assert (info.reason, info.metadata["field"]) == ("CURSOR_INVALID", "sequence")
+    for failure in ({"snapshot_problem": "disk full"}, {"snapshot_failed_sequence": 1}):
+        report = ReportFollowerRequest(follower="tape", sequence=1, **failure)
+        _, info = await refused(served.admin.ReportFollower(report))
+        assert (info.reason, info.metadata["field"]) == ("ID_INVALID", "follower")
     assert not served.exchange.followers.positions
     assert served.exchange.followers.snapshot_sequence == 0
 

@@ -185,6 +185,7 @@ def test_every_refusal_of_the_registry_of_followers_is_mapped() -> None:
         followers.TooManyFollowers(101),
         followers.FollowerConnected("kafka"),
         followers.FollowerMissing("snapshots"),
+        followers.SnapshotFailed("disk full"),
         followers.RegistryStopped(),
     ]
     assert {type(each) for each in refusals} == {*followers.FollowerRefused.__subclasses__()}
@@ -193,5 +194,6 @@ def test_every_refusal_of_the_registry_of_followers_is_mapped() -> None:
         "TOO_MANY",
         "FOLLOWER_CONNECTED",
         "FOLLOWER_MISSING",
+        "NOT_SERVING",
         "NOT_SERVING",
     ]

@@ -139,18 +139,20 @@ class StreamJournalResponse(_message.Message):
     def __init__(self, frames: _Optional[bytes] = ..., position: _Optional[int] = ..., durable_sequence: _Optional[int] = ..., snapshot_requested_sequence: _Optional[int] = ...) -> None: ...
 
 class ReportFollowerRequest(_message.Message):
-    __slots__ = ("follower", "sequence", "snapshot", "keep_after_sequence", "snapshot_problem")
+    __slots__ = ("follower", "sequence", "snapshot", "keep_after_sequence", "snapshot_problem", "snapshot_failed_sequence")
     FOLLOWER_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     KEEP_AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FAILED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     follower: str
     sequence: int
     snapshot: SnapshotReport
     keep_after_sequence: int
     snapshot_problem: str
-    def __init__(self, follower: _Optional[str] = ..., sequence: _Optional[int] = ..., snapshot: _Optional[_Union[SnapshotReport, _Mapping]] = ..., keep_after_sequence: _Optional[int] = ..., snapshot_problem: _Optional[str] = ...) -> None: ...
+    snapshot_failed_sequence: int
+    def __init__(self, follower: _Optional[str] = ..., sequence: _Optional[int] = ..., snapshot: _Optional[_Union[SnapshotReport, _Mapping]] = ..., keep_after_sequence: _Optional[int] = ..., snapshot_problem: _Optional[str] = ..., snapshot_failed_sequence: _Optional[int] = ...) -> None: ...
 
 class SnapshotReport(_message.Message):
     __slots__ = ("sequence", "state_hash", "file")
