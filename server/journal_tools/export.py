@@ -6,7 +6,8 @@ in the journal's order; whoever writes them down decides how a column looks (`UN
 
 - *trades*: each trade, as it happened. The append-only log of trades, in other words.
 - *orders*: each order that was placed in the range, as it stood at the end of the range. Those that
-  ended come first, by the command that ended them; then those still open, in placing order.
+  ended come first, by the command that ended them; then those still open, in placing order. Where
+  the journal is damaged the range ends before that, which is raised once they are told.
 - *events*: every event, with what most have in common, and all of its fields as one document.
 
 A range is bounded by sequences and by times: the first sequence and the last both belong to it, a
@@ -23,7 +24,9 @@ from server.core.events import Event, OrderAccepted, OrderEvent, Traded
 from server.core.instruments import Instrument, Limits
 from server.core.types import OrderStatus, OrderType, Side
 from server.core.words import END_REASONS, PREVENTIONS, SIDES, STATUSES, TIMES_IN_FORCE, TYPES
-from server.journal.record import Record
+from server.journal.payload import PayloadInvalid
+from server.journal.record import FrameBad, Record
+from server.journal.refusals import JournalRefused
 
 NUMBER: Final = "number"
 UNITS: Final = "units"
@@ -31,6 +34,9 @@ TIME: Final = "time"
 WORD: Final = "word"
 FLAG: Final = "flag"
 DOCUMENT: Final = "document"
+
+DAMAGE: Final = (JournalRefused, FrameBad, PayloadInvalid)
+"""What ends a journal that is read before its end."""
 
 Row = tuple[Any, ...]
 Happened = tuple[int, int, list[Event]]
@@ -153,16 +159,22 @@ _ENDED_BY_REASON: Final = (OrderStatus.CANCELLED, OrderStatus.REJECTED)
 
 def _orders(happened: Iterable[Happened]) -> Iterator[Row]:
     standing: dict[int, _Standing] = {}
-    for _, time_ns, events in happened:
-        touched: dict[int, _Standing] = {}
-        for event in events:
-            touched |= _moved_on(standing, event, time_ns)
-        for placed_sequence, order in touched.items():
-            if not order.remaining_e8:
-                yield order.row()
-                del standing[placed_sequence]
+    damage: Exception | None = None
+    try:
+        for _, time_ns, events in happened:
+            touched: dict[int, _Standing] = {}
+            for event in events:
+                touched |= _moved_on(standing, event, time_ns)
+            for placed_sequence, order in touched.items():
+                if not order.remaining_e8:
+                    yield order.row()
+                    del standing[placed_sequence]
+    except DAMAGE as found:
+        damage = found
     for order in standing.values():
         yield order.row()
+    if damage is not None:
+        raise damage
 
 
 def _moved_on(

@@ -147,11 +147,14 @@ def test_a_damaged_tail_is_told_once_all_rows_before_it_are_there(
     every_command(site)
     trade(site, 12)
     site.close()
+    last = site.ends[-2][1]
+    open_then = tmp_path / "orders.csv"
+    orders = exported(starter, "orders", "--to", str(last), "--output", str(open_then))
+    assert orders.wait() == Exit.CLEAN
     journal = starter.data_dir / "journal"
     content = bytearray(journal.read_bytes())
     content[-1] ^= 1
     journal.write_bytes(content)
-    last = site.ends[-2][1]
     out = tmp_path / "events.csv"
     running = exported(starter, "events", "--output", str(out))
     assert running.wait() == Exit.FAILED
@@ -159,6 +162,12 @@ def test_a_damaged_tail_is_told_once_all_rows_before_it_are_there(
     assert "possibly acknowledged" in running.lines[-1]
     rows = csv.DictReader(io.StringIO((tmp_path / "events.csv.part").read_text()))
     assert [row["sequence"] for row in rows][-1] == str(last)
+    orders = exported(starter, "orders", "--output", str(tmp_path / "now.csv"))
+    assert orders.wait() == Exit.FAILED
+    assert "ends before the damage, with orders as they stood then: " in orders.lines[-1]
+    stood = open_then.read_text()
+    assert (tmp_path / "now.csv.part").read_text() == stood
+    assert ",open," in stood
     # Who needs nothing of it has all there is.
     before = exported(starter, "events", "--to", str(last - 1), "--output", str(out))
     assert before.wait() == Exit.CLEAN

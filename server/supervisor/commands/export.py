@@ -129,9 +129,7 @@ def _format(options: argparse.Namespace) -> str:
 
 def _export(options: argparse.Namespace, settings: Settings) -> int:
     from server.journal.lock import DirectoryLocked
-    from server.journal.payload import PayloadInvalid
-    from server.journal.record import FrameBad
-    from server.journal.refusals import JournalRefused
+    from server.journal_tools.export import DAMAGE
 
     if str(options.output) == "-":
         options.output = None
@@ -149,9 +147,10 @@ def _export(options: argparse.Namespace, settings: Settings) -> int:
         return Exit.PART_MISSING
     except DirectoryLocked:
         raise
-    except (JournalRefused, FrameBad, PayloadInvalid) as bad:
+    except DAMAGE as bad:
         place = f" to {unfinished_of(options.output)}" if options.output is not None else ""
-        error(f"what was written{place} ends before the damage: {bad}")
+        stood = ", with orders as they stood then" if options.table == "orders" else ""
+        error(f"what was written{place} ends before the damage{stood}: {bad}")
         return Exit.FAILED
     return Exit.CLEAN
 
