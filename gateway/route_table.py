@@ -11,6 +11,7 @@ from gateway.scripts import (
     LUA,
     NAMING,
     STRICT_JSON,
+    lua_of_figures,
     lua_of_json_route,
     strict_json_of_route,
 )
@@ -23,6 +24,7 @@ minute."""
 
 WEBSOCKET_PATH: Final = "/stream"
 WEBSOCKET_FIGURES_PATH: Final = "/metrics/websocket"
+FIGURES_PATH: Final = "/metrics/gateway"
 CALL: Final = {
     "cluster": UPSTREAM,
     "max_stream_duration": {"max_stream_duration": f"{CALL_S_MAX}s"},
@@ -59,6 +61,7 @@ def routes() -> list[dict[str, Any]]:
         ),
         unknown_route() | {"match": {"prefix": "/", "grpc": {}}},
         *websocket_routes(),
+        figures_route(),
         *static_routes(not_json(NAMING)),
         *(json_route(route) for route in known),
         *(
@@ -109,6 +112,18 @@ def websocket_routes() -> list[dict[str, Any]]:
             "response_headers_to_add": [{"header": {"key": "upgrade", "value": "websocket"}}],
         },
     ]
+
+
+def figures_route() -> dict[str, Any]:
+    """Answer with the gateway's own figures, which a script fills in."""
+    return {
+        "match": {
+            "path": FIGURES_PATH,
+            "headers": [{"name": ":method", "string_match": {"exact": "GET"}}],
+        },
+        "direct_response": {"status": 200, "body": {"inline_string": "figures"}},
+        "typed_per_filter_config": {LUA: lua_of_figures()},
+    }
 
 
 def json_route(route: JsonRoute) -> dict[str, Any]:

@@ -52,6 +52,11 @@ def lua_of_json_route(route: JsonRoute) -> dict[str, Any]:
     return {"@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute", "filter_context": context}
 
 
+def lua_of_figures() -> dict[str, Any]:
+    """Have the script that finishes replies fill this route's with what it counted."""
+    return {"@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute", "filter_context": {"figures": True}}
+
+
 def sources(*names: str) -> str:
     return "".join(map(source, names))
 
