@@ -136,9 +136,8 @@ class JournalStreams:
 
     def _is_held(self, follower: str) -> bool:
         """Tell whether this follower is to wait for callers."""
-        if not follower or self._stopped or self._snapshot_wanted(follower):
-            return False
-        return self._saturation.holds()
+        awaited = follower == SNAPSHOTS and self._followers.snapshot_wanted
+        return bool(follower) and not awaited and self._saturation.holds()
 
     async def _wait(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
