@@ -6,14 +6,14 @@ What only one of them needs is imported when it is run: every command loads this
 import errno
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final, NamedTuple, NoReturn
 
 from server import logs
 from server.exits import Exit
 from server.logs import error
-from server.settings import Settings, is_loopback
+from server.settings import Settings
 from server.supervisor.parent import Parent
+from server.supervisor.ports import exposed
 
 
 def server(settings: Settings, parent: Parent) -> int:
@@ -57,11 +57,8 @@ def websocket(settings: Settings, parent: Parent) -> int:
     """Run the WebSocket bridge until SIGTERM or SIGINT."""
     from gateway.websocket.bridge import main
 
-    if not (settings.insecure_public or _only_here(settings.websocket_address)):
-        error(
-            f"websocket is {settings.websocket_address}, which other machines may reach, and there"
-            " is no authentication: use 127.0.0.1, or add --insecure-public"
-        )
+    if refused := exposed(settings):
+        error(refused)
         return Exit.CONFIGURATION
     try:
         main(settings.server_address, settings.websocket_address, parent.serving)
@@ -111,13 +108,6 @@ def kafka(settings: Settings, _parent: Parent) -> int:
         return embedded.command(installation, configuration)
 
     return _become_server("kafka", command, settings.niceness)
-
-
-def _only_here(place: str) -> bool:
-    """Tell whether only this machine reaches it. What a name stands for is not looked up."""
-    with suppress(ValueError):
-        return place.startswith("@") or is_loopback(place.rpartition(":")[0].strip("[]"))
-    return False
 
 
 def _become_server(name: str, command: Callable[[], list[str]], niceness: int) -> int:

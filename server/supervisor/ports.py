@@ -2,9 +2,10 @@
 
 import errno
 import socket
+from contextlib import suppress
 from typing import Final, NamedTuple
 
-from server.settings import Settings, split
+from server.settings import Settings, is_loopback, split
 
 HTTP: Final = "HTTP port"
 GRPC: Final = "gRPC port"
@@ -44,6 +45,20 @@ def ports(settings: Settings) -> list[Port]:
         at = split(settings.websocket)
         found.append(Port(WEBSOCKET, "websocket", *at, "WebSocket bridge", options))
     return found
+
+
+def exposed(settings: Settings) -> str:
+    """Give the sentence that refuses the address at which the WebSocket bridge is to listen; empty
+    where it may. What a name stands for is not looked up."""
+    if not settings.websocket or settings.insecure_public:
+        return ""
+    with suppress(ValueError):
+        if is_loopback(split(settings.websocket)[0]):
+            return ""
+    return (
+        f"websocket is {settings.websocket}, which other machines may reach, and there is no"
+        " authentication: use 127.0.0.1, or add --insecure-public"
+    )
 
 
 def unusable(port: Port) -> Unusable | None:

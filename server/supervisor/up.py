@@ -21,7 +21,7 @@ from server.supervisor.embedded.choose import (
     export_addresses,
     remove_addresses,
 )
-from server.supervisor.ports import ports, unusable
+from server.supervisor.ports import exposed, ports, unusable
 from server.supervisor.priority import children_give_way
 from server.supervisor.supervision import DEGRADED, GaveUp, Supervisor
 
@@ -60,8 +60,8 @@ def check_directory(directory: Path) -> None:
 
 
 def check_ports(settings: Settings) -> None:
-    """Refuse ports that can't be listened on, before anything is started: the gateway would send
-    this exchange's callers to whoever has them."""
+    """Refuse addresses that can't or may not be listened on, before anything is started: the
+    gateway would send this exchange's callers to whoever has them."""
     for name, other in (("http_port", settings.http_port), ("grpc_port", settings.grpc_port)):
         if settings.websocket and meet(settings.websocket, settings.host, other):
             raise GaveUp(
@@ -69,9 +69,11 @@ def check_ports(settings: Settings) -> None:
                 f"websocket is {settings.websocket}; it must be another address than {name}'s"
                 f" ({other})",
             )
+    if refused := exposed(settings):
+        raise GaveUp(Exit.CONFIGURATION, refused)
     for port in ports(settings):
-        if refused := unusable(port):
-            raise GaveUp(Exit.PORT_TAKEN, f"{refused.why}: {refused.remedy}")
+        if taken := unusable(port):
+            raise GaveUp(Exit.PORT_TAKEN, f"{taken.why}: {taken.remedy}")
 
 
 def log_state(sentence: str) -> None:

@@ -269,11 +269,14 @@ def test_wrong_settings_are_refused(
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "exchange.example"])
 def test_the_bridge_is_for_this_machine_unless_told_otherwise(starter: Starter, host: str) -> None:
-    refused = starter.run("websocket", "--websocket", f"{host}:{free_port()}")
-    assert refused.wait() == Exit.CONFIGURATION
-    assert len(refused.lines) == 1, refused.lines
-    assert f"websocket is {host}:" in refused.lines[0]
-    assert "add --insecure-public" in refused.lines[0]
+    websocket = ("--websocket", f"{host}:{free_port()}")
+    ports = ("--http-port", str(free_port()), "--grpc-port", str(free_port()))
+    for command in ("up", "websocket"):
+        refused = starter.run(command, "--data-dir", str(starter.data_dir), *ports, *websocket)
+        assert refused.wait() == Exit.CONFIGURATION
+        assert len(refused.lines) == 1, refused.lines
+        assert f"websocket is {host}:" in refused.lines[0]
+        assert "add --insecure-public" in refused.lines[0]
 
 
 def test_unusable_data_directory_is_refused(starter: Starter, tmp_path: Path) -> None:
