@@ -90,6 +90,22 @@ def test_outside_parts_are_told_apart(doctor: Any, monkeypatch: pytest.MonkeyPat
     assert "a..b:6379 does not answer" in examined["redis"]["said"]
 
 
+def test_servers_that_another_up_started_are_examined(doctor: Any, starter: Starter) -> None:
+    """Whoever asks may not know its options, but the directory has their addresses."""
+    starter.data_dir.mkdir()
+    at = f"127.0.0.1:{free_port()}"
+    (starter.data_dir / "redis.url").write_text(f"redis://:hidden@{at}/0\n")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        broker = f"127.0.0.1:{listener.getsockname()[1]}"
+        (starter.data_dir / "kafka.brokers").write_text(f"{broker}\n")
+        code, examined = doctor()
+    assert code == 0
+    assert (examined["kafka"]["state"], examined["kafka"]["said"]) == ("good", f"{broker} answers")
+    assert examined["redis"]["state"] == "note"
+    assert examined["redis"]["said"].startswith(f"{at} does not answer")
+    assert "exchange up --full" in examined["redis"]["remedy"]
+
+
 @pytest.mark.parametrize("url", ["postgresql://u@/d?host={}&port=77", "postgresql://u@{}:77/d"])
 def test_a_database_may_be_a_socket_in_a_directory(doctor: Any, url: str) -> None:
     # The path of a socket may have 107 characters.
@@ -284,10 +300,15 @@ def test_directory_of_another_user_is_bad_and_not_the_end(
     assert examined["snapshot"]["said"] == "it can't be read: Permission denied"
 
 
-def test_wrong_settings_are_a_finding(doctor: Any) -> None:
+def test_wrong_settings_are_a_finding(doctor: Any, tmp_path: Path) -> None:
     code, examined = doctor("--host", "nowhere")
     assert (code, bad(examined)) == (1, ["settings"])
     assert "'nowhere' (option --host)" in examined["settings"]["said"]
+    assert "exchange up --help" in examined["settings"]["remedy"]
+    (tmp_path / "wrong.toml").write_text("[engine]\nkeys_max = 0\n")
+    code, examined = doctor("--config", str(tmp_path / "wrong.toml"))
+    assert (code, bad(examined)) == (1, ["settings"])
+    assert "server/settings.py" in examined["settings"]["remedy"]
 
 
 def test_people_read_marks_and_remedies(

@@ -27,6 +27,9 @@ disk, its journal; the ports, the server and its snapshots; PostgreSQL, Redis an
 a running exchange and without."""
 EPILOG: Final = "Exit codes: 0 nothing is bad (read the notes), 1 something is, 2 wrong usage."
 
+SEE_SETTINGS: Final = (
+    "see exchange up --help or, for what stands in a file, server/settings.py; then ask again"
+)
 MARKS: Final = {
     State.GOOD: Span("good", Style.GOOD),
     State.NOTE: Span("note", Style.WARNING),
@@ -62,7 +65,7 @@ def _examine(options: argparse.Namespace) -> Iterator[Finding]:
         settings = settings_of(options)
     except ConfigurationWrong as wrong:
         yield from installation.examine(Settings())
-        yield bad("settings", str(wrong), "see exchange up --help; then ask again")
+        yield bad("settings", str(wrong), SEE_SETTINGS)
         return
     is_installed = True
     for finding in installation.examine(settings):

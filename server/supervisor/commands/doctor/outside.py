@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from server.settings import Settings, address
 from server.supervisor.commands.doctor.finding import Finding, good, note
 from server.supervisor.embedded import kafka, postgres, redis
+from server.supervisor.embedded.address import Address
 from server.supervisor.embedded.program_missing import ProgramMissing
 
 ANSWER_S: Final = 2.0
@@ -27,9 +28,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield good("postgres", NOT_WANTED)
     else:
         yield _embedded_postgres()
-    yield _of_full("redis", settings.redis_url, redis.place, settings)
-    brokers = [f"kafka://{each}" for each in settings.kafka_brokers.split(",") if each]
-    yield _of_full("kafka", brokers[0] if brokers else "", kafka.place, settings)
+    yield _of_full(redis.NAME, redis.ADDRESS, redis.place, settings)
+    yield _of_full(kafka.NAME, kafka.ADDRESS, kafka.place, settings)
 
 
 def _embedded_postgres() -> Finding:
@@ -39,9 +39,11 @@ def _embedded_postgres() -> Finding:
         return note("postgres", missing.why, missing.remedy)
 
 
-def _of_full(name: str, url: str, where: Callable[[], Path], settings: Settings) -> Finding:
-    if url:
+def _of_full(name: str, its: Address, where: Callable[[], Path], settings: Settings) -> Finding:
+    if url := getattr(settings, its.setting):
         return _named(name, url)
+    if url := _written(settings.data_dir / its.file_name):
+        return _named(name, url, FULL)
     if not settings.full:
         return good(name, f"{NOT_WANTED}; {FULL}")
     try:
@@ -53,7 +55,15 @@ def _of_full(name: str, url: str, where: Callable[[], Path], settings: Settings)
     return good(name, f"of its own, {directory}")
 
 
-def _named(name: str, url: str) -> Finding:
+def _written(file: Path) -> str:
+    """Read the address of a server that an `exchange up` started; empty where none is known."""
+    try:
+        return file.read_text("ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _named(name: str, url: str, remedy: str = "start it, or name another") -> Finding:
     """Examine whether something listens there; the address is shown without a password."""
     host, port = _place(url)
     is_directory = host.startswith("/")
@@ -67,13 +77,13 @@ def _named(name: str, url: str) -> Finding:
             socket.create_connection((host, port), ANSWER_S).close()
     except (OSError, UnicodeError) as failure:  # the second for a name that none can have
         said = f"{shown} does not answer ({failure}): orders are taken without it"
-        return note(name, said, "start it, or name another")
+        return note(name, said, remedy)
     return good(name, f"{shown} answers")
 
 
 def _place(url: str) -> tuple[str, int]:
     """Give host and port, of several the first; for PostgreSQL also the directory of its socket."""
-    scheme, places, _, query, _ = urlsplit(url)
+    scheme, places, _, query, _ = urlsplit(url if "//" in url else f"//{url}")
     asked = dict(parse_qsl(query))  # libpq takes them there too
     given = unquote((places.rpartition("@")[2] or asked.get("host", "")).split(",")[0])
     host, _, port = given.rpartition(":")
