@@ -244,7 +244,8 @@ class Exchange:
 
     async def _configure(self) -> None:
         settings = self._settings
-        async for name, outcome in configure(self.sequencer, settings.engine, settings.instruments):
+        limits = settings.engine.limits
+        async for name, outcome in configure(self.sequencer, limits, settings.instruments):
             if isinstance(outcome, Reject):
                 self._status.not_configured(name, outcome)
             else:

@@ -2,8 +2,7 @@
 
 Plain values: nothing here reads a file or the environment (`server/supervisor/configuration.py`
 does, and checks). `Settings(data_dir=...)` is a whole configuration with the defaults.
-Limits of the engine's own memory are its state and stand in `server/core/instruments.py`; limits
-that nobody sets stand in the modules that enforce them.
+Limits that nobody sets stand in the modules that enforce them.
 """
 
 from contextlib import suppress
@@ -50,6 +49,27 @@ each follower one, on that of its reports. With fewer, parts of an exchange wait
 def bounded(default: int, low: int, high: int) -> Any:
     """A number with its default and the least and the greatest that a configuration may give."""
     return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """Section `[engine]`: of the engine's memory. They become state by a command when they change,
+    so that every replay forgets at the same place."""
+
+    keys_max: int = bounded(4_000_000, 1, 100_000_000)
+    """Idempotency keys guaranteed to be remembered within the window: an hour of 1,100 a second."""
+    closed_orders_max: int = bounded(200_000, 1, 100_000_000)
+    """Closed orders, and with them their ids, likewise; older ones are in PostgreSQL."""
+    window_s: int = bounded(3_600, 1, 7 * 86_400)
+    """Seconds after which a key or a closed order may be forgotten: longer than anyone retries."""
+    instruments_max: int = bounded(1_000, 1, 100_000)
+    """Instruments that can be listed: each has a book, and streams that somebody may open."""
+
+    @property
+    def limits(self) -> Limits:
+        """The same as the engine takes them."""
+        window_ns = self.window_s * 1_000_000_000
+        return Limits(self.keys_max, self.closed_orders_max, window_ns, self.instruments_max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +266,7 @@ class Settings:
     """One of `LOG_FORMATS`."""
     instruments: tuple[Instrument, ...] = DEFAULT_INSTRUMENTS
     """Listed at start; one that the file no longer has stays listed."""
-    engine: Limits = field(default_factory=Limits)
-    """Section `[engine]`: becomes state by a command when it changes."""
+    engine: EngineLimits = field(default_factory=EngineLimits)
     sequencer: SequencerLimits = field(default_factory=SequencerLimits)
     grpc: GrpcLimits = field(default_factory=GrpcLimits)
     rates: RateLimits = field(default_factory=RateLimits)

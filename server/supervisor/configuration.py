@@ -20,7 +20,7 @@ from server.settings import (
     is_loopback,
 )
 from server.supervisor import address_variables
-from server.supervisor.instrument_settings import engine_of, instruments_of
+from server.supervisor.instrument_settings import instruments_of
 from server.supervisor.setting_values import (
     ConfigurationWrong,
     Given,
@@ -216,8 +216,6 @@ def _sections(settings: Settings, content: Mapping[str, Any], path: str) -> Sett
             settings = replace(settings, instruments=instruments_of(Given(value, source)))
         elif is_dataclass(section := getattr(settings, name)):
             settings = replace(settings, **{name: _section(name, section, Given(value, source))})
-        elif name == "engine":
-            settings = replace(settings, engine=engine_of(Given(value, source)))
     return settings
 
 

@@ -1,10 +1,10 @@
-"""Sections `[engine]` and `[[instruments]]` of a configuration file, in the core's units."""
+"""Section `[[instruments]]` of a configuration file, in the core's units."""
 
 import re
 from typing import Any
 
 from server.core.checks import INSTRUMENT_PATTERN
-from server.core.instruments import Instrument, Limits
+from server.core.instruments import Instrument
 from server.core.types import INT64_MAX
 from server.decimals import decimal_text
 from server.supervisor.setting_values import (
@@ -12,27 +12,9 @@ from server.supervisor.setting_values import (
     decimal_of,
     matching,
     mode_of,
-    number_of,
     table_of,
     wrong,
 )
-
-
-def engine_of(given: Given) -> Limits:
-    """Read the engine's bounds; the window in seconds, as people say it."""
-    greatest = {
-        "keys_max": 100_000_000,
-        "closed_orders_max": 100_000_000,
-        "window_s": 7 * 86_400,
-        "instruments_max": 100_000,
-    }
-    values = {
-        key: number_of(f"engine.{key}", it, 1, greatest[key])
-        for key, it in table_of("engine", given, greatest).items()
-    }
-    if "window_s" in values:
-        values["window_ns"] = values.pop("window_s") * 1_000_000_000
-    return Limits(**values)
 
 
 def instruments_of(given: Given) -> tuple[Instrument, ...]:

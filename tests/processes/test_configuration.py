@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clients.retries import Retries
-from server.core.instruments import Instrument
+from server.core.instruments import Instrument, Limits
 from server.redis_client import redis_client
 from server.settings import Settings, reachable
 from server.supervisor.configuration import CONFIG_VARIABLE, NAMED, Named, load
@@ -127,8 +127,7 @@ def test_sections_and_instruments(tmp_path: Path) -> None:
         self_trade_prevention = "cancel_both"
     """
     settings = load({"config": write(tmp_path, text)}, {})
-    assert settings.engine.keys_max == 10
-    assert settings.engine.window_ns == 60_000_000_000
+    assert settings.engine.limits == Limits(keys_max=10, window_ns=60_000_000_000)
     assert settings.grpc.reflection is False
     assert settings.sequencer.commands_waiting_max == 7
     assert settings.instruments == (
@@ -140,6 +139,11 @@ def test_sections_and_instruments(tmp_path: Path) -> None:
             self_trade_prevention=4,
         ),
     )
+
+
+def test_limits_that_no_file_names_are_those_of_the_engine() -> None:
+    """Where they are written down twice."""
+    assert Settings().engine.limits == Limits()
 
 
 def test_samples_are_right() -> None:
@@ -218,6 +222,7 @@ def test_wrong_option_or_variable_is_named(
         ("engine = 1", "engine is 1"),
         ("[engine]\nkeys = 1", "a setting that exists: closed_orders_max, instruments_max"),
         ("[engine]\nkeys_max = 0", "engine.keys_max is 0"),
+        ("[engine]\nwindow_s = 604801", "a whole number from 1 to 604800"),
         ('[grpc]\nreflection = "perhaps"', "true or false"),
         ("[feed]\nsubscribers_max = 99", "from 100 to 100000"),
         ("[grpc]\ncalls_max = 99", "from 100 to 100000"),

@@ -26,6 +26,7 @@ from server.journal.positions import read_positions
 from server.journal.refusals import PositionsDamaged
 from server.maintenance.followers import FOLLOWERS_MAX
 from server.rpc.server import SERVICES
+from server.settings import EngineLimits
 from tests.rpc.served import (
     BTC,
     BUY,
@@ -398,7 +399,7 @@ async def test_what_the_configuration_changed_is_applied_at_the_next_start(
 async def test_changed_limits_of_the_engine_are_applied_at_the_next_start(tmp_path: Path) -> None:
     async with serving(tmp_path / "data") as served:
         before = served.engine.sequence
-    async with serving(tmp_path / "data", engine=Limits(keys_max=7)) as served:
+    async with serving(tmp_path / "data", engine=EngineLimits(keys_max=7)) as served:
         assert served.engine.limits == Limits(keys_max=7)
         assert served.engine.sequence == before + 1
 
