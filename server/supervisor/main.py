@@ -38,7 +38,10 @@ serve. Stop it with Ctrl-C: what is in flight is answered, a snapshot is written
 lost. Nor is anything by kill -9: every order that was acknowledged is in the journal, and the next
 start recovers it.
 
-A part that ends is started again; after five times in a minute the exchange ends and names it.
+A part that ends is started again; after five times in a minute the exchange ends and names it, but
+PostgreSQL, Redis and Kafka of its own are tried without end. A part that can't run as things are
+(exit codes 2 to 5, 7 and 8) is not tried again: the exchange ends if that is the server, and goes
+on without any other, degraded.
 
 It also runs a PostgreSQL of its own and, with --full, a Redis and a Kafka, which the first start
 that needs them installs into the user's cache (190 MB). Orders are taken without them, while they

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from typing import Any, Final
 
 from server.settings import Settings
@@ -9,13 +10,16 @@ from server.supervisor.configuration import NAMED, load
 
 SETTINGS: Final = tuple(named.name for named in NAMED)
 WITHOUT: Final = {"server": "on this machine", "websocket": "a socket without a port"}
-"""The words for what holds where a setting is empty, other than that there is none."""
+"""The words for what holds where a setting of a part is empty, other than that there is none."""
 OF_UP: Final = ("full",)
 """Settings of `up` that are not handed on."""
 
 
-def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Add options for these settings, all of them where none is named."""
+def add_settings(
+    parser: argparse.ArgumentParser, *names: str, without: Mapping[str, str] = WITHOUT
+) -> None:
+    """Add options for these settings, all of them where none is named; `without`: the words for
+    what holds where a setting is empty, other than that there is none."""
     defaults = Settings()
     parser.add_argument(
         "--config", metavar="FILE", help="configuration file (EXCHANGE_CONFIG; none)"
@@ -30,7 +34,7 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
                 named.option, action="store_true", default=None, help=f"{meaning}=true; off)"
             )
         else:
-            shown = default or WITHOUT.get(named.name, "none")
+            shown = default or without.get(named.name, "none")
             option = parser.add_argument(
                 named.option, metavar=named.placeholder, help=f"{meaning}; {shown})"
             )

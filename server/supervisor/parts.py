@@ -192,7 +192,8 @@ PARTS: Final = (
     Part(
         "kafka",
         "run the embedded Kafka alone",
-        "A broker in the data directory, whose file kafka.brokers has its address.",
+        "A broker in the data directory, whose file kafka.brokers has its address. After SIGTERM\n"
+        "its exit code is 143, as any Java program's.",
         kafka,
     ),
 )

@@ -32,6 +32,8 @@ def test_help_names_every_command_and_setting(starter: Starter) -> None:
         assert f"  {word} " in text
     for word in ("EXCHANGE_DATA_DIR", "PORT", "GRPC_PORT", "EXCHANGE_HOST", "EXCHANGE_CONFIG"):
         assert f"({word};" in text
+    text = " ".join("\n".join(said(starter, "rebuild", "--help").lines).split())
+    assert "(POSTGRES_URL; the exchange's own, by postgres.url in the data directory)" in text
     assert said(starter, "--version").lines[0].startswith("exchange 0.")
 
 

@@ -61,7 +61,8 @@ def register(commands: Any) -> None:
         help="also take tables back that are past the journal's end, once it was put back from a"
         " copy: what they hold of after that is deleted",
     )
-    add_settings(rebuild, "data_dir", "postgres_url")
+    own = {"postgres_url": "the exchange's own, by postgres.url in the data directory"}
+    add_settings(rebuild, "data_dir", "postgres_url", without=own)
     rebuild.set_defaults(run=guarded(_rebuild))
 
 
