@@ -15,11 +15,13 @@ from clients.following import Interruption
 DONE, FAILED = 0, 1
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """The options of every example."""
+def parser(description: str, instrument: str = "BTC-USD") -> argparse.ArgumentParser:
+    """The options of every example; the instrument is the default, empty for all of them."""
     own = argparse.ArgumentParser(description=description.partition("\n")[0])
     add_address(own)
-    own.add_argument("--instrument", default="BTC-USD", help="what to trade (%(default)s)")
+    own.add_argument(
+        "--instrument", default=instrument, help=f"whose market it is ({instrument or 'all'})"
+    )
     own.add_argument(
         "--seconds",
         type=whole(1, 86_400),

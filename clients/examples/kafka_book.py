@@ -82,7 +82,7 @@ def main() -> int:
     options.add_argument("--brokers", default=brokers, help="(KAFKA_BROKERS; %(default)s)")
     options.add_argument("--instrument", default="BTC-USD", help="(%(default)s)")
     options.add_argument(
-        "--seconds", type=whole(1, 86_400), default=float("inf"), help="end after so many"
+        "--seconds", type=whole(1, 86_400), default=float("inf"), help="end after so many (never)"
     )
     given = options.parse_args()
     consumer = Consumer(client_of(given.brokers, "book-example"))

@@ -198,9 +198,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run it from a terminal."""
     own = parser(__doc__ or "")
     own.add_argument("--client", default="maker", help="whose orders they are (%(default)s)")
-    own.add_argument("--price", type=amount, default=Decimal(70_000), help="first fair price")
-    own.add_argument("--quantity", type=amount, default=Decimal("0.1"), help="of each quote")
-    own.add_argument("--position-max", type=amount, default=Decimal(1), help="long or short")
+    for option, default, meaning in (
+        ("--price", Decimal(70_000), "first fair price"),
+        ("--quantity", Decimal("0.1"), "of each quote"),
+        ("--position-max", Decimal(1), "long or short"),
+    ):
+        own.add_argument(option, type=amount, default=default, help=f"{meaning} (%(default)s)")
     options = own.parse_args(arguments)
     terms = Terms(
         options.client,

@@ -107,7 +107,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run it from a terminal."""
     own = parser(__doc__ or "")
     own.add_argument("--client", default="taker", help="whose orders they are (%(default)s)")
-    own.add_argument("--quantity", type=amount, default=Decimal("0.1"), help="long or short")
+    own.add_argument(
+        "--quantity", type=amount, default=Decimal("0.1"), help="long or short (%(default)s)"
+    )
     own.add_argument(
         "--window", type=whole(2, 10_000), default=10, help="trades to look at (%(default)s)"
     )

@@ -137,8 +137,7 @@ def table_of(trades: list[Trade]) -> "pyarrow.Table":
 
 def main(arguments: list[str] | None = None) -> int:
     """Run it from a terminal."""
-    own = parser(__doc__ or "")
-    own.set_defaults(instrument="")
+    own = parser(__doc__ or "", instrument="")
     own.add_argument("directory", type=Path, help="where the files go")
     options = own.parse_args(arguments)
     if find_spec("pyarrow") is None:

@@ -254,6 +254,24 @@ async def test_mirror_that_differs_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
+    ("main", "defaults"),
+    [
+        (market_maker.main, ["(BTC-USD)", "(70000)", "each quote (0.1)", "long or short (1)"]),
+        (momentum_taker.main, ["long or short (0.1)"]),
+        (trade_recorder.main, ["(all)"]),
+    ],
+)
+def test_helps_name_the_defaults(
+    main: Callable[[list[str]], int], defaults: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for default in defaults:
+        assert default in text
+
+
+@pytest.mark.parametrize(
     ("main", "wrong"),
     [
         (momentum_taker.main, ("--quantity", "abc")),
