@@ -1,4 +1,4 @@
-"""Where generated orders may go: this machine, unless another was meant."""
+"""Where the orders of `flow` and `load` may go: this machine, unless another was meant."""
 
 from ipaddress import ip_address
 
@@ -16,6 +16,6 @@ def require_loopback(host: str) -> None:
         loopback = False
     if not loopback:
         raise NotLoopbackError(
-            f"{name!r} is not a loopback address: generated orders go to this machine only, since "
-            "on a real exchange they would trade; say --allow-remote if that is what you want"
+            f"{name!r} is not a loopback address: orders of this command go to this machine only, "
+            "since on a real exchange they would trade; say --allow-remote if that is what you want"
         )

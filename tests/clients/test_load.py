@@ -215,6 +215,7 @@ def test_ctrl_c_ends_it_with_its_summary(starter: Starter, everything: Everythin
     [
         (["--url", "http://10.0.0.1:3000"], 2, "'10.0.0.1' is not a loopback address"),
         (["--via", "grpc", "--address", "example.org:1"], 2, "'example.org' is not a loopback"),
+        (["--url", "http://10.0.0.1:3000"], 2, "orders of this command go to this machine only"),
         (["--url", "https://127.0.0.1"], 2, "--url (BASE_URL) must be like http://127.0.0.1:3000"),
         (["--url", "http://127.0.0.1:99999"], 2, "--url (BASE_URL) must be like"),
         (["--url", "http://127.0.0.1:0"], 2, "--url (BASE_URL) must be like"),
