@@ -8,7 +8,7 @@ import argparse
 
 from clients.bounds import add_address, number, positive, rate, refuse_bytes, whole
 from clients.completion import SHELLS, script
-from clients.files import file_to_write
+from clients.files import STANDARD_OUTPUT, file_to_write
 from clients.flow import options as flow_options
 from clients.load import options as load_options
 from clients.types import WORKING, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
@@ -293,6 +293,7 @@ def _add_settle(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     parser.add_argument(
         "--csv", type=file_to_write, metavar="FILE", help="write CSV there; - is standard output"
     )
+    parser.set_defaults(run=_run_settle)
 
 
 def _run_fees(options: argparse.Namespace, *_: object) -> int:
@@ -310,6 +311,12 @@ def _run_replace(options: argparse.Namespace, *_: object) -> int:
 def _run_keyed(options: argparse.Namespace, *_: object) -> int:
     if options.key and not options.client:
         options.refuse_usage("a key belongs to a client: give --client with --key")
+    return _run(options)
+
+
+def _run_settle(options: argparse.Namespace, *_: object) -> int:
+    if options.json and str(options.csv) == STANDARD_OUTPUT:
+        options.refuse_usage("--json and --csv - both write to standard output: give a file's name")
     return _run(options)
 
 

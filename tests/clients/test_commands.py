@@ -228,6 +228,7 @@ async def test_unknown_outcome_names_the_key(
         ("cancel o-1 --key k", "a key belongs to a client"),
         ("replace o-1", "say what is to change: --price, --quantity, or both"),
         ("replace o-1 --price 2 --key k", "a key belongs to a client"),
+        ("settle --date 2026-11-20 --json --csv -", "both write to standard output"),
         ("cancel-all alice --side up", "invalid choice: 'up'"),
         ("trades BTC-USD --limit 1001", "a whole number from 1 to 1,000; got '1001'"),
         ("book BTC-USD --levels -1", "a whole number from 1 to 1,000; got '-1'"),
