@@ -60,7 +60,9 @@ def _add(
         epilog=EPILOG,
     )
     add_address(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON, numbers as strings")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON, prices and quantities as strings"
+    )
     parser.set_defaults(run=_run, command=name, refuse_usage=parser.error)
     return parser
 
@@ -73,7 +75,12 @@ def _add_place(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     parser.add_argument("quantity", metavar="QUANTITY", type=number, help="e.g. 0.25")
     parser.add_argument("instrument", metavar="INSTRUMENT", help="e.g. BTC-USD")
     parser.add_argument("--price", type=number, help="limit price; a market order has none")
-    parser.add_argument("--type", choices=list(map(str, OrderType)), default="limit")
+    parser.add_argument(
+        "--type",
+        choices=list(map(str, OrderType)),
+        default="limit",
+        help="type of the order (%(default)s)",
+    )
     parser.add_argument(
         "--tif",
         choices=list(map(str, TimeInForce)),
@@ -96,7 +103,7 @@ def _add_replace(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     parser.add_argument("--price", type=number, help="new price (as it is)")
     parser.add_argument("--quantity", type=number, help="new total, fills included (as it is)")
     parser.add_argument("--client", default="", help="whose order it is; refused if not theirs")
-    _add_key(parser)
+    _add_key(parser, needs="; needs --client")
     parser.set_defaults(run=_run_replace)
 
 
@@ -104,7 +111,7 @@ def _add_cancel(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     parser = _add(subparsers, "cancel", "cancel an order", "exchange cancel order-1")
     _add_order_id(parser)
     parser.add_argument("--client", default="", help="whose order it is; refused if not theirs")
-    _add_key(parser)
+    _add_key(parser, needs="; needs --client")
     parser.set_defaults(run=_run_keyed)
 
 
@@ -213,17 +220,17 @@ def _add_instrument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instrument", metavar="INSTRUMENT", help="e.g. BTC-USD")
 
 
-def _add_key(parser: argparse.ArgumentParser) -> None:
+def _add_key(parser: argparse.ArgumentParser, needs: str = "") -> None:
     parser.add_argument(
         "--key",
         default="",
-        help="idempotency key: the same command again gives the first outcome again",
+        help=f"idempotency key: the same command again gives the first outcome again{needs}",
     )
 
 
 def _add_limit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--limit", type=whole(1, 1000), default=20, help="at most so many (%(default)s)"
+        "--limit", type=whole(1, 1000), default=20, help="how many, at most 1000 (%(default)s)"
     )
 
 

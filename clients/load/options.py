@@ -65,28 +65,30 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         type=whole(1, CLIENTS_MAX, "CONCURRENT_REQUESTS"),
         default=environment("CONCURRENT_REQUESTS") or "100",
         metavar="N",
-        help="HTTP connections, each with one order in flight (CONCURRENT_REQUESTS; %(default)s)",
+        help="HTTP connections, each with one order in flight, at most"
+        f" {CLIENTS_MAX:,} (CONCURRENT_REQUESTS; %(default)s)",
     )
     parser.add_argument(
         "--total",
         type=whole(1, TOTAL_MAX, "TOTAL_REQUESTS"),
         default=environment("TOTAL_REQUESTS") or None,
         metavar="N",
-        help="orders to send at most (TOTAL_REQUESTS; 2000, or all of FILE)",
+        help=f"orders to send, at most {TOTAL_MAX:,} (TOTAL_REQUESTS; 2000, or all of FILE)",
     )
     parser.add_argument(
         "--seconds",
         type=whole(1, SECONDS_MAX, "DURATION_SECONDS"),
         default=environment("DURATION_SECONDS") or None,
         metavar="N",
-        help=f"seconds to take at most (DURATION_SECONDS; {SECONDS}, or {SECONDS_MAX} with FILE)",
+        help=f"seconds to take, at most {SECONDS_MAX:,} (DURATION_SECONDS; {SECONDS}, or"
+        f" {SECONDS_MAX} with FILE)",
     )
     parser.add_argument(
         "--batch",
         type=whole(1, BATCH_MAX),
         default=100,
         metavar="N",
-        help="gRPC: orders in a message (%(default)s)",
+        help=f"gRPC: orders in a message, at most {BATCH_MAX:,} (%(default)s)",
     )
     parser.add_argument(
         "--instrument", default="BTC-USD", help="of drawn orders, at 69900 to 70100 (%(default)s)"
