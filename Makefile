@@ -23,7 +23,7 @@ up:  ## start the exchange: make up ARGS="--help" explains the options
 	@+$(call made,.venv/.runtime)
 	$(BIN)/exchange up $(ARGS)
 
-test: setup  ## one process for each core, a file of tests in one; make test ARGS="-n0" for a debugger
+test: setup  ## a process for each core, at most four, a file of tests in one; make test ARGS="-n0" for a debugger
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup
