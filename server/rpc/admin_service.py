@@ -127,9 +127,13 @@ class AdminService(AdminServiceServicer):
         if of_snapshots and request.follower != SNAPSHOTS:
             alone = f"{SNAPSHOTS}, which alone writes them"
             return EdgeReject(RejectReason.ID_INVALID, "follower", request.follower, alone)
-        for sequence in (request.sequence, request.snapshot.sequence, failed_sequence):
+        for field, sequence in (
+            ("sequence", request.sequence),
+            ("snapshot.sequence", request.snapshot.sequence),
+            ("snapshot_failed_sequence", failed_sequence),
+        ):
             if sequence > self._streams.durable_sequence:
-                return EdgeReject(EdgeReason.CURSOR_INVALID, "sequence", sequence)
+                return EdgeReject(EdgeReason.CURSOR_INVALID, field, sequence)
         return None
 
     async def RemoveFollower(

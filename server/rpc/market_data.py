@@ -75,7 +75,8 @@ class MarketData:
         replies = await self._calls.read(read, context)
         found = [reply for reply in replies if reply is not None]
         if len(found) < len(replies):
-            await _refuse_unknown(context, queries[replies.index(None)].instrument)
+            at = replies.index(None)
+            await _refuse_unknown(context, queries[at].instrument, f"requests[{at}].")
         return b"".join(found)
 
     async def ListTrades(
@@ -155,14 +156,16 @@ class MarketData:
         await send(context, lambda peer: self._feed.read_ticker(peer, name, render))
 
 
-async def _refuse_unknown(context: Context, name: str) -> NoReturn:
+async def _refuse_unknown(context: Context, name: str, of: str = "") -> NoReturn:
+    """Refuse an instrument; `of` is the element of the request that names it."""
     reason = RejectReason.INSTRUMENT_UNKNOWN if name else RejectReason.FIELD_REQUIRED
-    await refuse(context, EdgeReject(reason, "instrument", name))
+    await refuse(context, EdgeReject(reason, f"{of}instrument", name))
 
 
-def _book_query(request: messages.GetOrderBookRequest) -> view.BookQuery | EdgeReject:
+def _book_query(request: messages.GetOrderBookRequest, of: str = "") -> view.BookQuery | EdgeReject:
+    """Read which book; `of` as in `_refuse_unknown`."""
     if request.levels > LEVELS_MAX:
-        return EdgeReject(EdgeReason.TOO_MANY, "levels", request.levels, LEVELS_MAX)
+        return EdgeReject(EdgeReason.TOO_MANY, f"{of}levels", request.levels, LEVELS_MAX)
     return view.BookQuery(request.instrument, request.levels or view.LEVELS_DEFAULT)
 
 
@@ -172,8 +175,8 @@ def _book_queries(request: messages.GetOrderBooksRequest) -> list[view.BookQuery
     if len(request.requests) > BOOKS_MAX:
         return EdgeReject(EdgeReason.TOO_MANY, "requests", len(request.requests), BOOKS_MAX)
     queries = []
-    for each in request.requests:
-        query = _book_query(each)
+    for at, each in enumerate(request.requests):
+        query = _book_query(each, f"requests[{at}].")
         if isinstance(query, EdgeReject):
             return query
         queries.append(query)

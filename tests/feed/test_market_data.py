@@ -116,7 +116,13 @@ async def test_books_that_are_refused(tmp_path: Path) -> None:
         assert "requests is 101, the limit is 100" in text
         code, text = await books(book, GetOrderBookRequest(instrument="X-Y"))
         assert code is grpc.StatusCode.NOT_FOUND
-        assert '"X-Y"' in text
+        assert 'requests[1].instrument "X-Y"' in text
+        code, text = await books(book, GetOrderBookRequest())
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "requests[1].instrument is required" in text
+        code, text = await books(book, book, GetOrderBookRequest(levels=LEVELS_MAX + 1))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert f"requests[2].levels is {LEVELS_MAX + 1}, the limit is {LEVELS_MAX}" in text
         each, count = LEVELS_MAX, BOOKS_LEVELS_MAX // LEVELS_MAX + 1
         # Of many books, and of one that is asked for again and again.
         for names in ([f"A{number}-USD" for number in range(count)], [BTC] * count):

@@ -243,7 +243,7 @@ async def test_no_follower_has_what_there_is_not(served: Served) -> None:
     ahead = served.engine.sequence + 1
     for name, sequence, snapshot, reason, field in (
         ("tape", ahead, None, "CURSOR_INVALID", "sequence"),
-        (SNAPSHOTS, 1, SnapshotReport(sequence=ahead), "CURSOR_INVALID", "sequence"),
+        (SNAPSHOTS, 1, SnapshotReport(sequence=ahead), "CURSOR_INVALID", "snapshot.sequence"),
         ("tape", 1, SnapshotReport(sequence=1), "ID_INVALID", "follower"),
     ):
         report = ReportFollowerRequest(follower=name, sequence=sequence, snapshot=snapshot)
