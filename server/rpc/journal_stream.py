@@ -65,7 +65,7 @@ class JournalStreams:
                 self._followers.check_name(request.follower)
         except FollowerRefused as error:
             return not_followed(error)
-        if request.journal not in ("", self._log.mark.journal.hex()):
+        if request.journal.lower() not in ("", self._log.mark.journal.hex()):
             return EdgeReject(EdgeReason.CURSOR_INVALID, "journal", request.journal)
         if request.after_sequence > self._log.durable_sequence:
             return EdgeReject(EdgeReason.CURSOR_INVALID, "after_sequence", request.after_sequence)

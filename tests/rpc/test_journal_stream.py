@@ -80,6 +80,7 @@ async def test_who_took_in_another_journal_is_refused_for_that(served: Served) -
     last = served.engine.sequence
     own = served.exchange._log.mark.journal.hex()
     assert await journal(served, after_sequence=last, journal=own) == []
+    assert await journal(served, after_sequence=last, journal=own.upper()) == []
     for after, time_ns in ((last, 1), (last + 1, 0)):
         request = StreamJournalRequest(
             follower="tape", after_sequence=after, after_time_ns=time_ns, journal="0a"
