@@ -39,7 +39,7 @@ local FITS = {
   end,
   ["true or false"] = function(raw) return TRUTHS[raw] end,
   ["a list"] = function(raw) return byte(raw) == 91 end,
-  ["for callers"] = function() return false end,
+  ["a field for callers"] = function() return false end,
 }
 
 local function no(at, why)
@@ -217,7 +217,13 @@ end
 local function judge(text, fields)
   wrong_at, wrong, misfit, elements, unreadable, pieces, passed = nil, nil, nil, 0, 0, {}, 0
   local at = match(text, BLANKS)
-  if byte(text, at) == 123 then at = object(text, at, 1, fields) else at = value(text, at, 0) end
+  if byte(text, at) == 123 then
+    at = object(text, at, 1, fields)
+  else
+    local begin = at
+    at = value(text, begin, 0)
+    misfit = at and { field = "the request body", value = sub(text, begin, at - 1), takes = "an object" }
+  end
   at = at and match(text, BLANKS, at)
   if at and at <= #text then no(at) end
   if passed > 0 then wrong_at = wrong_at or not_utf8(text) end

@@ -1,8 +1,9 @@
 -- Looks at a call of JSON before anything else does. Refuses a query parameter that stands for an id
--- of the path: the transcoder would put its value in the place of that id. Refuses too what a page
--- of another origin has a browser do: without asking, it sends orders and cancels as forms. A path
--- that is not ASCII is refused over HTTP/1.1 already; the transcoder makes a header of it. HEAD is
--- GET to the transcoder. The body of either means nothing, and it would take it for parameters.
+-- of the path: the transcoder would put its value in the place of that id; and one that the call does
+-- not take, which the transcoder would name by a message of the contract. Refuses too what a page of
+-- another origin has a browser do: without asking, it sends orders and cancels as forms. A path that
+-- is not ASCII is refused over HTTP/1.1 already; the transcoder makes a header of it. HEAD is GET to
+-- the transcoder. The body of either means nothing, and it would take it for parameters.
 
 local COMMANDS = { POST = true, DELETE = true }
 local OTHER_SITES = { ["cross-site"] = true, ["same-site"] = true }
@@ -17,14 +18,26 @@ local function decoded(text)
   end))
 end
 
-local function named_again(handle, path)
+local NAME_BYTES_MAX = 80
+
+-- What is wrong with a parameter of the query; one without a value or a name means nothing.
+local function misplaced(handle, path)
   local query = string.match(path, "%?(.*)")
   if not query then return end
-  local in_path = handle:filterContext():get("in_path") or {}
-  for name in string.gmatch(query, "([^&=]+)[^&]*") do
-    name = decoded(name)
-    if in_path[name] then return name end
+  local context = handle:filterContext()
+  local in_path, in_query = context:get("in_path") or {}, context:get("in_query") or {}
+  local unknown
+  for part in string.gmatch(query, "[^&]+") do
+    local name, given = string.match(part, "^([^=]*)(=?)")
+    if in_path[decoded(name)] then
+      return "the query parameter " .. decoded(name) .. " is in the path: leave it out"
+    end
+    if name ~= "" and given ~= "" and not in_query[name] then
+      unknown = unknown or string.sub(name, 1, NAME_BYTES_MAX)
+    end
   end
+  if not unknown then return end
+  return 'the query parameter "' .. unknown .. '" is none that this call takes: leave it out'
 end
 
 -- Origins are compared as the WebSocket bridge compares them.
@@ -50,10 +63,8 @@ function envoy_on_request(handle)
   if string.match(path, "^[^?]*%%00") then
     return refuse(handle, "400", "the path has a %00, which no id holds: send it without")
   end
-  local again = named_again(handle, path)
-  if again then
-    return refuse(handle, "400", "the query parameter " .. again .. " is in the path: leave it out")
-  end
+  local wrong = misplaced(handle, path)
+  if wrong then return refuse(handle, "400", wrong) end
   local method = headers:get(":method")
   if COMMANDS[method] and is_of_another_origin(headers) then
     return refuse(handle, "403", "the page is from another origin than the exchange")

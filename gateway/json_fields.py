@@ -9,6 +9,6 @@ TAKES: Final = {
     FieldDescriptor.TYPE_DOUBLE: "a finite number",
     FieldDescriptor.TYPE_BOOL: "true or false",
     # What the gateway and the server have among themselves.
-    FieldDescriptor.TYPE_MESSAGE: "for callers",
+    FieldDescriptor.TYPE_MESSAGE: "a field for callers",
 }
 """What a field takes, by its type."""

@@ -6,13 +6,14 @@ route, its allowed verbs and its timeouts without a second list to keep.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from google.api import annotations_pb2
 from google.api.http_pb2 import HttpRule
 from google.protobuf.descriptor import (
     Descriptor,
+    FieldDescriptor,
     FileDescriptor,
     MethodDescriptor,
     ServiceDescriptor,
@@ -62,6 +63,8 @@ class JsonRoute(NamedTuple):
     """The path as annotated, e.g. `/orders/{order_id}`."""
     path_names: tuple[str, ...]
     """Names by which a query could call what the path holds: `order_id`, `orderId`."""
+    query_names: tuple[str, ...]
+    """Names of what a query can hold."""
     creates: bool
     """Whether success is 201 instead of 200."""
     streams: bool
@@ -92,6 +95,7 @@ def json_routes() -> list[JsonRoute]:
             verb,
             template,
             path_names(method, template),
+            query_names(method, template),
             creates=method.name == "PlaceOrder",
             streams=method.server_streaming,
             # Of DELETE too, as of the POST that it is another name for.
@@ -140,5 +144,15 @@ def verb_of(rule: HttpRule) -> tuple[str, str]:
 
 def path_names(method: MethodDescriptor, template: str) -> tuple[str, ...]:
     variables = [found[1:-1] for found in re.findall(VARIABLE, template)]
-    fields = [method.input_type.fields_by_name[name] for name in variables]
+    return names_of(method.input_type.fields_by_name[name] for name in variables)
+
+
+def query_names(method: MethodDescriptor, template: str) -> tuple[str, ...]:
+    """List what is neither in the path nor a message; that of a body may be in the query too."""
+    plain = (field for field in method.input_type.fields if field.message_type is None)
+    in_path = path_names(method, template)
+    return tuple(name for name in names_of(plain) if name not in in_path)
+
+
+def names_of(fields: Iterable[FieldDescriptor]) -> tuple[str, ...]:
     return tuple(name for field in fields for name in (field.name, field.json_name))

@@ -48,7 +48,11 @@ def lua_of_route(name: str) -> dict[str, Any]:
 
 def lua_of_json_route(route: JsonRoute) -> dict[str, Any]:
     """Tell the script of all JSON routes what it has to know of this one."""
-    context = {"creates": route.creates, "in_path": in_path(route)}
+    context = {
+        "creates": route.creates,
+        "in_path": in_path(route),
+        "in_query": dict.fromkeys(route.query_names, True),
+    }
     return {"@type": f"{HTTP_FILTERS}.lua.v3.LuaPerRoute", "filter_context": context}
 
 

@@ -51,7 +51,7 @@ def without(field: str) -> dict[str, object]:
         ),
         (
             GOOD | {"post_only": True, "time_in_force": "fok"},
-            400, "POST_ONLY_NOT_ALLOWED", "post_only", "true", "limit orders, good-till-cancel",
+            400, "POST_ONLY_NOT_ALLOWED", "post_only", "true", "limit orders, gtc",
         ),
         (GOOD | {"instrument": "NO-SUCH"}, 404, "INSTRUMENT_UNKNOWN", "instrument", "NO-SUCH", ""),
         (
@@ -146,6 +146,17 @@ def test_json_that_the_parser_refuses(http: httpx.Client, body: bytes) -> None:
     assert (error["code"], error["details"]) == (3, [])
 
 
+@pytest.mark.parametrize("body", ["[]", " null", '"a"', "5", '[{"client_id":"a"}]'])
+@pytest.mark.parametrize("path", ["/orders", "/orders/batch", "/market/orderbook/snapshot"])
+def test_a_body_that_is_no_object_is_named(http: httpx.Client, path: str, body: str) -> None:
+    response = http.post(path, content=body)
+    assert response.status_code == 400
+    shown = body.strip().strip('"')
+    assert error_of(response)["message"] == (
+        f'the request body "{shown}" is not an object: send one that is'
+    )
+
+
 def test_empty_body_is_a_request_without_fields(http: httpx.Client) -> None:
     response = http.post("/orders")
     assert response.status_code == 400
@@ -162,7 +173,26 @@ def test_unknown_query_parameter_is_refused(http: httpx.Client) -> None:
         assert response.status_code == 400
         error = error_of(response)
         assert (error["code"], error["details"]) == (3, [])
-        assert str(response.request.url.params).partition("=")[0] in error["message"]
+        name = str(response.request.url.params).partition("=")[0]
+        assert error["message"] == (
+            f'the query parameter "{name}" is none that this call takes: leave it out'
+        )
+
+
+def test_an_unknown_query_parameter_is_named_as_it_was_sent(http: httpx.Client) -> None:
+    for path, name in (
+        ("/market/orderbook?levels=1&a%22%0A.b=1", "a%22%0A.b"),
+        ("/orders?client_id.x=1", "client_id.x"),
+        (f"/orders?{'n' * 81}=1", "n" * 80),
+    ):
+        assert error_of(http.get(path))["message"] == (
+            f'the query parameter "{name}" is none that this call takes: leave it out'
+        )
+
+
+def test_what_the_gateway_tells_the_server_is_no_query_parameter(http: httpx.Client) -> None:
+    response = http.post("/orders?unreadable.field=price", json=GOOD)
+    assert '"unreadable.field" is none that this call takes' in error_of(response)["message"]
 
 
 @pytest.mark.parametrize("name", ["order_id", "orderId", "%6frder_id", "order%5fid", "order%49d"])

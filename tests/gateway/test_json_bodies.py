@@ -107,8 +107,8 @@ UNREADABLE = (
     ('"postOnly":"t"', "postOnly", "t", "true or false"),
     ('"pr\\u0069ce":false', "price", "false", "a finite number"),
     # What the gateway says to the server nobody else may say.
-    ('"unreadable":{}', "unreadable", "{}", "for callers"),
-    ('"unreadable":{"field":"a"}', "unreadable", '{"field":"a"}', "for callers"),
+    ('"unreadable":{}', "unreadable", "{}", "a field for callers"),
+    ('"unreadable":{"field":"a"}', "unreadable", '{"field":"a"}', "a field for callers"),
 )
 
 

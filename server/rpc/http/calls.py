@@ -64,6 +64,8 @@ def json_status(refused: Refused) -> Status:
 
 def in_json(refused: Refused) -> Refused:
     """Give a refusal's numbers, times, truths and places as JSON has them."""
+    if refused.reason == RejectReason.POST_ONLY_NOT_ALLOWED:
+        refused = refused._replace(limit="limit orders, gtc")
     if refused.field == "time_in_force" and isinstance(refused.value, int):
         return refused._replace(value=TIMES_IN_FORCE.of[refused.value])
     if refused.field in ("start_time_ns", "end_time_ns") and isinstance(refused.value, int):
