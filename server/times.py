@@ -2,6 +2,10 @@
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Final
+
+MS_NS: Final = 1_000_000
+"""A millisecond."""
 
 
 @lru_cache(maxsize=1_024)
@@ -13,7 +17,12 @@ def _time_text_of_ms(time_ms: int) -> str:
 
 def time_text(time_ns: int) -> str:
     """Write a time with milliseconds, as replies have them."""
-    return _time_text_of_ms(time_ns // 1_000_000)
+    return _time_text_of_ms(time_ns // MS_NS)
+
+
+def time_text_in_full(time_ns: int) -> str:
+    """Write a time with milliseconds, or to the nanosecond where those don't tell it."""
+    return exact_time_text(time_ns) if time_ns % MS_NS else time_text(time_ns)
 
 
 def exact_time_text(time_ns: int) -> str:

@@ -18,7 +18,7 @@ from server.core.accounts import divide_half_even
 from server.core.engine import Engine
 from server.core.market import MINUTE_NS, TRADES_KEPT, WINDOW_MINUTES, Bar, Market
 from server.history.reader import History, NotWhole
-from server.times import time_text
+from server.times import time_text, time_text_in_full
 
 INTERVAL_MINUTES_MAX: Final = 1_440
 INTERVALS_MAX: Final = 7 * 1_440 + 1
@@ -111,7 +111,7 @@ def held(engine: Engine, query: Query, now_ns: int) -> Held | NoAnswer:
         limit = "after 1970-01-01T00:00:00Z"
         return NoAnswer(Why.TIME_INVALID, "end_time_ns", end_ns, limit)
     if start_ns >= end_ns:
-        limit = f"before the end, {time_text(end_ns)}"
+        limit = f"before the end, {time_text_in_full(end_ns)}"
         return NoAnswer(Why.TIME_INVALID, "start_time_ns", start_ns, limit)
     step_ns = query.interval_minutes * MINUTE_NS
     count = (end_ns - 1) // step_ns - start_ns // step_ns + 1
@@ -211,7 +211,7 @@ def _bars(
             bars += _bars_of(market, low, high)
     limit = (
         f"kept are whole minutes from {time_text(kept * MINUTE_NS)} on, and parts of minutes"
-        f" after {time_text(trades[0][2])}"
+        f" after {time_text_in_full(trades[0][2])}"
     )
     return bars, missing, limit
 

@@ -21,7 +21,7 @@ from server.rpc.errors import (
 )
 from server.rpc.http.refused_number import RefusedNumber
 from server.rpc.http.words import TIMES_IN_FORCE
-from server.times import time_text
+from server.times import time_text_in_full
 
 _CHOICE: Final = "{field} {value} is none of {limit}: send one of them"
 
@@ -70,7 +70,7 @@ def in_json(refused: Refused) -> Refused:
         return refused._replace(value=TIMES_IN_FORCE.of[refused.value])
     if refused.field in ("start_time_ns", "end_time_ns") and isinstance(refused.value, int):
         name = refused.field.removesuffix("_ns")
-        return refused._replace(field=name, value=time_text(refused.value))
+        return refused._replace(field=name, value=time_text_in_full(refused.value))
     if refused.field == "after_sequence" and isinstance(refused.value, int):
         return refused._replace(field="from_sequence", value=refused.value + 1)
     return as_sent(refused)

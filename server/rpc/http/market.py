@@ -19,7 +19,7 @@ from server.rpc.market_figures import now_ns, statistics_of
 from server.rpc.market_view import LEVELS_DEFAULT
 from server.rpc.past import Past
 from server.rpc.snapshots import create_snapshot
-from server.times import time_text
+from server.times import MS_NS, time_text
 
 Reply = TypeVar("Reply")
 
@@ -97,6 +97,8 @@ class HttpMarket:
         query = parse.analytics_query(request)
         if isinstance(query, EdgeReject):
             await self._calls.refuse(context, query)
+        if query.end_ns is None:
+            query = query._replace(end_ns=await self._end_of_ms())
         found = await self._past.analytics(query, context)
         if found is None:
             await self._refuse_unknown(query.instrument, context)
@@ -156,6 +158,12 @@ class HttpMarket:
             return reply
 
         return await self._calls.read(view, context)
+
+    async def _end_of_ms(self) -> int:
+        """Give the end of this millisecond once it is over: what is read next begins with it."""
+        end_ns = (now_ns(self._calls.sequencer.engine) // MS_NS + 1) * MS_NS
+        await asyncio.sleep(MS_NS / 1e9)
+        return end_ns
 
     async def _of_listed(
         self,

@@ -29,7 +29,7 @@ from server.rpc.http.words import (
 from server.rpc.market_figures import Statistics
 from server.rpc.present import LISTED_MAX, standing_after
 from server.sequencer.ticket import Applied
-from server.times import time_text
+from server.times import time_text, time_text_in_full
 
 E6: Final = 1_000_000
 
@@ -163,8 +163,8 @@ def analytics(instrument: str, minutes: int, found: Analytics) -> GetAnalyticsRe
     """Show trades by interval."""
     reply = GetAnalyticsResponse(
         instrument=instrument,
-        start_time=time_text(found.start_ns),
-        end_time=time_text(found.end_ns),
+        start_time=time_text_in_full(found.start_ns),
+        end_time=time_text_in_full(found.end_ns),
         interval_minutes=minutes,
         overall_vwap=double_of(found.vwap_e8),
         sequence=found.sequence,
