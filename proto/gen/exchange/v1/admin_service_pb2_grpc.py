@@ -149,9 +149,9 @@ class AdminServiceServicer:
     def SettleDay(self, request, context):
         """Nets the trades of a day that is over into one obligation for each account and instrument,
         stores the obligations in PostgreSQL and sends them; a repeated call sends the same ones.
-        OUT_OF_RANGE for a day that is not over, or lies before what is kept, as one before the month of
-        the first trade; UNAVAILABLE until PostgreSQL holds the whole day; UNIMPLEMENTED without
-        PostgreSQL, and where it holds another exchange's trades.
+        OUT_OF_RANGE for a day that is not over, or lies before what is kept, as one before the month
+        of the first trade; UNAVAILABLE until PostgreSQL holds the whole day; UNIMPLEMENTED without
+        PostgreSQL, and where it holds another exchange's trades; DEADLINE_EXCEEDED after 600 s.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

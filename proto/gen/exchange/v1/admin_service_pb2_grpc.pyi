@@ -60,9 +60,9 @@ class AdminServiceStub:
     SettleDay: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.SettleDayRequest, _admin_service_pb2.SettleDayResponse]
     """Nets the trades of a day that is over into one obligation for each account and instrument,
     stores the obligations in PostgreSQL and sends them; a repeated call sends the same ones.
-    OUT_OF_RANGE for a day that is not over, or lies before what is kept, as one before the month of
-    the first trade; UNAVAILABLE until PostgreSQL holds the whole day; UNIMPLEMENTED without
-    PostgreSQL, and where it holds another exchange's trades.
+    OUT_OF_RANGE for a day that is not over, or lies before what is kept, as one before the month
+    of the first trade; UNAVAILABLE until PostgreSQL holds the whole day; UNIMPLEMENTED without
+    PostgreSQL, and where it holds another exchange's trades; DEADLINE_EXCEEDED after 600 s.
     """
 
 @_typing.type_check_only
@@ -97,9 +97,9 @@ class AdminServiceAsyncStub(AdminServiceStub):
     SettleDay: _aio.UnaryStreamMultiCallable[_admin_service_pb2.SettleDayRequest, _admin_service_pb2.SettleDayResponse]  # type: ignore[assignment]
     """Nets the trades of a day that is over into one obligation for each account and instrument,
     stores the obligations in PostgreSQL and sends them; a repeated call sends the same ones.
-    OUT_OF_RANGE for a day that is not over, or lies before what is kept, as one before the month of
-    the first trade; UNAVAILABLE until PostgreSQL holds the whole day; UNIMPLEMENTED without
-    PostgreSQL, and where it holds another exchange's trades.
+    OUT_OF_RANGE for a day that is not over, or lies before what is kept, as one before the month
+    of the first trade; UNAVAILABLE until PostgreSQL holds the whole day; UNIMPLEMENTED without
+    PostgreSQL, and where it holds another exchange's trades; DEADLINE_EXCEEDED after 600 s.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -185,9 +185,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.SettleDayResponse], _abc.AsyncIterator[_admin_service_pb2.SettleDayResponse]]:
         """Nets the trades of a day that is over into one obligation for each account and instrument,
         stores the obligations in PostgreSQL and sends them; a repeated call sends the same ones.
-        OUT_OF_RANGE for a day that is not over, or lies before what is kept, as one before the month of
-        the first trade; UNAVAILABLE until PostgreSQL holds the whole day; UNIMPLEMENTED without
-        PostgreSQL, and where it holds another exchange's trades.
+        OUT_OF_RANGE for a day that is not over, or lies before what is kept, as one before the month
+        of the first trade; UNAVAILABLE until PostgreSQL holds the whole day; UNIMPLEMENTED without
+        PostgreSQL, and where it holds another exchange's trades; DEADLINE_EXCEEDED after 600 s.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

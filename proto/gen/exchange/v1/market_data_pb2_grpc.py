@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class MarketDataStub:
     """Shows the market. Every reply gives the sequence at which it is true and shows only what is
-    durable.
+    durable. By default at most 1,000 streams, order events included, are open at once; one more is
+    refused with RESOURCE_EXHAUSTED (OVERLOADED).
     """
 
     def __init__(self, channel):
@@ -90,7 +91,8 @@ class MarketDataStub:
 
 class MarketDataServicer:
     """Shows the market. Every reply gives the sequence at which it is true and shows only what is
-    durable.
+    durable. By default at most 1,000 streams, order events included, are open at once; one more is
+    refused with RESOURCE_EXHAUSTED (OVERLOADED).
     """
 
     def ListInstruments(self, request, context):
@@ -115,10 +117,10 @@ class MarketDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTrades(self, request, context):
-        """Trades of one instrument, or a client's own in it, newest first. If the page asks for trades
-        older than memory holds: UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if
-        it has lost them. Of a client's own, those that memory holds come first, on a page that ends
-        early, and the next page is refused.
+        """Trades of one instrument, or a client's own in it, newest first. Without PostgreSQL they end
+        with what memory holds. With it, a page of older ones is UNAVAILABLE while it is out of reach
+        or behind, UNIMPLEMENTED if it has lost them; of a client's own, those that memory holds come
+        first, on a page that ends early, and the next page is refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,9 +134,10 @@ class MarketDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetAnalytics(self, request, context):
-        """Trades by interval: for the last 24 hours from memory, for any other time from PostgreSQL.
+        """Trades by interval. Memory has whole minutes of the last 24 hours, what came after the oldest
+        of the last 1,000 trades, and any time while there were fewer. The rest is from PostgreSQL:
         UNAVAILABLE if that is out of reach or behind, UNIMPLEMENTED if there is none or it has lost
-        them.
+        it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -148,7 +151,8 @@ class MarketDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamOrderBook(self, request, context):
-        """A snapshot of one book, then deltas. A slow reader gets several deltas as one.
+        """A snapshot of one book, then deltas. A slow reader gets several deltas as one, or a snapshot
+        again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -232,7 +236,8 @@ def add_MarketDataServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class MarketData:
     """Shows the market. Every reply gives the sequence at which it is true and shows only what is
-    durable.
+    durable. By default at most 1,000 streams, order events included, are open at once; one more is
+    refused with RESOURCE_EXHAUSTED (OVERLOADED).
     """
 
     @staticmethod

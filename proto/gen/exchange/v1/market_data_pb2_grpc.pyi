@@ -28,7 +28,8 @@ GRPC_VERSION: str
 
 class MarketDataStub:
     """Shows the market. Every reply gives the sequence at which it is true and shows only what is
-    durable.
+    durable. By default at most 1,000 streams, order events included, are open at once; one more is
+    refused with RESOURCE_EXHAUSTED (OVERLOADED).
     """
 
     @_typing.overload
@@ -42,22 +43,25 @@ class MarketDataStub:
     GetOrderBooks: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetOrderBooksRequest, _market_data_pb2.GetOrderBooksResponse]
     """Up to 100 books, all at one sequence. A single unknown instrument has the whole call refused."""
     ListTrades: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.ListTradesRequest, _market_data_pb2.ListTradesResponse]
-    """Trades of one instrument, or a client's own in it, newest first. If the page asks for trades
-    older than memory holds: UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if
-    it has lost them. Of a client's own, those that memory holds come first, on a page that ends
-    early, and the next page is refused.
+    """Trades of one instrument, or a client's own in it, newest first. Without PostgreSQL they end
+    with what memory holds. With it, a page of older ones is UNAVAILABLE while it is out of reach
+    or behind, UNIMPLEMENTED if it has lost them; of a client's own, those that memory holds come
+    first, on a page that ends early, and the next page is refused.
     """
     GetTicker: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]
-    """Trades by interval: for the last 24 hours from memory, for any other time from PostgreSQL.
+    """Trades by interval. Memory has whole minutes of the last 24 hours, what came after the oldest
+    of the last 1,000 trades, and any time while there were fewer. The rest is from PostgreSQL:
     UNAVAILABLE if that is out of reach or behind, UNIMPLEMENTED if there is none or it has lost
-    them.
+    it.
     """
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]
     """Orders, trades, depth and rates."""
     StreamOrderBook: _grpc.UnaryStreamMultiCallable[_market_data_pb2.StreamOrderBookRequest, _market_data_pb2.StreamOrderBookResponse]
-    """A snapshot of one book, then deltas. A slow reader gets several deltas as one."""
+    """A snapshot of one book, then deltas. A slow reader gets several deltas as one, or a snapshot
+    again.
+    """
     StreamTrades: _grpc.UnaryStreamMultiCallable[_market_data_pb2.StreamTradesRequest, _market_data_pb2.StreamTradesResponse]
     """Trades, from now on or from a given sequence. A slow reader is cut off with RESOURCE_EXHAUSTED
     and resumes from its last sequence.
@@ -68,7 +72,8 @@ class MarketDataStub:
 @_typing.type_check_only
 class MarketDataAsyncStub(MarketDataStub):
     """Shows the market. Every reply gives the sequence at which it is true and shows only what is
-    durable.
+    durable. By default at most 1,000 streams, order events included, are open at once; one more is
+    refused with RESOURCE_EXHAUSTED (OVERLOADED).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -79,22 +84,25 @@ class MarketDataAsyncStub(MarketDataStub):
     GetOrderBooks: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetOrderBooksRequest, _market_data_pb2.GetOrderBooksResponse]  # type: ignore[assignment]
     """Up to 100 books, all at one sequence. A single unknown instrument has the whole call refused."""
     ListTrades: _aio.UnaryUnaryMultiCallable[_market_data_pb2.ListTradesRequest, _market_data_pb2.ListTradesResponse]  # type: ignore[assignment]
-    """Trades of one instrument, or a client's own in it, newest first. If the page asks for trades
-    older than memory holds: UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if
-    it has lost them. Of a client's own, those that memory holds come first, on a page that ends
-    early, and the next page is refused.
+    """Trades of one instrument, or a client's own in it, newest first. Without PostgreSQL they end
+    with what memory holds. With it, a page of older ones is UNAVAILABLE while it is out of reach
+    or behind, UNIMPLEMENTED if it has lost them; of a client's own, those that memory holds come
+    first, on a page that ends early, and the next page is refused.
     """
     GetTicker: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetTickerRequest, _market_data_pb2.GetTickerResponse]  # type: ignore[assignment]
     """Last price, best bid and ask, and the last 24 hours."""
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetAnalyticsRequest, _market_data_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
-    """Trades by interval: for the last 24 hours from memory, for any other time from PostgreSQL.
+    """Trades by interval. Memory has whole minutes of the last 24 hours, what came after the oldest
+    of the last 1,000 trades, and any time while there were fewer. The rest is from PostgreSQL:
     UNAVAILABLE if that is out of reach or behind, UNIMPLEMENTED if there is none or it has lost
-    them.
+    it.
     """
     GetStatistics: _aio.UnaryUnaryMultiCallable[_market_data_pb2.GetStatisticsRequest, _market_data_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """Orders, trades, depth and rates."""
     StreamOrderBook: _aio.UnaryStreamMultiCallable[_market_data_pb2.StreamOrderBookRequest, _market_data_pb2.StreamOrderBookResponse]  # type: ignore[assignment]
-    """A snapshot of one book, then deltas. A slow reader gets several deltas as one."""
+    """A snapshot of one book, then deltas. A slow reader gets several deltas as one, or a snapshot
+    again.
+    """
     StreamTrades: _aio.UnaryStreamMultiCallable[_market_data_pb2.StreamTradesRequest, _market_data_pb2.StreamTradesResponse]  # type: ignore[assignment]
     """Trades, from now on or from a given sequence. A slow reader is cut off with RESOURCE_EXHAUSTED
     and resumes from its last sequence.
@@ -104,7 +112,8 @@ class MarketDataAsyncStub(MarketDataStub):
 
 class MarketDataServicer(metaclass=_abc_1.ABCMeta):
     """Shows the market. Every reply gives the sequence at which it is true and shows only what is
-    durable.
+    durable. By default at most 1,000 streams, order events included, are open at once; one more is
+    refused with RESOURCE_EXHAUSTED (OVERLOADED).
     """
 
     @_abc_1.abstractmethod
@@ -137,10 +146,10 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.ListTradesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.ListTradesResponse, _abc.Awaitable[_market_data_pb2.ListTradesResponse]]:
-        """Trades of one instrument, or a client's own in it, newest first. If the page asks for trades
-        older than memory holds: UNAVAILABLE if PostgreSQL is out of reach or behind, UNIMPLEMENTED if
-        it has lost them. Of a client's own, those that memory holds come first, on a page that ends
-        early, and the next page is refused.
+        """Trades of one instrument, or a client's own in it, newest first. Without PostgreSQL they end
+        with what memory holds. With it, a page of older ones is UNAVAILABLE while it is out of reach
+        or behind, UNIMPLEMENTED if it has lost them; of a client's own, those that memory holds come
+        first, on a page that ends early, and the next page is refused.
         """
 
     @_abc_1.abstractmethod
@@ -157,9 +166,10 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.GetAnalyticsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_data_pb2.GetAnalyticsResponse, _abc.Awaitable[_market_data_pb2.GetAnalyticsResponse]]:
-        """Trades by interval: for the last 24 hours from memory, for any other time from PostgreSQL.
+        """Trades by interval. Memory has whole minutes of the last 24 hours, what came after the oldest
+        of the last 1,000 trades, and any time while there were fewer. The rest is from PostgreSQL:
         UNAVAILABLE if that is out of reach or behind, UNIMPLEMENTED if there is none or it has lost
-        them.
+        it.
         """
 
     @_abc_1.abstractmethod
@@ -176,7 +186,9 @@ class MarketDataServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_pb2.StreamOrderBookRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_market_data_pb2.StreamOrderBookResponse], _abc.AsyncIterator[_market_data_pb2.StreamOrderBookResponse]]:
-        """A snapshot of one book, then deltas. A slow reader gets several deltas as one."""
+        """A snapshot of one book, then deltas. A slow reader gets several deltas as one, or a snapshot
+        again.
+        """
 
     @_abc_1.abstractmethod
     def StreamTrades(

@@ -31,11 +31,11 @@ class OrderServiceStub:
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe, over a rate limit also retry_after_s) and leaves no trace. A request that is accepted
     and then ended by the rules (market order without liquidity, post-only that would cross, …) is a
-    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
-    request whose deadline has already passed is refused before it is sequenced. After
-    DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
-    NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
-    read the order by its id.
+    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller
+    sets none, and at most 30 s; a request whose deadline has already passed is refused before it is
+    sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason
+    (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request with the same
+    idempotency key, or read the order by its id.
     """
 
     def __init__(self, channel):
@@ -97,11 +97,11 @@ class OrderServiceServicer:
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe, over a rate limit also retry_after_s) and leaves no trace. A request that is accepted
     and then ended by the rules (market order without liquidity, post-only that would cross, …) is a
-    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
-    request whose deadline has already passed is refused before it is sequenced. After
-    DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
-    NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
-    read the order by its id.
+    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller
+    sets none, and at most 30 s; a request whose deadline has already passed is refused before it is
+    sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason
+    (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request with the same
+    idempotency key, or read the order by its id.
     """
 
     def PlaceOrder(self, request, context):
@@ -143,18 +143,18 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOrder(self, request, context):
-        """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL.
-        UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has lost its
-        oldest rows and does not have this order.
+        """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL if
+        there is one: UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has
+        lost its oldest rows and does not have this order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOrders(self, request, context):
-        """Lists orders, newest first: those that are open or remembered, and earlier ones from
-        PostgreSQL. UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has
-        lost them.
+        """Lists orders, newest first: those that are open or remembered, and earlier ones from PostgreSQL
+        if there is one: UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it
+        has lost them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -237,11 +237,11 @@ class OrderService:
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe, over a rate limit also retry_after_s) and leaves no trace. A request that is accepted
     and then ended by the rules (market order without liquidity, post-only that would cross, …) is a
-    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
-    request whose deadline has already passed is refused before it is sequenced. After
-    DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
-    NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
-    read the order by its id.
+    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller
+    sets none, and at most 30 s; a request whose deadline has already passed is refused before it is
+    sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason
+    (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request with the same
+    idempotency key, or read the order by its id.
     """
 
     @staticmethod

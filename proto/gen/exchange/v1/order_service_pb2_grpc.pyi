@@ -32,11 +32,11 @@ class OrderServiceStub:
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe, over a rate limit also retry_after_s) and leaves no trace. A request that is accepted
     and then ended by the rules (market order without liquidity, post-only that would cross, …) is a
-    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
-    request whose deadline has already passed is refused before it is sequenced. After
-    DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
-    NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
-    read the order by its id.
+    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller
+    sets none, and at most 30 s; a request whose deadline has already passed is refused before it is
+    sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason
+    (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request with the same
+    idempotency key, or read the order by its id.
     """
 
     @_typing.overload
@@ -58,14 +58,14 @@ class OrderServiceStub:
     CancelOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrdersRequest, _order_service_pb2.CancelOrdersResponse]
     """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]
-    """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL.
-    UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has lost its
-    oldest rows and does not have this order.
+    """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL if
+    there is one: UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has
+    lost its oldest rows and does not have this order.
     """
     ListOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]
-    """Lists orders, newest first: those that are open or remembered, and earlier ones from
-    PostgreSQL. UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has
-    lost them.
+    """Lists orders, newest first: those that are open or remembered, and earlier ones from PostgreSQL
+    if there is one: UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it
+    has lost them.
     """
     TradingSession: _grpc.StreamStreamMultiCallable[_order_service_pb2.TradingSessionRequest, _order_service_pb2.TradingSessionResponse]
     """Commands in, outcomes out, many in each message. Outcomes come in the order of the commands."""
@@ -81,11 +81,11 @@ class OrderServiceAsyncStub(OrderServiceStub):
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe, over a rate limit also retry_after_s) and leaves no trace. A request that is accepted
     and then ended by the rules (market order without liquidity, post-only that would cross, …) is a
-    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
-    request whose deadline has already passed is refused before it is sequenced. After
-    DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
-    NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
-    read the order by its id.
+    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller
+    sets none, and at most 30 s; a request whose deadline has already passed is refused before it is
+    sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason
+    (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request with the same
+    idempotency key, or read the order by its id.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -104,14 +104,14 @@ class OrderServiceAsyncStub(OrderServiceStub):
     CancelOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrdersRequest, _order_service_pb2.CancelOrdersResponse]  # type: ignore[assignment]
     """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]  # type: ignore[assignment]
-    """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL.
-    UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has lost its
-    oldest rows and does not have this order.
+    """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL if
+    there is one: UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has
+    lost its oldest rows and does not have this order.
     """
     ListOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
-    """Lists orders, newest first: those that are open or remembered, and earlier ones from
-    PostgreSQL. UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has
-    lost them.
+    """Lists orders, newest first: those that are open or remembered, and earlier ones from PostgreSQL
+    if there is one: UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it
+    has lost them.
     """
     TradingSession: _aio.StreamStreamMultiCallable[_order_service_pb2.TradingSessionRequest, _order_service_pb2.TradingSessionResponse]  # type: ignore[assignment]
     """Commands in, outcomes out, many in each message. Outcomes come in the order of the commands."""
@@ -126,11 +126,11 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     A request that is refused gets a status with `google.rpc.ErrorInfo` (reason, field, limit, value,
     retry_safe, over a rate limit also retry_after_s) and leaves no trace. A request that is accepted
     and then ended by the rules (market order without liquidity, post-only that would cross, …) is a
-    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller sets none, and at most 30 s; a
-    request whose deadline has already passed is refused before it is sequenced. After
-    DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason (DEADLINE_PASSED,
-    NOT_SERVING) says that nothing happened: repeat the request with the same idempotency key, or
-    read the order by its id.
+    success whose order says `rejected` or `cancelled`. The deadline is 5 s by default if the caller
+    sets none, and at most 30 s; a request whose deadline has already passed is refused before it is
+    sequenced. After DEADLINE_EXCEEDED or UNAVAILABLE the outcome is unknown, unless the reason
+    (DEADLINE_PASSED, NOT_SERVING) says that nothing happened: repeat the request with the same
+    idempotency key, or read the order by its id.
     """
 
     @_abc_1.abstractmethod
@@ -183,9 +183,9 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.GetOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.GetOrderResponse, _abc.Awaitable[_order_service_pb2.GetOrderResponse]]:
-        """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL.
-        UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has lost its
-        oldest rows and does not have this order.
+        """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL if
+        there is one: UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has
+        lost its oldest rows and does not have this order.
         """
 
     @_abc_1.abstractmethod
@@ -194,9 +194,9 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.ListOrdersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.ListOrdersResponse, _abc.Awaitable[_order_service_pb2.ListOrdersResponse]]:
-        """Lists orders, newest first: those that are open or remembered, and earlier ones from
-        PostgreSQL. UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it has
-        lost them.
+        """Lists orders, newest first: those that are open or remembered, and earlier ones from PostgreSQL
+        if there is one: UNAVAILABLE if that is needed and out of reach or behind, UNIMPLEMENTED if it
+        has lost them.
         """
 
     @_abc_1.abstractmethod

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class MarketServiceStub:
     """Shows the market and what clients hold. Every reply gives the sequence at which it is true and
-    shows only what is durable.
+    shows only what is durable. By default at most 1,000 streams are open at once, those over gRPC
+    included; one more is refused (429, OVERLOADED).
     """
 
     def __init__(self, channel):
@@ -95,7 +96,8 @@ class MarketServiceStub:
 
 class MarketServiceServicer:
     """Shows the market and what clients hold. Every reply gives the sequence at which it is true and
-    shows only what is durable.
+    shows only what is durable. By default at most 1,000 streams are open at once, those over gRPC
+    included; one more is refused (429, OVERLOADED).
     """
 
     def GetOrderBook(self, request, context):
@@ -107,9 +109,10 @@ class MarketServiceServicer:
 
     def ListTrades(self, request, context):
         """Trades of one instrument, or a client's own in it, newest first: the last 1,000 of the
-        instrument from memory, older ones from PostgreSQL. While that is out of reach or behind, a page
-        that asks for older ones is refused (503), except that of a client's own those that memory holds
-        come first, on a page that ends early.
+        instrument from memory, older ones from PostgreSQL if there is one. While that is out of reach
+        or behind, a page that asks for older ones is refused (503), and so it is if they are lost
+        (501), except that of a client's own those that memory holds come first, on a page that ends
+        early.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,7 +133,10 @@ class MarketServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetAnalytics(self, request, context):
-        """Trades by interval, and what they average.
+        """Trades by interval, and what they average. Memory has whole minutes of the last 24 hours, what
+        came after the oldest of the last 1,000 trades, and any time while there were fewer. The rest
+        is from PostgreSQL: 503 while that is out of reach or behind, 501 if there is none or it has
+        lost it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,7 +157,8 @@ class MarketServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamOrderBook(self, request, context):
-        """One book as it changes, a line of JSON for each message: a snapshot, then deltas.
+        """One book as it changes, a line of JSON for each message: a snapshot, then deltas. A slow reader
+        gets several deltas as one, or a snapshot again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -246,7 +253,8 @@ def add_MarketServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class MarketService:
     """Shows the market and what clients hold. Every reply gives the sequence at which it is true and
-    shows only what is durable.
+    shows only what is durable. By default at most 1,000 streams are open at once, those over gRPC
+    included; one more is refused (429, OVERLOADED).
     """
 
     @staticmethod

@@ -28,7 +28,8 @@ GRPC_VERSION: str
 
 class MarketServiceStub:
     """Shows the market and what clients hold. Every reply gives the sequence at which it is true and
-    shows only what is durable.
+    shows only what is durable. By default at most 1,000 streams are open at once, those over gRPC
+    included; one more is refused (429, OVERLOADED).
     """
 
     @_typing.overload
@@ -39,22 +40,29 @@ class MarketServiceStub:
     """The best levels of one book."""
     ListTrades: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.ListTradesRequest, _market_service_pb2.ListTradesResponse]
     """Trades of one instrument, or a client's own in it, newest first: the last 1,000 of the
-    instrument from memory, older ones from PostgreSQL. While that is out of reach or behind, a page
-    that asks for older ones is refused (503), except that of a client's own those that memory holds
-    come first, on a page that ends early.
+    instrument from memory, older ones from PostgreSQL if there is one. While that is out of reach
+    or behind, a page that asks for older ones is refused (503), and so it is if they are lost
+    (501), except that of a client's own those that memory holds come first, on a page that ends
+    early.
     """
     GetBestQuotes: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetBestQuotesRequest, _market_service_pb2.GetBestQuotesResponse]
     """The best bid and offer."""
     GetTicker: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetTickerRequest, _market_service_pb2.GetTickerResponse]
     """Last price, best bid and offer, and the last 24 hours."""
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetAnalyticsRequest, _market_service_pb2.GetAnalyticsResponse]
-    """Trades by interval, and what they average."""
+    """Trades by interval, and what they average. Memory has whole minutes of the last 24 hours, what
+    came after the oldest of the last 1,000 trades, and any time while there were fewer. The rest
+    is from PostgreSQL: 503 while that is out of reach or behind, 501 if there is none or it has
+    lost it.
+    """
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.GetStatisticsRequest, _market_service_pb2.GetStatisticsResponse]
     """Activity of one market: orders, trades, depth and rates."""
     StreamTrades: _grpc.UnaryStreamMultiCallable[_market_service_pb2.StreamTradesRequest, _market_service_pb2.StreamTradesResponse]
     """Trades as they happen, a line of JSON for each message, for as long as the caller reads."""
     StreamOrderBook: _grpc.UnaryStreamMultiCallable[_market_service_pb2.StreamOrderBookRequest, _market_service_pb2.StreamOrderBookResponse]
-    """One book as it changes, a line of JSON for each message: a snapshot, then deltas."""
+    """One book as it changes, a line of JSON for each message: a snapshot, then deltas. A slow reader
+    gets several deltas as one, or a snapshot again.
+    """
     ListPositions: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.ListPositionsRequest, _market_service_pb2.ListPositionsResponse]
     """A client's positions. An unknown client has none: an empty list."""
     CreateSnapshot: _grpc.UnaryUnaryMultiCallable[_market_service_pb2.CreateSnapshotRequest, _market_service_pb2.CreateSnapshotResponse]
@@ -65,7 +73,8 @@ class MarketServiceStub:
 @_typing.type_check_only
 class MarketServiceAsyncStub(MarketServiceStub):
     """Shows the market and what clients hold. Every reply gives the sequence at which it is true and
-    shows only what is durable.
+    shows only what is durable. By default at most 1,000 streams are open at once, those over gRPC
+    included; one more is refused (429, OVERLOADED).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -73,22 +82,29 @@ class MarketServiceAsyncStub(MarketServiceStub):
     """The best levels of one book."""
     ListTrades: _aio.UnaryUnaryMultiCallable[_market_service_pb2.ListTradesRequest, _market_service_pb2.ListTradesResponse]  # type: ignore[assignment]
     """Trades of one instrument, or a client's own in it, newest first: the last 1,000 of the
-    instrument from memory, older ones from PostgreSQL. While that is out of reach or behind, a page
-    that asks for older ones is refused (503), except that of a client's own those that memory holds
-    come first, on a page that ends early.
+    instrument from memory, older ones from PostgreSQL if there is one. While that is out of reach
+    or behind, a page that asks for older ones is refused (503), and so it is if they are lost
+    (501), except that of a client's own those that memory holds come first, on a page that ends
+    early.
     """
     GetBestQuotes: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetBestQuotesRequest, _market_service_pb2.GetBestQuotesResponse]  # type: ignore[assignment]
     """The best bid and offer."""
     GetTicker: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetTickerRequest, _market_service_pb2.GetTickerResponse]  # type: ignore[assignment]
     """Last price, best bid and offer, and the last 24 hours."""
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetAnalyticsRequest, _market_service_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
-    """Trades by interval, and what they average."""
+    """Trades by interval, and what they average. Memory has whole minutes of the last 24 hours, what
+    came after the oldest of the last 1,000 trades, and any time while there were fewer. The rest
+    is from PostgreSQL: 503 while that is out of reach or behind, 501 if there is none or it has
+    lost it.
+    """
     GetStatistics: _aio.UnaryUnaryMultiCallable[_market_service_pb2.GetStatisticsRequest, _market_service_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """Activity of one market: orders, trades, depth and rates."""
     StreamTrades: _aio.UnaryStreamMultiCallable[_market_service_pb2.StreamTradesRequest, _market_service_pb2.StreamTradesResponse]  # type: ignore[assignment]
     """Trades as they happen, a line of JSON for each message, for as long as the caller reads."""
     StreamOrderBook: _aio.UnaryStreamMultiCallable[_market_service_pb2.StreamOrderBookRequest, _market_service_pb2.StreamOrderBookResponse]  # type: ignore[assignment]
-    """One book as it changes, a line of JSON for each message: a snapshot, then deltas."""
+    """One book as it changes, a line of JSON for each message: a snapshot, then deltas. A slow reader
+    gets several deltas as one, or a snapshot again.
+    """
     ListPositions: _aio.UnaryUnaryMultiCallable[_market_service_pb2.ListPositionsRequest, _market_service_pb2.ListPositionsResponse]  # type: ignore[assignment]
     """A client's positions. An unknown client has none: an empty list."""
     CreateSnapshot: _aio.UnaryUnaryMultiCallable[_market_service_pb2.CreateSnapshotRequest, _market_service_pb2.CreateSnapshotResponse]  # type: ignore[assignment]
@@ -98,7 +114,8 @@ class MarketServiceAsyncStub(MarketServiceStub):
 
 class MarketServiceServicer(metaclass=_abc_1.ABCMeta):
     """Shows the market and what clients hold. Every reply gives the sequence at which it is true and
-    shows only what is durable.
+    shows only what is durable. By default at most 1,000 streams are open at once, those over gRPC
+    included; one more is refused (429, OVERLOADED).
     """
 
     @_abc_1.abstractmethod
@@ -116,9 +133,10 @@ class MarketServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_market_service_pb2.ListTradesResponse, _abc.Awaitable[_market_service_pb2.ListTradesResponse]]:
         """Trades of one instrument, or a client's own in it, newest first: the last 1,000 of the
-        instrument from memory, older ones from PostgreSQL. While that is out of reach or behind, a page
-        that asks for older ones is refused (503), except that of a client's own those that memory holds
-        come first, on a page that ends early.
+        instrument from memory, older ones from PostgreSQL if there is one. While that is out of reach
+        or behind, a page that asks for older ones is refused (503), and so it is if they are lost
+        (501), except that of a client's own those that memory holds come first, on a page that ends
+        early.
         """
 
     @_abc_1.abstractmethod
@@ -143,7 +161,11 @@ class MarketServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _market_service_pb2.GetAnalyticsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_market_service_pb2.GetAnalyticsResponse, _abc.Awaitable[_market_service_pb2.GetAnalyticsResponse]]:
-        """Trades by interval, and what they average."""
+        """Trades by interval, and what they average. Memory has whole minutes of the last 24 hours, what
+        came after the oldest of the last 1,000 trades, and any time while there were fewer. The rest
+        is from PostgreSQL: 503 while that is out of reach or behind, 501 if there is none or it has
+        lost it.
+        """
 
     @_abc_1.abstractmethod
     def GetStatistics(
@@ -167,7 +189,9 @@ class MarketServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _market_service_pb2.StreamOrderBookRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_market_service_pb2.StreamOrderBookResponse], _abc.AsyncIterator[_market_service_pb2.StreamOrderBookResponse]]:
-        """One book as it changes, a line of JSON for each message: a snapshot, then deltas."""
+        """One book as it changes, a line of JSON for each message: a snapshot, then deltas. A slow reader
+        gets several deltas as one, or a snapshot again.
+        """
 
     @_abc_1.abstractmethod
     def ListPositions(

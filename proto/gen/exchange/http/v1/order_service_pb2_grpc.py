@@ -119,15 +119,17 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOrder(self, request, context):
-        """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL.
+        """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL if
+        there is one: 503 if that is needed and out of reach or behind, 501 if it has lost its oldest
+        rows and does not have this order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOrders(self, request, context):
-        """Lists orders, newest first: those that are open or remembered, and earlier ones from
-        PostgreSQL.
+        """Lists orders, newest first: those that are open or remembered, and earlier ones from PostgreSQL
+        if there is one: 503 if that is needed and out of reach or behind, 501 if it has lost them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,10 +51,13 @@ class OrderServiceStub:
     CancelOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrdersRequest, _order_service_pb2.CancelOrdersResponse]
     """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]
-    """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL."""
+    """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL if
+    there is one: 503 if that is needed and out of reach or behind, 501 if it has lost its oldest
+    rows and does not have this order.
+    """
     ListOrders: _grpc.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]
-    """Lists orders, newest first: those that are open or remembered, and earlier ones from
-    PostgreSQL.
+    """Lists orders, newest first: those that are open or remembered, and earlier ones from PostgreSQL
+    if there is one: 503 if that is needed and out of reach or behind, 501 if it has lost them.
     """
 
 @_typing.type_check_only
@@ -80,10 +83,13 @@ class OrderServiceAsyncStub(OrderServiceStub):
     CancelOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrdersRequest, _order_service_pb2.CancelOrdersResponse]  # type: ignore[assignment]
     """Ends all open orders of a client, optionally of one instrument and/or side."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.GetOrderRequest, _order_service_pb2.GetOrderResponse]  # type: ignore[assignment]
-    """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL."""
+    """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL if
+    there is one: 503 if that is needed and out of reach or behind, 501 if it has lost its oldest
+    rows and does not have this order.
+    """
     ListOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
-    """Lists orders, newest first: those that are open or remembered, and earlier ones from
-    PostgreSQL.
+    """Lists orders, newest first: those that are open or remembered, and earlier ones from PostgreSQL
+    if there is one: 503 if that is needed and out of reach or behind, 501 if it has lost them.
     """
 
 class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -142,7 +148,10 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.GetOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.GetOrderResponse, _abc.Awaitable[_order_service_pb2.GetOrderResponse]]:
-        """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL."""
+        """Reads one order: the newest that had this id, whether open, remembered, or in PostgreSQL if
+        there is one: 503 if that is needed and out of reach or behind, 501 if it has lost its oldest
+        rows and does not have this order.
+        """
 
     @_abc_1.abstractmethod
     def ListOrders(
@@ -150,8 +159,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.ListOrdersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_order_service_pb2.ListOrdersResponse, _abc.Awaitable[_order_service_pb2.ListOrdersResponse]]:
-        """Lists orders, newest first: those that are open or remembered, and earlier ones from
-        PostgreSQL.
+        """Lists orders, newest first: those that are open or remembered, and earlier ones from PostgreSQL
+        if there is one: 503 if that is needed and out of reach or behind, 501 if it has lost them.
         """
 
 def add_OrderServiceServicer_to_server(servicer: OrderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
