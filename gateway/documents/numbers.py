@@ -58,9 +58,19 @@ NUMBERS: Final = (
         "whole JSON numbers",
         (
             "count", "trade_count", "open_orders", "orders", "trades", "trades_24h", "bid_levels",
-            "ask_levels",
+            "ask_levels", "cancelled_count", "events",
         ),
         "`orders` and `trades` are counts in statistics, and lists elsewhere.",
+    ),
+    Numbers(
+        "Durations",
+        "JSON numbers, in the unit that the name tells",
+        ("interval_minutes", "seconds"),
+    ),
+    Numbers(
+        "Codes",
+        "whole JSON numbers: the gRPC status code of an error, the CRC-32C of a book",
+        ("code", "checksum"),
     ),
     Numbers(
         "Sequences",

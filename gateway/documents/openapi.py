@@ -31,25 +31,30 @@ INTERNAL: Final = "Not for callers"
 IN_PATH: Final = "Required, in the path"
 AS_QUERY: Final = "as a query parameter or in the body"
 TEXT_REPLY: Final = "google.api.HttpBody"
+OF_BODIES: Final = ("403", "408", "413")
+"""The statuses of calls that are no reads, whose bodies mean something."""
 OF_THE_PAST: Final = ("GetAnalytics", "GetOrder", "ListOrders", "ListTrades")
 ERRORS: Final = {
     "400": "The request is not valid; nothing was done.",
     "403": "A browser sent it on behalf of a page from another origin, which may only read.",
     "404": "There is no such order, instrument or route.",
+    "408": "The request did not arrive in time.",
     "409": "It conflicts with what is there: a duplicate, or an order that has ended.",
     "413": "The body is larger than 1 MiB.",
     "429": "Too many requests at the moment; `Retry-After` says when to try again.",
     "431": "There are more than 100 headers, or they exceed 16 KiB.",
-    "501": "Neither memory nor PostgreSQL holds it.",
+    "500": "What it asks for is damaged in the journal or PostgreSQL, or the exchange is at fault.",
+    "501": "Neither memory nor PostgreSQL holds it, or the body has a Transfer-Encoding other than "
+    "chunked.",
     "503": "The exchange is not taking requests at the moment, or ended this one without an "
     "answer; the message says whether it may have been carried out.",
     "504": "There was no answer in time.",
 }
 INTRODUCTION: Final = (
-    "Orders and market data as JSON. Prices and quantities are numbers of at most 15 significant "
-    "digits and 8 decimals; in a request they may be numeric strings. Times are RFC 3339, UTC. "
-    "Sequences are decimal strings. All errors have the same shape (Error). There is "
-    "no authentication."
+    "Orders and market data as JSON. Prices and quantities are numbers; in a request they may be "
+    "numeric strings, and have at most 15 significant digits and 8 decimals. Times are RFC 3339, "
+    "UTC. Sequences are decimal strings. All errors have the same shape (Error). There is no "
+    "authentication."
 )
 
 
@@ -147,9 +152,9 @@ def needs_body(request: Message) -> bool:
 
 def occurs(status: str, method: Method, verb: str) -> bool:
     """Whether this call can be refused with this status."""
-    if status in ("403", "413"):
+    if status in OF_BODIES:
         return verb != "GET"
-    return status != "501" or method.name in OF_THE_PAST
+    return status != "501" or verb != "GET" or method.name in OF_THE_PAST
 
 
 def responses(method: Method, verb: str) -> dict[str, Any]:

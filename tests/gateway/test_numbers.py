@@ -7,18 +7,20 @@ import httpx
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 
-from exchange.http.v1 import market_service_pb2, order_service_pb2, types_pb2
+from exchange.http.v1 import market_service_pb2, order_service_pb2, system_service_pb2, types_pb2
 from gateway.documents.numbers import IN_REPLIES, IN_REQUESTS, NUMBERS
 from tests.gateway.door import Market, refusal_of
 
-PRICES, QUANTITIES, MONEY, RATES, COUNTS, SEQUENCES = (set(each.fields) for each in NUMBERS)
+PRICES, QUANTITIES, MONEY, RATES, COUNTS, DURATIONS, CODES, SEQUENCES = (
+    set(each.fields) for each in NUMBERS
+)
 
 
-def named(kind: int) -> set[str]:
-    """The names of all fields of a kind in requests and replies about orders and markets."""
-    files = (market_service_pb2, order_service_pb2, types_pb2)
+def named(*kinds: int) -> set[str]:
+    """The names of all fields of these kinds in requests and replies."""
+    files = (market_service_pb2, order_service_pb2, system_service_pb2, types_pb2)
     messages = [it for file in files for it in file.DESCRIPTOR.message_types_by_name.values()]
-    return {field.name for it in messages for field in it.fields if field.type == kind}
+    return {field.name for it in messages for field in it.fields if field.type in kinds}
 
 
 def test_each_figure_is_in_the_table_once() -> None:
@@ -26,9 +28,11 @@ def test_each_figure_is_in_the_table_once() -> None:
     listed = [field for each in NUMBERS for field in each.fields]
     assert len(listed) == len(set(listed))
     assert named(FieldDescriptor.TYPE_UINT64) == SEQUENCES
-    counts = named(FieldDescriptor.TYPE_DOUBLE) - (PRICES | QUANTITIES | MONEY | RATES)
-    assert counts == {"orders", "trades"}
-    assert set(listed) - named(FieldDescriptor.TYPE_DOUBLE) - SEQUENCES < COUNTS
+    doubles = named(FieldDescriptor.TYPE_DOUBLE)
+    assert doubles - (PRICES | QUANTITIES | MONEY | RATES) == {"orders", "trades", "seconds"}
+    whole = named(FieldDescriptor.TYPE_UINT32, FieldDescriptor.TYPE_INT32)
+    assert doubles | whole == set(listed) - SEQUENCES
+    assert (COUNTS | DURATIONS | CODES) - doubles == whole
 
 
 def test_the_documents_show_the_table(http: httpx.Client) -> None:
