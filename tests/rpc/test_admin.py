@@ -251,7 +251,7 @@ async def test_no_follower_has_what_there_is_not(served: Served) -> None:
         assert (info.reason, info.metadata["field"]) == (reason, field)
     report = ReportFollowerRequest(follower=SNAPSHOTS, snapshot_failed_sequence=ahead)
     _, info = await refused(served.admin.ReportFollower(report))
-    assert (info.reason, info.metadata["field"]) == ("CURSOR_INVALID", "sequence")
+    assert (info.reason, info.metadata["field"]) == ("CURSOR_INVALID", "snapshot_failed_sequence")
     for failure in ({"snapshot_problem": "disk full"}, {"snapshot_failed_sequence": 1}):
         report = ReportFollowerRequest(follower="tape", sequence=1, **failure)
         _, info = await refused(served.admin.ReportFollower(report))
