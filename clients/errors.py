@@ -14,6 +14,8 @@ is handed on prove that nothing happened; any other failure of a command counts 
 
 import re
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -78,6 +80,10 @@ class ExchangeError(Exception):
         self.retry_after_s = retry_after_s
         """Whole seconds; 0: the exchange did not say."""
         self.request = request
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception's own would make the copy of the message alone.
+        return partial(type(self), code=self.code), self.args, self.__dict__
 
 
 class RefusedError(ExchangeError):

@@ -1,6 +1,6 @@
 """What a caller gave and no message can hold."""
 
-from typing import Self
+from typing import Any, Self
 
 SHOWN_MAX = 60  # characters of a refused value that its error repeats
 
@@ -13,6 +13,10 @@ class FieldInvalidError(ValueError):
         self.field = field
         self.limit = limit
         self.value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception's own would make the copy of the message alone.
+        return type(self), (self.field, self.limit, self.value), self.__dict__
 
     def within(self, place: str) -> Self:
         """Tell the same of a field of one among several, such as `orders[1]`."""

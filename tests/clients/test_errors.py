@@ -1,9 +1,17 @@
 """A failed call becomes the error that says what may be done next."""
 
+import copy
+import pickle
+from collections.abc import Iterator
+from importlib import import_module
+from inspect import getmembers, isclass
+from pkgutil import walk_packages
+
 import grpc
 import pytest
 from grpc.aio import AioRpcError, Metadata
 
+import clients
 from clients.errors import (
     ExchangeError,
     OutcomeUnknownError,
@@ -11,6 +19,7 @@ from clients.errors import (
     UnavailableError,
     error_of,
 )
+from clients.fields import FieldInvalidError
 from clients.order_wire import refused_of
 from clients.requests import PlaceOrder
 from exchange.v1 import types_pb2
@@ -107,3 +116,56 @@ def test_details_that_cannot_be_read_are_none() -> None:
         Code.INVALID_ARGUMENT, Metadata(), Metadata(("grpc-status-details-bin", b"\xff\xff"))
     )
     assert error_of(error, "host:1", ORDER).reason == ""
+
+
+def public_errors() -> set[type[Exception]]:
+    modules = [import_module(each.name) for each in walk_packages(clients.__path__, "clients.")]
+    return {
+        kind
+        for module in modules
+        for name, kind in getmembers(module, isclass)
+        if issubclass(kind, Exception)
+        and kind.__module__ == module.__name__
+        and not name.startswith("_")
+    }
+
+
+def made(kind: type[Exception]) -> Exception:
+    """One in which nothing is as it is by default."""
+    error: Exception
+    if issubclass(kind, ExchangeError):
+        error = kind(
+            "price is …",
+            code=Code.INVALID_ARGUMENT,
+            reason="PRICE_OFF_TICK",
+            field="price",
+            limit="100",
+            value="150",
+            retry_safe=True,
+            retry_after_s=3,
+            request=[ORDER],
+        )
+    elif issubclass(kind, FieldInvalidError):
+        error = kind("quantity", "a decimal", 0.1)
+    else:
+        error = kind("said")
+    error.add_note("noted")
+    return error
+
+
+def copies(error: Exception) -> Iterator[Exception]:
+    """The first is what a worker of another process has raised."""
+    yield pickle.loads(pickle.dumps(error))
+    yield copy.copy(error)
+    yield copy.deepcopy(error)
+
+
+def test_errors_can_be_copied_and_sent_to_another_process() -> None:
+    kinds = public_errors()
+    assert kinds >= {RefusedError, UnavailableError, OutcomeUnknownError, FieldInvalidError}
+    for error in map(made, kinds):
+        for copied in copies(error):
+            assert type(copied) is type(error)
+            assert (str(copied), copied.args) == (str(error), error.args)
+            assert vars(copied) == vars(error)
+            assert copied.__notes__ == ["noted"]
