@@ -14,8 +14,8 @@ are not taken. Nothing is repeated: when the connection is lost, every unanswere
 is unknown (OutcomeUnknownError); give commands an order id or an idempotency key, and read or
 repeat them over a new session or by a call. A session that was opened with `cancel_on_disconnect`
 has its open orders cancelled by the exchange however it ends; where `async with` ends without an
-error, that has happened, and where the session was lost it ends with an OutcomeUnknownError, also
-if a `send` has told of the loss.
+error, that has happened, and where the session was lost, or the exchange does not say in time that
+it has ended, it ends with an OutcomeUnknownError, also if a `send` has told of the loss.
 
 gRPC cancels a whole stream when a task is cancelled in a write or a read of it. Writes of `send`
 are therefore shielded, and one task of the session's own does the reading: a `send` that times out
@@ -133,6 +133,7 @@ class TradingSession:
                 await self._call.write(self._first)
                 answer = await anext(self._answers, None)
         except TimeoutError:
+            self._call.cancel()
             raise self._overdue("opened", OPEN_S) from None
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             raise error_of(await self._status(), self._address, None) from None
@@ -167,12 +168,15 @@ class TradingSession:
                 with self._told_of_closing():
                     await self._close()
         except TimeoutError:
+            self._call.cancel()
+            if self._first.open.cancel_on_disconnect:
+                raise self._not_cancelled(f"has not ended within {CLOSE_S:g} s") from None
             raise self._overdue("ended", CLOSE_S) from None
         status = await self._status()
         if status.code() is grpc.StatusCode.OK:
             return
         if self._first.open.cancel_on_disconnect:
-            raise self._not_cancelled(status)
+            raise self._not_cancelled(f"was lost ({_how_ended(status)})")
         if not self._end_told:
             raise error_of(status, self._address, None)
 
@@ -361,16 +365,15 @@ class TradingSession:
             request=lost,
         )
 
-    def _not_cancelled(self, status: grpc.aio.AioRpcError) -> OutcomeUnknownError:
+    def _not_cancelled(self, why: str) -> OutcomeUnknownError:
         return OutcomeUnknownError(
-            f"the session with {self._address} was lost ({_how_ended(status)}): its open orders "
-            "are cancelled when the exchange finds that out, within 40 s, behind the gateway "
-            "within 90 s, or at its next start; read them by their ids, or cancel them by a call",
+            f"the session with {self._address} {why}: its open orders are cancelled when the "
+            "exchange finds that out, within 40 s, behind the gateway within 90 s, or at its next "
+            "start; read them by their ids, or cancel them by a call",
             code=grpc.StatusCode.UNKNOWN,
         )
 
     def _overdue(self, what: str, timeout_s: float) -> UnavailableError:
-        self._call.cancel()
         return UnavailableError(
             f"{self._address} has not {what} the session within {timeout_s:g} s",
             code=grpc.StatusCode.DEADLINE_EXCEEDED,

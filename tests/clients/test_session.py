@@ -84,6 +84,14 @@ async def never_open(fake: FakeOrders, context: Context) -> None:
     await context.write(orders_pb2.TradingSessionResponse())
 
 
+async def answer_and_never_end(fake: FakeOrders, context: Context) -> None:
+    await opened(context)
+    async for message in messages(context):
+        outcomes = [outcome_of(fake, command) for command in message.commands]
+        await context.write(orders_pb2.TradingSessionResponse(outcomes=outcomes))
+    await hang(context)
+
+
 async def refuse_to_open(fake: FakeOrders, context: Context) -> None:
     await refuse(grpc.StatusCode.INVALID_ARGUMENT, "ID_INVALID", "client_id is bad")(context)
 
@@ -425,15 +433,28 @@ async def test_session_that_was_left_sends_nothing(
 async def test_silent_exchange_at_the_end(
     fake: FakeExchange, exchange: ExchangeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never_end(fake: FakeOrders, context: Context) -> None:
-        await opened(context)
-        await hang(context)
-
     monkeypatch.setattr("clients.session.CLOSE_S", 0.1)
-    fake.orders.session = never_end
+    fake.orders.session = answer_and_never_end
     with pytest.raises(UnavailableError, match="has not ended the session"):
         async with exchange.trading_session():
             pass
+
+
+@pytest.mark.parametrize("commands", [[], [buy("a")]], ids=["unused", "used"])
+async def test_silent_exchange_may_still_cancel_the_orders_of_a_session(
+    commands: list[Command],
+    fake: FakeExchange,
+    exchange: ExchangeClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("clients.session.CLOSE_S", 0.1)
+    fake.orders.session = answer_and_never_end
+    said = r"has not ended within 0\.1 s: its open orders are cancelled when"
+    with pytest.raises(OutcomeUnknownError, match=said):
+        async with exchange.trading_session(cancel_on_disconnect=True) as session:
+            await session.send(commands)
+    async with asyncio.timeout(5):
+        await fake.orders.session_ended.wait()
 
 
 async def test_messages_under_way_are_bounded(
