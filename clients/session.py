@@ -1,6 +1,6 @@
 """A trading session: commands out, outcomes in, many in each message, many messages under way.
 
-Two ways to use one, one or the other:
+Two ways to use one, one or the other (both raise RuntimeError):
 
 - `send(commands)`: typed. Any number of tasks may send at once; each call gets its own outcomes in
   its commands' order, matched by the request ids that the session gives out. A refusal is a value
@@ -109,6 +109,7 @@ class TradingSession:
         self._waiting: dict[int, _Batch] = {}
         self._next_id = 1
         self._reader: asyncio.Task[None] | None = None
+        self._is_raw = False
         self._entered = False
         self._end = ""
         self._end_told = False
@@ -187,6 +188,8 @@ class TradingSession:
         outcomes are unknown, and the session goes on.
         """
         self._require_open()
+        if self._is_raw:
+            raise RuntimeError("this session exchanges raw messages: open another one to send")
         try:
             batches = [
                 self._batch(commands[start : start + COMMANDS_MAX])
@@ -228,7 +231,9 @@ class TradingSession:
         self._require_open()
         if self._end:
             raise self._ended()
-        assert self._reader is None, "this session sends typed commands; open another for messages"
+        if self._reader is not None:
+            raise RuntimeError("this session sends typed commands: open another one to exchange")
+        self._is_raw = True
         flow = _Flow(self._call, unanswered_max)
         writer = asyncio.create_task(flow.write_all(messages))
         try:

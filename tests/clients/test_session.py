@@ -354,6 +354,19 @@ async def test_raw_messages(fake: FakeExchange, exchange: ExchangeClient) -> Non
     assert fake.orders.sessions_ended == 1
 
 
+async def test_a_session_is_for_commands_or_for_messages(exchange: ExchangeClient) -> None:
+    async with exchange.trading_session() as session:
+        await session.send([buy("a")])
+        with pytest.raises(RuntimeError, match="sends typed commands: open another one"):
+            await anext(session.exchange([raw(0, 1)]))
+        assert isinstance((await session.send([buy("b")]))[0], Placed)
+    async with exchange.trading_session() as session:
+        assert [answer async for answer in session.exchange([raw(0, 1)])]
+        with pytest.raises(RuntimeError, match="exchanges raw messages: open another one"):
+            await session.send([buy("c")])
+        assert [answer async for answer in session.exchange([raw(1, 1)])]
+
+
 async def test_raw_messages_wait_for_room(fake: FakeExchange, exchange: ExchangeClient) -> None:
     arrived, gate = asyncio.Event(), asyncio.Event()
 
