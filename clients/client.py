@@ -457,7 +457,11 @@ class ExchangeClient:
         *,
         on_interruption: OnInterruption | None = None,
     ) -> AsyncGenerator[TradesMessage, None]:
-        """Every trade from now, or from a sequence on, across interruptions."""
+        """Every trade from now, or from a sequence on, across interruptions.
+
+        A sequence that the exchange has not given out raises RefusedError (CURSOR_INVALID). Where
+        it lies too far back, the first message says `restarted`: what came before was left out.
+        """
         position = trades_position(after_sequence)
         opened = position.proven(lambda after: self.stream_trades(instrument, after))
         return followed(opened, position, self.retries, on_interruption)
@@ -470,7 +474,7 @@ class ExchangeClient:
         after_sequence: int | None = None,
         on_interruption: OnInterruption | None = None,
     ) -> AsyncGenerator[OrderEventsMessage, None]:
-        """Everything that happens to orders from now, or from a sequence on, likewise."""
+        """Everything that happens to orders from now, or from a sequence on, as `follow_trades`."""
         position = order_events_position(after_sequence)
         opened = position.proven(
             lambda after: self.stream_order_events(

@@ -2,7 +2,8 @@
 
 `followed` reads a stream until it ends, waits for a growing delay, opens it again after the last
 sequence, and so on until its reader leaves. It ends by itself only where asking again can't help:
-with the `RefusedError` that says so (an unknown instrument, say).
+with the `RefusedError` that says so (an unknown instrument, say, or a wished start that the
+exchange has not given out: it was restored from an older copy since then).
 
 - Interrupted means: the connection broke, the server stopped, it cut a slow reader, it said nothing
   for `Retries.silence_s` although heartbeats are due, or a message does not follow on the one
@@ -11,9 +12,9 @@ with the `RefusedError` that says so (an unknown instrument, say).
 - Trades and order events go on after the last sequence that was complete. A command with very many
   events travels in several messages, and what has been handed out of it is left out when it comes
   again: the order of a command's events never changes, so counting them is enough.
-- Where the wished start lies too far back for the exchange, or it does not know it (it was restored
-  from an older copy), the first message says `restarted`: what came before it was left out. Of what
-  was dropped from its journal that is what came before the first sequence that is kept.
+- Where the wished start lies too far back for the exchange, the first message says `restarted`:
+  what came before it was left out. Of what was dropped from its journal that is what came before
+  the first sequence that is kept.
 - An exchange that was restored from an older copy, or began anew, may have got further than where a
   stream was, with other commands. So before a stream of trades or order events is gone on with, the
   newest entry that was handed out is asked for again: if it is another one, or none, the stream
