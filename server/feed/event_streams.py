@@ -6,10 +6,11 @@ writing one behind the other, so an entry is encoded once for all readers, howev
 into messages, and a message costs a join and a header of its own.
 
 - Readers with the same filter form a group; without readers nothing is encoded.
-- A record's entries are cut into pieces of at most `PIECE_BYTES` (one entry may be larger). A piece
-  says up to which sequence the stream is complete with it: within a command that fills several
-  pieces that is the sequence before, so a resume from there repeats some of the command's events,
-  recognisable by sequence, index and order, and never leaves one out.
+- A record's entries are cut into pieces of at most the format's `piece_bytes`, which is also what a
+  message holds (one entry may be larger). A piece says up to which sequence the stream is complete
+  with it: within a command that fills several pieces that is the sequence before, so a resume from
+  there repeats some of the command's events, recognisable by sequence, index and order, and never
+  leaves one out.
 - The first message is empty and says where the stream starts. When a reader has taken all that was
   published, its message says so: its sequence is the last one published, whatever the filter.
 - Resuming reads the journal until only `NEAR_SEQUENCES` are left, joins the group at that moment,
@@ -45,6 +46,10 @@ Wanted = Callable[[str, str], Sequence[Filter]]
 
 class Format(Protocol):
     """How the elements of one kind of stream are encoded."""
+
+    @property
+    def piece_bytes(self) -> int:
+        """The most that a message's elements take, unless one alone takes more."""
 
     def entries(
         self, sequence: int, time_ns: int, events: Sequence[Event], wanted: Wanted
@@ -139,7 +144,7 @@ class EventReader(QueueReader):
         while True:
             if not self.waiting:
                 await self.news()
-            pieces = self.take(PIECE_BYTES) if self.waiting else []
+            pieces = self.take(self._streams.wire.piece_bytes) if self.waiting else []
             sequence = pieces[-1].sequence if self.waiting else readers.sequence
             yield self._message(pieces, sequence)
             self.sequence_sent = sequence
@@ -186,7 +191,7 @@ class EventReader(QueueReader):
                     self._join()
             if missed.sequence < up_to:
                 pieces = await missed.chunk(up_to)
-                for batch in batched(pieces):
+                for batch in batched(pieces, self._streams.wire.piece_bytes):
                     whole = batch[-1] is pieces[-1]
                     yield batch, missed.sequence if whole else batch[-1].sequence
                 if pieces:
@@ -199,15 +204,16 @@ class EventReader(QueueReader):
 class _Pieces:
     """Gathers the entries of one filter."""
 
-    __slots__ = ("done", "entries", "size")
+    __slots__ = ("bytes_max", "done", "entries", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
         self.done: list[Piece] = []
         self.entries: list[bytes] = []
         self.size = 0
 
     def add(self, sequence: int, entry: bytes) -> None:
-        if self.size + len(entry) > PIECE_BYTES and self.entries:
+        if self.size + len(entry) > self.bytes_max and self.entries:
             self.flush(sequence - 1)
         self.entries.append(entry)
         self.size += len(entry)
@@ -228,7 +234,7 @@ def encoded(
             for key in keys:
                 pieces = found.get(key)
                 if pieces is None:
-                    pieces = found[key] = _Pieces()
+                    pieces = found[key] = _Pieces(wire.piece_bytes)
                 pieces.add(sequence, entry)
     last_sequence = first_sequence + len(events) - 1
     for pieces in found.values():
@@ -236,12 +242,12 @@ def encoded(
     return {key: pieces.done for key, pieces in found.items()}
 
 
-def batched(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+def batched(pieces: Sequence[Piece], bytes_max: int) -> Iterator[list[Piece]]:
     """Neighbours together, as many as make a message."""
     batch: list[Piece] = []
     size = 0
     for piece in pieces:
-        if batch and size + len(piece.data) > PIECE_BYTES:
+        if batch and size + len(piece.data) > bytes_max:
             yield batch
             batch, size = [], 0
         batch.append(piece)

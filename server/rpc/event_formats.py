@@ -18,7 +18,7 @@ from server.core.events import (
     OrderReplaced,
     Traded,
 )
-from server.feed.event_streams import Filter, Wanted
+from server.feed.event_streams import PIECE_BYTES, Filter, Wanted
 
 Entries = Iterator[tuple[Sequence[Filter], bytes]]
 
@@ -27,8 +27,12 @@ class TradeFormat:
     """Makes a `StreamTradesResponse` of a contract, and fills in its trades."""
 
     def __init__(
-        self, message: type[Any], fill: Callable[[Any, int, int, int, Traded], None]
+        self,
+        message: type[Any],
+        fill: Callable[[Any, int, int, int, Traded], None],
+        piece_bytes: int = PIECE_BYTES,
     ) -> None:
+        self.piece_bytes = piece_bytes
         self._message = message
         self._fill = fill
 
@@ -55,6 +59,8 @@ TRADES: Final = TradeFormat(StreamTradesResponse, event_messages.trade)
 
 class OrderEventFormat:
     """Makes a `StreamOrderEventsResponse`."""
+
+    piece_bytes = PIECE_BYTES
 
     def entries(
         self, sequence: int, time_ns: int, events: Sequence[Event], wanted: Wanted

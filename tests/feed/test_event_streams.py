@@ -1,6 +1,7 @@
 """Trades and order events over gRPC: whole, in order, resumable; cut for whoever doesn't read."""
 
 import asyncio
+import json
 import random
 import threading
 import time
@@ -10,7 +11,10 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 
+from exchange.http.v1.market_service_pb2 import StreamTradesResponse as JsonTrades
 from exchange.v1.market_data_pb2 import StreamTradesRequest, StreamTradesResponse
 from exchange.v1.order_service_pb2 import (
     OrderEventKind,
@@ -19,7 +23,7 @@ from exchange.v1.order_service_pb2 import (
 )
 from exchange.v1.types_pb2 import END_REASON_SELF_TRADE_PREVENTION, END_REASON_UNSPECIFIED
 from server.core.commands import CancelOrders, PlaceOrder
-from server.core.types import BUY, IOC, LIMIT, SELL, SelfTradePrevention
+from server.core.types import BUY, E8, IOC, LIMIT, SELL, SelfTradePrevention
 from server.feed import resume
 from server.feed.event_streams import NEAR_SEQUENCES, PIECE_BYTES
 from server.feed.fan_out import ServerStopping
@@ -323,6 +327,38 @@ async def test_command_with_more_trades_than_a_message(tmp_path: Path) -> None:
                 len(sizes) - 2
             )
             stream.cancel()
+
+
+def json_of(message: Message) -> str:
+    """As the gateway prints it."""
+    shown = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return json.dumps(shown, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("digits", [1, 64])
+async def test_json_lines_of_trades_fit_into_64_kib(tmp_path: Path, digits: int) -> None:
+    """They are longer than their encoding, the more so the shorter their ids are."""
+    async with running(tmp_path) as market:
+        count, each, price = 1_000, E8 // 3, 9 * E8 + 12_345_678
+        sell = PlaceOrder("maker", BTC, SELL, LIMIT, each, price)
+        await market.commit(*(sell._replace(order_id=f"{i:0{digits}}") for i in range(count)))
+        before = market.sequencer.durable_sequence
+        live = market.feed.read_json_trades("peer", BTC)
+        resumed = market.feed.read_json_trades("peer", BTC, before)
+        async with aclosing(live.messages()) as now, aclosing(resumed.messages()) as past:
+            await seconds(anext(now))
+            await market.commit(PlaceOrder("taker", BTC, BUY, LIMIT, count * each, price, IOC))
+            for messages in (now, past):
+                told, lengths = 0, []
+                while told < count:
+                    message = JsonTrades.FromString(await seconds(anext(messages)))
+                    told += len(message.trades)
+                    lengths.append(len(json_of(message)))
+                assert 16 * 1024 < max(lengths) < 64 * 1024
+        live.close()
+        resumed.close()
 
 
 async def test_streams_have_a_bound(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from server.core.commands import CancelOrder
-from server.feed.event_streams import EventReader, EventStreams, Filter, Wanted
+from server.feed.event_streams import PIECE_BYTES, EventReader, EventStreams, Filter, Wanted
 from server.feed.fan_out import Piece, QueueReader, Readers, ServerStopping, TooManyReaders
 from server.sequencer.ticket import ClosedRecord, OpenRecord
 from server.settings import FeedLimits
@@ -217,6 +217,8 @@ async def test_a_time_of_quiet_begins_with_each_wait() -> None:
 
 class Words:
     """Events of tests: an order's client, and as many bytes as its id has."""
+
+    piece_bytes = PIECE_BYTES
 
     def entries(
         self, _sequence: int, _time_ns: int, events: Sequence[Any], wanted: Wanted

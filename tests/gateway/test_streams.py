@@ -15,7 +15,9 @@ from tests.gateway.websocket_client import client_of
 
 Line = dict[str, Any]
 MANY = 6_000
-"""Trades of one command: twice what a line holds."""
+"""Trades of one command: far more than a line holds."""
+LINE_BYTES_MAX = 64 * 1024
+"""What readers of lines take unless they are told otherwise."""
 
 
 @contextmanager
@@ -24,7 +26,13 @@ def lines(market: Market, path: str, **query: Any) -> Iterator[Iterator[Line]]:
     params = {"instrument": market.instrument, **query}
     with market.http.stream("GET", path, params=params) as response:
         assert response.status_code == 200, response.read()
-        yield (json.loads(line) for line in response.iter_lines())
+        yield (shown(line) for line in response.iter_lines())
+
+
+def shown(line: str) -> Line:
+    assert len(line) < LINE_BYTES_MAX
+    message: Line = json.loads(line)
+    return message
 
 
 def trade(market: Market, price: float) -> Line:

@@ -24,8 +24,11 @@ from server.times import time_text
 SHOWN_MAX: Final = 32
 """Messages shown once for all: those of a record for as many instruments, a few MB at the most."""
 
-
-JSON_TRADES: Final = TradeFormat(messages.StreamTradesResponse, present.trade)
+JSON_PIECE_BYTES: Final = 16 * 1024
+"""JSON takes up to three and a half times as many, and readers of lines take 64 KiB by default."""
+JSON_TRADES: Final = TradeFormat(
+    messages.StreamTradesResponse, present.trade, piece_bytes=JSON_PIECE_BYTES
+)
 
 
 class HttpStreams:
