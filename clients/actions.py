@@ -21,6 +21,7 @@ from clients.presentation import (
     json_of,
     order_lines,
     orders_lines,
+    own_trade,
     placed_lines,
     positions_lines,
     sequences_behind,
@@ -200,8 +201,10 @@ async def _trades(exchange: ExchangeClient, options: argparse.Namespace) -> Answ
     trades, ended = await _first(
         limit, exchange.trades(options.instrument, page_size=limit, client_id=client)
     )
-    lines = fills_lines(trades, client) if client else trades_lines(trades)
-    return Answer(trades, lines, ended)
+    if not client:
+        return Answer(trades, trades_lines(trades), ended)
+    own = [own_trade(trade, client) for trade in trades]
+    return Answer(own, fills_lines(trades, client), ended)
 
 
 async def _ticker(exchange: ExchangeClient, options: argparse.Namespace) -> Answer:

@@ -1,7 +1,7 @@
 """How answers look on a terminal: aligned columns for people, JSON for programs.
 
 JSON holds the fields of `clients.types` by their names: decimals as strings, exact; times in
-RFC 3339; whole numbers as numbers.
+RFC 3339; whole numbers as numbers. A client's own trades say its `role` too.
 """
 
 import csv
@@ -179,6 +179,15 @@ def fills_lines(trades: Sequence[Trade], client_id: str) -> list[Line]:
                 time = time_text(trade.time)
                 rows.append((time, order, side_span(side), *numbers, role, decimal_text(fee)))
     return table(FILL_COLUMNS, rows, right={"quantity", "price", "fee"}) or [line("no trades")]
+
+
+def own_trade(trade: Trade, client_id: str) -> dict[str, object]:
+    """Name what the client was in a trade of its own, as the exchange does over HTTP."""
+    if trade.maker_client_id == trade.taker_client_id:
+        role = "both"
+    else:
+        role = "maker" if trade.maker_client_id == client_id else "taker"
+    return {**dataclasses.asdict(trade), "role": role}
 
 
 def book_lines(book: Book) -> list[Line]:

@@ -177,7 +177,13 @@ async def test_trades_of_a_client(fake: FakeExchange, type_in: Any) -> None:
         ["a", "buy", "0.0000005", "70150.5", "taker", "0.5"],
         ["b", "sell", "0.0000005", "70150.5", "maker", "-0.0000000001"],
     ]
-    assert len((await type_in("trades BTC-USD --client alice --json")).json) == 3
+    told = (await type_in("trades BTC-USD --client alice --json")).json
+    assert [trade["role"] for trade in told] == ["taker", "maker", "both"]
+    assert (told[0]["taker_fee"], told[1]["maker_fee"]) == ("0.5", "-0.0000000001")
+    everything = (await type_in("trades BTC-USD --limit 3 --json")).json
+    assert [
+        trade | {"role": own["role"]} for trade, own in zip(everything, told, strict=True)
+    ] == told
 
 
 async def test_refusal(fake: FakeExchange, type_in: Any) -> None:
