@@ -148,7 +148,8 @@ class BookPosition:
 
     @property
     def after_sequence(self) -> int | None:
-        return None if self._afresh or self.mirror.partial else self.mirror.sequence
+        resumable = self.mirror.begun and not self.mirror.partial and not self._afresh
+        return self.mirror.sequence if resumable else None
 
     def take(self, message: StreamOrderBookResponse) -> BookMirror:
         why = self._afresh
@@ -160,7 +161,7 @@ class BookPosition:
 
     def lost(self, error: ExchangeError | OutOfStepError) -> bool:
         if isinstance(error, OutOfStepError) or _position_unknown(error):
-            if self.mirror.sequence is None:
+            if not self.mirror.begun:
                 return isinstance(error, OutOfStepError)
             self._afresh = str(error)
             return True

@@ -74,11 +74,13 @@ class _Levels:
 
 
 class BookMirror:
-    """The book of an instrument as of `sequence`; empty, and at None, before the first message."""
+    """The book of an instrument as of `sequence`; empty before the first message, and then at 0."""
 
     def __init__(self, instrument: str) -> None:
         self.instrument = instrument
-        self.sequence: int | None = None
+        self.begun = False
+        """There has been a message: so it is with every copy that a client hands out."""
+        self.sequence = 0
         """The copy is the exchange's book at this sequence."""
         self.partial = False
         """Levels further out are still to come."""
@@ -127,7 +129,7 @@ class BookMirror:
             instrument=self.instrument,
             bids=self.levels(Side.BUY, levels),
             asks=self.levels(Side.SELL, levels),
-            sequence=self.sequence or 0,
+            sequence=self.sequence,
             time=self.time,
         )
 
@@ -138,6 +140,11 @@ class BookMirror:
         """
         if message.snapshot:
             self._start(why)
+        elif not self.begun:
+            raise OutOfStepError(
+                f"the book of {self.instrument} begins with what changed after sequence "
+                f"{message.previous_sequence}: the snapshot before it is missing"
+            )
         elif message.previous_sequence != self.sequence:
             raise OutOfStepError(
                 f"the book of {self.instrument} stands at sequence {self.sequence}, and the next "
@@ -155,12 +162,13 @@ class BookMirror:
                 f"the book of {self.instrument} at sequence {message.sequence} has checksum "
                 f"{checksum}, and the exchange's has {message.checksum}"
             )
+        self.begun = True
         self.sequence = message.sequence
         self.partial = message.partial
         self._time_ns = message.time_ns
 
     def _start(self, why: str) -> None:
-        if self.sequence is None:
+        if not self.begun:
             self.restarted = ""
         else:
             self.restart_count += 1

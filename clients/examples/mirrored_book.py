@@ -58,7 +58,7 @@ class MirroredBook:
 
     def _compare(self) -> None:
         """Judge what the copy has reached."""
-        sequence = self.mirror.sequence or 0
+        sequence = self.mirror.sequence
         while self._held and self._held[0].sequence <= sequence:
             book = self._held.popleft()
             if book.sequence == sequence:

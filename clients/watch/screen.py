@@ -42,7 +42,7 @@ def state_span(view: View) -> Span:
     """Whether what is shown is up to date."""
     for stream, interruption in view.interruptions.items():
         return Span(f"{stream} interrupted, trying again: {interruption.why}", Style.WARNING)
-    if view.book.sequence is None:
+    if not view.book.begun:
         return Span("waiting for the book", Style.WARNING)
     afresh = f", started afresh {view.restarts} times" if view.restarts else ""
     return Span(f"live at sequence {view.book.sequence}{afresh}", Style.GOOD)

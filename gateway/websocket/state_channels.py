@@ -139,16 +139,15 @@ class OrderbookChannel(StateChannel):
             mirror = self.depth.mirror
             assert mirror is not None
             bids, asks = (cumulated(mirror.levels(side, LEVELS)) for side in (Side.BUY, Side.SELL))
-            sequence = mirror.sequence or 0
             data = {
                 "instrument": self._instrument,
                 "bids": bids,
                 "asks": asks,
                 "timestamp": time_text(mirror.time),
-                "sequence": str(sequence),
+                "sequence": str(mirror.sequence),
             }
-            if self._newest is None or sequence != self.sequence:
-                self._publish(data, mirror.time, sequence)
+            if self._newest is None or mirror.sequence != self.sequence:
+                self._publish(data, mirror.time, mirror.sequence)
             await asyncio.sleep(STATE_S)
             await self.depth.changed.wait()
 

@@ -266,7 +266,7 @@ def test_view_holds_what_the_exchange_holds(starter: Starter) -> None:
             await trade(address, 2)
             await come_true(lambda: "b-2" in view.orders and len(view.trades) == 2)
             book = await exchange.book(BTC)
-            await come_true(lambda: (view.book.sequence or 0) >= book.sequence)
+            await come_true(lambda: view.book.sequence >= book.sequence)
             await come_true(lambda: not view.interruptions)
             following.cancel()
             assert (view.book.levels("buy"), view.book.levels("sell")) == (book.bids, book.asks)

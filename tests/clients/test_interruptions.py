@@ -104,7 +104,7 @@ class Reading:
         self.restarted = self.restarted or message.restarted
 
     def reached(self, sequence: int) -> bool:
-        return min(self.book.sequence or 0, *self.sequences.values()) >= sequence
+        return min(self.book.sequence, *self.sequences.values()) >= sequence
 
 
 def event_name(event: OrderEvent) -> Name:
@@ -149,7 +149,7 @@ async def everything(exchange: ExchangeClient) -> tuple[list[Name], list[Name]]:
 async def assert_book(exchange: ExchangeClient, own: Reading) -> Book:
     """The copy is the server's book, which nobody changes meanwhile."""
     book = await exchange.book(BTC, LEVELS)
-    await until(lambda: (own.book.sequence or 0) >= book.sequence)
+    await until(lambda: own.book.sequence >= book.sequence)
     copy = own.book.book(None)
     assert (copy.bids, copy.asks) == (book.bids, book.asks)
     return book

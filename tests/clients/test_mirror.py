@@ -21,10 +21,11 @@ def level(price: str, quantity: str) -> Level:
 
 def test_snapshot_and_delta() -> None:
     server, mirror = BookServer(), BookMirror(BTC)
-    assert (mirror.sequence, mirror.best_bid, mirror.mid) == (None, None, None)
-    assert (mirror.restarted, mirror.book().sequence) == ("", 0)
+    assert (mirror.begun, mirror.sequence, mirror.book().sequence) == (False, 0, 0)
+    assert (mirror.best_bid, mirror.mid, mirror.restarted) == (None, None, "")
     server.change(7, bids={100 * E8: 2 * E8, 99 * E8: E8}, asks={101 * E8: 3 * E8})
     mirror.take(server.snapshot())
+    assert (mirror.begun, mirror.sequence + 1) == (True, 8)
     assert (mirror.best_bid, mirror.best_ask) == (level("100", "2"), level("101", "3"))
     assert mirror.mid == Decimal("100.5")
     mirror.take(server.change(8, bids={100 * E8: 0}, asks={100 * E8 + 1: 1}))
@@ -102,7 +103,7 @@ def test_missing_message_is_seen() -> None:
 
 
 def test_delta_before_any_snapshot_is_seen() -> None:
-    with pytest.raises(OutOfStepError, match="stands at sequence None"):
+    with pytest.raises(OutOfStepError, match="after sequence 0: the snapshot before it is"):
         BookMirror(BTC).take(BookServer().change(1, bids={5: 1}))
 
 
