@@ -1,7 +1,7 @@
 """Where the gateway listens, and where it finds the server and the WebSocket bridge."""
 
 import socket
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Final, Protocol
 
 LOOPBACK: Final = "127.0.0.1"
@@ -43,6 +43,15 @@ def beside(addresses: Addresses) -> list[dict[str, Any]]:
     if addresses.host != LOOPBACK or is_wanted or not can_be_listened_on(IPV6_LOOPBACK, port):
         return []
     return [{"address": socket_address(IPV6_LOOPBACK, port)}]
+
+
+def stands_for_ipv4(host: str) -> bool:
+    """Tell whether what is written as an IPv6 address is (also) one of IPv4: all addresses of the
+    machine, as they are for the server's own port, or one such as `::ffff:127.0.0.1`."""
+    address = ip_address(host)
+    if not isinstance(address, IPv6Address):
+        return False
+    return address.is_unspecified or address.ipv4_mapped is not None
 
 
 def can_be_listened_on(ipv6_host: str, port: int) -> bool:

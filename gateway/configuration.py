@@ -16,7 +16,7 @@ two gateways on one machine each other's successors.
 
 from typing import Any, Final
 
-from gateway.addresses import Addresses, beside, socket_address
+from gateway.addresses import Addresses, beside, socket_address, stands_for_ipv4
 from gateway.clusters import (
     CONNECTION_BUFFER_BYTES,
     CONNECTIONS_MAX,
@@ -64,8 +64,7 @@ def configuration(addresses: Addresses) -> dict[str, Any]:
 
 def listener(addresses: Addresses) -> dict[str, Any]:
     address = socket_address(addresses.host, addresses.http_port)
-    # All addresses of the machine are those of IPv4 too, as they are for the server's own port.
-    address["socket_address"]["ipv4_compat"] = ":" in addresses.host
+    address["socket_address"]["ipv4_compat"] = stands_for_ipv4(addresses.host)
     also = beside(addresses)
     return {
         "name": "http",

@@ -130,14 +130,31 @@ def test_addresses() -> None:
 def test_a_gateway_on_all_addresses_takes_callers_of_both_families(starter: Starter) -> None:
     """As the server's own port does."""
     http_port = free_port()
-    try:
-        socket.create_server(("::1", http_port), family=socket.AF_INET6).close()
-    except OSError:
+    if not can_be_listened_on(IPV6_LOOPBACK, http_port):
         return  # A machine without IPv6.
-    ports = ("--http-port", str(http_port), "--server", f"127.0.0.1:{free_port()}")
-    starter.run("gateway", "--host", "::", "--insecure-public", *ports)
+    run_gateway(starter, "::", http_port)
     until(lambda: listens("::1", http_port), 30, "a listener")
     assert listens("127.0.0.1", http_port)
+
+
+@pytest.mark.parametrize(
+    ("host", "served"), [("::1", ["::1"]), ("::ffff:127.0.0.1", ["127.0.0.1"])]
+)
+def test_a_gateway_on_one_address_of_ipv6_is_there_alone(
+    starter: Starter, host: str, served: list[str]
+) -> None:
+    http_port = free_port()
+    if not can_be_listened_on(host, http_port):
+        return  # A machine without IPv6.
+    run_gateway(starter, host, http_port)
+    until(lambda: listens(served[0], http_port), 30, "a listener")
+    assert [it for it in ("127.0.0.1", "::1") if listens(it, http_port)] == served
+
+
+def run_gateway(starter: Starter, host: str, http_port: int) -> None:
+    """Without a server."""
+    ports = ("--http-port", str(http_port), "--server", f"127.0.0.1:{free_port()}")
+    starter.run("gateway", "--host", host, "--insecure-public", *ports)
 
 
 def listens(address: str, port: int) -> bool:
