@@ -47,8 +47,7 @@ class Node(Broker):
         self.address = f"127.0.0.1:{self._port}"
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
-        self._scratch = directory / SCRATCH_NAME
-        self._scratch.mkdir(parents=True)
+        (directory / SCRATCH_NAME).mkdir(parents=True)
         self._configuration = directory / "server.properties"
         listeners = f"PLAINTEXT://{self.address}"
         if number == 1:
@@ -68,7 +67,7 @@ log.dirs={directory / "log"}
         """Once, before its first start."""
         tool = ("format", "-t", CLUSTER_ID, "-c", str(self._configuration))
         command = self._installation.command(
-            "kafka.tools.StorageTool", *tool, scratch=self._scratch
+            "kafka.tools.StorageTool", *tool, directory=self._directory
         )
         subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
 

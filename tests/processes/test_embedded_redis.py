@@ -11,6 +11,7 @@ from server.supervisor.configuration import load
 from server.supervisor.embedded import redis as embedded_redis
 from server.supervisor.setting_values import ConfigurationWrong
 from tests.followers.redis_site import Site
+from tests.processes.test_embedded_kafka import ODD_NAME
 from tests.running import free_port
 
 
@@ -31,6 +32,17 @@ def test_serves_who_knows_the_password_and_forgets(tmp_path: Path) -> None:
             assert client.get("a") is None
     finally:
         site.kill()
+
+
+def test_its_directory_may_have_any_name(tmp_path: Path) -> None:
+    site = Site(tmp_path / ODD_NAME)
+    site.start()
+    try:
+        with site.client() as client:
+            client.set("a", "b")
+    finally:
+        site.kill()
+    assert (tmp_path / ODD_NAME / "redis" / "redis.log").exists()
 
 
 def test_address_and_password_are_their_owner_s(tmp_path: Path) -> None:

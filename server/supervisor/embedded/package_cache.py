@@ -84,21 +84,23 @@ def _turn(cache: Path, log: Callable[[str], None]) -> Iterator[None]:
 def install_packages(lock: Path, target: Path, *options: str) -> None:
     """Install Python packages with their hashes checked; raises `ToolFailed`."""
     pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    run([*pip, "--require-hashes", *options, "--target", str(target), "-r", str(lock)])
+    command = [*pip, "--require-hashes", *options, "--target", str(target), "-r", str(lock)]
+    run(command, "pip could not install it")
 
 
-def run(command: list[str], environment: Mapping[str, str] | None = None) -> None:
-    """Run a program to its end; raises `ToolFailed` with why it failed."""
+def run(command: list[str], failed: str, environment: Mapping[str, str] | None = None) -> None:
+    """Run a program to its end; raises `ToolFailed` with what then failed, and why."""
     done = subprocess.run(
         tied(command),  # Not to go on once this process is ended, as `up` ends it with all parts.
         env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
+        errors="replace",  # It may name paths, which can be bytes in no encoding.
         check=False,
     )
     if done.returncode:
         why = _why(done.stderr or done.stdout) or str(done.returncode)
-        raise ToolFailed(f"{Path(command[0]).name} could not install it: {why}")
+        raise ToolFailed(f"{failed}: {why}")
 
 
 def _why(said: str) -> str:

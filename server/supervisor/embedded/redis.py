@@ -10,8 +10,10 @@ It keeps nothing on the disk, since it holds no truth: what it had comes again b
 is bounded, and what was used longest ago goes first.
 """
 
+import os
 import re
 import shutil
+import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -34,6 +36,8 @@ URL_FILE_NAME: Final = "redis.url"
 PASSWORD_FILE_NAME: Final = "redis.password"
 CONFIGURATION: Final = ROOT / "deploy" / "redis.conf"
 """The file of what does not depend on the machine; containers are started with it too."""
+PLAIN: Final = f"{string.ascii_letters}{string.digits}/._-"
+"""The characters of a path that mean nothing else in Redis's configuration."""
 
 
 class RedisMissing(ProgramMissing):
@@ -96,15 +100,21 @@ def prepare(data_dir: Path, port: int) -> Path:
     write_privately(
         file,
         f"""\
-include "{CONFIGURATION}"
+include {_quoted(CONFIGURATION)}
 bind 127.0.0.1
 port {port}
 requirepass {password_in(data_dir / PASSWORD_FILE_NAME)}
-dir "{directory}"
-logfile "{directory / "redis.log"}"
+dir {_quoted(directory)}
+logfile {_quoted(directory / "redis.log")}
 """,
     )
     return file
+
+
+def _quoted(path: Path) -> str:
+    """Write a path of any bytes as Redis reads it."""
+    codes = os.fsencode(path)
+    return '"' + "".join(chr(it) if chr(it) in PLAIN else f"\\x{it:02x}" for it in codes) + '"'
 
 
 def command(program: Path, configuration: Path) -> list[str]:
