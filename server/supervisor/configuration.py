@@ -5,6 +5,8 @@ from, the value and the limit. Nothing is corrected, guessed or passed over: a n
 known is refused too. What may hold a password is not repeated, by a refusal least of all.
 """
 
+import os
+import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import Field, fields, is_dataclass, replace
@@ -192,9 +194,14 @@ def load(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
 
 
 def _file(path: Path) -> dict[str, Any]:
+    """Read a file that the parts, each in its turn, will find as it is: no pipe and no terminal."""
     try:
-        with path.open("rb") as file:
-            content = tomllib.load(file)
+        if not (stat.S_ISREG(path.stat().st_mode) or str(path) == os.devnull):
+            raise ConfigurationWrong(
+                f"configuration file {path} is not a regular file: name one with --config"
+                f" ({CONFIG_VARIABLE})"
+            )
+        content = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise ConfigurationWrong(
             f"configuration file {path}: {error.strerror}; name another with --config"

@@ -1,6 +1,7 @@
 """Settings from file, environment and options, and what is said of wrong ones."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -248,6 +249,21 @@ def test_wrong_file_is_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigurationWrong) as wrong:
         load({"config": write(tmp_path, text)}, {})
     assert says in str(wrong.value)
+
+
+def test_a_file_that_only_one_can_read_is_refused(tmp_path: Path) -> None:
+    """Each part reads it for itself."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for each in (pipe, tmp_path, "/dev/zero"):
+        with pytest.raises(ConfigurationWrong, match=f"file {each} is not a regular file: name"):
+            load({"config": str(each)}, {})
+    assert load({"config": os.devnull}, {}) == Settings()
+
+
+def test_a_file_may_begin_with_a_mark_of_its_encoding(tmp_path: Path) -> None:
+    """As some editors write it."""
+    assert load({"config": write(tmp_path, "\ufeffhttp_port = 7\n")}, {}).http_port == 7
 
 
 def test_two_values_of_which_neither_is_greater_are_taken(tmp_path: Path) -> None:

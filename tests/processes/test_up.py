@@ -254,6 +254,7 @@ def test_server_alone_refuses_a_taken_port(starter: Starter) -> None:
         (("--host", "0.0.0.0"), {}, "add --insecure-public"),
         ((), {"PORT": "0"}, "http_port is '0' (variable PORT)"),
         (("--config", "nowhere.toml"), {}, "configuration file nowhere.toml: No such file"),
+        (("--config", "/dev/stdin"), {}, "configuration file /dev/stdin is not a regular file"),
     ],
 )
 def test_wrong_settings_are_refused(
