@@ -23,6 +23,7 @@ from server.settings import Settings
 from server.supervisor import main as exchange
 from server.supervisor.commands.doctor import directory, installation, serving
 from server.supervisor.commands.doctor.finding import Finding, State
+from server.supervisor.embedded import kafka, redis
 from tests.processes.load import Load
 from tests.running import Starter, free_port
 
@@ -104,6 +105,20 @@ def test_servers_that_another_up_started_are_examined(doctor: Any, starter: Star
     assert examined["redis"]["state"] == "note"
     assert examined["redis"]["said"].startswith(f"{at} does not answer")
     assert "exchange up --full" in examined["redis"]["remedy"]
+
+
+def test_what_is_damaged_is_told(
+    doctor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for module in (kafka, redis):
+        module.place().mkdir(parents=True)
+    code, examined = doctor("--full")
+    assert code == 0
+    for module in (kafka, redis):
+        finding = examined[module.NAME]
+        assert (finding["state"], finding["said"]) == ("note", f"damaged in {module.place()}")
+        assert "installs it again" in finding["remedy"]
 
 
 @pytest.mark.parametrize("url", ["postgresql://u@/d?host={}&port=77", "postgresql://u@{}:77/d"])

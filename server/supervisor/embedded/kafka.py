@@ -22,9 +22,11 @@ from typing import Final
 from server.supervisor.embedded import package_cache
 from server.supervisor.embedded.address import Address
 from server.supervisor.embedded.package_cache import (
+    CHOOSE,
     LOCK,
     ROOT,
     ToolFailed,
+    are_whole,
     install_packages,
     installed,
     run,
@@ -91,13 +93,26 @@ class Installation:
 
 def place() -> Path:
     """Name the folder where it is once it is installed; raises `KafkaMissing`."""
-    return package_cache.place(NAME, _listed())
+    try:
+        directory = package_cache.place(NAME, _listed())
+    except ToolFailed as failed:
+        raise KafkaMissing(str(failed)) from failed
+    if ":" in str(directory):
+        raise KafkaMissing(f"Java can't be in {directory.parent}, for the colon: {CHOOSE}")
+    return directory
+
+
+def is_whole(directory: Path) -> bool:
+    """Tell whether nothing that was installed there is missing or damaged; raises `OSError`."""
+    return are_whole(directory / "python") and not _differing(directory / "jars")
 
 
 def install(log: Callable[[str], None]) -> Installation:
-    """Find what is installed already, or install it; raises `KafkaMissing`."""
+    """Find what is installed already, or install it; raises `KafkaMissing`, and `OSError` where
+    trying again may help."""
+    directory = place()
     try:
-        directory = installed(NAME, _listed(), lambda making: _make(making, log), log)
+        installed(directory, lambda making: _make(making, log), is_whole, log)
     except ToolFailed as failed:
         raise KafkaMissing(str(failed)) from failed
     return Installation(directory)
@@ -111,22 +126,28 @@ def _listed() -> bytes:
 
 
 def _make(directory: Path, log: Callable[[str], None]) -> None:
-    packages, jars = directory / "python", directory / "jars"
+    packages, jars, home = directory / "python", directory / "jars", directory / "home"
     jars.mkdir()
     log("installing a Java runtime (about 100 MB), once for this user")
     install_packages(LOCK, packages)
     log("installing Kafka (46 jars, 43 MB), once for this user")
-    environment = {"PYTHONPATH": str(packages)}
     resolve = [sys.executable, "-P", "-c", RESOLVE, COORDINATES, str(jars)]
-    run(resolve, "jgo could not fetch it", environment)
+    # What jgo had not yet fetched wholly when it was ended, it would take for whole ever after.
+    own = {"HOME": str(home), "M2_REPO": str(home / "m2"), "JGO_CACHE_DIR": str(home / "jgo")}
+    run(resolve, "jgo could not fetch it", {"PYTHONPATH": str(packages), **own})
+    shutil.rmtree(home, ignore_errors=True)
+    if names := _differing(jars):
+        raise KafkaMissing(f"what was fetched is not what {JARS.name} lists: {', '.join(names)}")
+
+
+def _differing(jars: Path) -> list[str]:
+    """Name the jars that are missing, too many, or not as they are listed."""
     wanted = {}
     for line in JARS.read_text(encoding="utf-8").splitlines():
         digest, name = line.split()
         wanted[name] = digest
-    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in jars.iterdir()}
-    if found != wanted:
-        names = sorted({name for name, _ in found.items() ^ wanted.items()})
-        raise KafkaMissing(f"what was fetched is not what {JARS.name} lists: {', '.join(names)}")
+    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in jars.glob("*")}
+    return sorted({name for name, _ in found.items() ^ wanted.items()})
 
 
 def _brokers(_: Path, port: int) -> str:

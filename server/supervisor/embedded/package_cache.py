@@ -9,6 +9,8 @@ One process installs at a time: the tools have folders of their own in which two
 other's way. The others wait, and find it there. What one left unfinished is removed by the next.
 """
 
+import csv
+import errno
 import fcntl
 import hashlib
 import os
@@ -33,6 +35,9 @@ TURN: Final = "turn"
 UNREACHABLE: Final = re.compile(r"after connection broken by '(.+)': ")
 """The words of pip for an index that can't be reached, before it says that nothing is there."""
 NOTHING_FOUND: Final = "ERROR: No matching distribution found"
+CHOOSE: Final = "choose a directory with XDG_CACHE_HOME"
+UNUSABLE: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+"""The errors of a cache that nobody can write until somebody changes something."""
 
 
 class ToolFailed(Exception):
@@ -40,33 +45,71 @@ class ToolFailed(Exception):
 
 
 def place(name: str, listed: bytes) -> Path:
-    """Name the folder of what is listed, once it is installed."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exchange-backend"
-    return cache / f"{name}-{hashlib.sha256(listed).hexdigest()[:16]}"
+    """Name the folder of what is listed, once it is installed; raises `ToolFailed`."""
+    try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute()
+    except RuntimeError as unknown:
+        raise ToolFailed(f"this user has no home: {CHOOSE}") from unknown
+    return caches / "exchange-backend" / f"{name}-{hashlib.sha256(listed).hexdigest()[:16]}"
 
 
 def installed(
-    name: str, listed: bytes, make: Callable[[Path], None], log: Callable[[str], None]
-) -> Path:
-    """Find the folder of what is listed; `make` fills it where it is not there yet."""
-    directory = place(name, listed)
-    cache = directory.parent
+    directory: Path,
+    make: Callable[[Path], None],
+    is_whole: Callable[[Path], bool],
+    log: Callable[[str], None],
+) -> None:
+    """See that the folder that `place` named is whole; `make` fills it where it is not. Raises
+    `ToolFailed`, and `OSError` where trying again may help."""
+    try:
+        if is_whole(directory):
+            return
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with _turn(directory.parent, log):
+            if not is_whole(directory):
+                _install(directory, make, log)
+    except OSError as failure:
+        if failure.errno not in UNUSABLE:
+            raise
+        raise ToolFailed(
+            f"{directory.parent} can't be written ({failure.strerror}): {CHOOSE}"
+        ) from failure
+
+
+def _install(directory: Path, make: Callable[[Path], None], log: Callable[[str], None]) -> None:
+    begun_s = time.monotonic()
+    name = directory.name.partition("-")[0]
     if directory.exists():
-        return directory
-    cache.mkdir(parents=True, exist_ok=True)
-    with _turn(cache, log):
-        if not directory.exists():
-            begun_s = time.monotonic()
-            making = cache / UNFINISHED
-            shutil.rmtree(making, ignore_errors=True)
-            making.mkdir()
-            try:
-                make(making)
-                making.rename(directory)
-            finally:
-                shutil.rmtree(making, ignore_errors=True)
-            log(f"{name} is installed, in {time.monotonic() - begun_s:.0f} s")
-    return directory
+        log(f"{name} is damaged in {directory}: it is installed again")
+        shutil.rmtree(directory)
+    making = directory.with_name(UNFINISHED)
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir()
+    try:
+        make(making)
+        making.rename(directory)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    log(f"{name} is installed, in {time.monotonic() - begun_s:.0f} s")
+
+
+def are_whole(packages: Path) -> bool:
+    """Tell whether there are Python packages here, each file of the size that its package says: it
+    has another where the machine went down before all was on the disk."""
+    records = list(packages.glob("*.dist-info/RECORD"))
+    return bool(records) and all(
+        _has_size(packages / name, int(size))
+        for record in records
+        for name, _, size in csv.reader(record.read_text("utf-8").splitlines())
+        if size and not name.startswith("../")  # of the programs beside, which nobody starts
+    )
+
+
+def _has_size(file: Path, size: int) -> bool:
+    try:
+        return file.stat().st_size == size
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 @contextmanager

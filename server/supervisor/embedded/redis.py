@@ -24,6 +24,7 @@ from server.supervisor.embedded.package_cache import (
     LOCK,
     ROOT,
     ToolFailed,
+    are_whole,
     install_packages,
     installed,
 )
@@ -48,29 +49,38 @@ class RedisMissing(ProgramMissing):
 
 def place() -> Path:
     """Name the folder where it is once it is installed; raises `RedisMissing`."""
-    return package_cache.place(NAME, _listed().encode())
+    try:
+        return package_cache.place(NAME, _listed().encode())
+    except ToolFailed as failed:
+        raise RedisMissing(str(failed)) from failed
+
+
+def is_whole(directory: Path) -> bool:
+    """Tell whether nothing that was installed there is missing or damaged; raises `OSError`."""
+    return are_whole(directory / "python")
 
 
 def install(log: Callable[[str], None]) -> Path:
-    """Find the program `redis-server`, or install it; raises `RedisMissing`."""
-    listed = _listed()
-
-    def make(directory: Path) -> None:
-        log("installing Redis (16 MB), once for this user")
-        lock = directory / "requirements.lock"
-        lock.write_text(listed, encoding="utf-8")
-        # The package's own dependencies are for its Python side, which nobody imports.
-        install_packages(lock, directory / "python", "--no-deps", "--only-binary", ":all:")
-        shutil.rmtree(directory / "python" / "bin", ignore_errors=True)
-
+    """Find the program `redis-server`, or install it; raises `RedisMissing`, and `OSError` where
+    trying again may help."""
+    directory = place()
     try:
-        directory = installed(NAME, listed.encode(), make, log)
-    except (OSError, ToolFailed) as error:
-        raise RedisMissing(str(error)) from error
+        installed(directory, lambda making: _make(making, log), is_whole, log)
+    except ToolFailed as failed:
+        raise RedisMissing(str(failed)) from failed
     program = directory / "python" / PACKAGE / "bin" / "redis-server"
     if not program.exists():
         raise RedisMissing(f"{PACKAGE} has no program for this platform")
     return program
+
+
+def _make(directory: Path, log: Callable[[str], None]) -> None:
+    log("installing Redis (16 MB), once for this user")
+    lock = directory / "requirements.lock"
+    lock.write_text(_listed(), encoding="utf-8")
+    # The package's own dependencies are for its Python side, which nobody imports.
+    install_packages(lock, directory / "python", "--no-deps", "--only-binary", ":all:")
+    shutil.rmtree(directory / "python" / "bin", ignore_errors=True)
 
 
 def _listed() -> str:

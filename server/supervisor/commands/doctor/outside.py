@@ -10,12 +10,14 @@ from server.settings import Settings, address
 from server.supervisor.commands.doctor.finding import Finding, good, note
 from server.supervisor.embedded import kafka, postgres, redis
 from server.supervisor.embedded.address import Address
+from server.supervisor.embedded.package_cache import CHOOSE
 from server.supervisor.embedded.program_missing import ProgramMissing
 
 ANSWER_S: Final = 2.0
 NOT_WANTED: Final = "not asked for: disabled"
 FULL: Final = "exchange up --full starts one of its own"
 ON_FIRST_USE: Final = "the first exchange up --full does that, where it can download packages"
+AGAIN: Final = "the next exchange up --full installs it again, where it can download packages"
 FIRST_PORTS: Final = {"postgresql": 5432, "postgres": 5432, "redis": 6379, "rediss": 6379}
 """Ports of addresses without one."""
 
@@ -28,8 +30,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield good("postgres", NOT_WANTED)
     else:
         yield _embedded_postgres()
-    yield _of_full(redis.NAME, redis.ADDRESS, redis.place, settings)
-    yield _of_full(kafka.NAME, kafka.ADDRESS, kafka.place, settings)
+    yield _of_full(redis.NAME, redis.ADDRESS, redis.place, redis.is_whole, settings)
+    yield _of_full(kafka.NAME, kafka.ADDRESS, kafka.place, kafka.is_whole, settings)
 
 
 def _embedded_postgres() -> Finding:
@@ -39,7 +41,13 @@ def _embedded_postgres() -> Finding:
         return note("postgres", missing.why, missing.remedy)
 
 
-def _of_full(name: str, its: Address, where: Callable[[], Path], settings: Settings) -> Finding:
+def _of_full(
+    name: str,
+    its: Address,
+    where: Callable[[], Path],
+    is_whole: Callable[[Path], bool],
+    settings: Settings,
+) -> Finding:
     if url := getattr(settings, its.setting):
         return _named(name, url)
     if url := _written(settings.data_dir / its.file_name):
@@ -48,11 +56,16 @@ def _of_full(name: str, its: Address, where: Callable[[], Path], settings: Setti
         return good(name, f"{NOT_WANTED}; {FULL}")
     try:
         directory = where()
+        if is_whole(directory):
+            return good(name, f"of its own, {directory}")
+        is_there = directory.exists()
     except ProgramMissing as missing:
         return note(name, missing.why, missing.remedy)
-    if not directory.exists():
-        return note(name, "not installed yet", ON_FIRST_USE)
-    return good(name, f"of its own, {directory}")
+    except OSError as failure:
+        return note(name, f"can't be looked at: {failure}", CHOOSE)
+    if is_there:
+        return note(name, f"damaged in {directory}", AGAIN)
+    return note(name, "not installed yet", ON_FIRST_USE)
 
 
 def _written(file: Path) -> str:
