@@ -61,11 +61,26 @@ UNTOLD: Final = 4
 """The exit code of a trading command carried out whose answer could not be written."""
 UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """The errors of standard output: the disk below it is full or fails, or the terminal has gone."""
+NO_THREAD: Final = "can't start new thread"
+"""What Python says where the kernel refuses a thread; it has no exception of its own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command: the exit code."""
     _open_streams()
+    try:
+        return _run(arguments)
+    except RuntimeError as failure:
+        if str(failure) != NO_THREAD:
+            raise
+        logs.last_word(
+            "no thread can be started: this user has as many processes and threads as he may have:"
+            " end some, or have the limit raised (ulimit -u)"
+        )
+        return Exit.FAILED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parent = Parent.follow()
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser(with_trading=not given or given[0] not in OWN)

@@ -47,8 +47,11 @@ class Parent:
         given = os.environ.pop(VARIABLE, "")
         if not given:
             return cls(None)
-        descriptor, process_id = map(int, given.split(":"))
-        link = socket.socket(fileno=descriptor)
+        try:
+            descriptor, process_id = map(int, given.split(":"))
+            link = socket.socket(fileno=descriptor)
+        except (ValueError, OverflowError, OSError):
+            sys.exit(f"exchange: {VARIABLE} is {given!r}; `exchange up` alone sets it: unset it")
         link.set_inheritable(False)
         die_with_parent()
         if os.getppid() != process_id:

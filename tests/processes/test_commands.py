@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from server.exits import Exit
+from server.supervisor.parent import VARIABLE
 from tests.processes.load import Load
-from tests.running import Running, Starter, free_port
+from tests.running import START_S, Running, Starter, free_port
 
 ROOT = Path(__file__).parents[2]
 
 
-def said(starter: Starter, *command: str) -> Running:
-    running = starter.run(*command)
+def said(starter: Starter, *command: str, **environment: str) -> Running:
+    running = starter.run(*command, **environment)
     running.wait()
     return running
 
@@ -123,3 +124,33 @@ def test_an_interruption_while_it_loads_is_quiet(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("given", ["garbage", "5", "0:1", f"{'9' * 30}:1"])
+def test_a_parent_that_is_none_is_told(starter: Starter, given: str) -> None:
+    running = said(starter, "--version", **{VARIABLE: given})
+    assert running.wait() == Exit.FAILED
+    (line,) = running.lines
+    assert line.startswith(f"exchange: {VARIABLE} is {given!r}; ")
+
+
+def test_a_machine_that_gives_no_thread_is_told() -> None:
+    """Nobody can be made to have no more threads whom the kernel lets have any number."""
+    program = """
+import sys, threading
+def refuse(_):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = refuse
+from server.supervisor.entry import main
+sys.exit(main())
+"""
+    told = subprocess.run(
+        [sys.executable, "-P", "-c", program, "follower"],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=START_S,
+    )
+    assert told.returncode == Exit.FAILED
+    (line,) = told.stderr.splitlines()
+    assert line.startswith("exchange: no thread can be started: ")
