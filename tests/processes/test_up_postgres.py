@@ -201,6 +201,17 @@ def test_why_initdb_failed_is_told_not_what_it_did_then(
         embedded_postgres.prepare(tmp_path)
 
 
+def test_a_path_that_is_too_long_for_it_is_told(tmp_path: Path) -> None:
+    directory = tmp_path.joinpath(*["long" * 50] * 5)
+    length = len(os.fsencode(directory))
+    why = f"data_dir has a path of {length} bytes, and PostgreSQL takes at most "
+    with pytest.raises(
+        PostgresMissing, match=f"^{why}[0-9]+: choose a shorter one with --data-dir"
+    ):
+        embedded_postgres.prepare(directory)
+    assert not directory.exists()
+
+
 @contextmanager
 def postgres_at(directory: Path, program: Path) -> Iterator[int]:
     """What looks like the first process of a PostgreSQL whose data directory this is."""

@@ -42,6 +42,9 @@ DIRECTORY_NAME: Final = "postgres"
 URL_FILE_NAME: Final = "postgres.url"
 PASSWORD_FILE_NAME: Final = "postgres.password"
 USER: Final = "exchange"
+DATA_DIR_BYTES_MAX: Final = 989
+"""The longest path: PostgreSQL takes 1,023 bytes, 34 of them for the cluster's longest at first,
+`/postgres.making/global/pg_control`."""
 STOP_SIGNAL: Final = signal.SIGINT
 """The signal that ends connections instead of waiting until clients go, as SIGTERM would."""
 _ID_IF_NOBODY_IS_KNOWN: Final = 65_534
@@ -92,6 +95,12 @@ def prepare(data_dir: Path) -> Path:
     if directory.exists():
         _expect_whole(directory)
         return directory
+    length = len(os.fsencode(directory.parent))
+    if length > DATA_DIR_BYTES_MAX:
+        raise PostgresMissing(
+            f"data_dir has a path of {length} bytes, and PostgreSQL takes at most"
+            f" {DATA_DIR_BYTES_MAX}: choose a shorter one with --data-dir (EXCHANGE_DATA_DIR)"
+        )
     making = directory.with_name(f"{DIRECTORY_NAME}.making")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(mode=0o700, parents=True)
