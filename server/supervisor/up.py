@@ -87,7 +87,7 @@ def log_state(sentence: str) -> None:
 async def _supervise(settings: Settings, options: Sequence[str]) -> int:
     stop = stop_on_signals(on_hangup=True)
     settings, servers, without_postgres = choose(settings)
-    export_addresses(settings)
+    export_addresses(settings, servers)
     supervisor = _supervisor(settings, options, servers)
     try:
         stopping = asyncio.create_task(stop.wait())

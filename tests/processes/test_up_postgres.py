@@ -82,7 +82,12 @@ def test_follows_restarts_and_goes_with_up(starter: Starter) -> None:
     except PostgresMissing as missing:
         pytest.skip(str(missing))
     # As where somebody works with a server elsewhere, too.
-    exchange = starter.up("--postgres", "embedded", "--niceness", "3", PGSSLMODE="require")
+    exchange = starter.up(
+        *("--postgres", "embedded", "--niceness", "3"),
+        PGSSLMODE="require",
+        PGTARGETSESSIONATTRS="standby",
+        PGGSSLIB="none",
+    )
     place(exchange, "one")
     until(lambda: orders(starter.data_dir) == 1, CATCH_UP_S, "the first order")
     found = postmaster(exchange)

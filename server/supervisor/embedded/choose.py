@@ -84,8 +84,12 @@ def remove_addresses(data_dir: Path, names: Sequence[str]) -> None:
             (data_dir / OF_FULL[name].file_name).unlink()
 
 
-def export_addresses(settings: Settings) -> None:
-    """Put the addresses into the environment, for the parts."""
+def export_addresses(settings: Settings, servers: Sequence[EmbeddedServer]) -> None:
+    """Put the addresses into the environment, for the parts, and take out what it says of
+    connections to a PostgreSQL elsewhere, where there is one of our own."""
+    if postgres.NAME in (server.name for server in servers):
+        for variable in [name for name in os.environ if name.startswith("PG")]:
+            del os.environ[variable]
     for name, variable in VARIABLES.items():
         os.environ[variable] = getattr(settings, name)
 
