@@ -2,8 +2,9 @@
 
 Both indexes are in placing order. An ended order stays for as long as `requests.Generations`
 says, which is one comparison at each look-up; its memory is given back later, two orders for each
-one that ends, so what an index holds beyond that is invisible. A client is dropped with its last
-order unless it has traded: positions stay for ever.
+one that ends, so what an index holds beyond that is invisible. A client's list is compacted in
+steps of bounded size, for the same reason: no command pays for all that a client placed. A client
+is dropped with its last order unless it has traded: positions stay for ever.
 
 Costs: look-up by id O(1); a page of a client's orders O(log n + what the filter passes over); a
 page over all clients O(orders newer than the page + what the filter passes over).
@@ -24,6 +25,10 @@ from server.core.requests import Generations
 COMPACT_COUNT: Final = 64
 """A client's list is compacted when this many of it are forgotten, and at least half of it."""
 
+COMPACT_STEP: Final = 4_096
+"""Orders of a client's list that one step of a compaction looks at. The next step is due when a
+quarter as many more are forgotten: four are looked at for each, so the end is always reached."""
+
 
 def _placed_sequence(order: Order) -> int:
     return order.placed_sequence
@@ -32,7 +37,16 @@ def _placed_sequence(order: Order) -> int:
 class Client:
     """What belongs to one client id."""
 
-    __slots__ = ("accounts", "client_id", "forgotten", "open", "placed", "traded")
+    __slots__ = (
+        "accounts",
+        "client_id",
+        "compact_at",
+        "compacted",
+        "forgotten",
+        "open",
+        "placed",
+        "traded",
+    )
 
     def __init__(self, client_id: str) -> None:
         self.client_id = client_id
@@ -44,7 +58,34 @@ class Client:
         self.forgotten = 0
         """Number of orders given back, less those no longer in `placed`: some are taken out of it
         before it is their turn. With the last order of all it is the length of that list."""
+        self.compacted = -1
+        """How much of `placed`, from its beginning, the compaction that is under way has done; -1
+        while none is."""
+        self.compact_at = COMPACT_COUNT
+        """The least of `forgotten` at which its next step is due."""
         self.traded = False
+
+    def compact(self, forgotten_sequence: int) -> None:
+        """Take the next step: drop the forgotten orders among the next few."""
+        placed, begin = self.placed, max(0, self.compacted)
+        part = placed[begin : begin + COMPACT_STEP]
+        kept = [each for each in part if not 0 < each.closed_sequence <= forgotten_sequence]
+        placed[begin : begin + len(part)] = kept
+        self.forgotten -= len(part) - len(kept)
+        self.compacted = begin + len(kept)
+        self.compact_at = self.forgotten + COMPACT_STEP // 4
+        if self.compacted == len(placed):
+            self._end_compaction()
+
+    def clear(self) -> None:
+        """Drop all orders, which are all given back."""
+        self.placed.clear()
+        self.forgotten = 0
+        self._end_compaction()
+
+    def _end_compaction(self) -> None:
+        self.compacted = -1
+        self.compact_at = COMPACT_COUNT
 
 
 class Directory:
@@ -120,13 +161,13 @@ class Directory:
             held = len(client.placed)
             if client.forgotten == held:
                 if client.traded:
-                    client.placed.clear()
-                    client.forgotten = 0
+                    client.clear()
                 else:
                     self._drop(client)
-            elif client.forgotten >= COMPACT_COUNT and 2 * client.forgotten >= held:
-                client.placed[:] = [each for each in client.placed if not self.is_forgotten(each)]
-                client.forgotten -= held - len(client.placed)
+            elif client.forgotten >= client.compact_at and (
+                client.compacted >= 0 or 2 * client.forgotten >= held
+            ):
+                client.compact(self.generations.forgotten_sequence)
 
     def _drop(self, client: Client) -> None:
         del self.clients[client.client_id]

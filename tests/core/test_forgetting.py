@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from server.core import directory
 from server.core.commands import (
     CancelOrder,
     CancelOrders,
@@ -16,12 +17,14 @@ from server.core.commands import (
     SetInstrument,
     SetLimits,
 )
-from server.core.directory import COMPACT_COUNT
+from server.core.directory import COMPACT_COUNT, COMPACT_STEP
 from server.core.dump import dump, load, state_hash
 from server.core.engine import Engine
 from server.core.instruments import Instrument, Limits
+from server.core.orders import Order
 from server.core.rejects import Reject, RejectReason
-from server.core.types import BUY, E8, IOC, LIMIT, OPEN, SELL, Repeat, Stamp
+from server.core.types import BUY, E8, INT64_MAX, IOC, LIMIT, OPEN, SELL, Repeat, Stamp
+from tests.core.watched import watch
 
 HOUR_NS = 3_600 * 10**9
 
@@ -207,6 +210,56 @@ def test_a_client_with_open_orders_is_never_forgotten(seed: int) -> None:
         assert [it.order_id for it in cancelled] == ids
         assert apply(again, CancelOrders(each)) == cancelled
     assert state_hash(again) == state_hash(engine)
+
+
+@pytest.mark.parametrize("resting", [0, 8_000])
+def test_no_command_looks_at_all_that_a_client_placed(resting: int) -> None:
+    engine = new_engine(closed_orders_max=8_000)
+    placed = watch(engine, "A")
+    for _ in range(resting):
+        apply(engine, ended(0, order_id="", time_in_force=0))
+    looked_at = []
+    for _ in range(40_000):
+        before = placed.read
+        apply(engine, ended(0, order_id=""))
+        looked_at.append(placed.read - before)
+    assert 0 < max(looked_at) <= COMPACT_STEP
+    assert sum(looked_at) <= 4 * len(looked_at)
+    assert len(placed) <= 2 * (resting + 10_000) + COMPACT_STEP, "most are compacted all the same"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_client_is_shown_what_is_remembered_at_each_step_of_a_compaction(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Page by page and filtered, as taken from a plain list of all that was ever placed."""
+    draw = random.Random(seed)
+    monkeypatch.setattr(directory, "COMPACT_STEP", draw.choice([8, 40]))
+    engine = new_engine(closed_orders_max=draw.choice([40, 200]))
+    placed: list[Order] = []
+    steps = 0
+    for number in range(2_000):
+        rests = draw.random() < 0.3
+        apply(engine, ended(number, client_id="AB"[number % 2], time_in_force=0 if rests else IOC))
+        placed.append(engine.directory.orders[f"o{number}"])
+        resting = [order for order in placed[-300:] if not order.closed_sequence]
+        if resting and draw.random() < 0.35:
+            apply(engine, CancelOrder("", draw.choice(resting).order_id))
+        if number % 10:
+            continue
+        client_id, limit = draw.choice("AB"), draw.randint(1, 50)
+        before, status = draw.choice([0, draw.randint(1, engine.sequence)]), draw.choice([0, OPEN])
+        oldest = INT64_MAX if status else engine.orders_after_sequence + 1
+        known = [
+            order
+            for order in reversed(placed)
+            if order.client_id == client_id
+            and (not order.closed_sequence or order.closed_sequence >= oldest)
+            and (not before or order.placed_sequence < before)
+        ]
+        assert engine.orders(client_id, "", 0, status, before, limit) == known[:limit]
+        steps += any(client.compacted >= 0 for client in engine.directory.clients.values())
+    assert steps > 0, "compactions were under way"
 
 
 def test_keys_of_the_last_commands_are_remembered() -> None:
