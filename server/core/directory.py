@@ -6,8 +6,9 @@ one that ends, so what an index holds beyond that is invisible. A client's list 
 steps of bounded size, for the same reason: no command pays for all that a client placed. A client
 is dropped with its last order unless it has traded: positions stay for ever.
 
-Costs: look-up by id O(1); a page of a client's orders O(log n + what the filter passes over); a
-page over all clients O(orders newer than the page + what the filter passes over).
+Costs: look-up by id O(1); a page of a client's orders O(log n + what the filter passes over), where
+only open ones are asked for at most O(log n + what is open); a page over all clients O(orders newer
+than the page + what the filter passes over).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from server.core.accounts import Account
 from server.core.market import Market
 from server.core.orders import Order
 from server.core.requests import Generations
+from server.core.types import OPEN, PARTIALLY_FILLED
 
 COMPACT_COUNT: Final = 64
 """A client's list is compacted when this many of it are forgotten, and at least half of it."""
@@ -179,22 +181,28 @@ class Directory:
         """Number of orders that are open."""
         return len(self.orders) + self._reused - len(self._closed)
 
-    def newest_first(self, client_id: str, before_sequence: int) -> Iterator[Order]:
-        """Orders of a client, or of all, placed before this sequence (0: any)."""
-        if not client_id:
-            for order in reversed(self.orders.values()):
-                if not before_sequence or order.placed_sequence < before_sequence:
-                    yield order
-            return
-        client = self.clients.get(client_id)
-        if client is None:
-            return
-        placed = client.placed
-        end = len(placed)
-        if before_sequence:
-            end = bisect_left(placed, before_sequence, key=_placed_sequence)
-        for index in range(end - 1, -1, -1):
-            yield placed[index]
+    def newest_first(
+        self, client_id: str, before_sequence: int, only_open: bool = False
+    ) -> Iterator[Order]:
+        """Orders of a client, or of all, placed before this sequence (0: any). With `only_open` one
+        that ended may be missing."""
+        candidates: Iterator[Order] = reversed(self.orders.values())
+        if client_id:
+            client = self.clients.get(client_id)
+            if client is None:
+                return
+            placed = client.placed
+            end = len(placed)
+            if before_sequence:
+                end = bisect_left(placed, before_sequence, key=_placed_sequence)
+            if not only_open or end < len(client.open):
+                for index in range(end - 1, -1, -1):
+                    yield placed[index]
+                return
+            candidates = reversed(client.open)
+        for order in candidates:
+            if not before_sequence or order.placed_sequence < before_sequence:
+                yield order
 
     def page(
         self,
@@ -209,7 +217,8 @@ class Directory:
         """Open and remembered orders, newest first by placing sequence, filtered; `working` lets
         only those through that are in the book."""
         found: list[Order] = []
-        for order in self.newest_first(client_id, before_sequence):
+        only_open = working or status in (OPEN, PARTIALLY_FILLED)
+        for order in self.newest_first(client_id, before_sequence, only_open):
             if len(found) >= limit:
                 break
             if (

@@ -23,6 +23,7 @@ from server.core.events import OrderAccepted, OrderCancelled, OrderEvent, Sessio
 from server.core.instruments import Instrument
 from server.core.market import TRADES_KEPT, WINDOW_MINUTES, summed
 from server.core.types import BUY, E8, IOC, LIMIT, SELL, EndReason, OrderStatus, Stamp
+from tests.core.watched import watch
 
 MINUTE_NS = 60 * 10**9
 
@@ -71,6 +72,38 @@ def test_orders_are_paged_newest_first(engine: Engine) -> None:
             pages += [found.order_id for found in page]
             token = page[-1].placed_sequence
         assert pages == ids(client_id=client_id)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [{"working": True}, {"status": OrderStatus.OPEN}, {"status": OrderStatus.PARTIALLY_FILLED}],
+)
+def test_open_orders_are_found_without_a_walk_over_those_that_ended(
+    engine: Engine, wanted: dict[str, Any]
+) -> None:
+    placed = watch(engine, "A")
+    apply(engine, order("A", BUY, 5, 90, order_id="first"))
+    apply(engine, order("A", BUY, 5, 80, order_id="second"))
+    apply(engine, order("A", BUY, 5, 80, order_id="third"))
+    for _ in range(1_000):
+        apply(engine, order("A", BUY, 1, 50, time_in_force=IOC))
+    if wanted.get("status") == OrderStatus.PARTIALLY_FILLED:
+        apply(engine, order("B", SELL, 6, 90))
+        apply(engine, order("B", SELL, 9, 80))
+        apply(engine, CancelOrders("B"))
+        expected = ["third"]
+    else:
+        # Where they rest in the book is another matter than when they were placed.
+        apply(engine, ReplaceOrder("A", "first", 80 * E8, 7 * E8))
+        apply(engine, ReplaceOrder("A", "second", None, 3 * E8))
+        expected = ["third", "second", "first"]
+    placed.read = 0
+    found = engine.orders("A", **wanted)
+    assert [each.order_id for each in found] == expected
+    assert placed.read == 0
+    before = found[0].placed_sequence
+    assert engine.orders("A", **wanted, before_sequence=before) == found[1:]
+    assert placed.read <= 20, "it was looked for, not walked to"
 
 
 def test_an_order_is_shown_as_in_its_events(engine: Engine) -> None:
