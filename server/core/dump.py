@@ -32,6 +32,7 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any, Final
 
+from server.core.book import BookSide, Level
 from server.core.engine import RULES_VERSION, Engine
 from server.core.events import OrderAccepted, Traded
 from server.core.instruments import Instrument, Limits
@@ -118,7 +119,8 @@ def load(chunks: Iterable[tuple[str, Iterable[Row]]]) -> Engine:
     for order in closed:
         engine.directory.load_closed(order)
     for market in engine.markets.values():
-        market.book.touched.clear()
+        for side in (market.book.bids, market.book.asks):
+            side.keys.reverse()
     return engine
 
 
@@ -230,24 +232,31 @@ def _load_orders(engine: Engine, rows: Iterable[Row]) -> Iterator[Order]:
 
 def _load_queues(engine: Engine, rows: Iterable[Row]) -> None:
     orders = engine.directory.orders
-    newest: Order | None = None
-    price_e8 = 0
+    level: Level | None = None
     market: Market | None = None
     for (order_id,) in rows:
         order = orders[order_id]
-        # Most rest behind the one before: `Book.add` would look for the level again. No price is
-        # on both sides of a book.
-        if newest is not None and order.price_e8 == price_e8 and order.account.market is market:
-            level = newest.level
-            assert level is not None, "it was queued just now"
+        # Most rest behind the one before. No price is on both sides of a book.
+        if level is None or order.price_e8 != level.price_e8 or order.account.market is not market:
+            market = order.account.market
+            level = _level_of(market.book.side(order.side), order)
+        if level.head is not order:
+            newest = level.tail
             newest.later = level.tail = order
-            order.earlier, order.level = newest, level
-            level.quantity_e8 += order.remaining_e8
-            level.side.order_count += 1
-        else:
-            price_e8, market = order.price_e8, order.account.market
-            market.book.add(market.book.side(order.side), order)
-        newest = order
+            order.earlier = newest
+        order.level = level
+        level.quantity_e8 += order.remaining_e8
+        level.side.order_count += 1
+
+
+def _level_of(side: BookSide, order: Order) -> Level:
+    """Where an order rests, made with its first one."""
+    level = side.levels.get(order.price_e8)
+    if level is None:
+        level = side.levels[order.price_e8] = Level(side, order)
+        # Each price is worse than those before it: one by one all would move for each.
+        side.keys.append(level.key)
+    return level
 
 
 def _load_generations(engine: Engine, row: Row) -> None:

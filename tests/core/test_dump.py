@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from bisect import insort
 from pathlib import Path
 from typing import Any
 
 import msgpack
+import pytest
 
+from server.core import book
 from server.core.commands import (
     Command,
     EndSession,
@@ -22,6 +25,7 @@ from server.core.dump import ROWS_MAX, dump, load, state_hash
 from server.core.engine import Engine
 from server.core.instruments import Instrument, Limits
 from server.core.types import BUY, E8, LIMIT, SELL, Stamp
+from tests.core.invariants import check_state
 from tests.core.strategies import INSTRUMENTS, seeded_stream
 
 ROOT = Path(__file__).parent.parent.parent
@@ -81,6 +85,29 @@ def test_load_gives_the_same_state() -> None:
         events = [engine.order_event(order) for order in engine.orders(client_id)]
         assert [loaded.order_event(order) for order in loaded.orders(client_id)] == events
     assert loaded.take_touched() == {}
+
+
+def test_a_deep_book_is_loaded_without_a_move_of_its_levels_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine()
+    engine.apply(SetInstrument(Instrument("BTC-USD")), Stamp(1, 1))
+    for number in range(ROWS_MAX + 5):
+        for side, price_e8 in ((BUY, 10**6 - number), (SELL, 2 * 10**6 + number)):
+            order = PlaceOrder("A", "BTC-USD", side, LIMIT, 1, price_e8)
+            engine.apply(order, Stamp(engine.sequence + 1, 1))
+    placed_into = 0
+
+    def counted(keys: list[int], key: int) -> None:
+        nonlocal placed_into
+        placed_into += 1
+        insort(keys, key)
+
+    monkeypatch.setattr(book, "insort", counted)
+    loaded = load(dump(engine))
+    assert placed_into == 0
+    check_state(loaded)
+    assert list(dump(loaded)) == list(dump(engine))
 
 
 def test_plain_formats_can_carry_it() -> None:
