@@ -1,13 +1,17 @@
 """The mirror is the book, or says that it is not."""
 
 import random
+from bisect import bisect_left, insort
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Context, Decimal, Inexact, localcontext
+from typing import Any
 
 import pytest
 from google_crc32c import value
 
-from clients.mirror import BookMirror, OutOfStepError
+import clients.mirror
+from clients.mirror import SORTED_COUNT, BookMirror, OutOfStepError
 from clients.types import Level
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
 from tests.clients.book_messages import E8, BookServer
@@ -91,6 +95,43 @@ def test_any_changes_give_the_book(seed: int) -> None:
         mirror.take(server.change(sequence, bids, asks))
         if draw.random() < 0.02:
             mirror.take(server.snapshot())
+    assert server.book() == (mirror.levels("buy"), mirror.levels("sell"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_number_of_changes_in_a_message_gives_the_book(seed: int) -> None:
+    draw = random.Random(seed)
+    server, mirror = BookServer(), BookMirror(BTC)
+    mirror.take(server.snapshot())
+    for sequence in range(1, 60):
+        count = draw.choice((1, SORTED_COUNT - 1, SORTED_COUNT, 4 * SORTED_COUNT))
+        most = draw.choice((0, 2))
+        bids = {price: draw.randint(0, most) for price in draw.sample(range(1, 1_000), count)}
+        mirror.take(server.change(sequence, bids, {1_000 + price: 1 for price in bids}))
+        assert server.book() == (mirror.levels("buy"), mirror.levels("sell"))
+
+
+def test_many_levels_of_a_message_are_not_moved_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    singly = 0
+
+    def counted(find: Callable[[list[int], int], Any]) -> Callable[[list[int], int], Any]:
+        def call(keys: list[int], key: int) -> Any:
+            nonlocal singly
+            singly += 1
+            return find(keys, key)
+
+        return call
+
+    monkeypatch.setattr(clients.mirror, "bisect_left", counted(bisect_left))
+    monkeypatch.setattr(clients.mirror, "insort", counted(insort))
+    server, mirror = BookServer(), BookMirror(BTC)
+    server.change(1, bids=dict.fromkeys(range(5_000, 0, -1), 1))
+    mirror.take(server.snapshot())
+    mirror.take(server.change(2, asks=dict.fromkeys(range(9_000, 6_000, -1), 1)))
+    mirror.take(server.change(3, bids=dict.fromkeys(range(1, 3_000), 0)))
+    assert singly == 0
+    mirror.take(server.change(4, bids={5_000: 0, 5_001: 1}))
+    assert singly == 2, "but few are, which is cheaper"
     assert server.book() == (mirror.levels("buy"), mirror.levels("sell"))
 
 
