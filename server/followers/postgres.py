@@ -29,6 +29,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from server.core.accounts import Account
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS
 from server.followers.following import FollowerStopped
@@ -49,6 +50,9 @@ COMMAND_S: Final = 15.0
 """A statement that takes longer is given up, and its transaction with it."""
 LOCK_SHARE: Final = 0.9
 """Of that, for which a statement waits for a lock."""
+BOOKS_S: Final = 300.0
+"""Of the one statement that is as large as all books together; a million levels take seconds of a
+whole core, and given up, it would be begun anew for ever."""
 POOL_MAX: Final = 2
 """Connections: one writes; a second is for the moment in which a broken one is not gone yet."""
 BATCH_COMMANDS_MAX: Final = 2_000
@@ -89,17 +93,20 @@ FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::te
 WHERE orders.placed_sequence = changed.placed_sequence"""
 
 _BOOKS: Final = """
-INSERT INTO orderbook_snapshots (instrument, sequence, time_ns, bids, asks)
-SELECT instruments.instrument, $1, $2,
-    coalesce((SELECT jsonb_agg(jsonb_build_array(price::text, quantity::text) ORDER BY price DESC)
-        FROM levels WHERE levels.instrument = instruments.instrument AND side = 'buy'), '[]'),
-    coalesce((SELECT jsonb_agg(jsonb_build_array(price::text, quantity::text) ORDER BY price)
-        FROM levels WHERE levels.instrument = instruments.instrument AND side = 'sell'), '[]')
-FROM instruments"""
-_LEVELS: Final = """
 WITH levels AS (
     SELECT instrument, side, price, sum(remaining_quantity) AS quantity FROM orders
-    WHERE status IN ('open', 'partially_filled') GROUP BY instrument, side, price)"""
+    WHERE status IN ('open', 'partially_filled') GROUP BY instrument, side, price
+), books AS MATERIALIZED (
+    SELECT instrument,
+        jsonb_agg(jsonb_build_array(price::text, quantity::text) ORDER BY price DESC)
+            FILTER (WHERE side = 'buy') AS bids,
+        jsonb_agg(jsonb_build_array(price::text, quantity::text) ORDER BY price)
+            FILTER (WHERE side = 'sell') AS asks
+    FROM levels GROUP BY instrument)
+INSERT INTO orderbook_snapshots (instrument, sequence, time_ns, bids, asks)
+SELECT instruments.instrument, $1, $2, coalesce(bids, '[]'), coalesce(asks, '[]')
+FROM instruments LEFT JOIN books USING (instrument)"""
+"""Materialized, so that they are made once whatever is believed of the number of instruments."""
 
 _COLUMNS: Final = {table.name: table.names for table in TABLES}
 _KEPT: Final = HistorySettings()
@@ -223,7 +230,7 @@ class PostgresFollower:
             await self._lock_position(connection, records[0].journal.hex())
             due_ns = await self._partitions.make(connection, records[0].time_ns)
             if self._sequence and records[0].time_ns // MINUTE_NS > self._time_ns // MINUTE_NS:
-                await connection.execute(_LEVELS + _BOOKS, self._sequence, self._time_ns)
+                await connection.execute(_BOOKS, self._sequence, self._time_ns, timeout=BOOKS_S)
             await self._rows(connection, batch)
             await connection.execute(
                 "UPDATE follower_positions SET sequence = $2, time_ns = $3 WHERE follower = $1",
@@ -278,14 +285,21 @@ class PostgresFollower:
         if len(held) > ACCOUNTS_MAX:
             self._accounts.forget()
         missing = sorted(batch.account_keys() - held.keys())
+        for first in range(0, len(missing), ROWS_MAX):
+            await self._read_back(connection, missing[first : first + ROWS_MAX])
+        changed = batch.book(self._accounts)
+        for first in range(0, len(changed), ROWS_MAX):
+            await _write_positions(connection, changed[first : first + ROWS_MAX])
+
+    async def _read_back(self, connection: Any, keys: list[tuple[str, str]]) -> None:
         rows = await connection.fetch(
             """SELECT client_id, instrument, trunc(net_quantity * 1e8)::text,
             trunc(total_cost * 1e16)::text, trunc(realised_pnl * 1e16)::text,
             trunc(fees * 1e8)::text, updated_ns FROM client_positions
             JOIN unnest($1::text[], $2::text[]) AS wanted (client_id, instrument)
             USING (client_id, instrument)""",
-            [key[0] for key in missing],
-            [key[1] for key in missing],
+            [key[0] for key in keys],
+            [key[1] for key in keys],
         )
         for client_id, instrument, net, cost, realised, fees, updated_ns in rows:
             account = self._accounts.add(client_id, instrument)
@@ -295,24 +309,6 @@ class PostgresFollower:
                 int(realised),
             )
             account.fees_e8, account.updated_ns, account.traded = int(fees), updated_ns, True
-        changed = batch.book(self._accounts)
-        await connection.execute(
-            """INSERT INTO client_positions
-            SELECT client_id, instrument, net::numeric, cost::numeric, realised::numeric,
-            fees::numeric, updated_ns
-            FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-            $7::bigint[]) AS row (client_id, instrument, net, cost, realised, fees, updated_ns)
-            ON CONFLICT (client_id, instrument) DO UPDATE SET
-            (net_quantity, total_cost, realised_pnl, fees, updated_ns) = (excluded.net_quantity,
-            excluded.total_cost, excluded.realised_pnl, excluded.fees, excluded.updated_ns)""",
-            [each.client_id for each in changed],
-            [each.market.name for each in changed],
-            [f"{each.net_e8}e-8" for each in changed],
-            [f"{each.cost_e16}e-16" for each in changed],
-            [f"{each.realised_e16}e-16" for each in changed],
-            [f"{each.fees_e8}e-8" for each in changed],
-            [each.updated_ns for each in changed],
-        )
 
     async def _sums(self, connection: Any, batch: Batch) -> None:
         bars = [(instrument, *bar.row()) for (instrument, _), bar in batch.bars.items()]
@@ -381,6 +377,26 @@ async def write_instruments(connection: Any, defined: Iterable[tuple[Instrument,
             each.self_trade_prevention,
             sequence,
         )
+
+
+async def _write_positions(connection: Any, changed: list[Account]) -> None:
+    await connection.execute(
+        """INSERT INTO client_positions
+        SELECT client_id, instrument, net::numeric, cost::numeric, realised::numeric,
+        fees::numeric, updated_ns
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+        $7::bigint[]) AS row (client_id, instrument, net, cost, realised, fees, updated_ns)
+        ON CONFLICT (client_id, instrument) DO UPDATE SET
+        (net_quantity, total_cost, realised_pnl, fees, updated_ns) = (excluded.net_quantity,
+        excluded.total_cost, excluded.realised_pnl, excluded.fees, excluded.updated_ns)""",
+        [each.client_id for each in changed],
+        [each.market.name for each in changed],
+        [f"{each.net_e8}e-8" for each in changed],
+        [f"{each.cost_e16}e-16" for each in changed],
+        [f"{each.realised_e16}e-16" for each in changed],
+        [f"{each.fees_e8}e-8" for each in changed],
+        [each.updated_ns for each in changed],
+    )
 
 
 async def copy(connection: Any, table: str, lines: str) -> None:

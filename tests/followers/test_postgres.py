@@ -22,7 +22,7 @@ from server.core.events import (
 from server.core.instruments import Instrument
 from server.core.market import MINUTE_NS
 from server.core.types import BUY, E8, LIMIT, MARKET, SELL, OrderStatus
-from server.followers import migrations, postgres
+from server.followers import migrations
 from server.followers.following import FollowerStopped
 from server.followers.journal_reader import Reached
 from server.followers.migrations import Migration, SchemaRefused, migrate
@@ -266,28 +266,6 @@ def test_each_transaction_of_a_batch_is_told_of(tmp_path: Path, database: str) -
     asyncio.run(run())
     assert told == [Reached(it.last_sequence, it.time_ns) for it in records(site)]
     assert len(told) == 3
-
-
-def test_a_statement_is_bounded_however_many_orders_a_command_ends(
-    site: Site, database: str, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that takes too long would be given up, and the same again each time."""
-    monkeypatch.setattr(postgres, "ROWS_MAX", 3)
-    executed, sizes = asyncpg.Connection.execute, []
-
-    async def execute(connection: Any, query: str, *asked: Any, **options: Any) -> str:
-        if query == postgres._CHANGE:
-            sizes.append(len(asked[0]))
-        said: str = await executed(connection, query, *asked, **options)
-        return said
-
-    monkeypatch.setattr(asyncpg.Connection, "execute", execute)
-    half = len(records(site)) // 2
-    write(database, [records(site)[:half], records(site)[half:]])
-    assert len(sizes) > 1
-    assert max(sizes) == 3
-    assert_fold(fetch, site.engine)
-    assert_events(fetch, records(site))
 
 
 def test_nothing_is_written_twice(site: Site, database: str, fetch: Fetch) -> None:
