@@ -9,13 +9,13 @@ sent no faster than he reads it: each of its frames waits for room in his queue.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
 from clients.client import ExchangeClient
 from clients.errors import ExchangeError
-from clients.types import Order, OrderEvent, OrderEventsMessage, TradesMessage
+from clients.types import Order, OrderEvent, OrderEventsMessage, Trade, TradesMessage
 from gateway.websocket.channels import Channel, Subscriber
 from gateway.websocket.frames import (
     Frame,
@@ -28,7 +28,8 @@ from gateway.websocket.frames import (
 )
 
 PUBLISHED_AT_ONCE: Final = 100
-"""Events of one command or message, before they are written: a fraction of what may wait."""
+"""Events of one command or message, before others have their turn, and what there is of them is
+written: some milliseconds, and a fraction of what may wait."""
 ORDERS_KNOWN_MAX: Final = 50_000
 """Open orders of an instrument whose unchanging part is remembered, about 30 MB; others are read
 from the server when they trade."""
@@ -65,10 +66,10 @@ class EventChannel(Channel):
                     self._ahead.clear()
                     self._publish(frame, self.sequence)
                 frames = await self._frames(message, self.sequence, self._known)
-                for number, (sequence, frame) in enumerate(frames, 1):
+                for count, (sequence, frame) in enumerate(frames, 1):
                     self.sequence = sequence
                     self._publish(frame, sequence)
-                    if number % PUBLISHED_AT_ONCE == 0:
+                    if count % PUBLISHED_AT_ONCE == 0:
                         # Written, before a queue that nobody is slow to read has no room.
                         await asyncio.sleep(0)
                 self._complete = message.sequence
@@ -123,9 +124,21 @@ class EventChannel(Channel):
     def _follow(self, after_sequence: int | None) -> AsyncGenerator[Any, None]:
         raise NotImplementedError
 
-    async def _frames(
-        self, message: Any, previous: int, known: Memory, /
-    ) -> list[tuple[int, Frame]]:
+    async def _frames(self, message: Any, previous: int, known: Memory) -> list[tuple[int, Frame]]:
+        frames = []
+        for count, event in enumerate(self._events(message), 1):
+            data = await self._shown(event, known)
+            frame = update(self.kind, self._instrument, data, event.time, event.sequence, previous)
+            previous = event.sequence
+            frames.append((previous, frame))
+            if count % PUBLISHED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return frames
+
+    def _events(self, message: Any, /) -> Sequence[Trade | OrderEvent]:
+        raise NotImplementedError
+
+    async def _shown(self, event: Any, known: Memory, /) -> dict[str, Any]:
         raise NotImplementedError
 
 
@@ -139,16 +152,11 @@ class TradesChannel(EventChannel):
             self._instrument, after_sequence, on_interruption=self.interrupted
         )
 
-    async def _frames(
-        self, message: TradesMessage, previous: int, _: Memory, /
-    ) -> list[tuple[int, Frame]]:
-        frames = []
-        for trade in message.trades:
-            data = trade_json(trade)
-            frame = update(self.kind, self._instrument, data, trade.time, trade.sequence, previous)
-            previous = trade.sequence
-            frames.append((previous, frame))
-        return frames
+    def _events(self, message: TradesMessage, /) -> Sequence[Trade]:
+        return message.trades
+
+    async def _shown(self, trade: Trade, _: Memory, /) -> dict[str, Any]:
+        return trade_json(trade)
 
 
 class OrdersChannel(EventChannel):
@@ -163,18 +171,10 @@ class OrdersChannel(EventChannel):
             on_interruption=self.interrupted,
         )
 
-    async def _frames(
-        self, message: OrderEventsMessage, previous: int, known: Memory, /
-    ) -> list[tuple[int, Frame]]:
-        frames = []
-        for event in message.events:
-            data = await self._order(event, known)
-            frame = update(self.kind, self._instrument, data, event.time, event.sequence, previous)
-            previous = event.sequence
-            frames.append((previous, frame))
-        return frames
+    def _events(self, message: OrderEventsMessage, /) -> Sequence[OrderEvent]:
+        return message.events
 
-    async def _order(self, event: OrderEvent, known: Memory) -> dict[str, Any]:
+    async def _shown(self, event: OrderEvent, known: Memory, /) -> dict[str, Any]:
         """Show the order of an event. A fill tells what it changed; the rest is what was known
         before it. An order that had to be read may have gone on since: what could be of later is
         left out then, unless it follows from what the order is now."""

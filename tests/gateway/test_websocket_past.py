@@ -12,9 +12,15 @@ import grpc
 import pytest
 
 from clients.errors import RefusedError
-from clients.types import TradesMessage
-from gateway.websocket.event_channels import TradesChannel
-from gateway.websocket.frames import Frame
+from clients.types import OrderEventsMessage, TradesMessage
+from gateway.websocket import event_channels
+from gateway.websocket.event_channels import (
+    PUBLISHED_AT_ONCE,
+    EventChannel,
+    OrdersChannel,
+    TradesChannel,
+)
+from gateway.websocket.frames import Frame, update
 from gateway.websocket.open_channels import Channels
 from gateway.websocket.outgoing import PAST_BYTES_MAX, WAITING_BYTES_MAX, Outgoing, Writer
 from gateway.websocket.session import OrderConnection, Session
@@ -24,11 +30,14 @@ from tests.gateway.test_websocket_channels import (
     Exchange,
     Wire,
     begun,
+    order,
     run,
+    told,
     trade,
     trades,
     wired,
 )
+from tests.on_loop import until
 
 
 def test_a_long_past_is_sent_no_faster_than_it_is_read() -> None:
@@ -41,6 +50,7 @@ def test_a_long_past_is_sent_no_faster_than_it_is_read() -> None:
         async with wired() as (wire, outgoing):
             wire.paused = True
             past = asyncio.create_task(channel.catch_up(outgoing, 0))
+            await until(lambda: outgoing.waiting_bytes > PAST_BYTES_MAX)
             await asyncio.sleep(0.01)
             assert not past.done()
             assert PAST_BYTES_MAX < outgoing.waiting_bytes < WAITING_BYTES_MAX
@@ -191,6 +201,50 @@ def test_one_command_of_very_many_trades_makes_nobody_slow_who_reads() -> None:
         assert len(wire.written) > 4 * WAITING_BYTES_MAX
         task.cancel()
 
+    run(test)
+
+
+@pytest.mark.parametrize("kind", [TradesChannel, OrdersChannel])
+def test_others_have_their_turn_while_very_many_events_are_shown(
+    kind: type[EventChannel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of one message, of now and of the past."""
+    count = 10 * PUBLISHED_AT_ONCE
+    shown = [0]
+    """In each turn of the loop."""
+
+    def noted(*it: Any) -> Frame:
+        shown[-1] += 1
+        return update(*it)
+
+    async def turns() -> None:
+        while True:
+            shown.append(0)
+            await asyncio.sleep(0)
+
+    def message(last: int) -> Any:
+        if kind is TradesChannel:
+            return trades(1, last)
+        events = (told(each, order(each)).events[0] for each in range(1, last + 1))
+        return OrderEventsMessage(last, 0, tuple(events), restarted=False)
+
+    async def test() -> None:
+        exchange = Exchange()
+        exchange.told(None, message(0), message(count))
+        exchange.told(0, message(count))
+        channel = kind(cast("Any", exchange), INSTRUMENT)
+        turning = asyncio.create_task(turns())
+        task = await begun(channel)
+        async with wired() as (wire, outgoing):
+            await channel.catch_up(outgoing, 0)
+            await wire.until(channel.kind, count)
+        await until(lambda: channel.sequence == count)
+        assert sum(shown) == 2 * count
+        assert max(shown) <= 2 * PUBLISHED_AT_ONCE, "each of the two is at it in a turn"
+        task.cancel()
+        turning.cancel()
+
+    monkeypatch.setattr(event_channels, "update", noted)
     run(test)
 
 
