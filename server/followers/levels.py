@@ -1,9 +1,8 @@
 """The levels of all books, folded from order events and trades alone, without an engine."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from exchange.v1.market_data_pb2 import StreamOrderBookResponse
-from exchange.v1.types_pb2 import Level as LevelMessage
 from server.core.engine import Engine
 from server.core.events import OrderAccepted, OrderEvent, OrderReduced, OrderReplaced, Traded
 from server.core.types import BUY
@@ -50,20 +49,24 @@ class LevelFold:
         fold._updated.update(updated)
         return fold
 
-    def instruments(self) -> list[str]:
-        """Name the instruments that ever had a level, as far as is known."""
-        return sorted({*self._updated, *(instrument for instrument, _, _ in self._levels)})
-
-    def snapshot(self, instrument: str, sequence: int, time_ns: int) -> StreamOrderBookResponse:
-        """Give all levels as they are after this sequence, best first."""
-        update = StreamOrderBookResponse(sequence=sequence, time_ns=time_ns, snapshot=True)
-        for (name, side, price_e8), quantity_e8 in self._levels.items():
-            if name == instrument:
-                levels = update.bids if side == BUY else update.asks
-                levels.add(price_e8=price_e8, quantity_e8=quantity_e8)
-        update.bids.sort(key=_price, reverse=True)
-        update.asks.sort(key=_price)
-        return update
+    def snapshots(
+        self, sequence: int, time_ns: int
+    ) -> Iterator[tuple[str, StreamOrderBookResponse]]:
+        """Give all levels as they are after this sequence, best first, by instrument: each that
+        ever had one, as far as is known, in the order of their names."""
+        books: dict[str, list[tuple[int, int, int]]] = {name: [] for name in self._updated}
+        for (instrument, side, price_e8), quantity_e8 in self._levels.items():
+            books.setdefault(instrument, []).append((price_e8, side, quantity_e8))
+        for instrument in sorted(books):
+            update = StreamOrderBookResponse(sequence=sequence, time_ns=time_ns, snapshot=True)
+            rising = sorted(books[instrument])
+            for price_e8, side, quantity_e8 in reversed(rising):
+                if side == BUY:
+                    update.bids.add(price_e8=price_e8, quantity_e8=quantity_e8)
+            for price_e8, side, quantity_e8 in rising:
+                if side != BUY:
+                    update.asks.add(price_e8=price_e8, quantity_e8=quantity_e8)
+            yield instrument, update
 
     def follow(self, instrument: str, sequence: int) -> None:
         """The next update is the one after this."""
@@ -133,10 +136,6 @@ class LevelFold:
             self._levels[level] = after_e8
         elif before_e8:
             del self._levels[level]
-
-
-def _price(level: LevelMessage) -> int:
-    return level.price_e8
 
 
 def levels_of(engine: Engine) -> "LevelFold":

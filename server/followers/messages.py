@@ -170,8 +170,7 @@ class Encoder:
     def snapshots(self, sequence: int, time_ns: int, wanted: Wanted) -> Iterator[Out]:
         """All levels after this sequence, where a book is to begin with them."""
         number = 0
-        for instrument in self.books.instruments():
-            update = self.books.snapshot(instrument, sequence, time_ns)
+        for instrument, update in self.books.snapshots(sequence, time_ns):
             # Sent now or, where it was begun before, then: what comes next follows on it.
             self.books.follow(instrument, sequence)
             parts = _parts(update)

@@ -366,7 +366,7 @@ def test_filled_from_the_newest_state_where_the_journal_is_cut(
         marks = [row_of(message)[0] for message in broker.messages(BOOK_UPDATES)]
         assert min(marks) == first_sequence
         book, books = book_of(broker, records, INSTRUMENT)
-        wanted = books.snapshot(INSTRUMENT, 0, 0)
+        wanted = dict(books.snapshots(0, 0))[INSTRUMENT]
         assert book.bids == {level.price_e8: level.quantity_e8 for level in wanted.bids}
         assert book.asks == {level.price_e8: level.quantity_e8 for level in wanted.asks}
         assert book.bids or book.asks

@@ -247,6 +247,29 @@ def test_updates_of_many_levels_are_several_messages(monkeypatch: pytest.MonkeyP
         assert book.asks == dict.fromkeys(range(101, 101 + asks), E8)
 
 
+def test_however_many_books_begin_their_levels_are_read_once() -> None:
+    class Levels(dict[Any, int]):
+        reads = 0
+
+        def items(self) -> Any:
+            self.reads += 1
+            return super().items()
+
+    levels = [
+        (name, side, price) for name in ("B", "A") for side in (BUY, SELL) for price in (2, 3)
+    ]
+    books = LevelFold.of(((at, *level, E8) for at, level in enumerate(levels)), {"GONE": 4})
+    books._levels = there = Levels(books._levels)
+    begun = list(Encoder(Protobuf(), books).snapshots(5, 1, everything))
+    found = [StreamOrderBookResponse.FromString(out.value) for out in begun]
+    assert there.reads == 1
+    sides = [
+        ([it.price_e8 for it in book.bids], [it.price_e8 for it in book.asks]) for book in found
+    ]
+    assert sides == [([3, 2], [2, 3]), ([3, 2], [2, 3]), ([], [])]
+    assert [out.mark.instrument for out in begun] == ["A", "B", "GONE"]
+
+
 def test_updates_of_two_books_have_the_order_of_a_partition() -> None:
     """A reader takes what comes behind a greater mark for a repeat."""
     written = Written()
