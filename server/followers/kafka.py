@@ -102,10 +102,11 @@ class KafkaFollower:
         self._checkpoint = kept
         self.held = topics.last
         self._kept_s = time.monotonic()
-        encoder = Encoder(self._encoding, LevelFold.of(kept.orders, kept.updated))
+        books = await asyncio.to_thread(LevelFold.of, kept.orders, kept.updated)
+        encoder = Encoder(self._encoding, books)
         publisher = Publisher(self._client, encoder, topics, self._limits.delivery_ms)
         if not is_whole and kept.sequence:
-            publisher.begin_books(kept.sequence, kept.time_ns)
+            await asyncio.to_thread(publisher.begin_books, kept.sequence, kept.time_ns)
         self._publisher = publisher
         self._admin = AdminClient(self._client)
         return Reached(kept.sequence, kept.time_ns)
