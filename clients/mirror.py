@@ -136,8 +136,12 @@ class BookMirror:
         """The best levels of a side, best first; None for all."""
         return tuple(
             Level(decimal_of_e8(price_e8), decimal_of_e8(quantity_e8))
-            for price_e8, quantity_e8 in self._sides[Side(side)].best(count)
+            for price_e8, quantity_e8 in self.levels_e8(side, count)
         )
+
+    def levels_e8(self, side: Side | str, count: int | None = None) -> list[tuple[int, int]]:
+        """The same as prices and quantities in the wire's integers: for who reads very many."""
+        return self._sides[Side(side)].best(count)
 
     def book(self, levels: int | None = 20) -> Book:
         """A copy that stays as it is, in the form that `ExchangeClient.book` gives."""

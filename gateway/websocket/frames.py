@@ -48,11 +48,13 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, Final
 
-from clients.decimals import decimal_of_e8
+from clients.decimals import E8, decimal_of_e8
 from clients.types import Order, Ticker, Trade
 
 DIGITS: Final = Context(prec=15, rounding=ROUND_HALF_EVEN)
 """The 15 significant digits that a double keeps; longer sums are rounded to them."""
+DIGITS_END: Final = 10**15
+"""The least integer that has more digits than that."""
 RULE_REASONS: Final = frozenset(
     {
         "no_liquidity",
@@ -115,6 +117,14 @@ def number(value: Decimal) -> float | int:
     """Give the JSON number that stands for a decimal."""
     rounded = float(DIGITS.plus(value))
     return int(rounded) if rounded.is_integer() else rounded
+
+
+def number_of_e8(value_e8: int) -> float | int:
+    """Give the same for an integer of 10^-8, at a tenth of the cost."""
+    if -DIGITS_END < value_e8 < DIGITS_END:
+        # Both are doubles exactly, so their quotient is the one nearest to the decimal.
+        return value_e8 / E8 if value_e8 % E8 else value_e8 // E8
+    return number(decimal_of_e8(value_e8))
 
 
 def with_whole_numbers(content: Any) -> Any:
@@ -224,6 +234,6 @@ def ticker_json(ticker: Ticker) -> dict[str, Any]:
 
 def level_json(price_e8: int, quantity_e8: int) -> dict[str, Any]:
     return {
-        "price": number(decimal_of_e8(price_e8)),
-        "quantity": number(decimal_of_e8(quantity_e8)),
+        "price": number_of_e8(price_e8),
+        "quantity": number_of_e8(quantity_e8),
     }

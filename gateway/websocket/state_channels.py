@@ -62,7 +62,7 @@ class DepthChannel(Channel):
         if self._snapshot is None:
             content = StreamOrderBookResponse(checksum=self._checksum, partial=self.mirror.partial)
             bids, asks = (
-                [level_json_of(level) for level in self.mirror.levels(side)]
+                [level_json(*level) for level in self.mirror.levels_e8(side)]
                 for side in (Side.BUY, Side.SELL)
             )
             self._snapshot = self._frame("snapshot", content, bids, asks, self.sequence)

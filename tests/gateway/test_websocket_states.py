@@ -9,16 +9,19 @@ from typing import Any, cast
 
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
+from clients.decimals import E8, decimal_of_e8
 from clients.errors import RefusedError
 from clients.mirror import BookMirror
 from clients.types import Ticker
 from gateway.websocket import state_channels
 from gateway.websocket.figures import Counts
-from gateway.websocket.frames import Frame, ticker_json
+from gateway.websocket.frames import Frame, number, number_of_e8, ticker_json
 from gateway.websocket.link import FRAMES_PER_SECOND_CLOSE, POLICY, Link
 from gateway.websocket.open_channels import Channels
 from gateway.websocket.session import OrderConnection, Session
@@ -180,3 +183,24 @@ def test_nothing_of_a_channel_comes_once_it_was_left() -> None:
 def test_a_market_without_a_trade_shows_no_prices() -> None:
     shown = ticker_json(replace(ticker_at(1), last_price=None))
     assert shown.keys() == {"instrument", "volume", "notional", "trade_count"}
+
+
+@given(st.integers(-(2**63), 2**63 - 1) | st.integers(-(10**15) - 2, 10**15 + 2))
+def test_a_number_is_the_same_of_a_decimal_and_of_the_wire_s_integer(value_e8: int) -> None:
+    wanted, found = number(decimal_of_e8(value_e8)), number_of_e8(value_e8)
+    assert (found, type(found)) == (wanted, type(wanted))
+
+
+def test_a_snapshot_is_the_copy_of_the_book() -> None:
+    server = BookServer()
+    server.bids, server.asks = {150_000_000: 3, 10**16 + 1: E8}, {10**16 + 2: 10**17 + 1}
+    depth = DepthChannel(cast("Any", None), INSTRUMENT)
+    depth.mirror = BookMirror(INSTRUMENT)
+    depth.mirror.take(server.snapshot())
+    frame = depth.first()
+    book = json.loads(frame.plain[frame.plain.index(b"{") :])["data"]
+    assert book["bids"] == [
+        {"price": 100_000_000, "quantity": 1},
+        {"price": 1.5, "quantity": 3e-8},
+    ]
+    assert book["asks"] == [{"price": 100_000_000, "quantity": 1_000_000_000}]
