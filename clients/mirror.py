@@ -83,9 +83,12 @@ class _Levels:
         for key in gone:
             del keys[bisect_left(keys, key)]
 
-    def best(self, count: int | None) -> list[tuple[int, int]]:
-        """(price, quantity), best first; all of them for None."""
-        keys = self._keys if count is None else self._keys[-count:] if count else []
+    def best(self, count: int | None, beyond_e8: int | None = None) -> list[tuple[int, int]]:
+        """(price, quantity), best first; all of them for None. Only those worse than a price, if
+        one is given."""
+        keys = self._keys
+        end = len(keys) if beyond_e8 is None else bisect_left(keys, self._sign * beyond_e8)
+        keys = keys[0 if count is None else max(0, end - count) : end]
         return [(self._sign * key, self._quantities[key]) for key in reversed(keys)]
 
 
@@ -139,9 +142,12 @@ class BookMirror:
             for price_e8, quantity_e8 in self.levels_e8(side, count)
         )
 
-    def levels_e8(self, side: Side | str, count: int | None = None) -> list[tuple[int, int]]:
-        """The same as prices and quantities in the wire's integers: for who reads very many."""
-        return self._sides[Side(side)].best(count)
+    def levels_e8(
+        self, side: Side | str, count: int | None = None, beyond_e8: int | None = None
+    ) -> list[tuple[int, int]]:
+        """The same as prices and quantities in the wire's integers, for who reads very many; only
+        those further out than a price, if one is given."""
+        return self._sides[Side(side)].best(count, beyond_e8)
 
     def book(self, levels: int | None = 20) -> Book:
         """A copy that stays as it is, in the form that `ExchangeClient.book` gives."""

@@ -32,8 +32,8 @@ class Subscriber(Protocol):
     def state(self, channel: "Channel", frame: Frame) -> None:
         """Send a frame that makes earlier ones of the channel void."""
 
-    def delta(self, channel: "Channel", frame: Frame) -> None:
-        """Send a frame that may be replaced by a snapshot."""
+    def delta(self, channel: "Channel", frame: Frame) -> bool:
+        """Send a frame. False where there is no room: the channel's `first` comes in its place."""
 
 
 class Channel:
@@ -61,8 +61,8 @@ class Channel:
         """Publish until cancelled."""
         raise NotImplementedError
 
-    def first(self) -> Frame | None:
-        """Give the frame that a new subscriber is sent first."""
+    def first(self, _: Subscriber) -> Frame | None:
+        """Give the frame that a subscriber is to be sent first, or again."""
         return None
 
     @property

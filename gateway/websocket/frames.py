@@ -28,8 +28,8 @@ To the client, each with `type` and `timestamp`:
 - Updates: `channel` (`trades:BTC-USD`), `data`, `sequence` and `previous_sequence`, both decimal
   strings. `trades` holds one trade, `orders` one order as it stands after an event, `orderbook` the
   20 best levels a side, `ticker` the ticker, `depth` a `snapshot` or a `delta` (quantity 0: gone)
-  with the checksum of the book's stream over HTTP. A snapshot has every level, about 50 bytes each,
-  however many there are. All but trades and orders begin with the whole.
+  with the checksum of the book's stream over HTTP. All but trades and orders begin with the whole;
+  a deep book with its best levels, to which deltas add those further out: `partial` until the last.
 - `resumed` and `restarted`, of trades and orders: everything asked for up to `sequence` has been
   sent; or what came before `sequence` was lost, and the client has to read it elsewhere.
 

@@ -133,10 +133,10 @@ class Outgoing:
             self._writer.later(self)
         self._states[channel] = frame
 
-    def delta(self, channel: Channel, frame: Frame) -> None:
-        """Queue a frame that a snapshot may stand for."""
+    def delta(self, channel: Channel, frame: Frame) -> bool:
+        """Queue a frame that a snapshot may stand for; False where one has to."""
         if channel in self._stale:
-            return
+            return False
         waiting = self._deltas.setdefault(channel, [])
         if self.waiting_bytes + len(frame.plain) > WAITING_BYTES_MAX:
             self.waiting_bytes -= sum(len(each.plain) for each in waiting)
@@ -146,6 +146,7 @@ class Outgoing:
             waiting.append(frame)
             self.waiting_bytes += len(frame.plain)
         self.hurry()
+        return channel not in self._stale
 
     def forget(self, channel: Channel) -> None:
         """Let go of what waits of a channel that is not wanted any more, events apart."""
@@ -182,7 +183,7 @@ class Outgoing:
         frames += self._states.values()
         self._states.clear()
         for channel in self._stale:
-            if (snapshot := channel.first()) is not None:
+            if (snapshot := channel.first(self)) is not None:
                 frames.append(snapshot)
         self._stale.clear()
         self.waiting_bytes = 0

@@ -160,7 +160,7 @@ class Session:
             self._catching_up[name] = task = asyncio.create_task(past)
             task.add_done_callback(partial(self._told, name, frame))
             return
-        first = channel.first()
+        first = channel.first(self._outgoing)
         if first is not None and isinstance(channel, StateChannel):
             self._outgoing.state(channel, first)
         elif first is not None:

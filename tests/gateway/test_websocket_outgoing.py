@@ -26,7 +26,7 @@ class Book:
 
     name = "depth:BTC-USD"
 
-    def first(self) -> Frame:
+    def first(self, _: Outgoing) -> Frame:
         return Frame({"type": "snapshot"})
 
 

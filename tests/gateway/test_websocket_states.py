@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
@@ -19,23 +21,28 @@ from clients.decimals import E8, decimal_of_e8
 from clients.errors import RefusedError
 from clients.mirror import BookMirror
 from clients.types import Ticker
+from exchange.v1.market_data_pb2 import StreamOrderBookResponse
+from exchange.v1.types_pb2 import Level
 from gateway.websocket import state_channels
 from gateway.websocket.figures import Counts
 from gateway.websocket.frames import Frame, number, number_of_e8, ticker_json
 from gateway.websocket.link import FRAMES_PER_SECOND_CLOSE, POLICY, Link
 from gateway.websocket.open_channels import Channels
+from gateway.websocket.outgoing import PAST_BYTES_MAX, WAITING_BYTES_MAX
 from gateway.websocket.session import OrderConnection, Session
 from gateway.websocket.state_channels import DepthChannel, TickerChannel
 from tests.clients.book_messages import BookServer
 from tests.gateway.test_websocket_channels import (
     INSTRUMENT,
     ONE,
+    SECONDS,
     Exchange,
     at,
     begun,
     run,
     wired,
 )
+from tests.on_loop import until
 
 
 def ticker_at(sequence: int) -> Ticker:
@@ -191,16 +198,192 @@ def test_a_number_is_the_same_of_a_decimal_and_of_the_wire_s_integer(value_e8: i
     assert (found, type(found)) == (wanted, type(wanted))
 
 
+def level_of(shown: dict[str, Any]) -> Level:
+    return Level(price_e8=round(shown["price"] * E8), quantity_e8=round(shown["quantity"] * E8))
+
+
+class Reader(BookMirror):
+    """A client with a copy of the book, made of what a channel sends him."""
+
+    def __init__(self, *, taken: int = 1_000) -> None:
+        super().__init__(INSTRUMENT)
+        self.told: list[dict[str, Any]] = []
+        self.may_go_on = asyncio.Event()
+        self._taken = taken
+
+    async def room(self) -> None:
+        await self.may_go_on.wait()
+
+    def delta(self, _: Any, frame: Frame) -> bool:
+        if len(self.told) >= self._taken:
+            return False
+        content = json.loads(frame.plain[frame.plain.index(b"{") :])
+        data = content["data"]
+        bids, asks = ([level_of(it) for it in data[side]] for side in ("bids", "asks"))
+        self.take(
+            StreamOrderBookResponse(
+                sequence=int(content["sequence"]),
+                previous_sequence=int(content["previous_sequence"]),
+                snapshot=data["type"] == "snapshot",
+                bids=bids,
+                asks=asks,
+                checksum=data["checksum"],
+                partial=data["partial"],
+            )
+        )
+        assert max(len(bids), len(asks)) <= state_channels.PAGE_LEVELS
+        self.told.append(data)
+        return True
+
+
+@asynccontextmanager
+async def deep(bids: int, asks: int) -> AsyncIterator[tuple[DepthChannel, Callable[..., None]]]:
+    """A channel of a book of so many levels, and what changes it."""
+    exchange, server, mirror = Exchange(), BookServer(), BookMirror(INSTRUMENT)
+    server.bids = {10_000 - number: 1 for number in range(bids)}
+    server.asks = {20_000 + number: 1 for number in range(asks)}
+    depth = DepthChannel(cast("Any", exchange), INSTRUMENT)
+
+    def tell(message: StreamOrderBookResponse) -> None:
+        mirror.take(message)
+        exchange.told(None, (mirror, message))
+
+    tell(server.snapshot())
+    task = await begun(depth)
+
+    def change(bids: dict[int, int], asks: dict[int, int] | None = None) -> None:
+        """Without a turn of the loop before it is published."""
+        message = server.change(server.sequence + 1, bids, asks)
+        mirror.take(message)
+        depth._checksum = message.checksum
+        depth._publish(message)
+
+    yield depth, change
+    task.cancel()
+
+
+def join(depth: DepthChannel, reader: Any) -> None:
+    reader.delta(depth, depth.first(reader))
+    depth.subscribers.add(reader)
+
+
+def assert_same(reader: Reader, depth: DepthChannel) -> None:
+    assert depth.mirror is not None
+    for side in ("buy", "sell"):
+        assert reader.levels(side) == depth.mirror.levels(side)
+
+
+def test_a_deep_book_is_sent_in_pages_between_its_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is being sent one checks each message as any client does."""
+    monkeypatch.setattr(state_channels, "PAGE_LEVELS", 15)
+
+    async def test() -> None:
+        async with deep(100, 40) as (depth, change):
+            early, late = Reader(), Reader()
+            join(depth, early)
+            change(bids={9_990: 5, 9_970: 0, 5: 7}, asks={20_000: 0, 20_015: 3})
+            join(depth, late)
+            for reader in (early, late):
+                reader.may_go_on.set()
+            for number in range(8):
+                change(bids={9_999 - 5 * number: 0, 9_961 + number: 2, 100 + number: 1})
+                await asyncio.sleep(0)
+            await until(lambda: not (early.partial or late.partial))
+            change(bids={3: 1})
+            for reader in (early, late):
+                assert_same(reader, depth)
+                kinds = [it["type"] for it in reader.told]
+                assert kinds.count("snapshot") == 1
+                partial = [it["partial"] for it in reader.told]
+                assert partial == sorted(partial, reverse=True), (
+                    "until the last page, and no longer"
+                )
+                assert partial.count(True) >= 6
+            assert not depth._paging
+            assert not depth._sent
+
+    run(test)
+
+
+def test_the_best_levels_are_sent_anew_where_too_few_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before the next page; the checksum is of ten a side."""
+    monkeypatch.setattr(state_channels, "PAGE_LEVELS", 15)
+
+    async def test() -> None:
+        async with deep(100, 40) as (depth, change):
+            reader = Reader()
+            join(depth, reader)
+            change(dict.fromkeys(range(9_996, 10_001), 0))
+            change({9_995: 0})
+            assert [it["type"] for it in reader.told] == ["snapshot", "delta", "snapshot"]
+            reader.may_go_on.set()
+            await until(lambda: not reader.partial)
+            assert_same(reader, depth)
+
+    run(test)
+
+
+def test_pages_wait_for_room_and_leave_some() -> None:
+    async def test() -> None:
+        async with deep(3_000, 3_000) as (depth, _), wired() as (wire, outgoing):
+            wire.paused = True
+            join(depth, outgoing)
+            await until(lambda: outgoing.waiting_bytes > PAST_BYTES_MAX)
+            assert outgoing.waiting_bytes < WAITING_BYTES_MAX * 3 / 4
+            assert depth._paging
+            wire.paused = False
+            wire.on_room()
+            await until(lambda: not depth._paging)
+            pages = [frame["data"] for frame in await wire.until("depth", 6)]
+            assert [page["partial"] for page in pages] == [True] * 5 + [False]
+            assert sum(len(page["bids"]) for page in pages) == 3_000
+
+    run(test)
+
+
+@pytest.mark.parametrize("ending", ["leave", "restart", "dropped", "end"])
+def test_pages_end_with_what_they_are_of(monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    monkeypatch.setattr(state_channels, "PAGE_LEVELS", 10)
+
+    async def test() -> None:
+        async with deep(100, 40) as (depth, _):
+            reader = Reader(taken=1)
+            join(depth, reader)
+            (task,) = depth._paging.values()
+            if ending == "leave":
+                depth.leave(cast("Any", reader))
+            elif ending == "restart":
+                depth._publish(BookServer().snapshot())
+            elif ending == "end":
+                assert depth.task is None
+                depth._stop_paging(*depth._paging)
+            else:
+                reader.may_go_on.set()
+            await asyncio.wait([task], timeout=SECONDS)
+            assert task.done()
+            assert task.cancelled() == (ending != "dropped")
+            assert len(reader.told) == 1
+            # Who was sent too little is sent all of it again.
+            if ending == "dropped":
+                depth.first(cast("Any", reader))
+                assert depth._paging[cast("Any", reader)] is not task
+
+    run(test)
+
+
 def test_a_snapshot_is_the_copy_of_the_book() -> None:
     server = BookServer()
     server.bids, server.asks = {150_000_000: 3, 10**16 + 1: E8}, {10**16 + 2: 10**17 + 1}
     depth = DepthChannel(cast("Any", None), INSTRUMENT)
     depth.mirror = BookMirror(INSTRUMENT)
     depth.mirror.take(server.snapshot())
-    frame = depth.first()
+    frame = depth.first(cast("Any", object()))
     book = json.loads(frame.plain[frame.plain.index(b"{") :])["data"]
     assert book["bids"] == [
         {"price": 100_000_000, "quantity": 1},
         {"price": 1.5, "quantity": 3e-8},
     ]
     assert book["asks"] == [{"price": 100_000_000, "quantity": 1_000_000_000}]
+    assert book["partial"] is False
