@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -27,22 +27,39 @@ ABORT_S = 5.0
 # Below the range that the kernel takes outgoing ports from: nobody else is given these, and a
 # client that keeps trying can't meet itself.
 PORT_FIRST, PORT_LAST = 20_000, 32_000
-# Processes that run tests side by side begin far from each other: by the golden ratio.
-_next_port = PORT_FIRST + os.getpid() * 7_417 % (PORT_LAST - PORT_FIRST)
+PORTS_EACH = 300
+"""For one process that runs tests: more than they have in use at a time."""
+
+
+def _own_ports() -> Iterator[int]:
+    """Ports over and over that no other process of tests is given as long as this one runs, so
+    that what is stopped for a moment comes back on its own."""
+    for first in range(PORT_FIRST, PORT_LAST, PORTS_EACH):
+        with socket.socket(socket.AF_UNIX) as claim:
+            try:
+                # No file: the name goes with the process.
+                claim.bind(f"\0exchange tests, ports from {first}")
+            except OSError:
+                continue
+            while True:
+                yield from range(first, first + PORTS_EACH)
+    raise AssertionError(f"all ports from {PORT_FIRST} are claimed: end other runs of the tests")
+
+
+_ports = _own_ports()
 
 
 def free_port() -> int:
     """A port that nobody listens on; each call gives another."""
-    global _next_port
     while True:
-        _next_port = _next_port + 1 if _next_port < PORT_LAST else PORT_FIRST
+        port = next(_ports)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", _next_port))
+                probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return _next_port
+            return port
 
 
 def until(condition: Callable[[], bool], seconds: float, what: str = "it") -> None:
