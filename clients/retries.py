@@ -82,9 +82,12 @@ async def repeated(
             wait_s = delays.next_s(error)
             if not _may_repeat(error, repeatable):
                 raise
-            if clock() + wait_s >= deadline:
-                raise unknown or error from None
-        await asyncio.sleep(wait_s)
+            if clock() + wait_s < deadline:
+                await asyncio.sleep(wait_s)
+                # An attempt without any time would make unknown what is known not to have happened.
+                if clock() < deadline:
+                    continue
+            raise unknown or error from None
 
 
 def _may_repeat(error: ExchangeError, repeatable: bool) -> bool:

@@ -102,6 +102,19 @@ async def test_a_rate_limit_past_the_deadline_is_not_waited_for() -> None:
 
 
 @pytest.mark.asyncio
+async def test_no_attempt_is_made_without_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait may end late where the machine is busy."""
+    sleep = asyncio.sleep
+
+    async def sleep_longer(seconds: float) -> None:
+        await sleep(seconds + 0.05)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep_longer)
+    with pytest.raises(UnavailableError):
+        await run([UNAVAILABLE], repeatable=True, retries=Retries(1.0, 0.05, 0.001, 0.004))
+
+
+@pytest.mark.asyncio
 async def test_what_was_unknown_once_stays_unknown() -> None:
     retries = Retries(attempt_s=1.0, overall_s=0.05, delay_first_s=0.001, delay_max_s=0.004)
     with pytest.raises(OutcomeUnknownError) as caught:
