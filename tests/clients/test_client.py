@@ -32,6 +32,7 @@ from clients.types import (
 from exchange.v1 import types_pb2
 from tests.clients.fake_exchange import FakeExchange
 from tests.clients.faults import hang, refuse
+from tests.running import START_S
 
 pytestmark = pytest.mark.asyncio
 
@@ -256,7 +257,8 @@ async def test_restart_of_the_exchange_is_bridged(
 
 
 async def test_nobody_there() -> None:
-    async with ExchangeClient("127.0.0.1:1", retries=Retries(0.2, 0.2)) as exchange:
+    once = Retries(overall_s=START_S, delay_first_s=2 * START_S, delay_max_s=2 * START_S)
+    async with ExchangeClient("127.0.0.1:1", retries=once) as exchange:
         with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1 is not reachable"):
             await exchange.connect()
         with pytest.raises(UnavailableError, match="nothing was sent"):
