@@ -18,6 +18,7 @@ from exchange.v1 import order_service_pb2 as orders_pb2
 from tests.clients.cut_line import cut_line
 from tests.clients.fake_exchange import FakeExchange, FakeOrders, messages, opened, outcome_of
 from tests.clients.faults import Context, hang, refuse
+from tests.on_loop import until
 
 pytestmark = pytest.mark.asyncio
 
@@ -56,12 +57,10 @@ async def answer_one_then_stop(fake: FakeOrders, context: Context) -> None:
         await refuse(grpc.StatusCode.UNAVAILABLE, "NOT_SERVING", said)(context)
 
 
-async def answer_the_second_message(fake: FakeOrders, context: Context) -> None:
+async def answer_all_but_a(fake: FakeOrders, context: Context) -> None:
     await opened(context)
-    count = 0
     async for message in messages(context):
-        count += 1
-        if count == 2:
+        if message.commands[0].place.order_id != "a":
             outcomes = [outcome_of(fake, command) for command in message.commands]
             await context.write(orders_pb2.TradingSessionResponse(outcomes=outcomes))
 
@@ -264,7 +263,7 @@ async def test_silent_line_names_what_is_unknown(
 
 
 async def test_timeout_harms_no_other_send(fake: FakeExchange, exchange: ExchangeClient) -> None:
-    fake.orders.session = answer_the_second_message
+    fake.orders.session = answer_all_but_a
     async with exchange.trading_session() as session:
         with pytest.raises(OutcomeUnknownError, match="no answer within"):
             await session.send([buy("a")], timeout_s=0.1)
@@ -479,7 +478,11 @@ async def test_messages_under_way_are_bounded(
     async with ExchangeClient(fake.address) as exchange:
         session = exchange.trading_session()
         await session.__aenter__()
-        with pytest.raises(OutcomeUnknownError):
-            await session.send([buy(f"o-{number}") for number in range(10)], timeout_s=0.3)
+        sending = asyncio.create_task(session.send([buy(f"o-{n}") for n in range(10)]))
+        await until(lambda: len(fake.orders.requests) >= 3)
+        # Enough for a fourth to come if it were sent.
+        await asyncio.wait({sending}, timeout=0.1)
         assert len(fake.orders.requests) == 3
         session._call.cancel()
+        with pytest.raises(OutcomeUnknownError):
+            await sending

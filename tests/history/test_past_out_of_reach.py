@@ -30,6 +30,13 @@ async def orders_locked(database: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
+async def waiting(connection: asyncpg.Connection, count: int) -> None:
+    """Until so many wait for a lock."""
+    async with asyncio.timeout(START_S):
+        while await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < count:
+            pass  # Each look is a moment for the questions.
+
+
 def test_a_database_that_is_gone_is_left_alone_for_a_while(
     site: Written, unused: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,14 +132,14 @@ def test_a_database_that_is_silent_holds_nobody_up(
     site: Written, postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Paused, it is found out well within a call's time, then left alone; and asked again after."""
-    monkeypatch.setattr(reader, "CONNECT_S", 0.2)
-    monkeypatch.setattr(reader, "PAUSE_S", 0.1)
 
     async def run() -> None:
         await site.fill(database)
         history = History(database)
         past = past_of(site.engine, history)
         assert await past.order("s0", None) is not None  # type: ignore[arg-type]
+        monkeypatch.setattr(reader, "CONNECT_S", 0.2)
+        monkeypatch.setattr(reader, "PAUSE_S", 0.1)
         postgres.signal(signal.SIGSTOP)
         try:
             async with asyncio.timeout(5):
@@ -140,8 +147,9 @@ def test_a_database_that_is_silent_holds_nobody_up(
                     with pytest.raises(Refusal, match="can't be reached"):
                         await past.order("s0", None)  # type: ignore[arg-type]
         finally:
+            monkeypatch.undo()
             postgres.signal(signal.SIGCONT)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(START_S):
             found = None
             while found is None:
                 with contextlib.suppress(Refusal):
@@ -168,10 +176,7 @@ def test_a_database_that_falls_silent_within_a_question_is_left_alone(
         past = past_of(site.engine, history)
         async with orders_locked(database) as connection:
             asking = asyncio.create_task(past.order("s0", None))  # type: ignore[arg-type]
-            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-            async with asyncio.timeout(START_S):
-                while not await connection.fetchval(waits):
-                    pass  # Each look is a moment for the question.
+            await waiting(connection, 1)
             postgres.signal(signal.SIGSTOP)
             try:
                 with pytest.raises(Refusal, match="without an answer"):
@@ -192,14 +197,15 @@ def test_a_database_that_falls_silent_within_a_question_is_left_alone(
 def test_a_question_that_takes_too_long_is_refused_alone(
     site: Written, filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "COMMAND_S", 0.3)
 
     async def run() -> None:
         history = History(filled)
         past = past_of(site.engine, history)
         async with orders_locked(filled):
-            with pytest.raises(Refusal, match="without an answer"):
-                await past.order("s0", None)  # type: ignore[arg-type]
+            with monkeypatch.context() as soon:
+                soon.setattr(reader, "COMMAND_S", 0.3)
+                with pytest.raises(Refusal, match="without an answer"):
+                    await past.order("s0", None)  # type: ignore[arg-type]
             page = await past.trades(TradesQuery(NAME, 9, (300, 0)), None)  # type: ignore[arg-type]
             assert page is not None
             assert len(page.trades) == 9
@@ -250,17 +256,21 @@ def test_more_questions_than_connections_wait_for_their_turn(
     site: Written, filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That many ask is no sign that the database is away."""
-    monkeypatch.setattr(reader, "CONNECT_S", 0.5)
 
     async def run() -> None:
         history = History(filled)
         past = past_of(site.engine, history)
-        async with orders_locked(filled):
-            asked = [
-                asyncio.create_task(past.order("s0", None))  # type: ignore[arg-type]
-                for _ in range(reader.CONNECTIONS_MAX + 1)
-            ]
-            assert await asyncio.wait(asked, timeout=2 * reader.CONNECT_S) == (set(), set(asked))
+
+        def ask() -> asyncio.Task[object]:
+            return asyncio.create_task(past.order("s0", None))  # type: ignore[arg-type]
+
+        async with orders_locked(filled) as connection:
+            asked = [ask() for _ in range(reader.CONNECTIONS_MAX)]
+            await waiting(connection, reader.CONNECTIONS_MAX)
+            with monkeypatch.context() as soon:
+                soon.setattr(reader, "CONNECT_S", 0.2)
+                asked.append(ask())
+                assert await asyncio.wait(asked, timeout=0.5) == (set(), set(asked))
         assert None not in await asyncio.gather(*asked)
         await history.close()
 
