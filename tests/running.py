@@ -19,6 +19,8 @@ from server.supervisor.parent import SERVING, VARIABLE
 EXCHANGE = "server.supervisor.entry"
 START_S = 30.0
 """For a start, on a machine that is busy with other things."""
+BUSY_S = 4.0
+"""What such a machine may add to a time that is promised."""
 LEFT_OUT = {"PORT", "GRPC_PORT", "PYTHONDONTWRITEBYTECODE"}
 """Of the environment: what configures an exchange, and what makes each start compile everything."""
 ABORT_S = 5.0

@@ -12,7 +12,7 @@ from server.exits import Exit
 from tests.processes.invariants import assert_kept
 from tests.processes.load import MixedLoad, repeat, sequence_of
 from tests.processes.tracer import attached
-from tests.running import Running, Starter, free_port, is_there, until
+from tests.running import BUSY_S, Running, Starter, free_port, is_there, until
 
 GONE_S = 1.0
 
@@ -64,7 +64,7 @@ def test_failed_call_ends_the_server(
         load.wait(3)
         began = time.monotonic()
         sign.touch()
-        until(lambda: not is_there(server.pid), GONE_S, "the end of the server")
+        until(lambda: not is_there(server.pid), GONE_S + BUSY_S, "the end of the server")
         figures(f"fault {fault}: {assert_gone_and_kept(starter, server, load, began)}")
     assert sign.read_text() == f"{error}\n", "what failed was tried again"
 
@@ -101,7 +101,7 @@ def test_sync_failed_by_the_kernel_ends_the_server(
                 return
             until(lambda: "EIO" in (trace.read_text() if trace.exists() else ""), 10, "EIO")
             began = time.monotonic()
-            until(lambda: not is_there(server.pid), GONE_S, "the end of the server")
+            until(lambda: not is_there(server.pid), GONE_S + BUSY_S, "the end of the server")
             found = assert_gone_and_kept(starter, server, load, began)
     syncs = [line for line in trace.read_text().splitlines() if "fdatasync" in line]
     failed = [line for line in syncs if "EIO" in line]

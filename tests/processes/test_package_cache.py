@@ -15,7 +15,7 @@ import pytest
 
 from server.supervisor.embedded import kafka, package_cache, redis
 from server.supervisor.embedded.program_missing import ProgramMissing
-from tests.running import free_port, is_there, until
+from tests.running import BUSY_S, free_port, is_there, until
 
 GONE_S = 1.0
 
@@ -191,4 +191,4 @@ def test_an_installation_does_not_go_on_without_who_wanted_it(tmp_path: Path) ->
         until(lambda: (tmp_path / "it").exists() and bool((tmp_path / "it").read_text()), 10)
         wanted.kill()
     process_id = int((tmp_path / "it").read_text())
-    until(lambda: not is_there(process_id), GONE_S, "the end of the installation")
+    until(lambda: not is_there(process_id), GONE_S + BUSY_S, "the end of the installation")

@@ -19,8 +19,9 @@ import pytest
 from exchange.v1.order_service_pb2 import GetOrderRequest, PlaceOrderRequest
 from exchange.v1.order_service_pb2_grpc import OrderServiceStub
 from server.exits import Exit
-from tests.running import Everything, Starter, free_port, is_there, until
+from tests.running import BUSY_S, Everything, Starter, free_port, is_there, until
 
+GONE_S = 1.0
 E8 = 100_000_000
 
 
@@ -115,7 +116,7 @@ def test_killed_up_takes_every_part_with_it(starter: Starter) -> None:
     place(exchange, "kept")
     parts = exchange.running.children()
     exchange.running.kill()
-    until(lambda: not any(map(is_there, parts)), 1, "the end of every part")
+    until(lambda: not any(map(is_there, parts)), GONE_S + BUSY_S, "the end of every part")
     again = starter.up()
     assert is_kept(again, "kept")
 

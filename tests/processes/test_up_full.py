@@ -23,14 +23,13 @@ from server.supervisor.embedded import redis as embedded_redis
 from server.supervisor.embedded.choose import OF_FULL, VARIABLES, choose
 from tests.processes.test_up import place
 from tests.processes.test_up_postgres import orders
-from tests.running import Everything, Starter, is_there, until
+from tests.running import BUSY_S, Everything, Starter, is_there, until
 
 HEALTHY_S = 90.0
 """Java starts beside everything else that runs here."""
 INSTALLED_S = 300.0
 GONE_S = 1.0
-SHOWN_S = 4.0
-"""2 s, and what a machine that starts three servers at once may add."""
+SHOWN_S = 2.0
 README = Path(__file__).resolve().parents[2] / "README.md"
 FILES = {address.file_name for address in OF_FULL.values()}
 _CLIENT = httpx.Client(timeout=10)
@@ -53,7 +52,7 @@ def full(module_starter: Starter) -> Iterator[Everything]:
     children = exchange.running.children()
     assert len(children) >= len(OWN)
     exchange.running.kill()
-    until(lambda: not any(map(is_there, children)), GONE_S, "the end of all parts")
+    until(lambda: not any(map(is_there, children)), GONE_S + BUSY_S, "the end of all parts")
 
 
 def health(exchange: Everything) -> dict[str, Any]:
@@ -176,7 +175,9 @@ def test_those_that_end_are_started_again_and_orders_are_taken_meanwhile(
     known = orders(module_starter.data_dir)
     for process in before.values():
         process.kill()
-    until(lambda: health(full)["checks"]["kafka"] == "down", SHOWN_S, "Kafka shown as down")
+    until(
+        lambda: health(full)["checks"]["kafka"] == "down", SHOWN_S + BUSY_S, "Kafka shown as down"
+    )
     place(full, "without-them")
     wait_healthy(full)
     after = embedded_processes(full)

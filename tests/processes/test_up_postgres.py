@@ -19,10 +19,11 @@ from server.supervisor.embedded import postgres as embedded_postgres
 from server.supervisor.embedded.postgres import PostgresMissing
 from server.supervisor.up import ready_line
 from tests.processes.test_up import place
-from tests.running import Everything, Starter, is_there, until
+from tests.running import BUSY_S, Everything, Starter, is_there, until
 
 CATCH_UP_S = 30.0
 SEEN_S = 10.0
+GONE_S = 1.0
 """Ten times what lies between two looks."""
 
 
@@ -114,7 +115,7 @@ def test_follows_restarts_and_goes_with_up(starter: Starter) -> None:
     until(lambda: orders(starter.data_dir) == 2, CATCH_UP_S, "the second order")
     children = exchange.running.children()
     exchange.running.kill()
-    until(lambda: not any(map(is_there, children)), 1.0, "the end of all parts")
+    until(lambda: not any(map(is_there, children)), GONE_S + BUSY_S, "the end of all parts")
     exchange = starter.up("--postgres", "embedded")
     place(exchange, "three")
     until(lambda: orders(starter.data_dir) == 3, CATCH_UP_S, "the third order")
@@ -127,7 +128,7 @@ def test_follows_restarts_and_goes_with_up(starter: Starter) -> None:
     # One of its processes hangs, and holds the output that it shares with the others.
     found.children()[0].suspend()
     assert exchange.running.terminate() == 0
-    until(lambda: not any(map(is_there, children)), 1.0, "the end of all processes")
+    until(lambda: not any(map(is_there, children)), GONE_S + BUSY_S, "the end of all processes")
 
 
 def test_a_cluster_is_not_made_on_without_who_wanted_it(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_a_cluster_is_not_made_on_without_who_wanted_it(tmp_path: Path) -> None:
         until(told.exists, 10)
         wanted.kill()
     process_id = int(told.read_text())
-    until(lambda: not is_there(process_id), 1.0, "the end of initdb")
+    until(lambda: not is_there(process_id), GONE_S + BUSY_S, "the end of initdb")
 
 
 def test_an_outside_address_is_not_in_the_process_list(starter: Starter) -> None:
