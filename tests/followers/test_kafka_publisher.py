@@ -111,9 +111,9 @@ def test_what_is_under_way_when_it_is_closed_is_dropped_without_a_word(
     producer = publisher._producer
     producer.produce("trades", b"acknowledged")
     assert producer.flush(30) == 0
-    producer.produce("trades", b"under way")
-    producer.poll(0.15)
-    assert len(producer) == 1
+    while not len(producer):  # On a busy machine the answer may come within one look.
+        producer.produce("trades", b"under way")
+        producer.poll(0.15)
     publisher.close()
     del publisher, producer
     gc.collect()  # It says its last when it is let go.
