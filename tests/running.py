@@ -251,6 +251,9 @@ class Starter:
         )
         everything = Everything(running, http_port, grpc_port)
         running.wait_line("ready")
+        # On a busy machine it may be that before each part of it is.
+        for line in [it for it in running.lines if it.endswith(" does not serve yet")]:
+            running.wait_line(f"{line.split()[1]} is back")
         return everything
 
     def __enter__(self) -> Self:
