@@ -12,7 +12,8 @@ from tests.page.conftest import Opener, place
 
 def rows(fills: Locator) -> list[list[str]]:
     """The table's cells as shown, but for times and orders."""
-    cells = [[cell.inner_text() for cell in row.locator("td").all()] for row in fills.all()]
+    # At once: asked for one by one, hundreds of cells take minutes on a busy machine.
+    cells = fills.evaluate_all("rows => rows.map(row => [...row.cells].map(it => it.innerText))")
     return [[market, *rest] for _, market, _, *rest in cells]
 
 
