@@ -61,6 +61,7 @@ class Follower:
     def _follow(self) -> None:
         with connect(self._address, open_timeout=2) as connection:
             self.connections += 1
+            self.subscribed = 0
             for channel in ("trades", "orders", "depth"):
                 frame = {"type": "subscribe", "channels": [channel], "instrument": INSTRUMENT}
                 if channel in self._last:
@@ -196,13 +197,17 @@ def test_no_event_is_missed_or_doubled_whoever_dies(
     trader = Trader(everything.http)
     try:
         until(lambda: len(follower.trades) > 3, PATIENCE_S)
+        # A gateway that is just starting may have refused a subscription, and lost it.
+        connections = follower.connections
         for name in ("server", "websocket", "envoy"):
             before = len(follower.trades)
             part(everything, name).kill()
             began = time.monotonic()
             until(lambda before=before: len(follower.trades) > before + 3, PATIENCE_S)  # type: ignore[misc]
             took = time.monotonic() - began
-            assert name != "server" or follower.connections == 1, "its restart is but a pause"
+            assert name != "server" or follower.connections == connections, (
+                "its restart is but a pause"
+            )
             figures(f"WebSocket: trades again {took:.1f} s after {name} was killed (aim: 5 s)")
     finally:
         trader.close()
