@@ -38,10 +38,16 @@ async def send(
     except (SequenceAhead, NotKept, TooManyReaders, ServerStopping) as error:
         await refuse(context, _refused(error))
     left_open = False
+    begun: asyncio.Future[None] | None = None
     try:
         async with contextlib.aclosing(reader.messages()) as messages:
             async for message in messages:
-                await context.write(shown(message))
+                if begun is None:
+                    # The headers go with it, and gRPC takes no status while they are on their way.
+                    begun = asyncio.ensure_future(context.write(shown(message)))
+                    await asyncio.shield(begun)
+                else:
+                    await context.write(shown(message))
     except ServerStopping as ending:
         await refuse(context, _refused(ending))
     except NotKept as gone:
@@ -51,7 +57,6 @@ async def send(
     except asyncio.CancelledError:
         if reader.ended is None:
             raise
-        left_open = True
         logs.warning(
             "subscriber cut, it reads too slowly",
             stream=reader.stream,
@@ -60,10 +65,15 @@ async def send(
             peer=context.peer(),
             request_id=request_id(context),
         )
+        if begun is not None:
+            await asyncio.gather(begun, return_exceptions=True)
+        left_open = True
         _say_goodbye(refuse(context, _refused(reader.ended)), reader)
         # The status is on its way, so that nothing else is said, once that task has begun.
         await asyncio.sleep(0)
     finally:
+        if begun is not None:
+            begun.cancel()
         if not left_open:
             reader.close()
 

@@ -1,5 +1,6 @@
 """Readers that don't read: cut or conflated, while nobody else notices and memory stays bounded."""
 
+import asyncio
 import gc
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from exchange.v1.market_data_pb2 import StreamOrderBookRequest, StreamTickerRequ
 from exchange.v1.order_service_pb2 import StreamOrderEventsRequest
 from server.core.commands import PlaceOrder
 from server.core.types import BUY, IOC, LIMIT, SELL
+from server.feed.fan_out import QueueReader
 from server.feed.resume import CHUNK_BYTES
 from tests.feed.market import BTC, Market, running, seconds
 from tests.feed.truth import Collector, info_of, order_events_of
@@ -86,6 +88,25 @@ async def test_who_resumed_is_cut_where_it_is_slow_later(tmp_path: Path) -> None
             await flood(market, 100_000)
             assert market.feed.orders.groups or readers.cut_count, "it left to read it all again"
         slow.cancel()
+
+
+async def test_who_is_cut_while_the_first_message_is_on_its_way_is_told(tmp_path: Path) -> None:
+    """The status waits for it: with the message go the headers, which come before any status."""
+    async with running(tmp_path) as market:
+        readers = market.feed.readers
+        stub = market.orders()
+        for turns in range(5):
+            stream = stub.StreamOrderEvents(StreamOrderEventsRequest())
+            reading = asyncio.create_task(Collector().to_the_end(stream))
+            while not readers.open:  # noqa: ASYNC110 - turn by turn
+                await asyncio.sleep(0)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            (reader,) = readers.open
+            assert isinstance(reader, QueueReader)
+            reader.cut(1)
+            assert info_of(await seconds(reading)).reason == "SLOW_READER"
+            await until(lambda: not readers.open)
 
 
 async def test_cut_reader_who_goes_without_reading_frees_its_place(tmp_path: Path) -> None:
