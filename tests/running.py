@@ -21,8 +21,10 @@ START_S = 30.0
 """For a start, on a machine that is busy with other things."""
 BUSY_S = 4.0
 """What such a machine may add to a time that is promised."""
+CONFIGURING = ("EXCHANGE_", "POSTGRES_", "REDIS_", "KAFKA_")
+"""So begins what of the environment configures an exchange."""
 LEFT_OUT = {"PORT", "GRPC_PORT", "PYTHONDONTWRITEBYTECODE"}
-"""Of the environment: what configures an exchange, and what makes each start compile everything."""
+"""What configures one, too, and what makes each start compile everything."""
 ABORT_S = 5.0
 """For a process that hangs to say where."""
 
@@ -89,8 +91,7 @@ class Running:
         own = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("EXCHANGE_", "POSTGRES_", "REDIS_", "KAFKA_"))
-            and name not in LEFT_OUT
+            if not name.startswith(CONFIGURING) and name not in LEFT_OUT
         }
         # Tests about it ask for it: a database for each exchange would cost all others seconds.
         own["EXCHANGE_POSTGRES"] = "off"

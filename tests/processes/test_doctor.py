@@ -25,7 +25,7 @@ from server.supervisor.commands.doctor import directory, installation, serving
 from server.supervisor.commands.doctor.finding import Finding, State
 from server.supervisor.embedded import kafka, redis
 from tests.processes.load import Load
-from tests.running import Starter, free_port
+from tests.running import CONFIGURING, LEFT_OUT, Starter, free_port
 
 Examined = dict[str, dict[str, str]]
 
@@ -34,8 +34,8 @@ Examined = dict[str, dict[str, str]]
 def doctor(
     starter: Starter, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, Examined]]:
-    for name in ("EXCHANGE_GRPC", "EXCHANGE_CONFIG", "EXCHANGE_DATA_DIR", "PORT", "GRPC_PORT"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [it for it in os.environ if it.startswith(CONFIGURING) or it in LEFT_OUT]:
+        monkeypatch.delenv(name)
     # All of them take a second each time; they are loaded where `doctor` is a command of its own.
     monkeypatch.setattr(installation, "PARTS", "msgpack")
 
