@@ -25,14 +25,13 @@ from exchange.v1.admin_service_pb2 import (
 )
 from exchange.v1.market_data_pb2 import StreamTradesRequest
 from exchange.v1.order_service_pb2 import CancelOrderRequest
-from server.core.instruments import Limits
 from server.core.requests import Keys
 from server.journal.retention import needed_sequence
 from server.journal.segments import Segments
 from server.journal.snapshots import write_snapshot
 from server.journal.storage import Storage
 from server.maintenance import journal as maintenance
-from server.settings import JournalSettings
+from server.settings import EngineLimits, JournalSettings
 from tests.rpc.served import BTC, BUY, HeldJournal, Served, info_of, refused, serving, until, value
 
 pytestmark = pytest.mark.asyncio
@@ -313,7 +312,7 @@ async def test_the_oldest_key_is_looked_for_once_until_more_are_forgotten(
         return rows(keys)
 
     directory = tmp_path / "data"
-    few = Limits(keys_max=2)
+    few = EngineLimits(keys_max=2)
     async with serving(directory, journal=DROP, engine=few) as served:
         await served.place("alice", BUY, 100, idempotency_key="k")
         await fill(served, directory)
