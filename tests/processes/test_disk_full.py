@@ -173,7 +173,7 @@ def test_a_snapshot_that_finds_no_room_harms_nothing(starter: Starter, tmp_path:
         with pytest.raises(grpc.RpcError) as failed:
             admin.CreateSnapshot(CreateSnapshotRequest(), timeout=30)
         assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
-        assert "No space left on device" in failed.value.details()
+        assert "No space left on device" in str(failed.value.details())
         running.wait_line("follower | no snapshot at sequence")
         for number in range(5, 10):
             orders.PlaceOrder(bid(number))
