@@ -24,6 +24,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -57,6 +58,9 @@ MESSAGES: Final = (10, 100)
 """Orders in a message at the fixed rate; a hundred at saturation."""
 IN_FLIGHT: Final = 64
 P99: Final = PERCENTILES.index(99.0)
+SATURATION_S: Final = 5.0
+"""Of a turn: what followers had received before they are held costs them a second or two."""
+SATURATION_COMMANDS: Final = 400_000
 BEHIND_GOAL_S: Final = 1.0
 SHARE_GOAL: Final = 0.9
 AWAY_GOAL: Final = 0.95
@@ -136,7 +140,8 @@ def fixed_rate(plan: Plan, size: int, *, full: bool) -> str:
 
 def saturation(plan: Plan, *, full: bool) -> str:
     """What share of the speed is left."""
-    found = beside(plan, 100, 0, full=full)
+    longer = replace(plan, seconds=SATURATION_S, turn_commands_max=SATURATION_COMMANDS)
+    found = beside(longer, 100, 0, full=full)
     shares = [b.rate / a.rate for a, b in zip(found.alone, found.followed, strict=True)]
     share = statistics.median(shares)
     return (
@@ -334,12 +339,8 @@ def beside(plan: Plan, size: int, rate: float, *, full: bool) -> Beside:
         with bench(plan) as directory, everything(directory, full=full) as port:
             with _watched(port) as most:
                 measured.followed.append(_loaded(plan, directory, port, size, rate))
-            began = time.monotonic()
-            with asked(port) as admin:
-                while behind(admin) and time.monotonic() - began < CATCH_UP_S:
-                    time.sleep(0.02)
             measured.behind_s.append(most[0] / measured.followed[-1].rate)
-            measured.caught_up_s.append(time.monotonic() - began)
+            measured.caught_up_s.append(_catch_up(port))
     return measured
 
 
@@ -363,7 +364,17 @@ def _loaded(plan: Plan, directory: Path, port: int, size: int, rate: float) -> T
         )
 
     send(0, warm // size)
+    _catch_up(port)
     return send(warm // size, most // size)
+
+
+def _catch_up(port: int) -> float:
+    """Wait until no follower is behind: how long that took, in seconds."""
+    began = time.monotonic()
+    with asked(port) as admin:
+        while behind(admin) and time.monotonic() - began < CATCH_UP_S:
+            time.sleep(0.02)
+    return time.monotonic() - began
 
 
 @contextlib.contextmanager

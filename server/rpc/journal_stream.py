@@ -33,12 +33,10 @@ GATHER_S: Final = 0.05
 class JournalStreams:
     """Serves all open streams."""
 
-    def __init__(
-        self, log: Log, followers: FollowerRegistry, saturation: Saturation | None = None
-    ) -> None:
+    def __init__(self, log: Log, followers: FollowerRegistry) -> None:
         self._log = log
         self._followers = followers
-        self._saturation = saturation or Saturation()
+        self._saturation = Saturation(lambda: log.durable_sequence)
         self._waiting: set[asyncio.Future[None]] = set()
         self._stopped = False
         followers.attach(self._wake)

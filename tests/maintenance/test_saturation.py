@@ -9,34 +9,47 @@ from server.maintenance.saturation import HELD_S, LOOK_S, SENT_S, Saturation, Us
 
 
 class Machine:
-    """Cores and a clock that a test moves."""
+    """Commands, cores and a clock that a test moves."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
+        self.sequence = 7
         self.used = Used(0.0, 0.0)
-        self.saturation = Saturation(lambda: self.used, lambda: self.now_s)
+        self.saturation = Saturation(lambda: self.sequence, lambda: self.used, lambda: self.now_s)
 
-    def holds_after(self, own_share: float, spare_cores: float, seconds: float = LOOK_S) -> bool:
+    def holds_after(
+        self,
+        own_share: float,
+        spare_cores: float,
+        seconds: float = LOOK_S,
+        commands_a_s: int = 50_000,
+    ) -> bool:
         self.now_s += seconds
+        self.sequence += round(commands_a_s * seconds)
         own_s, spare_s = self.used
         self.used = Used(own_s + own_share * seconds, spare_s + spare_cores * seconds)
         return self.saturation.holds()
 
 
 @pytest.mark.parametrize(
-    ("own_share", "spare_cores", "holds"),
+    ("commands_a_s", "own_share", "spare_cores", "holds"),
     [
-        (0.9, 0.1, True),
-        # Others keep the machine busy, or there is a core to spare: followers cost callers nothing.
-        (0.2, 0.0, False),
-        (0.9, 1.1, False),
-        (0.51, 0.49, True),
-        (0.49, 0.49, False),
-        (0.51, 0.51, False),
+        (50_000, 0.9, 0.9, True),
+        # Followers keep up, others keep the machine busy, or there are cores to spare.
+        (8_000, 0.9, 0.9, False),
+        (50_000, 0.2, 0.0, False),
+        (50_000, 0.9, 2.9, False),
+        (10_008, 0.51, 1.49, True),
+        (10_000, 0.51, 1.49, False),
+        (10_008, 0.49, 1.49, False),
+        (10_008, 0.51, 1.51, False),
     ],
 )
-def test_both_are_needed(own_share: float, spare_cores: float, holds: bool) -> None:
-    assert Machine().holds_after(own_share, spare_cores) is holds
+def test_all_are_needed(
+    commands_a_s: int, own_share: float, spare_cores: float, holds: bool
+) -> None:
+    machine = Machine()
+    assert machine.holds_after(own_share, spare_cores, commands_a_s=commands_a_s) is holds
 
 
 def test_it_is_judged_anew_only_after_a_while() -> None:
