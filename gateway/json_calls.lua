@@ -25,14 +25,16 @@ local function misplaced(handle, path)
   local query = string.match(path, "%?(.*)")
   if not query then return end
   local context = handle:filterContext()
-  local in_path, in_query = context:get("in_path") or {}, context:get("in_query") or {}
+  -- What is no call has none of them, and is refused for that.
+  local in_path, in_query = context:get("in_path") or {}, context:get("in_query")
   local unknown
   for part in string.gmatch(query, "[^&]+") do
     local name, given = string.match(part, "^([^=]*)(=?)")
-    if in_path[decoded(name)] then
-      return "the query parameter " .. decoded(name) .. " is in the path: leave it out"
+    local meant = decoded(name)
+    if in_path[meant] then
+      return "the query parameter " .. meant .. " is in the path: leave it out"
     end
-    if name ~= "" and given ~= "" and not in_query[name] then
+    if in_query and name ~= "" and given ~= "" and not in_query[meant] then
       unknown = unknown or string.sub(name, 1, NAME_BYTES_MAX)
     end
   end

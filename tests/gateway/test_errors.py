@@ -179,6 +179,17 @@ def test_unknown_query_parameter_is_refused(http: httpx.Client) -> None:
         )
 
 
+def test_a_query_changes_nothing_of_what_is_no_call(http: httpx.Client) -> None:
+    assert http.get("/orderbook/BTC-USD?levels=5").status_code == 404
+    assert http.put("/market/trades?limit=1").status_code == 405
+    assert http.get("/metrics/gateway?x=1").status_code == 200
+
+
+def test_names_of_the_query_may_be_encoded(http: httpx.Client) -> None:
+    assert http.get("/market/trades?%6Cimit=1&instrument=BTC%2DUSD").status_code == 200
+    assert refusal_of(http.get("/market/trades?%6Cimit=0"))["field"] == "limit"
+
+
 def test_an_unknown_query_parameter_is_named_as_it_was_sent(http: httpx.Client) -> None:
     for path, name in (
         ("/market/orderbook?levels=1&a%22%0A.b=1", "a%22%0A.b"),
