@@ -41,6 +41,7 @@ from exchange.v1.types_pb2 import Level as WireLevel
 CHECKSUM_LEVELS = 10  # a side: the protocol's
 EXACT = Context(prec=24)  # digits: of half the sum of two prices, whatever the caller's context has
 SORTED_COUNT = 100  # prices that come or go: from so many on all are sorted, not moved for each
+SORTED_PART = 50  # and where they are at least one in so many
 
 
 class OutOfStepError(Exception):
@@ -75,7 +76,8 @@ class _Levels:
                 quantities[key] = quantity_e8
             elif quantities.pop(key, 0):
                 gone.append(key)
-        if len(new) + len(gone) >= SORTED_COUNT:
+        # To place one key moves all behind it; to sort looks up all of them.
+        if len(new) + len(gone) >= max(SORTED_COUNT, len(keys) // SORTED_PART):
             keys[:] = sorted(quantities)
             return
         for key in new:
