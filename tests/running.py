@@ -82,17 +82,22 @@ def is_there(process_id: int) -> bool:
         return False
 
 
+def unconfigured() -> dict[str, str]:
+    """Give the environment without what configures somebody's own exchange."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(CONFIGURING) and name not in LEFT_OUT
+    }
+
+
 class Running:
     """One `exchange ...` process and what it has said so far; it does not outlive this process."""
 
     def __init__(self, command: Sequence[str], module: str = EXCHANGE, **environment: str) -> None:
         here, there = socket.socketpair()
         self._link = here
-        own = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(CONFIGURING) and name not in LEFT_OUT
-        }
+        own = unconfigured()
         # Tests about it ask for it: a database for each exchange would cost all others seconds.
         own["EXCHANGE_POSTGRES"] = "off"
         # Beside tests that keep the cores busy, parts that give way would never get on.

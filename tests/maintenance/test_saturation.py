@@ -79,7 +79,6 @@ def test_the_kernel_is_asked_for_this_thread_and_all_cores() -> None:
         pass
     busy = used()
     assert busy.own_s - before.own_s >= 0.02
-    assert busy.spare_s >= before.spare_s
     other: list[Used] = []
     thread = threading.Thread(target=lambda: other.append(used()))
     thread.start()

@@ -13,7 +13,7 @@ import pytest
 from server.exits import Exit
 from server.supervisor.parent import VARIABLE
 from tests.processes.load import Load
-from tests.running import START_S, Running, Starter, free_port
+from tests.running import START_S, Running, Starter, free_port, unconfigured
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,7 +134,7 @@ def test_a_parent_that_is_none_is_told(starter: Starter, given: str) -> None:
     assert line.startswith(f"exchange: {VARIABLE} is {given!r}; ")
 
 
-def test_a_machine_that_gives_no_thread_is_told() -> None:
+def test_a_machine_that_gives_no_thread_is_told(tmp_path: Path) -> None:
     """Nobody can be made to have no more threads whom the kernel lets have any number."""
     program = """
 import sys, threading
@@ -145,9 +145,10 @@ from server.supervisor.entry import main
 sys.exit(main())
 """
     told = subprocess.run(
-        [sys.executable, "-P", "-c", program, "follower"],
+        [sys.executable, "-P", "-c", program, "follower", "--data-dir", str(tmp_path)],
         capture_output=True,
         check=False,
+        env=unconfigured(),
         text=True,
         timeout=START_S,
     )

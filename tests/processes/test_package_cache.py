@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -58,16 +59,22 @@ def test_what_is_damaged_is_installed_again(
     def make(directory: Path) -> None:
         made.append(directory)
         (directory / "thing.dist-info").mkdir()
-        record = "thing.py,sha256=x,5\n../../bin/thing,sha256=x,7\nthing.pyc,,\n"
-        (directory / "thing.dist-info" / "RECORD").write_text(record, "utf-8")
+        rows = "thing.py,sha256=x,5\n../../bin/thing,sha256=x,7\nthing.pyc,,\n"
+        itself = "thing.dist-info/RECORD"
+        (directory / itself).write_text(f"{rows}{itself},,\n", "utf-8")
         (directory / "thing.py").write_text("whole", "utf-8")
 
     said: list[str] = []
     place = package_cache.place("thing", b"1")
+    record = place / "thing.dist-info" / "RECORD"
     damages: list[Callable[[], object]] = [
         lambda: (place / "thing.py").write_text("who", "utf-8"),
         lambda: (place / "thing.py").unlink(),
         lambda: shutil.rmtree(place / "thing.dist-info"),
+        lambda: os.truncate(record, 0),
+        lambda: os.truncate(record, 25),
+        lambda: record.write_bytes(bytes(80)),
+        lambda: record.write_bytes(b"\xc3"),
     ]
     package_cache.installed(place, make, package_cache.are_whole, said.append)
     for number, damage in enumerate(damages, 1):
@@ -87,7 +94,7 @@ def test_why_a_cache_can_not_be_used_is_told(
     told = "choose a directory with XDG_CACHE_HOME; name a server"
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "cache"))
-    with pytest.raises(ProgramMissing, match=rf"can't be written \(Not a directory\): {told}"):
+    with pytest.raises(ProgramMissing, match=rf"can't be used \(Not a directory\): {told}"):
         module.install(print)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     full = OSError(errno.ENOSPC, "No space left on device")
@@ -125,7 +132,9 @@ def build(coordinates):
 
     def install_packages(_: Path, target: Path) -> None:
         (target / "jgo.dist-info").mkdir(parents=True)
-        (target / "jgo.dist-info" / "RECORD").write_text("jgo.py,,\n", "utf-8")
+        (target / "jgo.dist-info" / "RECORD").write_text(
+            "jgo.py,,\njgo.dist-info/RECORD,,\n", "utf-8"
+        )
         (target / "jgo.py").write_text(jgo, "utf-8")
 
     listed = tmp_path / "listed"

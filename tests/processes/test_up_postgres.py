@@ -22,8 +22,8 @@ from tests.processes.test_up import place
 from tests.running import BUSY_S, Everything, Starter, is_there, until
 
 CATCH_UP_S = 30.0
-SEEN_S = 10.0
 GONE_S = 1.0
+SEEN_S = 10.0
 """Ten times what lies between two looks."""
 
 

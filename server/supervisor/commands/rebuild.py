@@ -173,10 +173,13 @@ def _print_result(result: "Result", *, check: bool) -> int:
 
 
 def _embedded_url(directory: Path) -> str:
-    from server.supervisor.embedded.postgres import URL_FILE_NAME
+    from server.supervisor.embedded.postgres import URL_FILE_NAME, leave_others_out
 
     file = directory / URL_FILE_NAME
-    return file.read_text("ascii").strip() if file.exists() else ""
+    if not file.exists():
+        return ""
+    leave_others_out()
+    return file.read_text("ascii").strip()
 
 
 def _snapshot(directory: Path) -> "tuple[int, Engine] | None":

@@ -88,8 +88,7 @@ def export_addresses(settings: Settings, servers: Sequence[EmbeddedServer]) -> N
     """Put the addresses into the environment, for the parts, and take out what it says of
     connections to a PostgreSQL elsewhere, where there is one of our own."""
     if postgres.NAME in (server.name for server in servers):
-        for variable in [name for name in os.environ if name.startswith("PG")]:
-            del os.environ[variable]
+        postgres.leave_others_out()
     for name, variable in VARIABLES.items():
         os.environ[variable] = getattr(settings, name)
 

@@ -37,7 +37,7 @@ UNREACHABLE: Final = re.compile(r"after connection broken by '(.+)': ")
 NOTHING_FOUND: Final = "ERROR: No matching distribution found"
 CHOOSE: Final = "choose a directory with XDG_CACHE_HOME"
 UNUSABLE: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
-"""The errors of a cache that nobody can write until somebody changes something."""
+"""The errors of a cache that nobody can use until somebody changes something."""
 
 
 class ToolFailed(Exception):
@@ -72,7 +72,7 @@ def installed(
         if failure.errno not in UNUSABLE:
             raise
         raise ToolFailed(
-            f"{directory.parent} can't be written ({failure.strerror}): {CHOOSE}"
+            f"{failure.filename or directory.parent} can't be used ({failure.strerror}): {CHOOSE}"
         ) from failure
 
 
@@ -97,12 +97,21 @@ def are_whole(packages: Path) -> bool:
     """Tell whether there are Python packages here, each file of the size that its package says: it
     has another where the machine went down before all was on the disk."""
     records = list(packages.glob("*.dist-info/RECORD"))
-    return bool(records) and all(
-        _has_size(packages / name, int(size))
-        for record in records
-        for name, _, size in csv.reader(record.read_text("utf-8").splitlines())
-        if size and not name.startswith("../")  # of the programs beside, which nobody starts
-    )
+    return bool(records) and all(_is_whole(packages, record) for record in records)
+
+
+def _is_whole(packages: Path, record: Path) -> bool:
+    try:
+        rows = [*csv.reader(record.read_text("utf-8").splitlines())]
+        sizes = {name: size for name, _, size in rows}
+        # It lists itself: one that was cut says too little.
+        return str(record.relative_to(packages)) in sizes and all(
+            _has_size(packages / name, int(size))
+            for name, size in sizes.items()
+            if size and not name.startswith("../")  # of the programs beside, which nobody starts
+        )
+    except (ValueError, csv.Error):
+        return False
 
 
 def _has_size(file: Path, size: int) -> bool:

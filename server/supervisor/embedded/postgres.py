@@ -81,6 +81,12 @@ def url(data_dir: Path, port: int) -> str:
     return f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
 
 
+def leave_others_out() -> None:
+    """Take out of the environment what it says of connections to a PostgreSQL elsewhere."""
+    for variable in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[variable]
+
+
 def _url_without_tls(data_dir: Path, port: int) -> str:
     """Make the URL that asks for no TLS, whatever PGSSLMODE is set for servers elsewhere."""
     return f"{url(data_dir, port)}?sslmode=disable"
