@@ -1,6 +1,6 @@
 """Whether those who follow the journal are to wait, since callers need the whole machine.
 
-On a machine with few cores a follower costs callers a fifth of what they could send, however low
+On a machine with few cores a follower costs callers a sixth of what they could send, however low
 its priority: cores share caches and execution units. While the server is *saturated* the journal is
 therefore not sent on. Followers fall behind, which health shows, and catch up afterwards. That is
 so while

@@ -2,7 +2,7 @@
 
 import random
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Context, Decimal, Inexact, localcontext
 from typing import Any
@@ -182,4 +182,25 @@ def test_deep_book_is_partial_until_its_last_page() -> None:
     assert mirror.partial
     mirror.take(server.change(3, further=(0, 30)))
     assert (mirror.partial, mirror.depth("buy")) == (False, 99)
+    assert server.book() == (mirror.levels("buy"), mirror.levels("sell"))
+
+
+def test_a_deep_book_is_not_sorted_anew_for_some_of_its_levels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sorts = 0
+
+    def counted(keys: Iterable[int]) -> list[int]:
+        nonlocal sorts
+        sorts += 1
+        return sorted(keys)
+
+    server, mirror = BookServer(), BookMirror(BTC)
+    mirror.take(server.snapshot())
+    mirror.take(server.change(1, dict.fromkeys(range(1, 20_000, 2), 1), {}))
+    monkeypatch.setattr(clients.mirror, "sorted", counted, raising=False)
+    mirror.take(server.change(2, dict.fromkeys(range(2, 2 + 2 * SORTED_COUNT, 2), 1), {}))
+    assert sorts == 0
+    mirror.take(server.change(3, dict.fromkeys(range(1_000, 2_000, 2), 1), {}))
+    assert sorts == 1
     assert server.book() == (mirror.levels("buy"), mirror.levels("sell"))

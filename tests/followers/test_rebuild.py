@@ -23,6 +23,7 @@ from server.journal.record import BATCH, Record
 from server.settings import HistorySettings
 from server.supervisor import main
 from server.supervisor.commands import rebuild as rebuild_command
+from server.supervisor.embedded.postgres import URL_FILE_NAME
 from server.supervisor.journal_access import kept_after, records_after
 from tests.followers.test_postgres import KEPT, Fetch, assert_events, assert_fold, records, write
 from tests.journal.site import START_NS, Site, every_command, settings, trade
@@ -334,6 +335,15 @@ def test_a_server_keeps_the_journal_for_the_time_of_a_rebuild(
     assert kept == [{}, *[{"rebuild": 0}] * (len(kept) - 1)]
     assert len(kept) > 1
     assert followers() == {}
+
+
+def test_what_is_set_for_servers_elsewhere_is_not_for_the_embedded_one(
+    site: Site, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POSTGRES_URL", raising=False)
+    monkeypatch.setattr(os, "environ", {**os.environ, "PGTARGETSESSIONATTRS": "standby"})
+    (site.directory / URL_FILE_NAME).write_text(f"{database}\n", "ascii")
+    assert run("--data-dir", str(site.directory)) == 0
 
 
 def test_a_server_that_is_gone_at_the_end_is_told_of(
